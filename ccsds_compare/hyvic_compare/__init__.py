@@ -1,0 +1,1 @@
+"""Comparison of codecs: measures, reports and the demonstration."""

@@ -1,0 +1,237 @@
+"""Scenes in the file formats of the field, always (line, sample, band) in memory.
+
+NumPy's own formats need nothing; the others need the `formats` extra and are imported when met.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.atomic_file import replacing, replacing_group
+from hyvic_runtime.errors import SceneError
+from hyvic_runtime.scene import Scene, integer_cube
+
+Wavelengths = NDArray[np.float64] | None
+
+
+def read_scene(path: Path) -> Scene:
+    """Read a scene; the suffix names the format. `.npy` and ENVI are memory-mapped.
+
+    Raises:
+        SceneError: missing, unreadable, not a cube of whole numbers: in one line, with the numbers.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in _READERS:
+        raise SceneError(f"{path}: cannot read '{suffix}' files; use one of {', '.join(_READERS)}")
+    if not path.is_file():
+        raise SceneError(f"{path}: no such file")
+    try:
+        values, wavelengths = _READERS[suffix](path)
+        if suffix != ".npy":
+            values = np.asarray(values)
+        return Scene(cube=integer_cube(values), wavelengths=wavelengths)
+    except SceneError as error:
+        raise SceneError(f"{path}: {error}") from error
+    except ImportError as error:
+        raise SceneError(f"{path}: reading '{suffix}' needs {error.name}: pip install 'hyvic-onboard[formats]'") from error
+    # Each library has its own exceptions for a damaged file, and some let bare ones through.
+    except Exception as error:
+        raise SceneError(f"{path}: not a readable '{suffix}' file ({' '.join(str(error).split())})") from error
+
+
+def write_scene(scene: Scene, path: Path) -> None:
+    """Write a scene, whole or not at all; the suffix chooses the format.
+
+    Raises:
+        SceneError: unknown suffix, missing library, or a folder that cannot be written.
+    """
+    suffix = path.suffix.lower()
+    check_writable_format(path)
+    try:
+        _WRITERS[suffix](scene, path)
+    except ImportError as error:
+        raise SceneError(f"{path}: writing '{suffix}' needs {error.name}: pip install 'hyvic-onboard[formats]'") from error
+    except OSError as error:
+        raise SceneError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def check_writable_format(path: Path) -> None:
+    """Refuse an output suffix before any work is done for it."""
+    if path.suffix.lower() not in _WRITERS:
+        raise SceneError(f"{path}: cannot write '{path.suffix}' files; use one of {', '.join(_WRITERS)}")
+
+
+# ---------------------------------------------------------------------------------------------- readers
+
+
+def _read_npz(path: Path) -> tuple[NDArray[Any], Wavelengths]:
+    with zipfile.ZipFile(path) as archive:  # np.load would take a bare .npy or a pickle under this name
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+    if "cube" not in names:
+        raise SceneError(f"holds {', '.join(names) or 'nothing'}; the array must be named 'cube'")
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays["cube"], _as_wavelengths(arrays["wavelengths"] if "wavelengths" in names else None)
+
+
+def _read_npy(path: Path) -> tuple[NDArray[Any], Wavelengths]:
+    return np.load(path, mmap_mode="r", allow_pickle=False), None
+
+
+def _read_envi(path: Path) -> tuple[NDArray[Any], Wavelengths]:
+    from spectral.io import envi
+
+    image = envi.open(path)
+    return np.moveaxis(image.open_memmap(interleave="bip"), 0, 0), _as_wavelengths(_nanometres(image.bands))
+
+
+def _nanometres(bands: Any) -> list[float] | None:
+    if not bands.centers:
+        return None
+    unit = (bands.band_unit or "").lower()
+    micrometres = unit.startswith(("micro", "um", "µm")) or (not unit and max(bands.centers) < 100)
+    return [1000 * c for c in bands.centers] if micrometres else list(bands.centers)
+
+
+def _read_geotiff(path: Path) -> tuple[NDArray[Any], Wavelengths]:
+    import rasterio
+
+    with rasterio.open(path) as dataset:
+        tags = [dataset.tags(band).get("wavelength") for band in dataset.indexes]
+        cube = np.moveaxis(dataset.read(), 0, -1)
+    return cube, _as_wavelengths([float(tag) for tag in tags] if all(tags) else None)
+
+
+def _read_hdf5(path: Path) -> tuple[NDArray[Any], Wavelengths]:
+    import h5py
+
+    with h5py.File(path) as file:
+        swaths = [s for s in file.get("HDFEOS/SWATHS", {}).values() if "Data Fields/VNIR_Cube" in s]
+        if swaths:
+            return _read_prisma(file, swaths[0]["Data Fields"])
+        if "cube" not in file:
+            raise SceneError(f"holds {', '.join(file)}; the data set must be named 'cube', or be a PRISMA product")
+        return file["cube"][()], _as_wavelengths(file["wavelengths"][()] if "wavelengths" in file else None)
+
+
+def _read_prisma(file: Any, fields: Any) -> tuple[NDArray[Any], Wavelengths]:
+    """PRISMA products keep (line, band, sample) cubes by detector; a centre of 0 nm marks a band not acquired."""
+    cubes, centres = [], []
+    for detector in ("VNIR", "SWIR"):
+        centre = np.asarray(file.attrs[f"List_Cw_{detector.title()}"], np.float64)
+        cubes.append(np.moveaxis(fields[f"{detector}_Cube"][()], 1, 2)[..., centre > 0])
+        centres.append(centre[centre > 0])
+    return np.concatenate(cubes, axis=2), np.concatenate(centres)
+
+
+def _read_matlab(path: Path) -> tuple[NDArray[Any], Wavelengths]:
+    import scipy.io
+
+    try:
+        variables = scipy.io.loadmat(path)
+    except NotImplementedError:  # MATLAB 7.3 is HDF5, with the axes reversed
+        import h5py
+
+        with h5py.File(path) as file:
+            variables = {k: np.transpose(v[()]) for k, v in file.items() if isinstance(v, h5py.Dataset)}
+    cubes = {name: v for name, v in variables.items() if isinstance(v, np.ndarray) and v.ndim == 3}
+    if "cube" not in cubes and len(cubes) != 1:
+        raise SceneError(f"holds {len(cubes)} arrays with 3 axes ({', '.join(cubes)}); name the scene 'cube'")
+    wavelengths = variables.get("wavelengths")
+    cube = cubes["cube"] if "cube" in cubes else next(iter(cubes.values()))
+    return cube, _as_wavelengths(None if wavelengths is None else np.ravel(wavelengths))
+
+
+def _as_wavelengths(values: Any) -> Wavelengths:
+    return None if values is None else np.asarray(values, np.float64)
+
+
+# ---------------------------------------------------------------------------------------------- writers
+
+
+def _arrays(scene: Scene) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {"cube": scene.cube}
+    if scene.wavelengths is not None:
+        arrays["wavelengths"] = scene.wavelengths
+    return arrays
+
+
+def _write_npz(scene: Scene, path: Path) -> None:
+    with replacing(path) as partial:
+        np.savez_compressed(partial, **_arrays(scene))
+
+
+def _write_npy(scene: Scene, path: Path) -> None:
+    with replacing(path) as partial:
+        np.save(partial, scene.cube)
+
+
+def _write_envi(scene: Scene, path: Path) -> None:
+    from spectral.io import envi
+
+    metadata: dict[str, Any] = {}
+    if scene.wavelengths is not None:
+        metadata = {"wavelength": scene.wavelengths.tolist(), "wavelength units": "Nanometers"}
+    if scene.cube.dtype == np.int8:
+        raise SceneError(f"{path}: ENVI has no signed 8-bit type; write .npz or .tif instead")
+    with replacing_group(path.with_suffix(".img"), path) as (_, header):
+        envi.save_image(str(header), scene.cube, interleave="bip", ext="img", metadata=metadata)
+
+
+def _write_geotiff(scene: Scene, path: Path) -> None:
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    lines, samples, bands = scene.cube.shape
+    profile = {"driver": "GTiff", "height": lines, "width": samples, "count": bands, "dtype": scene.cube.dtype.name}
+    import warnings
+
+    with replacing(path) as partial, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a decoded scene is in sensor geometry
+        with rasterio.open(partial, "w", compress="deflate", **profile) as dataset:
+            dataset.write(np.moveaxis(scene.cube, -1, 0))
+            for band, wavelength in enumerate(() if scene.wavelengths is None else scene.wavelengths, start=1):
+                dataset.update_tags(band, wavelength=repr(float(wavelength)), wavelength_units="nm")
+
+
+def _write_hdf5(scene: Scene, path: Path) -> None:
+    import h5py
+
+    with replacing(path) as partial, h5py.File(partial, "w") as file:
+        for name, array in _arrays(scene).items():
+            file.create_dataset(name, data=array, compression="gzip")
+
+
+def _write_matlab(scene: Scene, path: Path) -> None:
+    import scipy.io
+
+    with replacing(path) as partial:
+        scipy.io.savemat(partial, _arrays(scene), do_compression=True)
+
+
+_READERS: dict[str, Callable[[Path], tuple[NDArray[Any], Wavelengths]]] = {
+    ".npz": _read_npz,
+    ".npy": _read_npy,
+    ".hdr": _read_envi,
+    ".tif": _read_geotiff,
+    ".tiff": _read_geotiff,
+    ".h5": _read_hdf5,
+    ".hdf5": _read_hdf5,
+    ".he5": _read_hdf5,
+    ".mat": _read_matlab,
+}
+_WRITERS: dict[str, Callable[[Scene, Path], None]] = {
+    ".npz": _write_npz,
+    ".npy": _write_npy,
+    ".hdr": _write_envi,
+    ".tif": _write_geotiff,
+    ".tiff": _write_geotiff,
+    ".h5": _write_hdf5,
+    ".hdf5": _write_hdf5,
+    ".mat": _write_matlab,
+}

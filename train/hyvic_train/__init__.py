@@ -1,0 +1,1 @@
+"""Training of the learned codecs: models, losses, data and the loop."""

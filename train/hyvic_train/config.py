@@ -1,0 +1,259 @@
+"""What a training run is told, field by field; stored beside the weights it made.
+
+Validation is pydantic's: every wrong key and every impossible value of a file is reported at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+T = TypeVar("T")
+
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HyVICConfig:
+    """Architecture of one HyVIC model (seed paper section III and Table I).
+
+    Attributes:
+        bands: C, spectral bands of the scenes it codes.
+        latent_channels: M, channels of the latent y.
+        hyperlatent_channels: N, channels of the features and of the hyper-latent z.
+        kernel_size: k of every spatial convolution; odd.
+        spatial_stages: S, stride-2 stages of encoder and decoder.
+        peak: largest digital number of the sensor; the networks see x / peak and PSNR is taken over it.
+        leaky_slope_bits: LeakyReLU's negative slope is 2**-leaky_slope_bits, a power of two so that the
+            exported integer network computes it exactly. The paper gives none; 7 is nearest to torch's 0.01.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    bands: int
+    latent_channels: int
+    hyperlatent_channels: int
+    kernel_size: int = 3
+    spatial_stages: int = 2
+    peak: float = 10_000.0
+    leaky_slope_bits: int = 7
+
+    def __post_init__(self) -> None:
+        for name in ("bands", "latent_channels", "hyperlatent_channels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size is {self.kernel_size}; it must be odd")
+        if not 0 <= self.spatial_stages <= 4:
+            raise ValueError(f"spatial_stages is {self.spatial_stages}; 0..4 are supported")
+        if not 1 <= self.leaky_slope_bits <= 10:
+            raise ValueError(f"leaky_slope_bits is {self.leaky_slope_bits}; 1..10 are supported")
+        if self.peak <= 0:
+            raise ValueError(f"peak is {self.peak}; it must be positive")
+
+    @property
+    def latent_stride(self) -> int:
+        """Pixels a latent element spans along a line: 2**S."""
+        return 2**self.spatial_stages
+
+    @property
+    def hyper_stride(self) -> int:
+        """Pixels a hyper-latent element spans along a line: 2**(S + 2)."""
+        return 4 * self.latent_stride
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandRange:
+    """Band centres spread evenly from `start` to `stop`, in nm."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    start: float
+    stop: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """Which scenes are read, and how they reach one band grid.
+
+    Attributes:
+        wavelengths: the model's band centres in nm; scenes that know theirs are resampled to them.
+        source_wavelengths: file-name pattern -> band centres, for scene files that carry none.
+            A YAML file may name a JSON file in place of either list; it is read with the configuration.
+        exclude: file-name patterns never read, neither to train nor to validate.
+        validation: file-name patterns of the scenes that are only measured. The split is by scene.
+        crop: side of the square that training cuts, in pixels.
+        spectral_gain: standard deviation of the random log gain curve that multiplies a crop's spectra; it
+            stands for other illuminations, atmospheres and calibrations. 0 leaves spectra alone.
+        spectral_offset: scale of the random additive curve (path radiance), in digital numbers.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    wavelengths: tuple[float, ...] | None = None
+    source_wavelengths: dict[str, BandRange | tuple[float, ...]] = field(default_factory=dict)
+    exclude: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    crop: int = 128
+    spectral_gain: float = 0.0
+    spectral_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.crop < 1:
+            raise ValueError(f"crop is {self.crop}; it must be at least 1 pixel")
+        if not 0 <= self.spectral_gain <= 2:
+            raise ValueError(f"spectral_gain is {self.spectral_gain}; it must lie in 0..2")
+        if self.spectral_offset < 0:
+            raise ValueError(f"spectral_offset is {self.spectral_offset}; it must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimisationConfig:
+    """How the weights are found (seed paper section IV-B).
+
+    Attributes:
+        lmbda: λ of eq. 2, bits per sample against squared digital numbers.
+        steps: gradient steps.
+        batch_size: crops a step.
+        learning_rate: of encoder and decoder, at the first step; a cosine takes it to zero.
+        hyperprior_learning_rate: of the hyper-transforms and the factorised prior.
+        aux_learning_rate: of the prior's quantiles (the auxiliary optimiser).
+        gradient_clip: bound of the gradient's norm.
+        klt_step: quantiser step in digital numbers of the linear codec that training starts from.
+        seed: of initialisation, crops and quantisation noise.
+        checkpoint_every: steps between checkpoints and validations.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    lmbda: float
+    steps: int
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    hyperprior_learning_rate: float = 1e-4
+    aux_learning_rate: float = 1e-3
+    gradient_clip: float = 1.0
+    klt_step: float = 100.0
+    seed: int = 0
+    checkpoint_every: int = 500
+
+    def __post_init__(self) -> None:
+        for name in (
+            "lmbda",
+            "steps",
+            "batch_size",
+            "learning_rate",
+            "hyperprior_learning_rate",
+            "aux_learning_rate",
+            "gradient_clip",
+            "klt_step",
+            "checkpoint_every",
+        ):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """One training run: model, data, optimisation."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    model: HyVICConfig
+    optimisation: OptimisationConfig
+    data: DataConfig = field(default_factory=DataConfig)
+
+    def __post_init__(self) -> None:
+        if self.data.crop % self.model.hyper_stride:
+            raise ValueError(
+                f"data.crop is {self.data.crop}; with {self.model.spatial_stages} spatial stages it must be "
+                f"a multiple of {self.model.hyper_stride}"
+            )
+
+
+class ConfigError(ValueError):
+    """A configuration file cannot be used; the message lists every problem in it."""
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
+    """Read a YAML configuration.
+
+    Args:
+        path: the file. Paths in it are relative to its folder.
+        overrides: `section.key=value` assignments, applied in order; the value is YAML.
+
+    Raises:
+        ConfigError: unreadable file, unknown key, impossible value: all of them in one message.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} is not a mapping of model, data and optimisation")
+    for override in overrides:
+        _apply(document, override)
+    data = document.get("data")
+    if isinstance(data, dict):
+        sources = data.get("source_wavelengths")
+        for section in (data, sources if isinstance(sources, dict) else {}):
+            for key, value in section.items():
+                if isinstance(value, str):
+                    section[key] = _read_json(path.parent / value)
+    return config_from_json(document)
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not a readable JSON list of wavelengths ({error})") from error
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    keys, separator, value = override.partition("=")
+    if not separator:
+        raise ConfigError(f"--set {override}: write KEY=VALUE, such as optimisation.steps=1000")
+    *sections, last = keys.split(".")
+    node = document
+    for section in sections:
+        node = node.setdefault(section, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"--set {override}: {section} is a value, not a section")
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: {' '.join(str(error).split())}") from error
+
+
+def config_from_json(document: object) -> TrainingConfig:
+    """Validate a parsed document; every problem is in the one ConfigError."""
+    return _validated(TypeAdapter(TrainingConfig), document)
+
+
+def model_config_from_json(document: object) -> HyVICConfig:
+    """Validate the model section alone."""
+    return _validated(TypeAdapter(HyVICConfig), document)
+
+
+def _validated(adapter: TypeAdapter[T], document: object) -> T:
+    try:
+        return adapter.validate_python(document)
+    except ValidationError as error:
+        problems = (
+            f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        raise ConfigError("; ".join(problems)) from error
+
+
+def json_from_config(config: TrainingConfig | HyVICConfig) -> dict[str, Any]:
+    """The JSON document that `config_from_json` reads back."""
+    document: dict[str, Any] = json.loads(TypeAdapter(type(config)).dump_json(config))
+    return document

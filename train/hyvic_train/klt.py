@@ -1,0 +1,106 @@
+"""Initialisation by the Karhunen–Loève transform, stage by stage.
+
+From random weights a small HyVIC needs days to find that the leading principal components are a good
+start. Here every layer of the encoder gets the KLT of the features below it (pixel spectra for the first
+pixelwise convolution, 2×2 patches for every strided one), the decoder gets the transposes, GDN starts near
+the identity and the hyper-decoder's bias at each latent channel's own mean and spread. Training then
+starts from a working linear transform codec.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hyvic_train.hyvic import HyVIC
+
+_GDN_GAMMA = 1e-4
+"""Start of GDN's diagonal γ. Stage outputs reach tens in normalised units, so x·√(1 + γx²) ≈ x, while the
+reparametrised γ (a square) is far enough from zero to receive a gradient."""
+
+
+@torch.no_grad()
+def initialise(model: HyVIC, tiles: Tensor, step: float) -> None:
+    """Make `model` a linear transform codec that quantises with a step of `step` digital numbers.
+
+    Args:
+        model: changed in place.
+        tiles: (tile, band, line, sample) digital numbers, the training scenes' statistics.
+        step: quantiser step of the orthonormal coefficients, in digital numbers.
+    """
+    for module in (*model.g_a, *model.g_s):
+        if type(module).__name__ == "GDN":
+            module.beta.copy_(module.beta_reparam.init(torch.ones_like(module.beta)))
+            module.gamma.copy_(module.gamma_reparam.init(_GDN_GAMMA * torch.eye(module.gamma.shape[0])))
+
+    peak = model.config.peak
+    features = tiles / peak
+    pixel_in, pixel_out = _convolutions(model.g_a)[0], _convolutions(model.g_s)[-1]
+    basis, mean = _klt(features.transpose(0, 1).flatten(1), pixel_in.out_channels)
+    _copy_rows(pixel_in.weight[:, :, 0, 0], basis)
+    pixel_in.bias.copy_(-pixel_in.weight[:, :, 0, 0] @ mean)
+    _copy_rows(pixel_out.weight[:, :, 0, 0].T, basis)
+    pixel_out.bias.copy_(mean)
+
+    strided = _convolutions(model.g_a)[1:-1]
+    transposed = _convolutions(model.g_s)[1:-1]
+    centre = model.config.kernel_size // 2
+    for index, down in enumerate(strided):
+        features = model.g_a[: 2 + 2 * index](tiles / peak)
+        patches = nn.functional.pixel_unshuffle(features, 2).transpose(0, 1).flatten(1)
+        # The stage's bias stays zero: the pixel spectra are already centred, and a patch's mean with them.
+        basis, _ = _klt(patches, down.out_channels)
+        taps = basis.reshape(-1, down.in_channels, 2, 2)
+        up = transposed[len(strided) - 1 - index]
+        for layer in (down, up):
+            layer.bias.zero_()
+            layer.weight.zero_()
+        # A kernel of size 1 has one tap: it keeps the top-left pixel of each patch.
+        reach = slice(centre, min(centre + 2, model.config.kernel_size))
+        width = reach.stop - reach.start
+        for layer in (down, up):
+            layer.weight[: len(taps), :, reach, reach] = taps[:, :, :width, :width]
+
+    mix_in, mix_out = _convolutions(model.g_a)[-1], _convolutions(model.g_s)[0]
+    kept = min(mix_in.out_channels, mix_in.in_channels)
+    gain = peak / step
+    mix_in.weight.zero_()
+    mix_in.bias.zero_()
+    mix_in.weight[range(kept), range(kept), 0, 0] = gain
+    mix_out.bias.zero_()
+    # Channels beyond N start silent (no bits) but with a decoder path, so that a gradient reaches them.
+    nn.init.normal_(mix_out.weight, std=0.1 / gain)
+    mix_out.weight[:, :kept] = 0
+    mix_out.weight[range(kept), range(kept), 0, 0] = 1 / gain
+
+    latent = model.analyse(tiles)
+    spread = latent.std(dim=(0, 2, 3)).clamp_min(0.2)
+    fuse = model.h_s[4]
+    fuse.weight.mul_(0.1)
+    fuse.bias.copy_(torch.cat((spread.log2(), latent.mean(dim=(0, 2, 3)))))
+    # The hyper-encoder sees latents of one spread, whatever their channel.
+    model.h_a[0].weight.div_(spread[None, :, None, None])
+
+
+def _convolutions(transform: nn.Sequential) -> list[nn.Conv2d | nn.ConvTranspose2d]:
+    return [m for m in transform if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+
+
+def _copy_rows(weight: Tensor, basis: Tensor) -> None:
+    """Write the basis into the leading rows; rows that the KLT has none for become zero."""
+    weight.zero_()
+    weight[: len(basis)] = basis
+
+
+def _klt(samples: Tensor, components: int) -> tuple[Tensor, Tensor]:
+    """Principal components of (feature, observation) samples.
+
+    Returns:
+        (components or fewer, feature) orthonormal rows in falling order of variance, and the mean (feature,).
+    """
+    # Double precision: the covariance of 202 bands spans ten orders of magnitude.
+    observations = samples.double()
+    mean = observations.mean(dim=1)
+    centred = observations - mean[:, None]
+    _, vectors = torch.linalg.eigh(centred @ centred.T)
+    return vectors.flip(1).T[:components].to(samples.dtype), mean.to(samples.dtype)
