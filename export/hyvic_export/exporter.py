@@ -1,0 +1,156 @@
+"""Checkpoint to bundle."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnx
+from hyvic_runtime import bundle as layout
+from hyvic_runtime.atomic_file import replacing
+from hyvic_runtime.bundle import BundleManifest
+from hyvic_runtime.conformance import outputs_sha256
+from hyvic_runtime.frequency_table import FrequencyTables
+from hyvic_runtime.tile_grid import geometry_of
+from hyvic_train.checkpoint import WEIGHTS, load_checkpoint
+from numpy.typing import NDArray
+
+from hyvic_export.frequency_tables import factorised_tables, gaussian_tables
+from hyvic_export.graphs import decoder_graph, encoder_graph, hyperdecoder_graph, padded_bands
+from hyvic_export.integer_network import (
+    MEAN_STEP_BITS,
+    SCALE_COUNT,
+    IntegerLayer,
+    integer_network,
+    run_reference,
+    scale_table,
+)
+
+DEFAULT_TILE = 128
+_TOOLS = ("hyvic-onboard", "numpy", "onnx", "spox", "torch", "compressai")
+
+
+def bundle_from_checkpoint(
+    checkpoint: Path,
+    out: Path,
+    *,
+    tile: int = DEFAULT_TILE,
+    command: str = "",
+    progress: Callable[[str], None] = lambda _: None,
+) -> BundleManifest:
+    """Write the deployment bundle of a checkpoint; `out` appears whole or not at all.
+
+    The same checkpoint gives the same graphs, tables and vectors, octet by octet, on one machine with the
+    same library versions.
+
+    Args:
+        checkpoint: folder that train-model wrote.
+        out: folder to create or replace.
+        tile: pixels of a tile's side.
+        command: what the user typed, for the manifest.
+        progress: told what is being made.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used.
+        ValueError: the tile does not fit the model.
+    """
+    progress("reading the checkpoint")
+    loaded = load_checkpoint(checkpoint)
+    model, config = loaded.model, loaded.config.model
+    geometry = geometry_of(tile=tile, kernel_size=config.kernel_size, spatial_stages=config.spatial_stages)
+
+    progress("frequency tables")
+    prior = factorised_tables(model)
+    tables = _joined(gaussian_tables(scale_table()), prior)
+
+    progress("integer entropy path")
+    peak = np.maximum(np.abs(prior.first), np.abs(prior.first + prior.length - 1)).astype(np.int64)
+    layers = integer_network(model, peak)
+    vectors = conformance_vectors(prior, layers, geometry.hyperlatents)
+
+    progress("graphs")
+    graphs = {
+        layout.ENCODER: encoder_graph(model, layers, prior, geometry),
+        layout.HYPERDECODER: hyperdecoder_graph(model, layers, geometry),
+        layout.DECODER: decoder_graph(model, geometry),
+    }
+
+    progress("writing")
+    with replacing(out) as partial:
+        partial.mkdir()
+        for name, graph in graphs.items():
+            onnx.save(graph, partial / name)
+        arrays = {
+            layout.TABLE_FIRST: tables.first,
+            layout.TABLE_LENGTH: tables.length,
+            layout.TABLE_FREQUENCIES: tables.frequencies,
+            layout.CONFORMANCE: vectors.astype(np.int16),
+        }
+        for name, array in arrays.items():
+            np.save(partial / name, array)
+        manifest = BundleManifest(
+            family="hyvic",
+            bands=config.bands,
+            padded_bands=padded_bands(config.bands),
+            latent_channels=config.latent_channels,
+            hyperlatent_channels=config.hyperlatent_channels,
+            scales=SCALE_COUNT,
+            mean_step_bits=MEAN_STEP_BITS,
+            peak=config.peak,
+            geometry=geometry,
+            wavelengths=loaded.config.data.wavelengths,
+            conformance=tuple(outputs_sha256(*run_reference(layers, vector)) for vector in vectors),
+            provenance={
+                "checkpoint_sha256": _sha256(checkpoint / WEIGHTS),
+                "lambda": repr(loaded.config.optimisation.lmbda),
+                "command": command,
+                **{tool: version(tool) for tool in _TOOLS},
+            },
+            files={name: _sha256(partial / name) for name in layout.FILES},
+        )
+        (partial / layout.MANIFEST).write_bytes(layout.manifest_bytes(manifest))
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _joined(*tables: FrequencyTables) -> FrequencyTables:
+    return FrequencyTables(
+        first=np.concatenate([t.first for t in tables]),
+        length=np.concatenate([t.length for t in tables]),
+        frequencies=np.concatenate([t.frequencies for t in tables]),
+    )
+
+
+def conformance_vectors(
+    prior: FrequencyTables, layers: tuple[IntegerLayer, ...], cells: int
+) -> NDArray[np.int64]:
+    """ẑ that stress the entropy path, (vector, N, line, sample).
+
+    Zero; every channel at its lowest and at its highest; the signs of the first layer's heaviest row, so
+    that its sum reaches its bound; and seeded draws over a narrow and over the whole range.
+    """
+    low = prior.first.astype(np.int64)[:, None, None]
+    high = low + prior.length.astype(np.int64)[:, None, None] - 1
+    shape = (len(low), cells, cells)
+    rng = np.random.default_rng(123)
+    first = layers[0]
+    heaviest = np.abs(first.weight).sum(axis=(1, 2, 3)).argmax()
+    sign = first.weight[heaviest].sum(axis=(1, 2))[:, None, None]
+    return np.stack(
+        [
+            np.zeros(shape, np.int64),
+            np.broadcast_to(low, shape),
+            np.broadcast_to(high, shape),
+            np.broadcast_to(np.where(sign > 0, high, low), shape),
+            np.broadcast_to(np.where(sign > 0, low, high), shape),
+            np.clip(np.rint(rng.normal(0, 1, shape)).astype(np.int64), low, high),
+            np.clip(np.rint(rng.normal(0, 8, shape)).astype(np.int64), low, high),
+            rng.integers(low, high + 1, shape),
+        ]
+    )

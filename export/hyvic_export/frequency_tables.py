@@ -1,0 +1,82 @@
+"""Integer frequency tables of the two entropy models, in double precision."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hyvic_runtime.frequency_table import TOTAL, FrequencyTables
+from hyvic_train.hyvic import HyVIC
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+TAIL_MASS = 2.0**-24
+"""Probability that a row leaves to its escape: less than one part of a frequency table."""
+
+MAX_HYPERLATENT = 1023
+"""Bound of |ẑ|; the encoder clamps to the table, and the integer network needs small operands."""
+
+
+def gaussian_tables(scales: NDArray[np.float64]) -> FrequencyTables:
+    """Eq. 1 for a mean of zero: a Gaussian convolved with a unit-wide uniform, at the integers.
+
+    Args:
+        scales: (row,) standard deviations in quantiser steps.
+    """
+    rows, firsts = [], []
+    for scale in scales:
+        # 5.5 standard deviations leave less than TAIL_MASS on both sides together.
+        reach = int(np.ceil(5.5 * scale + 0.5))
+        # Below the mean both terms are lower tails, which double precision resolves to 1e-300; mirrored.
+        lower = np.arange(-reach, 1)
+        half = ndtr((lower + 0.5) / scale) - ndtr((lower - 0.5) / scale)
+        rows.append(np.concatenate((half, half[-2::-1])))
+        firsts.append(-reach)
+    return _tables(rows, firsts)
+
+
+@torch.no_grad()
+def factorised_tables(model: HyVIC) -> FrequencyTables:
+    """The factorised prior's probability of every integer, a row per hyper-latent channel.
+
+    A row spans the integers that carry all but TAIL_MASS, and at least -1..1.
+    """
+    prior = model.entropy_bottleneck.double()
+    try:
+        integers = torch.arange(-MAX_HYPERLATENT, MAX_HYPERLATENT + 1, dtype=torch.float64)
+        samples = integers.expand(model.config.hyperlatent_channels, 1, -1)
+        _, lower, upper = prior._likelihood(samples)
+        # Where both logits are positive, subtract the upper tails: sigmoid rounds to 1 there.
+        sign = torch.where(lower + upper > 0, -1.0, 1.0)
+        mass = (torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs()[:, 0].numpy()
+        below = torch.sigmoid(lower)[:, 0].numpy()
+        above = torch.sigmoid(-upper)[:, 0].numpy()
+    finally:
+        model.entropy_bottleneck.float()
+    rows, firsts = [], []
+    for channel in range(len(mass)):
+        inside = np.flatnonzero((below[channel] > TAIL_MASS / 2) & (above[channel] > TAIL_MASS / 2))
+        low = min(int(inside[0]) if inside.size else MAX_HYPERLATENT, MAX_HYPERLATENT - 1)
+        high = max(int(inside[-1]) if inside.size else MAX_HYPERLATENT, MAX_HYPERLATENT + 1)
+        rows.append(mass[channel, low : high + 1])
+        firsts.append(low - MAX_HYPERLATENT)
+    return _tables(rows, firsts)
+
+
+def _tables(rows: list[NDArray[np.float64]], firsts: list[int]) -> FrequencyTables:
+    return FrequencyTables(
+        first=np.array(firsts, np.int32),
+        length=np.array([len(row) for row in rows], np.int32),
+        frequencies=np.concatenate([_frequencies(row) for row in rows]),
+    )
+
+
+def _frequencies(mass: NDArray[np.float64]) -> NDArray[np.uint32]:
+    """Round a row and its escape to integers of at least 1 that add up to TOTAL.
+
+    The row's largest entry takes the rounding's remainder, where it weighs least.
+    """
+    escape = max(1.0 - float(mass.sum()), 0.0)
+    frequencies = np.maximum(np.rint(np.append(mass, escape) * TOTAL), 1).astype(np.int64)
+    frequencies[frequencies[:-1].argmax()] += TOTAL - int(frequencies.sum())
+    assert (frequencies >= 1).all()
+    return frequencies.astype(np.uint32)

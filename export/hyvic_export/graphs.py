@@ -1,0 +1,174 @@
+"""The ONNX graphs of a HyVIC model: encoder, hyper-decoder, decoder.
+
+Built node by node from the weights rather than traced: what flies is what stands here. Constants are
+folded: the division by the sensor's peak into the first convolution, GDN's reparametrisation into its
+γ and β, the band padding into zero weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import spox.opset.ai.onnx.v18 as op
+from hyvic_runtime.entropy_coder import SYMBOL_MAX, SYMBOL_MIN
+from hyvic_runtime.frequency_table import FrequencyTables
+from hyvic_runtime.tile_grid import TileGeometry
+from hyvic_train.hyvic import HyVIC
+from numpy.typing import NDArray
+from spox import Tensor, Var, argument, build
+from torch import nn
+
+from hyvic_export.integer_network import MEAN_STEP_BITS, IntegerLayer
+
+BAND_MULTIPLE = 16
+"""Input bands are padded to a multiple of this: the engine's matrix kernel runs up to 1.7 times faster."""
+
+
+def padded_bands(bands: int) -> int:
+    """Bands of the encoder's input; those beyond the scene's are ignored."""
+    return -(-bands // BAND_MULTIPLE) * BAND_MULTIPLE
+
+
+def encoder_graph(
+    model: HyVIC, layers: Sequence[IntegerLayer], prior: FrequencyTables, geometry: TileGeometry
+) -> onnx.ModelProto:
+    """Digital numbers to integers in one graph: analysis, hyper-encoder, entropy path, quantiser.
+
+    Inputs: `tile` float32 (tile, padded band, window, window), digital numbers of a tile and its halo;
+    `hyperlatent_mask` float32 (tile, 1, line, sample), one where ẑ is coded and zero where it is not.
+    Outputs, int32: `hyperlatent` (tile, N, line, sample), `symbols` and `scale_index` (tile, M, line, sample).
+    """
+    window = geometry.window
+    cells = geometry.hyperlatents
+    tile = argument(Tensor(np.float32, ("tile", padded_bands(model.config.bands), window, window)))
+    mask = argument(Tensor(np.float32, ("tile", 1, cells, cells)))
+
+    y = _analysis(model, tile)
+    z = y
+    for layer in model.h_a:
+        if isinstance(layer, nn.Conv2d):
+            z = _convolution(z, layer, pad=layer.kernel_size[0] // 2)
+        else:
+            z = op.leaky_relu(z, alpha=2.0**-model.config.leaky_slope_bits)
+    lowest, highest = (_per_channel(bound) for bound in (prior.first, prior.first + prior.length - 1))
+    z_hat = op.mul(op.min([op.max([op.round(z), lowest]), highest]), mask)
+
+    scale_index, mean_steps = _entropy_path(z_hat, layers)
+    mean = op.mul(mean_steps, _scalar(2.0**-MEAN_STEP_BITS))
+    symbols = op.clip(op.round(op.sub(y, mean)), _scalar(SYMBOL_MIN), _scalar(SYMBOL_MAX))
+    return _built(
+        {"tile": tile, "hyperlatent_mask": mask},
+        {"hyperlatent": _int32(z_hat), "symbols": _int32(symbols), "scale_index": _int32(scale_index)},
+    )
+
+
+def hyperdecoder_graph(model: HyVIC, layers: Sequence[IntegerLayer], geometry: TileGeometry) -> onnx.ModelProto:
+    """The entropy path alone, for the ground and for the conformance vectors.
+
+    Input: `hyperlatent` float32 (tile, N, line, sample), integers.
+    Outputs, int32: `scale_index` and `mean_steps` (tile, M, line, sample).
+    """
+    cells = geometry.hyperlatents
+    z_hat = argument(Tensor(np.float32, ("tile", model.config.hyperlatent_channels, cells, cells)))
+    scale_index, mean_steps = _entropy_path(z_hat, layers)
+    return _built({"hyperlatent": z_hat}, {"scale_index": _int32(scale_index), "mean_steps": _int32(mean_steps)})
+
+
+def decoder_graph(model: HyVIC, geometry: TileGeometry) -> onnx.ModelProto:
+    """Quantised latents to digital numbers.
+
+    Input: `latent` float32 (tile, M, line, sample), a tile's latents and their halo.
+    Output: `reconstruction` float32 (tile, band, line, sample), digital numbers, not rounded.
+    """
+    size = geometry.latent_window
+    latent = argument(Tensor(np.float32, ("tile", model.config.latent_channels, size, size)))
+    x = latent
+    for layer in model.g_s[:-1]:
+        if isinstance(layer, nn.ConvTranspose2d):
+            k = layer.kernel_size[0]
+            weight, bias = _weights(layer)
+            x = op.conv_transpose(
+                x, op.const(weight), op.const(bias), strides=[2, 2], pads=[k // 2] * 4, output_padding=[1, 1]
+            )
+        else:
+            x = _pixelwise(x, layer)
+    before = geometry.latent_halo_before * geometry.latent_stride
+    crop = np.array([before, before]), np.array([before + geometry.tile] * 2), np.array([2, 3])
+    x = op.slice(x, *(op.const(v) for v in crop))
+    weight, bias = _weights(model.g_s[-1])
+    peak = np.float32(model.config.peak)
+    return _built({"latent": latent}, {"reconstruction": op.conv(x, op.const(weight * peak), op.const(bias * peak))})
+
+
+def _analysis(model: HyVIC, x: Var) -> Var:
+    """E without padding: the halo holds what every kernel reaches."""
+    first = model.g_a[0]
+    weight, bias = _weights(first)
+    extra = padded_bands(model.config.bands) - model.config.bands
+    weight = np.pad(weight / np.float32(model.config.peak), ((0, 0), (0, extra), (0, 0), (0, 0)))
+    x = op.conv(x, op.const(weight), op.const(bias))
+    for layer in model.g_a[1:]:
+        x = _pixelwise(x, layer) if not isinstance(layer, nn.Conv2d) else _convolution(x, layer, pad=0)
+    return x
+
+
+def _pixelwise(x: Var, layer: nn.Module) -> Var:
+    return _convolution(x, layer, pad=0) if isinstance(layer, nn.Conv2d) else _gdn(x, layer)
+
+
+def _convolution(x: Var, layer: nn.Conv2d, *, pad: int) -> Var:
+    weight, bias = _weights(layer)
+    return op.conv(x, op.const(weight), op.const(bias), strides=list(layer.stride), pads=[pad] * 4)
+
+
+def _gdn(x: Var, layer: nn.Module) -> Var:
+    """x / √(β + γ x²), or times it for the inverse (Ballé et al., ICLR 2016)."""
+    gamma = _array(layer.gamma_reparam(layer.gamma))[:, :, None, None]
+    beta = _array(layer.beta_reparam(layer.beta))
+    norm = op.sqrt(op.conv(op.mul(x, x), op.const(gamma), op.const(beta)))
+    return op.mul(x, norm) if layer.inverse else op.div(x, norm)
+
+
+def _entropy_path(z_hat: Var, layers: Sequence[IntegerLayer]) -> tuple[Var, Var]:
+    x = z_hat
+    for layer in layers:
+        before, after = layer.pad
+        pads = [before, before, after, after]
+        x = op.conv(x, op.const(layer.weight.astype(np.float32)), op.const(layer.bias.astype(np.float32)), pads=pads)
+        if layer.leaky_slope_bits is not None:
+            x = op.max([x, op.mul(x, _scalar(2.0**-layer.leaky_slope_bits))])
+        x = op.round(op.mul(x, _per_channel(np.exp2(-layer.shift.astype(np.float64)))))
+        x = op.min([op.max([x, _per_channel(layer.low)]), _per_channel(layer.high)])
+        if layer.upsampling:
+            x = op.depth_to_space(x, blocksize=2, mode="CRD")
+    scale_index, mean_steps = op.split(x, num_outputs=2, axis=1)
+    return scale_index, mean_steps
+
+
+def _weights(layer: nn.Conv2d | nn.ConvTranspose2d) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return _array(layer.weight), _array(layer.bias)
+
+
+def _array(tensor: object) -> NDArray[np.float32]:
+    return tensor.detach().cpu().numpy().astype(np.float32)  # type: ignore[attr-defined, no-any-return]
+
+
+def _per_channel(values: NDArray[np.generic]) -> Var:
+    return op.const(values.astype(np.float32)[:, None, None])
+
+
+def _scalar(value: float) -> Var:
+    return op.const(np.float32(value))
+
+
+def _int32(x: Var) -> Var:
+    return op.cast(x, to=np.int32)
+
+
+def _built(inputs: dict[str, Var], outputs: dict[str, Var]) -> onnx.ModelProto:
+    graph = build(inputs, outputs)
+    graph.producer_name = "hyvic-onboard"
+    onnx.checker.check_model(graph, full_check=True)
+    return graph

@@ -1,0 +1,264 @@
+"""The entropy path as an integer network: from ẑ to mean and scale index, the same bits everywhere.
+
+Encoder and decoder must derive identical frequency tables from ẑ, yet they are different machines. So the
+hyper-decoder runs on integers (Ballé et al., Integer Networks for Data Compression with Latent-Variable
+Models, ICLR 2019), carried in floating point because that is what engines are fast at:
+
+- every weight and activation is an integer of magnitude ≤ 2048, exact in TF32 and fp16 operands;
+- Σ|w|·max|x| + |b| < 2²⁴ per output channel, so a float32 sum is exact in any order;
+- a layer requantises by a power of two, rounding half to even, and clamps; LeakyReLU's slope is a power of two;
+- the last layer gives the mean in steps of 2⁻⁴ and, since the model predicts log2 σ, the scale index itself.
+
+Transposed convolutions become sub-pixel convolutions: their kernels are too small for a Winograd
+algorithm, whose fractions would not be exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from hyvic_train.hyvic import SCALE_BOUND, HyVIC
+from numpy.typing import NDArray
+from torch import nn
+
+MAX_OPERAND = 2048
+MAX_SUM = 2**24
+HIDDEN_MAX = 255
+"""Largest hidden activation; eight bits and a sign leave the weights as many within MAX_SUM."""
+CALIBRATION_MARGIN = 1.25
+"""Room above the largest activation seen on the training scenes before the clamp acts."""
+
+MEAN_STEP_BITS = 4
+"""Means are multiples of 2**-4 quantiser steps: 1/32 off at most, under 1e-3 bit a symbol at σ = 0.5."""
+MAX_MEAN_STEPS = 2**19 - 1
+"""±32,768 quantiser steps, the range of a symbol."""
+
+SCALE_COUNT = 64
+MAX_SCALE = 256.0
+LOG2_MIN_SCALE = math.log2(SCALE_BOUND)
+LOG2_SCALE_STEP = (math.log2(MAX_SCALE) - LOG2_MIN_SCALE) / (SCALE_COUNT - 1)
+
+Integers = NDArray[np.int64]
+
+
+def scale_table() -> NDArray[np.float64]:
+    """Standard deviations, in quantiser steps, that the scale indices 0..63 stand for."""
+    return np.exp2(LOG2_MIN_SCALE + LOG2_SCALE_STEP * np.arange(SCALE_COUNT))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegerLayer:
+    """One convolution of the entropy path with its requantisation.
+
+    out = clamp(round(leaky(Σ weight · x + bias) · 2**-shift), low, high), then depth-to-space if upsampling.
+
+    Attributes:
+        weight: (row, input channel, line tap, sample tap).
+        bias, shift, low, high: (row,). A row is an output channel, or one of its four phases (channel, line
+            phase, sample phase) if upsampling.
+        pad: zeros before and after, along lines and samples alike.
+        leaky_slope_bits: a negative sum is scaled by 2**-leaky_slope_bits; None: it is not.
+        upsampling: whether rows are phases of a picture twice as large.
+    """
+
+    weight: Integers
+    bias: Integers
+    shift: Integers
+    low: Integers
+    high: Integers
+    pad: tuple[int, int]
+    leaky_slope_bits: int | None
+    upsampling: bool
+
+
+def integer_network(model: HyVIC, hyperlatent_peak: Integers) -> tuple[IntegerLayer, ...]:
+    """Quantise the hyper-decoder of a calibrated model: the layers from ẑ to scale indices and means.
+
+    Args:
+        model: its `hidden_peak_*` must be set.
+        hyperlatent_peak: (N,) largest |ẑ| per channel; the encoder clamps to it.
+
+    Raises:
+        ValueError: the model was never calibrated.
+    """
+    peaks = [np.asarray(p.detach().cpu(), np.float64) for p in (model.hidden_peak_0, model.hidden_peak_1)]
+    if not all(p.any() for p in peaks):
+        raise ValueError("the checkpoint was never calibrated: its hidden_peak tensors are zero; train it a step")
+    # The value of one integer step of each hidden channel. A channel that stayed silent gets the
+    # smallest step of its layer: it may speak on another scene, and its clamp is the safe side.
+    steps = []
+    for peak in peaks:
+        reach = np.maximum(peak, peak[peak > 0].min())
+        steps.append(CALIBRATION_MARGIN * reach / HIDDEN_MAX)
+    M = model.config.latent_channels
+    log2_scale, mean = np.full(M, LOG2_SCALE_STEP), np.full(M, 2.0**-MEAN_STEP_BITS)
+    offset = np.concatenate((np.full(M, LOG2_MIN_SCALE), np.zeros(M)))
+    slope_bits = model.config.leaky_slope_bits
+    first, second, last = model.h_s[0], model.h_s[2], model.h_s[4]
+    one = np.ones(model.config.hyperlatent_channels)
+    low = np.concatenate((np.zeros(M, np.int64), np.full(M, -MAX_MEAN_STEPS)))
+    high = np.concatenate((np.full(M, SCALE_COUNT - 1), np.full(M, MAX_MEAN_STEPS)))
+    return (
+        _upsampling_layer(first, one, hyperlatent_peak, steps[0], slope_bits),
+        _upsampling_layer(second, steps[0], np.full(M, HIDDEN_MAX), steps[1], slope_bits),
+        _quantised(
+            weight=_numpy(last.weight),
+            bias=_numpy(last.bias) - offset,
+            input_step=steps[1],
+            input_peak=np.full(len(steps[1]), HIDDEN_MAX),
+            output_step=np.concatenate((log2_scale, mean)),
+            low=low,
+            high=high,
+            pad=(0, 0),
+            leaky_slope_bits=None,
+            upsampling=False,
+        ),
+    )
+
+
+def _numpy(tensor: nn.Parameter) -> NDArray[np.float64]:
+    return np.asarray(tensor.detach().cpu(), np.float64)
+
+
+def _upsampling_layer(
+    layer: nn.ConvTranspose2d,
+    input_step: NDArray[np.float64],
+    input_peak: Integers,
+    output_step: NDArray[np.float64],
+    leaky_slope_bits: int,
+) -> IntegerLayer:
+    weight, pad = sub_pixel_weight(_numpy(layer.weight))
+    rows = len(weight)
+    return _quantised(
+        weight=weight,
+        bias=np.repeat(_numpy(layer.bias), 4),
+        input_step=input_step,
+        input_peak=input_peak,
+        output_step=np.repeat(output_step, 4),
+        low=np.full(rows, -HIDDEN_MAX),
+        high=np.full(rows, HIDDEN_MAX),
+        pad=pad,
+        leaky_slope_bits=leaky_slope_bits,
+        upsampling=True,
+    )
+
+
+def sub_pixel_weight(weight: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """Rewrite a stride-2 transposed convolution as a convolution followed by depth-to-space.
+
+    Tap t of a transposed convolution with padding k // 2 and output padding 1 carries input i to output
+    2i - k // 2 + t. Output 2i + a therefore collects inputs i + u through t = a + k // 2 - 2u.
+
+    Args:
+        weight: (input, output, k, k), torch's layout.
+
+    Returns:
+        (4 · output, input, taps, taps), rows in (output, line phase, sample phase) order; and the padding.
+    """
+    inputs, outputs, k, _ = weight.shape
+    taps = {(a, u): a + k // 2 - 2 * u for a in (0, 1) for u in range(-k, k + 1) if 0 <= a + k // 2 - 2 * u < k}
+    before, after = -min(u for _, u in taps), max(u for _, u in taps)
+    size = before + after + 1
+    result = np.zeros((outputs, 2, 2, inputs, size, size))
+    for (a, u), t in taps.items():
+        for (b, v), s in taps.items():
+            result[:, a, b, :, u + before, v + before] = weight[:, :, t, s].T
+    return result.reshape(4 * outputs, inputs, size, size), (before, after)
+
+
+def _quantised(
+    *,
+    weight: NDArray[np.float64],
+    bias: NDArray[np.float64],
+    input_step: NDArray[np.float64],
+    input_peak: Integers,
+    output_step: NDArray[np.float64],
+    low: Integers,
+    high: Integers,
+    pad: tuple[int, int],
+    leaky_slope_bits: int | None,
+    upsampling: bool,
+) -> IntegerLayer:
+    """Give every row the largest power-of-two gain at which its operands and its sum stay exact."""
+    real = weight * input_step[:, None, None] / output_step[:, None, None, None]
+    real_bias = bias / output_step
+    magnitude = np.abs(real).max(axis=(1, 2, 3))
+    # Rounding moves a weight by at most 1/2, so this bounds the integer sum for every gain 2**shift:
+    # Σ|w|·2**shift·x + Σ x / 2 + |b|·2**shift + 1/2 < 2**24.
+    reach = np.einsum("oiuv,i->o", np.abs(real), input_peak.astype(np.float64)) + np.abs(real_bias)
+    slack = 0.5 * float(input_peak.sum()) * weight.shape[2] * weight.shape[3] + 1.0
+    if slack >= MAX_SUM / 2:
+        raise ValueError(
+            f"a row sums {weight[0].size} products of up to {input_peak.max()}: too many to stay below 2^24"
+        )
+    tiny = 2.0**-40
+    shift = np.floor(
+        np.minimum(
+            np.log2((MAX_OPERAND - 1) / np.maximum(magnitude, tiny)),
+            np.log2((MAX_SUM - slack) / np.maximum(reach, tiny)),
+        )
+    ).astype(np.int64)
+    shift = np.minimum(shift, 24)
+    gain = np.exp2(shift)
+    layer = IntegerLayer(
+        weight=np.rint(real * gain[:, None, None, None]).astype(np.int64),
+        bias=np.rint(real_bias * gain).astype(np.int64),
+        shift=shift,
+        low=np.asarray(low, np.int64),
+        high=np.asarray(high, np.int64),
+        pad=pad,
+        leaky_slope_bits=leaky_slope_bits,
+        upsampling=upsampling,
+    )
+    assert np.abs(layer.weight).max() <= MAX_OPERAND
+    assert largest_sum(layer, input_peak).max() < MAX_SUM
+    return layer
+
+
+def largest_sum(layer: IntegerLayer, input_peak: Integers) -> Integers:
+    """Σ|w|·max|x| + |b| of every row: the proof that its float32 sum is exact."""
+    return np.einsum("oiuv,i->o", np.abs(layer.weight), input_peak) + np.abs(layer.bias)
+
+
+def run_reference(layers: Sequence[IntegerLayer], hyperlatent: Integers) -> tuple[Integers, Integers]:
+    """The definition in int64, against which every engine is held.
+
+    Args:
+        layers: what `integer_network` gives.
+        hyperlatent: ẑ, (N, line, sample).
+
+    Returns:
+        Scale indices and means in steps, each (M, 4 · line, 4 · sample).
+    """
+    x = hyperlatent
+    for layer in layers:
+        before, after = layer.pad
+        padded = np.pad(x, ((0, 0), (before, after), (before, after)))
+        lines, samples = x.shape[1:]
+        total = np.broadcast_to(layer.bias[:, None, None], (len(layer.bias), lines, samples)).copy()
+        for u in range(layer.weight.shape[2]):
+            for v in range(layer.weight.shape[3]):
+                window = padded[:, u : u + lines, v : v + samples]
+                total += np.tensordot(layer.weight[:, :, u, v], window, axes=1)
+        shift = np.broadcast_to(layer.shift[:, None, None], total.shape)
+        if layer.leaky_slope_bits is not None:
+            shift = np.where(total < 0, shift + layer.leaky_slope_bits, shift)
+        x = np.clip(_rounded_shift(total, shift), layer.low[:, None, None], layer.high[:, None, None])
+        if layer.upsampling:
+            phases = x.reshape(-1, 2, 2, lines, samples)
+            x = phases.transpose(0, 3, 1, 4, 2).reshape(-1, 2 * lines, 2 * samples)
+    scale_index, mean_steps = np.split(x, 2)
+    return scale_index, mean_steps
+
+
+def _rounded_shift(value: Integers, shift: Integers) -> Integers:
+    """value · 2**-shift, rounded half to even."""
+    right = np.maximum(shift, 0)
+    floor = value >> right
+    twice_rest = 2 * (value - (floor << right))
+    unit = np.int64(1) << right
+    up = (twice_rest > unit) | ((twice_rest == unit) & (floor % 2 == 1))
+    return (floor + up) << np.maximum(-shift, 0)

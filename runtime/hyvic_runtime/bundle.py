@@ -1,0 +1,169 @@
+"""The deployment bundle: what export writes and orbit and ground read.
+
+    BUNDLE/manifest.json                 this module's BundleManifest, and the SHA-256 of every other file
+    BUNDLE/encoder.onnx                  tile → ẑ, symbols, scale indices
+    BUNDLE/hyperdecoder.onnx             ẑ → scale indices, means
+    BUNDLE/decoder.onnx                  latents → digital numbers
+    BUNDLE/table-first.npy …-length.npy …-frequencies.npy     frequency tables
+    BUNDLE/conformance-hyperlatents.npy  inputs of the conformance vectors
+
+Rows 0 … scales - 1 of the tables code latent symbols by scale index, the next N code ẑ by channel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.errors import BundleError
+from hyvic_runtime.frequency_table import FrequencyTables
+from hyvic_runtime.tile_grid import TileGeometry
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+ENCODER, HYPERDECODER, DECODER = "encoder.onnx", "hyperdecoder.onnx", "decoder.onnx"
+TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES = "table-first.npy", "table-length.npy", "table-frequencies.npy"
+CONFORMANCE = "conformance-hyperlatents.npy"
+FILES = (ENCODER, HYPERDECODER, DECODER, TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES, CONFORMANCE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleManifest:
+    """What a bundle is, and what made it.
+
+    Attributes:
+        family: model family, "hyvic".
+        bands: bands of the scenes it codes.
+        padded_bands: bands of the encoder's input; those beyond `bands` are zero.
+        latent_channels: M.
+        hyperlatent_channels: N.
+        scales: number of scale indices.
+        mean_step_bits: a mean is a multiple of 2**-mean_step_bits quantiser steps.
+        peak: largest digital number, for PSNR.
+        geometry: tile, strides and halos.
+        wavelengths: band centres in nm, or None where the model has no fixed grid.
+        conformance: SHA-256 of each conformance vector's outputs (scale indices, then means in steps, as
+            little-endian int32).
+        provenance: checkpoint hash, tool versions, command: for people.
+        files: name → SHA-256 of every other file.
+    """
+
+    family: str
+    bands: int
+    padded_bands: int
+    latent_channels: int
+    hyperlatent_channels: int
+    scales: int
+    mean_step_bits: int
+    peak: float
+    geometry: TileGeometry
+    wavelengths: tuple[float, ...] | None
+    conformance: tuple[str, ...]
+    provenance: dict[str, str]
+    files: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle whose every file was found as its manifest pins it.
+
+    Attributes:
+        folder: where its graphs lie.
+        manifest: what it is.
+        identity: SHA-256 of the manifest; the first eight octets name the bundle in a stream.
+        tables: frequency tables of symbols and hyper-latents.
+        conformance: ẑ of the conformance vectors, (vector, N, line, sample) int16.
+    """
+
+    folder: Path
+    manifest: BundleManifest
+    identity: bytes
+    tables: FrequencyTables
+    conformance: NDArray[np.int16]
+
+
+def manifest_bytes(manifest: BundleManifest) -> bytes:
+    """The manifest file: readable JSON whose first entries are the format version and its own SHA-256."""
+    body = asdict(manifest)
+    document = {"format_version": FORMAT_VERSION, "sha256": _canonical_sha256(body).hex(), **body}
+    return (json.dumps(document, indent=1) + "\n").encode()
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Load a bundle and check every octet of it.
+
+    Raises:
+        BundleError: a file is missing or altered, or the format is another version's.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise BundleError(f"{folder} is no bundle: {MANIFEST} is missing; make one with export-engine")
+    manifest, identity = _parse_manifest(folder / MANIFEST)
+    for name in FILES:
+        try:
+            digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        except OSError as error:
+            raise BundleError(f"{folder / name} cannot be read ({error.strerror}); copy the bundle again") from error
+        if digest != manifest.files.get(name):
+            raise BundleError(f"{folder / name} was altered: its SHA-256 is not the manifest's; copy the bundle again")
+    tables = FrequencyTables(
+        first=_array(folder / TABLE_FIRST, np.int32),
+        length=_array(folder / TABLE_LENGTH, np.int32),
+        frequencies=_array(folder / TABLE_FREQUENCIES, np.uint32),
+    )
+    conformance = _array(folder / CONFORMANCE, np.int16)
+    cells = manifest.geometry.hyperlatents
+    if len(tables.first) != manifest.scales + manifest.hyperlatent_channels or conformance.shape != (
+        len(manifest.conformance),
+        manifest.hyperlatent_channels,
+        cells,
+        cells,
+    ):
+        raise BundleError(f"{folder}: tables or conformance vectors do not fit the manifest; export the bundle again")
+    return Bundle(folder=folder, manifest=manifest, identity=identity, tables=tables, conformance=conformance)
+
+
+def _canonical_sha256(body: dict[str, Any]) -> bytes:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+def _parse_manifest(path: Path) -> tuple[BundleManifest, bytes]:
+    altered = f"{path} was altered or damaged; copy the bundle again"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        version, recorded = document.pop("format_version"), bytes.fromhex(document.pop("sha256"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(altered) from error
+    if version != FORMAT_VERSION:
+        raise BundleError(f"{path}: bundle format {version}, this runtime reads {FORMAT_VERSION}; export it again")
+    if _canonical_sha256(document) != recorded:
+        raise BundleError(altered)
+    try:
+        if document.keys() != {field.name for field in fields(BundleManifest)}:
+            raise ValueError("fields")
+        geometry = TileGeometry(**document.pop("geometry"))
+        wavelengths = document.pop("wavelengths")
+        manifest = BundleManifest(
+            geometry=geometry,
+            wavelengths=None if wavelengths is None else tuple(wavelengths),
+            conformance=tuple(document.pop("conformance")),
+            **document,
+        )
+    except (ValueError, TypeError) as error:
+        raise BundleError(f"{path}: not a manifest of this version ({error}); export the bundle again") from error
+    return manifest, recorded
+
+
+def _array(path: Path, dtype: type[np.generic]) -> NDArray[Any]:
+    try:
+        values = np.load(path, allow_pickle=False)
+    except ValueError as error:
+        raise BundleError(f"{path} is not an array; export the bundle again") from error
+    if values.dtype != dtype:
+        raise BundleError(f"{path} holds {values.dtype}, not {np.dtype(dtype)}; export the bundle again")
+    return np.asarray(values)

@@ -1,0 +1,237 @@
+"""`encode-scene`, `decode-packets` and `verify-bundle`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hyvic_runtime.errors import DecodeError, HyvicError
+
+Result = tuple[dict[str, Any], str]
+"""What `--json` prints, and the same for people."""
+
+
+def encode_scene(argv: Sequence[str] | None = None) -> int:
+    """Scene file to packet file."""
+    from hyvic_runtime.space_packet import DEFAULT_APID, DEFAULT_PACKET_OCTETS
+
+    parser = _parser(
+        "encode-scene",
+        "Encode a scene into CCSDS Space Packets.",
+        "encode-scene scene.npz --bundle hyvic.bundle --out scene.packets",
+    )
+    parser.add_argument("scene", type=Path, metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
+    parser.add_argument("--bundle", type=Path, required=True, help="what export-engine wrote")
+    parser.add_argument("--out", type=Path, required=True, metavar="STREAM", help="file of packets to write")
+    parser.add_argument("--resample", action="store_true", help="interpolate the scene to the bundle's band centres first")
+    parser.add_argument("--scene-id", type=int, default=0, metavar="ID", help="identifier in every packet (default: 0)")
+    parser.add_argument("--apid", type=int, default=DEFAULT_APID, help=f"application process (default: {DEFAULT_APID})")
+    parser.add_argument(
+        "--packet-octets",
+        type=int,
+        default=DEFAULT_PACKET_OCTETS,
+        metavar="N",
+        help=f"largest packet, headers included (default: {DEFAULT_PACKET_OCTETS})",
+    )
+    return _run(parser, argv, _encode_scene)
+
+
+def _encode_scene(arguments: argparse.Namespace) -> Result:
+    from tqdm import tqdm
+
+    from hyvic_runtime.atomic_file import replacing
+    from hyvic_runtime.bundle import read_bundle
+    from hyvic_runtime.encoder import SceneEncoder
+    from hyvic_runtime.metrics import compression_ratio, rate_bpppb
+    from hyvic_runtime.scene_files import read_scene
+    from hyvic_runtime.space_packet import Packetiser
+
+    packetiser = Packetiser(apid=arguments.apid, packet_octets=arguments.packet_octets)
+    if not 0 <= arguments.scene_id < 2**32:
+        raise ValueError(f"scene id {arguments.scene_id} is outside 0..{2**32 - 1}")
+    scene = read_scene(arguments.scene)
+    bundle = read_bundle(arguments.bundle)
+    if arguments.resample:
+        scene = _resampled(scene, bundle)
+    encoder = SceneEncoder(bundle)
+    grid = encoder.grid(scene)
+    sizes: list[int] = []
+    begun = time.perf_counter()
+    with (
+        replacing(arguments.out) as partial,
+        partial.open("wb") as stream,
+        tqdm(total=grid.rows * grid.columns, unit="tile", disable=None) as bar,
+    ):
+        for packets in encoder.tile_packets(scene, packetiser, scene_id=arguments.scene_id):
+            stream.writelines(packets)
+            sizes += map(len, packets)
+            bar.update()
+    seconds = time.perf_counter() - begun
+    octets = sum(sizes)
+    ratio = compression_ratio(scene.cube.size, scene.bit_depth, octets)
+    result = {
+        "stream": str(arguments.out),
+        "bundle": bundle.identity.hex(),
+        "shape": list(scene.cube.shape),
+        "tiles": grid.rows * grid.columns,
+        "packets": len(sizes),
+        "octets": octets,
+        "compression_ratio": ratio,
+        "rate_bpppb": rate_bpppb(scene.cube.size, octets),
+        "seconds": seconds,
+        "msamples_per_s": scene.cube.size / seconds / 1e6,
+        "stages": asdict(encoder.times),
+    }
+    return result, (
+        f"{arguments.out}: {octets:,} octets in {len(sizes)} packets, CR {ratio:.1f}, "
+        f"{result['msamples_per_s']:.1f} MSamples/s"
+    )
+
+
+def _resampled(scene: Any, bundle: Any) -> Any:
+    import numpy as np
+
+    from hyvic_runtime.errors import SceneError
+    from hyvic_runtime.scene import resample_bands
+
+    if bundle.manifest.wavelengths is None:
+        raise SceneError("the bundle names no band centres, so nothing can be resampled to it; leave out --resample")
+    return resample_bands(scene, np.array(bundle.manifest.wavelengths))
+
+
+def decode_packets(argv: Sequence[str] | None = None) -> int:
+    """Packet file to scene file."""
+    parser = _parser(
+        "decode-packets",
+        "Reconstruct a scene from its packets.",
+        "decode-packets scene.packets --bundle hyvic.bundle --out decoded.tif",
+    )
+    parser.add_argument("stream", type=Path, metavar="STREAM", help="file of packets")
+    parser.add_argument("--bundle", type=Path, required=True, help="the bundle that encoded it")
+    parser.add_argument("--out", type=Path, required=True, metavar="SCENE", help=".npz .npy .hdr .tif .h5 or .mat")
+    parser.add_argument(
+        "--conceal",
+        action="store_true",
+        help="write what arrived even if tiles were lost, and OUT.quality.npy: 2 exact, 1 predicted means, 0 lost",
+    )
+    return _run(parser, argv, _decode_packets)
+
+
+def _decode_packets(arguments: argparse.Namespace) -> Result:
+    import numpy as np
+    from tqdm import tqdm
+
+    from hyvic_runtime.atomic_file import replacing
+    from hyvic_runtime.bundle import read_bundle
+    from hyvic_runtime.decoder import Quality, SceneDecoder
+    from hyvic_runtime.scene_files import check_writable_format, write_scene
+
+    check_writable_format(arguments.out)
+    try:
+        stream = arguments.stream.read_bytes()
+    except OSError as error:
+        raise DecodeError(f"{arguments.stream}: cannot be read ({error.strerror})") from error
+    decoder = SceneDecoder(read_bundle(arguments.bundle))
+    begun = time.perf_counter()
+    with tqdm(unit="tile", disable=None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        try:
+            decoded = decoder.decode(stream, conceal=arguments.conceal, progress=progress)
+        except DecodeError as error:
+            raise DecodeError(f"{arguments.stream}: {error}") from error
+    seconds = time.perf_counter() - begun
+    shares = {quality.name.lower(): float(np.mean(decoded.quality == quality)) for quality in Quality}
+    if arguments.conceal:
+        quality_map = arguments.out.with_suffix(".quality.npy")
+        with replacing(quality_map) as partial:
+            np.save(partial, decoded.quality)
+    write_scene(decoded.scene, arguments.out)
+    result = {
+        "scene": str(arguments.out),
+        "shape": list(decoded.scene.cube.shape),
+        "quality": shares,
+        "damage": [asdict(damage) for damage in decoded.damage],
+        "seconds": seconds,
+        "msamples_per_s": decoded.scene.cube.size / seconds / 1e6,
+        "stages": asdict(decoder.times),
+    }
+    text = f"{arguments.out}: {' × '.join(map(str, decoded.scene.cube.shape))}, {result['msamples_per_s']:.1f} MSamples/s"
+    if shares["exact"] < 1:
+        text += f"; {shares['lost']:.1%} of it lost, {shares['means']:.1%} predicted, marked in {quality_map}"
+    return result, text
+
+
+def verify_bundle(argv: Sequence[str] | None = None) -> int:
+    """Check a bundle's files, and that the engine at hand runs it exactly."""
+    parser = _parser(
+        "verify-bundle",
+        "Check every octet of a bundle, and that this machine's engine computes its entropy path exactly.",
+        "verify-bundle hyvic.bundle",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    return _run(parser, argv, _verify_bundle)
+
+
+def _verify_bundle(arguments: argparse.Namespace) -> Result:
+    from hyvic_runtime.bundle import ENCODER, HYPERDECODER, read_bundle
+    from hyvic_runtime.conformance import check_encoder, check_hyperdecoder
+    from hyvic_runtime.engine import OnnxRuntimeEngine
+    from hyvic_runtime.entropy_coder import EntropyCoder
+
+    bundle = read_bundle(arguments.bundle)
+    hyperdecoder = OnnxRuntimeEngine(bundle.folder / HYPERDECODER)
+    check_hyperdecoder(bundle, hyperdecoder)
+    check_encoder(bundle, OnnxRuntimeEngine(bundle.folder / ENCODER), hyperdecoder)
+    coder = EntropyCoder(bundle.tables).describe()
+    result = {
+        "bundle": str(arguments.bundle),
+        "identity": bundle.identity.hex(),
+        "family": bundle.manifest.family,
+        "bands": bundle.manifest.bands,
+        "engine": hyperdecoder.describe(),
+        "entropy_coder": coder,
+        "conformance_vectors": len(bundle.conformance),
+        "provenance": bundle.manifest.provenance,
+    }
+    return result, (
+        f"{arguments.bundle}: intact; {hyperdecoder.describe()} computes all {len(bundle.conformance)} conformance "
+        f"vectors exactly; symbols are coded by {coder}"
+    )
+
+
+def _parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=name,
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    return parser
+
+
+def _run(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None, command: Callable[[argparse.Namespace], Result]
+) -> int:
+    """Exit status of a command: 0 done, 1 failed with one line, 2 wrong usage (argparse's)."""
+    arguments = parser.parse_args(argv)
+    try:
+        result, text = command(arguments)
+    except (HyvicError, ValueError, OSError, MemoryError) as error:
+        print(f"{parser.prog}: {error or type(error).__name__}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    print(json.dumps(result) if arguments.json else text)
+    return 0

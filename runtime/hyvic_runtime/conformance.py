@@ -1,0 +1,65 @@
+"""Does the engine at hand compute the entropy path to the bit?
+
+If it does not, everything after the first wrong table is noise on the ground, so the runtime asks before
+it codes: every conformance vector through the hyper-decoder, and the encoder graph's own copy of the
+entropy path against it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.bundle import Bundle
+from hyvic_runtime.engine import Engine
+from hyvic_runtime.errors import BundleError
+
+
+def outputs_sha256(scale_index: NDArray[np.integer], mean_steps: NDArray[np.integer]) -> str:
+    """Digest of one vector's outputs, each (M, line, sample)."""
+    return hashlib.sha256(scale_index.astype("<i4").tobytes() + mean_steps.astype("<i4").tobytes()).hexdigest()
+
+
+def check_hyperdecoder(bundle: Bundle, hyperdecoder: Engine) -> None:
+    """Run every conformance vector.
+
+    Raises:
+        BundleError: an output differs from the integer definition's.
+    """
+    for index, (vector, expected) in enumerate(zip(bundle.conformance, bundle.manifest.conformance, strict=True)):
+        outputs = hyperdecoder.run({"hyperlatent": vector[None].astype(np.float32)})
+        if outputs_sha256(outputs["scale_index"][0], outputs["mean_steps"][0]) != expected:
+            raise BundleError(
+                f"{hyperdecoder.describe()} fails conformance vector {index} of {len(bundle.conformance)}: it does not "
+                "compute the entropy path exactly, so streams would not decode; use another engine or precision"
+            )
+
+
+def check_encoder(bundle: Bundle, encoder: Engine, hyperdecoder: Engine) -> None:
+    """Compare the encoder's scale indices with the hyper-decoder's for the ẑ that the encoder found.
+
+    The tiles span the sensor's range: dark, saturated, and seeded noise that drives ẑ far out.
+
+    Raises:
+        BundleError: the two copies of the entropy path disagree.
+    """
+    manifest = bundle.manifest
+    window, cells = manifest.geometry.window, manifest.geometry.hyperlatents
+    shape = (manifest.padded_bands, window, window)
+    noise = np.random.default_rng(0).uniform(0, manifest.peak, shape)
+    for tile in (np.zeros(shape), np.full(shape, manifest.peak), noise):
+        coded = encoder.run(
+            {
+                "tile": tile[None].astype(np.float32),
+                "hyperlatent_mask": np.ones((1, 1, cells, cells), np.float32),
+            }
+        )
+        derived = hyperdecoder.run({"hyperlatent": coded["hyperlatent"].astype(np.float32)})
+        if not np.array_equal(coded["scale_index"], derived["scale_index"]):
+            wrong = int((coded["scale_index"] != derived["scale_index"]).sum())
+            raise BundleError(
+                f"{encoder.describe()}: encoder and decoder graphs disagree in {wrong} of {derived['scale_index'].size} "
+                "scale indices, so streams would not decode; use another engine or precision"
+            )

@@ -1,0 +1,306 @@
+"""Packets to scenes."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.bundle import DECODER, HYPERDECODER, Bundle
+from hyvic_runtime.conformance import check_hyperdecoder
+from hyvic_runtime.encoder import hyperlatent_rows
+from hyvic_runtime.engine import Engine, OnnxRuntimeEngine
+from hyvic_runtime.entropy_coder import EntropyCoder
+from hyvic_runtime.errors import DecodeError, LostTilesError
+from hyvic_runtime.scene import Scene
+from hyvic_runtime.scene_header import BUNDLE_ID_OCTETS, SceneHeader, unpack_scene_header
+from hyvic_runtime.space_packet import Damage, Segment, UnitKind, parse_stream
+from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
+
+
+class Quality(IntEnum):
+    """How a pixel was made; the values of a quality map."""
+
+    LOST = 0
+    """Nothing of its tile arrived."""
+    MEANS = 1
+    """Only ẑ arrived: the latents are their predicted means."""
+    EXACT = 2
+    """As the encoder meant it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedScene:
+    """A reconstruction.
+
+    Attributes:
+        scene: the cube in the original type, with the bundle's wavelengths.
+        quality: (line, sample) uint8 of `Quality`.
+        damage: what was wrong with the stream.
+    """
+
+    scene: Scene
+    quality: NDArray[np.uint8]
+    damage: tuple[Damage, ...]
+
+
+@dataclass(slots=True)
+class StageTimes:
+    """Seconds spent a stage, over all tiles so far."""
+
+    packets_s: float = 0.0
+    entropy_coder_s: float = 0.0
+    engine_s: float = 0.0
+
+
+class _UnitKey(NamedTuple):
+    kind: UnitKind
+    row: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedUnits:
+    """One scene's whole units, and what was wrong with the stream around them."""
+
+    header: SceneHeader
+    units: dict[_UnitKey, bytes]
+    damage: tuple[Damage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileLatents:
+    """What one tile's packets hold.
+
+    Attributes:
+        latent: ŷ = symbols + means, (M, line, sample) float32.
+        symbols: (M, line, sample) int32; None where only ẑ arrived.
+        quality: how much arrived.
+    """
+
+    latent: NDArray[np.float32]
+    symbols: NDArray[np.int32] | None
+    quality: Quality
+
+
+def receive(stream: bytes) -> ReceivedUnits:
+    """Collect a stream's units.
+
+    Raises:
+        DecodeError: no scene header, or packets of more than one scene.
+    """
+    segments: dict[_UnitKey, dict[int, Segment]] = defaultdict(dict)
+    damage: list[Damage] = []
+    scenes = set()
+    for item in parse_stream(stream):
+        if isinstance(item, Damage):
+            damage.append(item)
+            continue
+        scenes.add(item.scene)
+        segments[_UnitKey(item.kind, item.row, item.column)][item.index] = item
+    if len(scenes) > 1:
+        raise DecodeError(f"the stream holds {len(scenes)} scenes ({sorted(scenes)}); decode one at a time")
+    units = {
+        key: b"".join(parts[index].octets for index in range(len(parts)))
+        for key, parts in segments.items()
+        # Segments of one unit agree on their count: the CRC and the unit header saw to it.
+        if len(parts) == next(iter(parts.values())).count and len(parts) == max(parts) + 1
+    }
+    header = units.pop(_UnitKey(UnitKind.SCENE_HEADER, 0, 0), None)
+    if header is None:
+        found = f"; the first damage is at octet {damage[0].octet}: {damage[0].reason}" if damage else ""
+        raise DecodeError(f"no scene header among {len(stream)} octets: not a stream of this format{found}")
+    return ReceivedUnits(header=unpack_scene_header(header), units=units, damage=tuple(damage))
+
+
+@dataclass
+class SceneDecoder:
+    """Decodes streams of one bundle.
+
+    Attributes:
+        bundle: what the streams were coded with.
+        times: where the time went, for reports.
+    """
+
+    bundle: Bundle
+    times: StageTimes = field(default_factory=StageTimes)
+
+    def __post_init__(self) -> None:
+        self._hyperdecoder: Engine = OnnxRuntimeEngine(self.bundle.folder / HYPERDECODER)
+        check_hyperdecoder(self.bundle, self._hyperdecoder)
+        self._decoder: Engine = OnnxRuntimeEngine(self.bundle.folder / DECODER)
+        self._coder = EntropyCoder(self.bundle.tables)
+
+    def decode(
+        self,
+        stream: bytes,
+        *,
+        conceal: bool = False,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> DecodedScene:
+        """Reconstruct the scene of a stream.
+
+        Args:
+            stream: packets, one after another.
+            conceal: reconstruct even if tiles are missing, marking them in the quality map, instead of raising.
+            progress: called with the tiles reconstructed so far and in all.
+
+        Raises:
+            LostTilesError: tiles are missing and `conceal` is false.
+            DecodeError: nothing can be reconstructed.
+        """
+        begun = time.perf_counter()
+        received = receive(stream)
+        self.times.packets_s += time.perf_counter() - begun
+        header = received.header
+        grid = self._grid(header)
+        self._check_plausible(grid, len(received.units))
+        mosaic, quality, reasons = self._mosaic(grid, received)
+        damaged = len(reasons)
+        if damaged and not conceal:
+            raise LostTilesError(lost=damaged, tiles=grid.rows * grid.columns, reason=reasons[0])
+        if received.damage and not conceal:
+            first = received.damage[0]
+            raise DecodeError(
+                f"the stream is damaged at octet {first.octet} ({first.reason}) though every tile is whole; "
+                "pass --conceal to accept it"
+            )
+        cube = self._synthesise(grid, mosaic, header.dtype, progress)
+        cube[quality == Quality.LOST] = 0
+        wavelengths = self.bundle.manifest.wavelengths
+        return DecodedScene(
+            scene=Scene(cube=cube, wavelengths=None if wavelengths is None else np.array(wavelengths)),
+            quality=quality,
+            damage=received.damage,
+        )
+
+    def tile_latents(self, units: dict[_UnitKey, bytes], tile: Tile) -> TileLatents:
+        """Decode one tile's units; each tile on its own.
+
+        Raises:
+            DecodeError: its ẑ is missing or damaged.
+        """
+        manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
+        begun = time.perf_counter()
+        hyper_unit = units.get(_UnitKey(UnitKind.HYPERLATENT, tile.row, tile.column))
+        if hyper_unit is None:
+            raise DecodeError(f"tile {tile.row}, {tile.column}: its hyper-latent did not arrive whole")
+        shape = (manifest.hyperlatent_channels, *coded_shape(tile, geometry.hyper_stride))
+        values = self._coder.decode(hyper_unit, hyperlatent_rows(shape, manifest.scales)).reshape(shape)
+        self._check_range(values)
+        hyperlatent = np.zeros((1, shape[0], geometry.hyperlatents, geometry.hyperlatents), np.float32)
+        hyperlatent[0, :, : shape[1], : shape[2]] = values
+        decoded = time.perf_counter()
+        outputs = self._hyperdecoder.run({"hyperlatent": hyperlatent})
+        derived = time.perf_counter()
+        lines, samples = coded_shape(tile, geometry.latent_stride)
+        scale_index = outputs["scale_index"][0, :, :lines, :samples]
+        mean_steps = outputs["mean_steps"][0, :, :lines, :samples]
+        symbols = None
+        latent_unit = units.get(_UnitKey(UnitKind.LATENT, tile.row, tile.column))
+        if latent_unit is not None:
+            symbols = self._coder.decode(latent_unit, scale_index.ravel()).reshape(scale_index.shape)
+        self.times.engine_s += derived - decoded
+        self.times.entropy_coder_s += (decoded - begun) + (time.perf_counter() - derived)
+        latent = mean_steps.astype(np.float32) * np.float32(2.0**-manifest.mean_step_bits)
+        if symbols is not None:
+            latent += symbols
+        return TileLatents(
+            latent=latent, symbols=symbols, quality=Quality.MEANS if symbols is None else Quality.EXACT
+        )
+
+    def _grid(self, header: SceneHeader) -> TileGrid:
+        manifest = self.bundle.manifest
+        if header.bundle_id != self.bundle.identity[:BUNDLE_ID_OCTETS]:
+            raise DecodeError(
+                f"the stream was coded with bundle {header.bundle_id.hex()}, this is bundle "
+                f"{self.bundle.identity[:BUNDLE_ID_OCTETS].hex()}; decode it with the bundle that encoded it"
+            )
+        if header.bands != manifest.bands:
+            raise DecodeError(f"the stream announces {header.bands} bands, its bundle codes {manifest.bands}")
+        return TileGrid(geometry=manifest.geometry, lines=header.lines, samples=header.samples)
+
+    @staticmethod
+    def _check_plausible(grid: TileGrid, units: int) -> None:
+        """Refuse a header whose scene is out of all proportion before memory is taken for it."""
+        tiles = grid.rows * grid.columns
+        if tiles > 1000 + 1000 * units:
+            raise DecodeError(f"the scene header announces {tiles} tiles and {units} units arrived: it is damaged")
+
+    def _check_range(self, hyperlatent: NDArray[np.int32]) -> None:
+        # The integer network is exact for what the tables span; an escape beyond is no encoder's.
+        scales = self.bundle.manifest.scales
+        first = self.bundle.tables.first[scales:, None, None]
+        last = first + self.bundle.tables.length[scales:, None, None] - 1
+        if ((hyperlatent < first) | (hyperlatent > last)).any():
+            raise DecodeError("a hyper-latent lies outside its table; its packets are damaged")
+
+    def _mosaic(
+        self, grid: TileGrid, received: ReceivedUnits
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8], list[str]]:
+        """All latents of the scene, (M, line, sample), a quality map, and why tiles are not exact."""
+        geometry = grid.geometry
+        stride, size = geometry.latent_stride, geometry.latents
+        mosaic = np.zeros(
+            (self.bundle.manifest.latent_channels, -(-grid.lines // stride), -(-grid.samples // stride)), np.float32
+        )
+        quality = np.full((grid.lines, grid.samples), Quality.LOST, np.uint8)
+        reasons = []
+        for tile in grid:
+            try:
+                decoded = self.tile_latents(received.units, tile)
+            except DecodeError as error:
+                reasons.append(str(error))
+                continue
+            if decoded.quality != Quality.EXACT:
+                reasons.append(f"tile {tile.row}, {tile.column}: its latent did not arrive whole")
+            line, sample = tile.row * size, tile.column * size
+            _, lines, samples = decoded.latent.shape
+            mosaic[:, line : line + lines, sample : sample + samples] = decoded.latent
+            top, left = tile.row * geometry.tile, tile.column * geometry.tile
+            quality[top : top + tile.lines, left : left + tile.samples] = decoded.quality
+        if reasons and received.damage:
+            first = received.damage[0]
+            reasons[0] += f"; the stream is damaged at octet {first.octet}: {first.reason}"
+        return mosaic, quality, reasons
+
+    def _synthesise(
+        self,
+        grid: TileGrid,
+        mosaic: NDArray[np.float32],
+        dtype: np.dtype[np.integer],
+        progress: Callable[[int, int], None],
+    ) -> NDArray[np.integer]:
+        geometry = grid.geometry
+        cube = np.empty((grid.lines, grid.samples, self.bundle.manifest.bands), dtype)
+        for done, tile in enumerate(grid, start=1):
+            lines = _latent_window(tile.row, mosaic.shape[1], grid)
+            samples = _latent_window(tile.column, mosaic.shape[2], grid)
+            begun = time.perf_counter()
+            outputs = self._decoder.run({"latent": np.ascontiguousarray(mosaic[None][:, :, lines][..., samples])})
+            self.times.engine_s += time.perf_counter() - begun
+            top, left = tile.row * geometry.tile, tile.column * geometry.tile
+            cube[top : top + tile.lines, left : left + tile.samples] = digital_numbers(
+                outputs["reconstruction"][0, :, : tile.lines, : tile.samples], dtype
+            )
+            progress(done, grid.rows * grid.columns)
+        return cube
+
+
+def _latent_window(index: int, size: int, grid: TileGrid) -> NDArray[np.intp]:
+    """Latents that a tile's synthesis reads along an axis; beyond the mosaic its edge is repeated."""
+    geometry = grid.geometry
+    start = index * geometry.latents - geometry.latent_halo_before
+    return np.clip(np.arange(start, start + geometry.latent_window), 0, size - 1)
+
+
+def digital_numbers(reconstruction: NDArray[np.float32], dtype: np.dtype[np.integer]) -> NDArray[np.integer]:
+    """Round (band, line, sample) to the scene's type, as (line, sample, band)."""
+    limits = np.iinfo(dtype)
+    return np.moveaxis(np.clip(np.rint(reconstruction), limits.min, limits.max), 0, -1).astype(dtype)

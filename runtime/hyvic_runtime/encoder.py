@@ -1,0 +1,145 @@
+"""Scenes to packets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.bundle import ENCODER, HYPERDECODER, Bundle
+from hyvic_runtime.conformance import check_encoder, check_hyperdecoder
+from hyvic_runtime.engine import Engine, OnnxRuntimeEngine
+from hyvic_runtime.entropy_coder import EntropyCoder
+from hyvic_runtime.errors import SceneError
+from hyvic_runtime.scene import Scene
+from hyvic_runtime.scene_header import BUNDLE_ID_OCTETS, SceneHeader
+from hyvic_runtime.space_packet import Packetiser, Unit, UnitKind
+from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
+
+
+@dataclass(slots=True)
+class StageTimes:
+    """Seconds spent a stage, over all tiles so far."""
+
+    tile_input_s: float = 0.0
+    engine_s: float = 0.0
+    entropy_coder_s: float = 0.0
+    packets_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileSymbols:
+    """What the encoder graph made of one tile, cut to what covers the scene.
+
+    Attributes:
+        hyperlatent: ẑ, (N, line, sample) int32.
+        symbols: (M, line, sample) int32.
+        scale_index: (M, line, sample) int32.
+    """
+
+    hyperlatent: NDArray[np.int32]
+    symbols: NDArray[np.int32]
+    scale_index: NDArray[np.int32]
+
+
+@dataclass
+class SceneEncoder:
+    """Encodes scenes with one bundle.
+
+    The engines are checked against the bundle's conformance vectors before anything is coded.
+
+    Attributes:
+        bundle: what to code with.
+        times: where the time went, for reports.
+    """
+
+    bundle: Bundle
+    times: StageTimes = field(default_factory=StageTimes)
+
+    def __post_init__(self) -> None:
+        self._engine: Engine = OnnxRuntimeEngine(self.bundle.folder / ENCODER)
+        hyperdecoder = OnnxRuntimeEngine(self.bundle.folder / HYPERDECODER)
+        check_hyperdecoder(self.bundle, hyperdecoder)
+        check_encoder(self.bundle, self._engine, hyperdecoder)
+        self._coder = EntropyCoder(self.bundle.tables)
+        manifest = self.bundle.manifest
+        window = manifest.geometry.window
+        # One input buffer for all tiles; the padded bands stay zero.
+        self._input = np.zeros((1, manifest.padded_bands, window, window), np.float32)
+
+    def tile_packets(self, scene: Scene, packetiser: Packetiser, *, scene_id: int = 0) -> Iterator[list[bytes]]:
+        """Encode a scene, a tile's packets at a time; each strip's first tile is led by the scene header.
+
+        Raises:
+            SceneError: the scene is not what the bundle codes.
+        """
+        grid = self.grid(scene)
+        lines, samples, bands = scene.cube.shape
+        header = SceneHeader(
+            bundle_id=self.bundle.identity[:BUNDLE_ID_OCTETS],
+            lines=lines,
+            samples=samples,
+            bands=bands,
+            dtype=scene.cube.dtype,
+        )
+        for tile in grid:
+            units = list(self._units(scene, grid, tile, scene_id))
+            begun = time.perf_counter()
+            if tile.column == 0:
+                units.insert(0, Unit(kind=UnitKind.SCENE_HEADER, scene=scene_id, row=0, column=0, octets=header.pack()))
+            packets = [packet for unit in units for packet in packetiser.packets(unit)]
+            self.times.packets_s += time.perf_counter() - begun
+            yield packets
+
+    def grid(self, scene: Scene) -> TileGrid:
+        """The tiles of a scene, once it is known to fit the bundle."""
+        manifest = self.bundle.manifest
+        lines, samples, bands = scene.cube.shape
+        if bands != manifest.bands:
+            raise SceneError(
+                f"the scene has {bands} bands and the bundle codes {manifest.bands}; resample it to the bundle's band "
+                "centres (encode-scene --resample) or use a bundle made for its sensor"
+            )
+        return TileGrid(geometry=manifest.geometry, lines=lines, samples=samples)
+
+    def symbols(self, scene: Scene, grid: TileGrid, tile: Tile) -> TileSymbols:
+        """Run the encoder graph on one tile."""
+        begun = time.perf_counter()
+        manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
+        rows, columns = grid.window_lines(tile.row), grid.window_samples(tile.column)
+        # Two steps: the first reads whole lines, so a memory-mapped scene is touched once, in order.
+        window = scene.cube[rows][:, columns]
+        self._input[0, : manifest.bands] = np.moveaxis(window, -1, 0)
+        cells = geometry.hyperlatents
+        hyper = coded_shape(tile, geometry.hyper_stride)
+        mask = np.zeros((1, 1, cells, cells), np.float32)
+        mask[..., : hyper[0], : hyper[1]] = 1
+        ready = time.perf_counter()
+        outputs = self._engine.run({"tile": self._input, "hyperlatent_mask": mask})
+        latent = coded_shape(tile, geometry.latent_stride)
+        self.times.tile_input_s += ready - begun
+        self.times.engine_s += time.perf_counter() - ready
+        return TileSymbols(
+            hyperlatent=outputs["hyperlatent"][0, :, : hyper[0], : hyper[1]],
+            symbols=outputs["symbols"][0, :, : latent[0], : latent[1]],
+            scale_index=outputs["scale_index"][0, :, : latent[0], : latent[1]],
+        )
+
+    def _units(self, scene: Scene, grid: TileGrid, tile: Tile, scene_id: int) -> Iterator[Unit]:
+        coded = self.symbols(scene, grid, tile)
+        begun = time.perf_counter()
+        hyperlatent = self._coder.encode(
+            coded.hyperlatent.ravel(), hyperlatent_rows(coded.hyperlatent.shape, self.bundle.manifest.scales)
+        )
+        latent = self._coder.encode(coded.symbols.ravel(), coded.scale_index.ravel())
+        self.times.entropy_coder_s += time.perf_counter() - begun
+        for kind, octets in ((UnitKind.HYPERLATENT, hyperlatent), (UnitKind.LATENT, latent)):
+            yield Unit(kind=kind, scene=scene_id, row=tile.row, column=tile.column, octets=octets)
+
+
+def hyperlatent_rows(shape: tuple[int, ...], scales: int) -> NDArray[np.intp]:
+    """Frequency-table row of every element of a raveled (N, line, sample) ẑ: channels follow the scales."""
+    return np.repeat(np.arange(scales, scales + shape[0]), shape[1] * shape[2])

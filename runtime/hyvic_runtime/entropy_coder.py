@@ -1,0 +1,127 @@
+"""Asymmetric numeral systems over grouped symbols.
+
+Symbols are sorted, stably, by the row of the frequency table that codes them, so that each row is one
+call of the coder: measured ten times faster than a model per symbol. ANS is a stack: the encoder pushes
+the last row first, and within a row the last symbol first, and the decoder pops in reading order.
+
+The coder is constriction's (Bamler 2022): 64-bit state, 32-bit words, 24-bit precision. Words are stored
+little-endian.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.errors import DecodeError, EngineError
+from hyvic_runtime.frequency_table import FrequencyTables
+
+SYMBOL_MIN, SYMBOL_MAX = -32768, 32767
+
+
+@dataclass(frozen=True)
+class EntropyCoder:
+    """Codes integer symbols under the rows of a bundle's frequency tables."""
+
+    tables: FrequencyTables
+
+    @cached_property
+    def _library(self) -> Any:
+        try:
+            import constriction
+        except ImportError as error:
+            raise EngineError("the ANS coder needs constriction: pip install constriction") from error
+        return constriction.stream
+
+    def describe(self) -> str:
+        """Library and version, for reports."""
+        return f"constriction {version('constriction')}"
+
+    @cached_property
+    def _models(self) -> list[Any]:
+        # constriction rescales (2^24 - n) by the sum of n "probabilities" and adds 1 to each. Frequencies
+        # minus one sum to exactly 2^24 - n, so the scale is 1, every step is exact and the model's
+        # frequencies are the table's.
+        return [
+            self._library.model.Categorical(
+                (self.tables.row(index) - np.uint32(1)).astype(np.float64), perfect=False, lazy=False
+            )
+            for index in range(len(self.tables.first))
+        ]
+
+    def encode(self, symbols: NDArray[np.integer], rows: NDArray[np.integer]) -> bytes:
+        """Code symbols[i] under table rows[i].
+
+        Args:
+            symbols: 1-D, within SYMBOL_MIN..SYMBOL_MAX.
+            rows: 1-D of the same length, row indices.
+
+        Returns:
+            Octets: count of escaped symbols (big-endian u32), their values in coding order (big-endian i16),
+            ANS words (little-endian u32).
+        """
+        order, bounds = _grouped(rows, len(self._models))
+        grouped = symbols[order].astype(np.int32)
+        group_rows = rows[order]
+        positions = grouped - self.tables.first[group_rows]
+        length = self.tables.length[group_rows]
+        escaped = (positions < 0) | (positions >= length)
+        positions = np.where(escaped, length, positions).astype(np.int32)
+        coder = self._library.stack.AnsCoder()
+        for row in reversed(range(len(self._models))):
+            if bounds[row] < bounds[row + 1]:
+                coder.encode_reverse(positions[bounds[row] : bounds[row + 1]], self._models[row])
+        escapes = grouped[escaped].astype(">i2")
+        words: NDArray[np.uint32] = coder.get_compressed()
+        return len(escapes).to_bytes(4, "big") + escapes.tobytes() + words.astype("<u4").tobytes()
+
+    def decode(self, data: bytes, rows: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Inverse of `encode`, given the same rows.
+
+        Raises:
+            DecodeError: the octets cannot be what `encode` wrote for these rows.
+        """
+        order, bounds = _grouped(rows, len(self._models))
+        if len(data) < 4:
+            raise DecodeError(f"a coded unit has {len(data)} octets, at least 4 are needed")
+        escape_count = int.from_bytes(data[:4], "big")
+        words_at = 4 + 2 * escape_count
+        if escape_count > rows.size or words_at > len(data) or (len(data) - words_at) % 4:
+            raise DecodeError(
+                f"a coded unit of {len(data)} octets cannot hold {escape_count} escapes of {rows.size} symbols and whole words"
+            )
+        escapes = np.frombuffer(data, ">i2", escape_count, offset=4)
+        words = np.frombuffer(data, "<u4", offset=words_at).astype(np.uint32)
+        try:
+            coder = self._library.stack.AnsCoder(words)
+        except ValueError as error:  # the last word of a state is never zero
+            raise DecodeError("a coded unit ends in a zero word, which no encoder writes") from error
+        positions = np.empty(rows.size, np.int32)
+        for row in range(len(self._models)):
+            if bounds[row] < bounds[row + 1]:
+                count = int(bounds[row + 1] - bounds[row])
+                positions[bounds[row] : bounds[row + 1]] = coder.decode(self._models[row], count)
+        if not coder.is_empty():
+            raise DecodeError("a coded unit holds more than its symbols")
+        group_rows = rows[order]
+        escaped = positions == self.tables.length[group_rows]
+        if int(escaped.sum()) != escape_count:
+            raise DecodeError(f"a coded unit announces {escape_count} escapes and uses {int(escaped.sum())}")
+        grouped = self.tables.first[group_rows] + positions
+        grouped[escaped] = escapes
+        symbols = np.empty(rows.size, np.int32)
+        symbols[order] = grouped
+        return symbols
+
+
+def _grouped(rows: NDArray[np.integer], row_count: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Stable order by row, and where each row's group begins and ends in it, (row_count + 1,)."""
+    # uint8 keys sort by radix, several times faster than a comparison sort.
+    keys = rows.astype(np.uint8) if row_count <= 256 else rows
+    order = np.argsort(keys, kind="stable")
+    return order, np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=row_count))))

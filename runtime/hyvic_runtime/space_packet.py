@@ -1,0 +1,213 @@
+"""CCSDS Space Packets that carry the coded units of a scene.
+
+Primary headers are spacepackets' (CCSDS 133.0-B-2, 4.1.3). The packet data field holds
+
+    unit header (14 octets, below) │ a segment of the unit's octets │ CRC-16 of all before it (2 octets)
+
+A unit longer than a packet is segmented; the sequence flags say first, continuation, last or unsegmented,
+and the unit header numbers the segments, so that a receiver can begin anywhere. The layout octet by octet
+stands in docs/packet-format.md.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from spacepackets.ccsds import PacketType, SequenceFlags, SpacePacketHeader
+
+from hyvic_runtime.errors import DecodeError
+
+FORMAT_VERSION = 1
+PRIMARY_HEADER_OCTETS = 6
+CRC_OCTETS = 2
+SEQUENCE_MODULUS = 2**14
+MAX_PACKET_OCTETS = PRIMARY_HEADER_OCTETS + 2**16
+DEFAULT_PACKET_OCTETS = 8192
+DEFAULT_APID = 0x123
+
+_UNIT_HEADER = struct.Struct(">BBIHHHH")
+UNIT_HEADER_OCTETS = _UNIT_HEADER.size
+OVERHEAD_OCTETS = PRIMARY_HEADER_OCTETS + UNIT_HEADER_OCTETS + CRC_OCTETS
+"""Octets of a packet that are not the unit's own."""
+
+
+class UnitKind(IntEnum):
+    """What a unit holds."""
+
+    SCENE_HEADER = 0
+    HYPERLATENT = 1
+    LATENT = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """A coded thing that is decoded as a whole.
+
+    Attributes:
+        kind: what it holds.
+        scene: identifier that the sender gave the scene, 0..2**32 - 1; equal in every unit of it.
+        row, column: the tile's place in the grid; zero for a scene header.
+        octets: the coded content, at least one octet.
+    """
+
+    kind: UnitKind
+    scene: int
+    row: int
+    column: int
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One packet's content, its CRC already checked.
+
+    Attributes:
+        kind, scene, row, column: the unit's.
+        index, count: which of how many segments.
+        octets: its part of the unit.
+    """
+
+    kind: UnitKind
+    scene: int
+    row: int
+    column: int
+    index: int
+    count: int
+    octets: bytes
+
+
+class Packetiser:
+    """Numbers the packets of one APID."""
+
+    def __init__(self, *, apid: int = DEFAULT_APID, packet_octets: int = DEFAULT_PACKET_OCTETS) -> None:
+        """Begin with sequence count 0.
+
+        Args:
+            apid: application process identifier, 0..2046 (2047 is the idle packet's).
+            packet_octets: largest packet, primary header included.
+
+        Raises:
+            ValueError: outside what CCSDS 133.0-B-2 allows.
+        """
+        if not 0 <= apid <= 2046:
+            raise ValueError(f"apid {apid} is outside 0..2046")
+        if not OVERHEAD_OCTETS < packet_octets <= MAX_PACKET_OCTETS:
+            raise ValueError(f"packet length {packet_octets} is outside {OVERHEAD_OCTETS + 1}..{MAX_PACKET_OCTETS}")
+        self._apid = apid
+        self._capacity = packet_octets - OVERHEAD_OCTETS
+        self._sequence_count = 0
+
+    def packets(self, unit: Unit) -> Iterator[bytes]:
+        """The packets of one unit, in order."""
+        count = -(-len(unit.octets) // self._capacity)
+        if not 1 <= count <= 0xFFFF:
+            raise ValueError(f"a unit of {len(unit.octets)} octets needs {count} packets; 1..65535 are possible")
+        for index in range(count):
+            segment = unit.octets[index * self._capacity : (index + 1) * self._capacity]
+            header = SpacePacketHeader(
+                packet_type=PacketType.TM,
+                apid=self._apid,
+                seq_count=self._sequence_count,
+                data_len=UNIT_HEADER_OCTETS + len(segment) + CRC_OCTETS - 1,
+                seq_flags=_sequence_flags(index, count),
+            )
+            self._sequence_count = (self._sequence_count + 1) % SEQUENCE_MODULUS
+            body = bytes(header.pack()) + _UNIT_HEADER.pack(
+                FORMAT_VERSION, unit.kind, unit.scene, unit.row, unit.column, index, count
+            )
+            body += segment
+            yield body + _crc(body).to_bytes(CRC_OCTETS, "big")
+
+
+def _sequence_flags(index: int, count: int) -> SequenceFlags:
+    if count == 1:
+        return SequenceFlags.UNSEGMENTED
+    if index == 0:
+        return SequenceFlags.FIRST_SEGMENT
+    return SequenceFlags.LAST_SEGMENT if index == count - 1 else SequenceFlags.CONTINUATION_SEGMENT
+
+
+def _crc(octets: bytes) -> int:
+    """CRC-16 with polynomial 0x1021 preset to ones, the packet error control of ECSS-E-ST-70-41C, annex B.1."""
+    import fastcrc  # a dependency of spacepackets
+
+    return int(fastcrc.crc16.ibm_3740(octets))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """A stretch of a stream that is no intact packet.
+
+    Attributes:
+        octet: where it begins.
+        reason: what was wrong, with the numbers.
+    """
+
+    octet: int
+    reason: str
+
+
+def parse_stream(stream: bytes) -> Iterator[Segment | Damage]:
+    """Cut a file of packets into segments.
+
+    A packet that fails its CRC is skipped by its own length where that leads to another plausible header,
+    and octet by octet where it does not, so that one damaged length does not swallow what follows.
+    """
+    position = 0
+    while position < len(stream):
+        try:
+            segment, octets = _parse_packet(stream, position)
+        except DecodeError as error:
+            yield Damage(octet=position, reason=str(error))
+            position = _next_packet(stream, position + 1)
+            continue
+        yield segment
+        position += octets
+
+
+def _next_packet(stream: bytes, position: int) -> int:
+    """Where the next intact packet begins, or the end."""
+    while position < len(stream):
+        try:
+            _parse_packet(stream, position)
+        except DecodeError:
+            position += 1
+        else:
+            return position
+    return position
+
+
+def _parse_packet(stream: bytes, position: int) -> tuple[Segment, int]:
+    left = len(stream) - position
+    if left < OVERHEAD_OCTETS + 1:
+        raise DecodeError(f"{left} octets are less than a packet")
+    header = SpacePacketHeader.unpack(stream[position : position + PRIMARY_HEADER_OCTETS])
+    octets = header.packet_len
+    if header.ccsds_version != 0 or header.packet_type != PacketType.TM or header.sec_header_flag:
+        raise DecodeError("not a telemetry packet of this format")
+    if octets <= OVERHEAD_OCTETS:
+        raise DecodeError(f"a packet of {octets} octets is too short for its headers")
+    if octets > left:
+        raise DecodeError(f"a packet announces {octets} octets and {left} are left")
+    packet = stream[position : position + octets]
+    fields = packet[PRIMARY_HEADER_OCTETS : PRIMARY_HEADER_OCTETS + UNIT_HEADER_OCTETS]
+    version, kind, scene, row, column, index, count = _UNIT_HEADER.unpack(fields)
+    if version != FORMAT_VERSION or kind >= len(UnitKind):
+        raise DecodeError(f"packet format {version}, unit kind {kind}: this decoder reads format {FORMAT_VERSION}")
+    if int.from_bytes(packet[-CRC_OCTETS:], "big") != _crc(packet[:-CRC_OCTETS]):
+        raise DecodeError(f"packet {header.seq_count} fails its CRC")
+    if index >= count or header.seq_flags != _sequence_flags(index, count):
+        raise DecodeError(f"segment {index} of {count} disagrees with its sequence flags")
+    segment = Segment(
+        kind=UnitKind(kind),
+        scene=scene,
+        row=row,
+        column=column,
+        index=index,
+        count=count,
+        octets=packet[PRIMARY_HEADER_OCTETS + UNIT_HEADER_OCTETS : -CRC_OCTETS],
+    )
+    return segment, octets
