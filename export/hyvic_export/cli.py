@@ -64,5 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = {"bundle": str(out), "octets": size, "files": manifest.files, "provenance": manifest.provenance}
         print(json.dumps(result))
     else:
-        print(f"{out}: {manifest.family}, {manifest.bands} bands, tiles of {manifest.geometry.tile}, {size / 1e6:.1f} MB")
+        print(
+            f"{out}: {manifest.family}, {manifest.bands} bands, tiles of {manifest.geometry.tile}, {size / 1e6:.1f} MB"
+        )
     return 0

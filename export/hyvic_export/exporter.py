@@ -83,7 +83,7 @@ def bundle_from_checkpoint(
         partial.mkdir()
         for name, graph in graphs.items():
             onnx.save(graph, partial / name)
-        arrays = {
+        arrays: dict[str, NDArray[np.generic]] = {
             layout.TABLE_FIRST: tables.first,
             layout.TABLE_LENGTH: tables.length,
             layout.TABLE_FREQUENCIES: tables.frequencies,
@@ -127,9 +127,7 @@ def _joined(*tables: FrequencyTables) -> FrequencyTables:
     )
 
 
-def conformance_vectors(
-    prior: FrequencyTables, layers: tuple[IntegerLayer, ...], cells: int
-) -> NDArray[np.int64]:
+def conformance_vectors(prior: FrequencyTables, layers: tuple[IntegerLayer, ...], cells: int) -> NDArray[np.int64]:
     """ẑ that stress the entropy path, (vector, N, line, sample).
 
     Zero; every channel at its lowest and at its highest; the signs of the first layer's heaviest row, so

@@ -76,7 +76,7 @@ def _frequencies(mass: NDArray[np.float64]) -> NDArray[np.uint32]:
     The row's largest entry takes the rounding's remainder, where it weighs least.
     """
     escape = max(1.0 - float(mass.sum()), 0.0)
-    frequencies = np.maximum(np.rint(np.append(mass, escape) * TOTAL), 1).astype(np.int64)
+    frequencies: NDArray[np.int64] = np.maximum(np.rint(np.append(mass, escape) * TOTAL), 1).astype(np.int64)
     frequencies[frequencies[:-1].argmax()] += TOTAL - int(frequencies.sum())
     assert (frequencies >= 1).all()
-    return frequencies.astype(np.uint32)
+    return np.asarray(frequencies, np.uint32)

@@ -8,10 +8,12 @@ folded: the division by the sensor's peak into the first convolution, GDN's repa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
-import spox.opset.ai.onnx.v18 as op
+import spox.opset.ai.onnx.v17 as op
+import torch
 from hyvic_runtime.entropy_coder import SYMBOL_MAX, SYMBOL_MIN
 from hyvic_runtime.frequency_table import FrequencyTables
 from hyvic_runtime.tile_grid import TileGeometry
@@ -114,7 +116,7 @@ def _analysis(model: HyVIC, x: Var) -> Var:
     return x
 
 
-def _pixelwise(x: Var, layer: nn.Module) -> Var:
+def _pixelwise(x: Var, layer: Any) -> Var:
     return _convolution(x, layer, pad=0) if isinstance(layer, nn.Conv2d) else _gdn(x, layer)
 
 
@@ -123,8 +125,8 @@ def _convolution(x: Var, layer: nn.Conv2d, *, pad: int) -> Var:
     return op.conv(x, op.const(weight), op.const(bias), strides=list(layer.stride), pads=[pad] * 4)
 
 
-def _gdn(x: Var, layer: nn.Module) -> Var:
-    """x / √(β + γ x²), or times it for the inverse (Ballé et al., ICLR 2016)."""
+def _gdn(x: Var, layer: Any) -> Var:
+    """X / √(β + γ x²), or times it for the inverse (Ballé et al., ICLR 2016)."""
     gamma = _array(layer.gamma_reparam(layer.gamma))[:, :, None, None]
     beta = _array(layer.beta_reparam(layer.beta))
     norm = op.sqrt(op.conv(op.mul(x, x), op.const(gamma), op.const(beta)))
@@ -143,16 +145,16 @@ def _entropy_path(z_hat: Var, layers: Sequence[IntegerLayer]) -> tuple[Var, Var]
         x = op.min([op.max([x, _per_channel(layer.low)]), _per_channel(layer.high)])
         if layer.upsampling:
             x = op.depth_to_space(x, blocksize=2, mode="CRD")
-    scale_index, mean_steps = op.split(x, num_outputs=2, axis=1)
+    scale_index, mean_steps = op.split(x, axis=1, outputs_count=2)
     return scale_index, mean_steps
 
 
-def _weights(layer: nn.Conv2d | nn.ConvTranspose2d) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _weights(layer: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return _array(layer.weight), _array(layer.bias)
 
 
-def _array(tensor: object) -> NDArray[np.float32]:
-    return tensor.detach().cpu().numpy().astype(np.float32)  # type: ignore[attr-defined, no-any-return]
+def _array(tensor: torch.Tensor) -> NDArray[np.float32]:
+    return np.asarray(tensor.detach().cpu(), np.float32)
 
 
 def _per_channel(values: NDArray[np.generic]) -> Var:

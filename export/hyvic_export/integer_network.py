@@ -18,11 +18,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from hyvic_train.hyvic import SCALE_BOUND, HyVIC
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor
 
 MAX_OPERAND = 2048
 MAX_SUM = 2**24
@@ -46,7 +47,7 @@ Integers = NDArray[np.int64]
 
 def scale_table() -> NDArray[np.float64]:
     """Standard deviations, in quantiser steps, that the scale indices 0..63 stand for."""
-    return np.exp2(LOG2_MIN_SCALE + LOG2_SCALE_STEP * np.arange(SCALE_COUNT))
+    return np.asarray(np.exp2(LOG2_MIN_SCALE + LOG2_SCALE_STEP * np.arange(SCALE_COUNT)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,8 @@ def integer_network(model: HyVIC, hyperlatent_peak: Integers) -> tuple[IntegerLa
     log2_scale, mean = np.full(M, LOG2_SCALE_STEP), np.full(M, 2.0**-MEAN_STEP_BITS)
     offset = np.concatenate((np.full(M, LOG2_MIN_SCALE), np.zeros(M)))
     slope_bits = model.config.leaky_slope_bits
-    first, second, last = model.h_s[0], model.h_s[2], model.h_s[4]
+    stages: list[Any] = list(model.h_s)
+    first, second, last = stages[0], stages[2], stages[4]
     one = np.ones(model.config.hyperlatent_channels)
     low = np.concatenate((np.zeros(M, np.int64), np.full(M, -MAX_MEAN_STEPS)))
     high = np.concatenate((np.full(M, SCALE_COUNT - 1), np.full(M, MAX_MEAN_STEPS)))
@@ -119,12 +121,12 @@ def integer_network(model: HyVIC, hyperlatent_peak: Integers) -> tuple[IntegerLa
     )
 
 
-def _numpy(tensor: nn.Parameter) -> NDArray[np.float64]:
+def _numpy(tensor: Tensor) -> NDArray[np.float64]:
     return np.asarray(tensor.detach().cpu(), np.float64)
 
 
 def _upsampling_layer(
-    layer: nn.ConvTranspose2d,
+    layer: Any,
     input_step: NDArray[np.float64],
     input_peak: Integers,
     output_step: NDArray[np.float64],
@@ -220,7 +222,9 @@ def _quantised(
 
 def largest_sum(layer: IntegerLayer, input_peak: Integers) -> Integers:
     """Σ|w|·max|x| + |b| of every row: the proof that its float32 sum is exact."""
-    return np.einsum("oiuv,i->o", np.abs(layer.weight), input_peak) + np.abs(layer.bias)
+    products: Integers = np.einsum("oiuv,i->o", np.abs(layer.weight), input_peak)
+    total: Integers = products + np.abs(layer.bias)
+    return total
 
 
 def run_reference(layers: Sequence[IntegerLayer], hyperlatent: Integers) -> tuple[Integers, Integers]:
@@ -255,10 +259,10 @@ def run_reference(layers: Sequence[IntegerLayer], hyperlatent: Integers) -> tupl
 
 
 def _rounded_shift(value: Integers, shift: Integers) -> Integers:
-    """value · 2**-shift, rounded half to even."""
+    """Value · 2**-shift, rounded half to even."""
     right = np.maximum(shift, 0)
-    floor = value >> right
+    floor: Integers = value >> right
     twice_rest = 2 * (value - (floor << right))
     unit = np.int64(1) << right
     up = (twice_rest > unit) | ((twice_rest == unit) & (floor % 2 == 1))
-    return (floor + up) << np.maximum(-shift, 0)
+    return np.asarray((floor + up) << np.maximum(-shift, 0))

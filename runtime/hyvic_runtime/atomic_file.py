@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,8 +22,8 @@ def replacing(target: Path) -> Iterator[Path]:
         yield partial
         if target.is_dir() and not target.is_symlink():
             # A rename cannot replace a folder that has files; step it aside so that a crash loses neither.
-            os.replace(target, Path(scratch) / "replaced")
-        os.replace(partial, target)
+            target.replace(Path(scratch) / "replaced")
+        partial.replace(target)
 
 
 @contextmanager
@@ -36,6 +35,6 @@ def replacing_group(*targets: Path) -> Iterator[tuple[Path, ...]]:
     try:
         yield tuple(scratch / target.name for target in targets)
         for target in targets:
-            os.replace(scratch / target.name, target)
+            (scratch / target.name).replace(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

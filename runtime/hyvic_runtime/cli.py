@@ -29,7 +29,9 @@ def encode_scene(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("scene", type=Path, metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
     parser.add_argument("--bundle", type=Path, required=True, help="what export-engine wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="STREAM", help="file of packets to write")
-    parser.add_argument("--resample", action="store_true", help="interpolate the scene to the bundle's band centres first")
+    parser.add_argument(
+        "--resample", action="store_true", help="interpolate the scene to the bundle's band centres first"
+    )
     parser.add_argument("--scene-id", type=int, default=0, metavar="ID", help="identifier in every packet (default: 0)")
     parser.add_argument("--apid", type=int, default=DEFAULT_APID, help=f"application process (default: {DEFAULT_APID})")
     parser.add_argument(
@@ -165,7 +167,9 @@ def _decode_packets(arguments: argparse.Namespace) -> Result:
         "msamples_per_s": decoded.scene.cube.size / seconds / 1e6,
         "stages": asdict(decoder.times),
     }
-    text = f"{arguments.out}: {' × '.join(map(str, decoded.scene.cube.shape))}, {result['msamples_per_s']:.1f} MSamples/s"
+    text = (
+        f"{arguments.out}: {' × '.join(map(str, decoded.scene.cube.shape))}, {result['msamples_per_s']:.1f} MSamples/s"
+    )
     if shares["exact"] < 1:
         text += f"; {shares['lost']:.1%} of it lost, {shares['means']:.1%} predicted, marked in {quality_map}"
     return result, text

@@ -8,6 +8,7 @@ entropy path against it.
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from hyvic_runtime.engine import Engine
 from hyvic_runtime.errors import BundleError
 
 
-def outputs_sha256(scale_index: NDArray[np.integer], mean_steps: NDArray[np.integer]) -> str:
+def outputs_sha256(scale_index: NDArray[np.integer[Any]], mean_steps: NDArray[np.integer[Any]]) -> str:
     """Digest of one vector's outputs, each (M, line, sample)."""
     return hashlib.sha256(scale_index.astype("<i4").tobytes() + mean_steps.astype("<i4").tobytes()).hexdigest()
 
@@ -60,6 +61,6 @@ def check_encoder(bundle: Bundle, encoder: Engine, hyperdecoder: Engine) -> None
         if not np.array_equal(coded["scale_index"], derived["scale_index"]):
             wrong = int((coded["scale_index"] != derived["scale_index"]).sum())
             raise BundleError(
-                f"{encoder.describe()}: encoder and decoder graphs disagree in {wrong} of {derived['scale_index'].size} "
-                "scale indices, so streams would not decode; use another engine or precision"
+                f"{encoder.describe()}: encoder and decoder graphs disagree in {wrong} of "
+                f"{derived['scale_index'].size} scale indices, so streams would not decode; use another engine"
             )

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -211,9 +211,7 @@ class SceneDecoder:
         latent = mean_steps.astype(np.float32) * np.float32(2.0**-manifest.mean_step_bits)
         if symbols is not None:
             latent += symbols
-        return TileLatents(
-            latent=latent, symbols=symbols, quality=Quality.MEANS if symbols is None else Quality.EXACT
-        )
+        return TileLatents(latent=latent, symbols=symbols, quality=Quality.MEANS if symbols is None else Quality.EXACT)
 
     def _grid(self, header: SceneHeader) -> TileGrid:
         manifest = self.bundle.manifest
@@ -274,9 +272,9 @@ class SceneDecoder:
         self,
         grid: TileGrid,
         mosaic: NDArray[np.float32],
-        dtype: np.dtype[np.integer],
+        dtype: np.dtype[np.integer[Any]],
         progress: Callable[[int, int], None],
-    ) -> NDArray[np.integer]:
+    ) -> NDArray[np.integer[Any]]:
         geometry = grid.geometry
         cube = np.empty((grid.lines, grid.samples, self.bundle.manifest.bands), dtype)
         for done, tile in enumerate(grid, start=1):
@@ -300,7 +298,7 @@ def _latent_window(index: int, size: int, grid: TileGrid) -> NDArray[np.intp]:
     return np.clip(np.arange(start, start + geometry.latent_window), 0, size - 1)
 
 
-def digital_numbers(reconstruction: NDArray[np.float32], dtype: np.dtype[np.integer]) -> NDArray[np.integer]:
+def digital_numbers(reconstruction: NDArray[np.float32], dtype: np.dtype[np.integer[Any]]) -> NDArray[np.integer[Any]]:
     """Round (band, line, sample) to the scene's type, as (line, sample, band)."""
     limits = np.iinfo(dtype)
     return np.moveaxis(np.clip(np.rint(reconstruction), limits.min, limits.max), 0, -1).astype(dtype)

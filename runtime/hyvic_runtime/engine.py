@@ -40,9 +40,7 @@ class OnnxRuntimeEngine:
         try:
             import onnxruntime
         except ImportError as error:
-            raise EngineError(
-                "no engine library: pip install 'hyvic-onboard[cpu]' (or [gpu] where CUDA is)"
-            ) from error
+            raise EngineError("no engine library: pip install 'hyvic-onboard[cpu]' (or [gpu] where CUDA is)") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3

@@ -54,7 +54,7 @@ class EntropyCoder:
             for index in range(len(self.tables.first))
         ]
 
-    def encode(self, symbols: NDArray[np.integer], rows: NDArray[np.integer]) -> bytes:
+    def encode(self, symbols: NDArray[np.integer[Any]], rows: NDArray[np.integer[Any]]) -> bytes:
         """Code symbols[i] under table rows[i].
 
         Args:
@@ -78,9 +78,9 @@ class EntropyCoder:
                 coder.encode_reverse(positions[bounds[row] : bounds[row + 1]], self._models[row])
         escapes = grouped[escaped].astype(">i2")
         words: NDArray[np.uint32] = coder.get_compressed()
-        return len(escapes).to_bytes(4, "big") + escapes.tobytes() + words.astype("<u4").tobytes()
+        return b"".join((len(escapes).to_bytes(4, "big"), escapes.tobytes(), words.astype("<u4").tobytes()))
 
-    def decode(self, data: bytes, rows: NDArray[np.integer]) -> NDArray[np.int32]:
+    def decode(self, data: bytes, rows: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
         """Inverse of `encode`, given the same rows.
 
         Raises:
@@ -93,7 +93,7 @@ class EntropyCoder:
         words_at = 4 + 2 * escape_count
         if escape_count > rows.size or words_at > len(data) or (len(data) - words_at) % 4:
             raise DecodeError(
-                f"a coded unit of {len(data)} octets cannot hold {escape_count} escapes of {rows.size} symbols and whole words"
+                f"a coded unit of {len(data)} octets cannot hold {escape_count} escapes among {rows.size} symbols"
             )
         escapes = np.frombuffer(data, ">i2", escape_count, offset=4)
         words = np.frombuffer(data, "<u4", offset=words_at).astype(np.uint32)
@@ -119,7 +119,7 @@ class EntropyCoder:
         return symbols
 
 
-def _grouped(rows: NDArray[np.integer], row_count: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+def _grouped(rows: NDArray[np.integer[Any]], row_count: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
     """Stable order by row, and where each row's group begins and ends in it, (row_count + 1,)."""
     # uint8 keys sort by radix, several times faster than a comparison sort.
     keys = rows.astype(np.uint8) if row_count <= 256 else rows

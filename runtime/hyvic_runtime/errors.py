@@ -1,11 +1,11 @@
 """Errors that a user can act on.
 
-    HyvicError
-    ├── SceneError        a scene cannot be read, or is not what the bundle codes
-    ├── BundleError       a bundle is missing, altered, or does not run here as it should
-    ├── EngineError       the library that runs a graph is missing or refuses it
-    └── DecodeError       the packets do not hold what they announce
-        └── LostTilesError    well-formed as far as it goes, but tiles did not arrive
+HyvicError
+├── SceneError        a scene cannot be read, or is not what the bundle codes
+├── BundleError       a bundle is missing, altered, or does not run here as it should
+├── EngineError       the library that runs a graph is missing or refuses it
+└── DecodeError       the packets do not hold what they announce
+└── LostTilesError    well-formed as far as it goes, but tiles did not arrive
 """
 
 from __future__ import annotations

@@ -34,11 +34,7 @@ def mean_squared_error(original: Cube, reconstruction: Cube) -> float:
 
 
 def psnr(original: Cube, reconstruction: Cube, peak: float) -> float:
-    """Eq. 5 in dB; infinite for an exact reconstruction.
-
-    Args:
-        peak: MAX, the sensor's dynamic range (EnMAP reflectance: 10,000).
-    """
+    """Eq. 5 in dB; infinite for an exact reconstruction. `peak` is MAX, the sensor's range (EnMAP: 10,000)."""
     mse = mean_squared_error(original, reconstruction)
     return float("inf") if mse == 0 else float(10 * np.log10(peak**2 / mse))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.errors import SceneError
 
-Cube = NDArray[np.integer]
+Cube = NDArray[np.integer[Any]]
 SUPPORTED_DTYPES = tuple(np.dtype(name) for name in ("uint8", "int8", "uint16", "int16"))
 
 
@@ -58,8 +59,9 @@ def integer_cube(values: NDArray[np.generic]) -> Cube:
     Raises:
         SceneError: with the first offending position.
     """
-    if values.ndim != 3 or values.dtype in SUPPORTED_DTYPES:
-        return values  # type: ignore[return-value]  # Scene checks the rest
+    native = values.dtype.newbyteorder("=")
+    if values.ndim != 3 or native in SUPPORTED_DTYPES:
+        return values.astype(native, copy=False)  # Scene checks the rest
     if values.dtype.kind not in "fiu":
         raise SceneError(f"the scene holds {values.dtype}, not numbers")
     if values.dtype.kind == "f":
@@ -94,8 +96,6 @@ def resample_bands(scene: Scene, wavelengths: NDArray[np.float64]) -> Scene:
         raise SceneError(f"the scene gives no wavelengths, so its {scene.cube.shape[2]} bands cannot be resampled")
     order = np.argsort(scene.wavelengths, kind="stable")
     # Interpolation is linear in the spectrum, so it is one (source band, target band) matrix for all pixels.
-    weights = np.stack(
-        [np.interp(wavelengths, scene.wavelengths[order], row) for row in np.eye(len(order))]
-    )
+    weights = np.stack([np.interp(wavelengths, scene.wavelengths[order], row) for row in np.eye(len(order))])
     spectra = scene.cube[..., order].astype(np.float64) @ weights
     return Scene(cube=np.rint(spectra).astype(scene.cube.dtype), wavelengths=np.asarray(wavelengths, np.float64))

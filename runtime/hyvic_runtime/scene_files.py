@@ -5,8 +5,10 @@ NumPy's own formats need nothing; the others need the `formats` extra and are im
 
 from __future__ import annotations
 
+import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +35,13 @@ def read_scene(path: Path) -> Scene:
         raise SceneError(f"{path}: no such file")
     try:
         values, wavelengths = _READERS[suffix](path)
-        if suffix != ".npy":
-            values = np.asarray(values)
         return Scene(cube=integer_cube(values), wavelengths=wavelengths)
     except SceneError as error:
         raise SceneError(f"{path}: {error}") from error
     except ImportError as error:
-        raise SceneError(f"{path}: reading '{suffix}' needs {error.name}: pip install 'hyvic-onboard[formats]'") from error
+        raise SceneError(
+            f"{path}: reading '{suffix}' needs {error.name}: pip install 'hyvic-onboard[formats]'"
+        ) from error
     # Each library has its own exceptions for a damaged file, and some let bare ones through.
     except Exception as error:
         raise SceneError(f"{path}: not a readable '{suffix}' file ({' '.join(str(error).split())})") from error
@@ -56,7 +58,9 @@ def write_scene(scene: Scene, path: Path) -> None:
     try:
         _WRITERS[suffix](scene, path)
     except ImportError as error:
-        raise SceneError(f"{path}: writing '{suffix}' needs {error.name}: pip install 'hyvic-onboard[formats]'") from error
+        raise SceneError(
+            f"{path}: writing '{suffix}' needs {error.name}: pip install 'hyvic-onboard[formats]'"
+        ) from error
     except OSError as error:
         raise SceneError(f"{path}: cannot be written ({error.strerror or error})") from error
 
@@ -87,7 +91,7 @@ def _read_envi(path: Path) -> tuple[NDArray[Any], Wavelengths]:
     from spectral.io import envi
 
     image = envi.open(path)
-    return np.moveaxis(image.open_memmap(interleave="bip"), 0, 0), _as_wavelengths(_nanometres(image.bands))
+    return image.open_memmap(interleave="bip"), _as_wavelengths(_nanometres(image.bands))
 
 
 def _nanometres(bands: Any) -> list[float] | None:
@@ -99,12 +103,21 @@ def _nanometres(bands: Any) -> list[float] | None:
 
 
 def _read_geotiff(path: Path) -> tuple[NDArray[Any], Wavelengths]:
-    import rasterio
-
-    with rasterio.open(path) as dataset:
+    with _rasterio_open(path) as dataset:
         tags = [dataset.tags(band).get("wavelength") for band in dataset.indexes]
         cube = np.moveaxis(dataset.read(), 0, -1)
     return cube, _as_wavelengths([float(tag) for tag in tags] if all(tags) else None)
+
+
+@contextmanager
+def _rasterio_open(path: Path, mode: str = "r", **profile: Any) -> Iterator[Any]:
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a scene in sensor geometry is none the worse
+        with rasterio.open(path, mode, **profile) as dataset:
+            yield dataset
 
 
 def _read_hdf5(path: Path) -> tuple[NDArray[Any], Wavelengths]:
@@ -184,19 +197,12 @@ def _write_envi(scene: Scene, path: Path) -> None:
 
 
 def _write_geotiff(scene: Scene, path: Path) -> None:
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
-
     lines, samples, bands = scene.cube.shape
     profile = {"driver": "GTiff", "height": lines, "width": samples, "count": bands, "dtype": scene.cube.dtype.name}
-    import warnings
-
-    with replacing(path) as partial, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a decoded scene is in sensor geometry
-        with rasterio.open(partial, "w", compress="deflate", **profile) as dataset:
-            dataset.write(np.moveaxis(scene.cube, -1, 0))
-            for band, wavelength in enumerate(() if scene.wavelengths is None else scene.wavelengths, start=1):
-                dataset.update_tags(band, wavelength=repr(float(wavelength)), wavelength_units="nm")
+    with replacing(path) as partial, _rasterio_open(partial, "w", compress="deflate", **profile) as dataset:
+        dataset.write(np.moveaxis(scene.cube, -1, 0))
+        for band, wavelength in enumerate(() if scene.wavelengths is None else scene.wavelengths, start=1):
+            dataset.update_tags(band, wavelength=repr(float(wavelength)), wavelength_units="nm")
 
 
 def _write_hdf5(scene: Scene, path: Path) -> None:

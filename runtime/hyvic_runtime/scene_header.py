@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class SceneHeader:
     lines: int
     samples: int
     bands: int
-    dtype: np.dtype[np.integer]
+    dtype: np.dtype[np.integer[Any]]
 
     def __post_init__(self) -> None:
         for name, value, limit in (
@@ -58,8 +59,6 @@ def unpack_scene_header(octets: bytes) -> SceneHeader:
     if code >= len(SUPPORTED_DTYPES):
         raise DecodeError(f"scene header names sample type {code}; 0..{len(SUPPORTED_DTYPES) - 1} are defined")
     try:
-        return SceneHeader(
-            bundle_id=bundle_id, lines=lines, samples=samples, bands=bands, dtype=SUPPORTED_DTYPES[code]
-        )
+        return SceneHeader(bundle_id=bundle_id, lines=lines, samples=samples, bands=bands, dtype=SUPPORTED_DTYPES[code])
     except ValueError as error:
         raise DecodeError(f"scene header: {error}") from error

@@ -57,7 +57,11 @@ def save_checkpoint(
         for parameter, state in optimiser.state_dict()["state"].items()
         for key, value in state.items()
     }
-    with replacing_group(*(folder / name for name in (CONFIG, WEIGHTS, OPTIMISER))) as (config_at, weights_at, states_at):
+    with replacing_group(*(folder / name for name in (CONFIG, WEIGHTS, OPTIMISER))) as (
+        config_at,
+        weights_at,
+        states_at,
+    ):
         config_at.write_text(json.dumps(json_from_config(config), indent=2) + "\n", encoding="utf-8")
         save_file(weights(model), weights_at, metadata)
         save_file(states, states_at, metadata)
@@ -95,7 +99,8 @@ def load_weights(model: HyVIC, path: Path) -> None:
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise CheckpointError(
-                f"{path}: {name} has shape {tuple(tensor.shape)}, its configuration asks for {tuple(expected[name].shape)}"
+                f"{path}: {name} has shape {tuple(tensor.shape)}, "
+                f"its configuration asks for {tuple(expected[name].shape)}"
             )
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"{path}: {name} holds NaN or infinity; this training run diverged")

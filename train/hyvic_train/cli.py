@@ -51,18 +51,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             def report(step: int, measured: RateDistortion) -> None:
                 bar.update(step - bar.n)
-                bar.set_postfix_str(f"{measured.rate_bpppb:.4f} bit/sample, {measured.psnr(peak):.2f} dB", refresh=False)
+                bar.set_postfix_str(
+                    f"{measured.rate_bpppb:.4f} bit/sample, {measured.psnr(peak):.2f} dB", refresh=False
+                )
 
             model = train(config, scenes, arguments.out, resume=arguments.resume, report=report)
+        validation = {
+            name: {"rate_bpppb": r.rate_bpppb, "psnr_db": r.psnr(peak)}
+            for name, r in evaluate(model, scenes.validation).items()
+        }
         result = {
             "checkpoint": str(arguments.out),
             "steps": config.optimisation.steps,
             "parameters": model.parameter_count(),
             "seconds": round(time.perf_counter() - begun, 1),
-            "validation": {
-                name: {"rate_bpppb": r.rate_bpppb, "psnr_db": r.psnr(peak)}
-                for name, r in evaluate(model, scenes.validation).items()
-            },
+            "validation": validation,
         }
     except (ConfigError, CheckpointError, HyvicError, OSError) as error:
         print(f"train-model: {error}", file=sys.stderr)
@@ -74,6 +77,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(result))
     else:
         print(f"{result['checkpoint']}: {result['parameters']:,} parameters, {result['steps']} steps")
-        for name, figures in result["validation"].items():
+        for name, figures in validation.items():
             print(f"  {name}: {figures['rate_bpppb']:.4f} bit/sample, {figures['psnr_db']:.2f} dB (unseen)")
     return 0

@@ -60,7 +60,7 @@ class HyVICConfig:
     @property
     def latent_stride(self) -> int:
         """Pixels a latent element spans along a line: 2**S."""
-        return 2**self.spatial_stages
+        return 1 << self.spatial_stages
 
     @property
     def hyper_stride(self) -> int:

@@ -98,9 +98,7 @@ def _on_grid(scene: Scene, path: Path, config: DataConfig, bands: int) -> Scene:
     return scene
 
 
-def crops(
-    scenes: Sequence[NamedCube], *, count: int, config: DataConfig, seed: int, step: int
-) -> NDArray[np.float32]:
+def crops(scenes: Sequence[NamedCube], *, count: int, config: DataConfig, seed: int, step: int) -> NDArray[np.float32]:
     """The batch of one step: (count, band, crop, crop) digital numbers.
 
     It depends on (seed, step) alone, so a resumed run sees what an uninterrupted one would have seen.
@@ -112,7 +110,7 @@ def crops(
     pixels = np.array([s.cube[0].size for s in scenes], np.float64)
     side = config.crop
     batch = np.empty((count, scenes[0].cube.shape[0], side, side), np.float32)
-    for target, index in zip(batch, rng.choice(len(scenes), count, p=pixels / pixels.sum()), strict=True):
+    for slot, index in enumerate(rng.choice(len(scenes), count, p=pixels / pixels.sum())):
         cube = scenes[index].cube
         line = rng.integers(cube.shape[1] - side + 1)
         sample = rng.integers(cube.shape[2] - side + 1)
@@ -124,8 +122,8 @@ def crops(
         # Broad curves are illumination and calibration; narrow ones, half as strong, absorption lines.
         log_gain = _curve(rng, bands, _BROAD_KNOTS) + 0.5 * _curve(rng, bands, _NARROW_KNOTS)
         offset = np.abs(_curve(rng, bands, _BROAD_KNOTS))
-        target[...] = crop * np.exp(config.spectral_gain * log_gain)[:, None, None]
-        target += (config.spectral_offset * offset)[:, None, None]
+        gain = np.exp(config.spectral_gain * log_gain)
+        batch[slot] = crop * gain[:, None, None] + (config.spectral_offset * offset)[:, None, None]
     return batch
 
 

@@ -109,6 +109,8 @@ class HyVIC(nn.Module):
 
         # Largest magnitudes that D^H's two hidden layers reached on the training scenes, per channel:
         # the exporter's integer network takes its activation ranges from here.
+        self.hidden_peak_0: Tensor
+        self.hidden_peak_1: Tensor
         self.register_buffer("hidden_peak_0", torch.zeros(M))
         self.register_buffer("hidden_peak_1", torch.zeros(3 * M // 2))
 
@@ -157,7 +159,8 @@ class HyVIC(nn.Module):
     def calibrate(self, x: Tensor) -> None:
         """Raise `hidden_peak_0` and `hidden_peak_1` to what x reaches."""
         z_hat = torch.round(self.h_a(self.analyse(x)))
-        for peak, hidden in zip((self.hidden_peak_0, self.hidden_peak_1), self.hidden_activations(z_hat), strict=True):
+        peaks = (self.hidden_peak_0, self.hidden_peak_1)
+        for peak, hidden in zip(peaks, self.hidden_activations(z_hat), strict=True):
             torch.maximum(peak, hidden.abs().amax(dim=(0, 2, 3)), out=peak)
 
     def aux_loss(self) -> Tensor:
@@ -166,9 +169,8 @@ class HyVIC(nn.Module):
         return loss
 
     def parameter_count(self) -> int:
-        """Trainable parameters of the four transforms, as the paper counts them."""
-        transforms = (self.g_a, self.h_a, self.h_s, self.g_s)
-        return sum(p.numel() for transform in transforms for p in transform.parameters())
+        """Trainable parameters, the factorised prior's included, as the paper counts them."""
+        return sum(p.numel() for p in self.parameters())
 
 
 def _downsampling(inputs: int, outputs: int, kernel_size: int) -> nn.Conv2d:
@@ -176,6 +178,4 @@ def _downsampling(inputs: int, outputs: int, kernel_size: int) -> nn.Conv2d:
 
 
 def _upsampling(inputs: int, outputs: int, kernel_size: int) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(
-        inputs, outputs, kernel_size, stride=2, padding=kernel_size // 2, output_padding=1
-    )
+    return nn.ConvTranspose2d(inputs, outputs, kernel_size, stride=2, padding=kernel_size // 2, output_padding=1)

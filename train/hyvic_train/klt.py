@@ -9,6 +9,8 @@ starts from a working linear transform codec.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -75,14 +77,15 @@ def initialise(model: HyVIC, tiles: Tensor, step: float) -> None:
 
     latent = model.analyse(tiles)
     spread = latent.std(dim=(0, 2, 3)).clamp_min(0.2)
-    fuse = model.h_s[4]
+    fuse: Any = model.h_s[4]
     fuse.weight.mul_(0.1)
     fuse.bias.copy_(torch.cat((spread.log2(), latent.mean(dim=(0, 2, 3)))))
     # The hyper-encoder sees latents of one spread, whatever their channel.
-    model.h_a[0].weight.div_(spread[None, :, None, None])
+    first: Any = model.h_a[0]
+    first.weight.div_(spread[None, :, None, None])
 
 
-def _convolutions(transform: nn.Sequential) -> list[nn.Conv2d | nn.ConvTranspose2d]:
+def _convolutions(transform: nn.Sequential) -> list[Any]:
     return [m for m in transform if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
 
 

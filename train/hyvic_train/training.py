@@ -146,16 +146,17 @@ def _step(
     # The quantisation noise is a function of (seed, step), like the batch: a resumed run repeats it.
     torch.manual_seed(hash((config.seed, step)) & 0x7FFF_FFFF)
     decay = 0.5 * (1 + math.cos(math.pi * step / config.steps))
-    for group, rate in zip(main.param_groups, (config.learning_rate, config.hyperprior_learning_rate), strict=True):
+    rates = (config.learning_rate, config.hyperprior_learning_rate)
+    for group, rate in zip(main.param_groups, rates, strict=True):
         group["lr"] = rate * decay
     model.train()
     main.zero_grad()
     aux.zero_grad()
     loss, measured = rate_distortion_loss(model(x), x, config.lmbda)
-    loss.backward()
+    torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
     main.step()
-    model.aux_loss().backward()
+    torch.autograd.backward(model.aux_loss())
     aux.step()
     return measured
 

@@ -1,0 +1,88 @@
+"""Shared fixtures: small scenes, a small calibrated model, and its bundle."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Two test processes of one machine would otherwise fight for its cores.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+ROOT = Path(__file__).parent.parent
+SHIPPED_CHECKPOINT = ROOT / "checkpoints" / "hyvic-s-202"
+BANDS = 20
+
+
+def smooth_cube(lines: int, samples: int, bands: int, seed: int = 0) -> np.ndarray:
+    """A scene with the structure of one: few materials, smooth spectra, smooth abundances, sensor noise."""
+    rng = np.random.default_rng(seed)
+    knots = rng.uniform(300, 4000, (4, 6))
+    spectra = np.stack([np.interp(np.linspace(0, 5, bands), np.arange(6), k) for k in knots])
+    y, x = np.mgrid[:lines, :samples] / 24.0
+    phases = rng.uniform(0, 6, (4, 2))
+    abundance = np.stack([1 + np.sin(x * (i + 1) + a) * np.cos(y + b) for i, (a, b) in enumerate(phases)], axis=-1)
+    abundance /= abundance.sum(axis=-1, keepdims=True) + 0.1
+    return np.rint(abundance @ spectra + rng.normal(0, 8, (lines, samples, bands))).clip(0, 65535).astype(np.uint16)
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of 20 bands, trained for a few steps on synthetic scenes."""
+    from hyvic_train.config import config_from_json
+    from hyvic_train.data import NamedCube, SceneSplit
+    from hyvic_train.training import train
+
+    config = config_from_json(
+        {
+            "model": {"bands": BANDS, "latent_channels": 20, "hyperlatent_channels": 12, "spatial_stages": 2},
+            "optimisation": {
+                "lmbda": 1e-4,
+                "steps": 40,
+                "batch_size": 4,
+                "klt_step": 30,
+                "hyperprior_learning_rate": 2e-3,
+                "checkpoint_every": 40,
+            },
+            "data": {"crop": 32, "wavelengths": list(np.linspace(420, 2450, BANDS))},
+        }
+    )
+    cubes = [np.moveaxis(smooth_cube(64, 64, BANDS, seed), -1, 0).astype(np.float32) for seed in (1, 2, 3)]
+    scenes = SceneSplit(training=tuple(NamedCube(name=str(i), cube=c) for i, c in enumerate(cubes)), validation=())
+    folder = tmp_path_factory.mktemp("checkpoint")
+    train(config, scenes, folder, resume=False, report=lambda step, measured: None)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model exported with tiles of 32."""
+    from hyvic_export.exporter import bundle_from_checkpoint
+
+    out = tmp_path_factory.mktemp("bundle") / "tiny.bundle"
+    bundle_from_checkpoint(tiny_checkpoint, out, tile=32)
+    return out
+
+
+@pytest.fixture(scope="session")
+def shipped_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped checkpoint, exported."""
+    from hyvic_export.exporter import bundle_from_checkpoint
+
+    out = tmp_path_factory.mktemp("bundle") / "hyvic-s-202.bundle"
+    bundle_from_checkpoint(SHIPPED_CHECKPOINT, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def indian_pines(shipped_bundle: Path) -> np.ndarray:
+    """Indian Pines on the shipped bundle's bands, (145, 145, 202) uint16."""
+    from hyvic_compare.indian_pines import load_indian_pines
+    from hyvic_runtime.bundle import read_bundle
+    from hyvic_runtime.scene import resample_bands
+
+    wavelengths = read_bundle(shipped_bundle).manifest.wavelengths
+    assert wavelengths is not None
+    return resample_bands(load_indian_pines(), np.array(wavelengths)).cube

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+from hyvic_export.cli import main
+from hyvic_export.exporter import bundle_from_checkpoint
+from hyvic_runtime.bundle import DECODER, ENCODER, FILES, HYPERDECODER
+
+
+def test_the_same_checkpoint_gives_the_same_octets(tiny_checkpoint: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle_from_checkpoint(tiny_checkpoint, tmp_path / "again", tile=32)
+    for name in FILES:
+        assert (tmp_path / "again" / name).read_bytes() == (tiny_bundle / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", [ENCODER, HYPERDECODER, DECODER])
+def test_only_the_batch_is_dynamic(tiny_bundle: Path, name: str) -> None:
+    graph = onnx.load(tiny_bundle / name).graph
+    for value in (*graph.input, *graph.output):
+        first, *others = value.type.tensor_type.shape.dim
+        assert first.dim_param == "tile"
+        assert all(dim.HasField("dim_value") and dim.dim_value > 0 for dim in others)
+
+
+def test_normalisation_and_gdn_are_constants(tiny_bundle: Path) -> None:
+    operators = {node.op_type for node in onnx.load(tiny_bundle / ENCODER).graph.node}
+    # What is left is arithmetic that engines fuse; no reparametrisation (Pow, Sub of pedestals) and no Shape.
+    assert not operators & {"Pow", "Shape", "Reshape", "Gather", "Loop", "If", "Expand"}
+
+
+@pytest.mark.parametrize("stages", [0, 1, 3])
+@pytest.mark.parametrize("kernel_size", [3, 5])
+def test_other_architectures_export(tmp_path: Path, stages: int, kernel_size: int) -> None:
+    import torch
+    from hyvic_train.checkpoint import save_checkpoint
+    from hyvic_train.config import config_from_json
+    from hyvic_train.hyvic import HyVIC
+
+    config = config_from_json(
+        {
+            "model": {
+                "bands": 5,
+                "latent_channels": 10,
+                "hyperlatent_channels": 6,
+                "kernel_size": kernel_size,
+                "spatial_stages": stages,
+            },
+            "optimisation": {"lmbda": 1e-4, "steps": 1},
+        }
+    )
+    torch.manual_seed(0)
+    model = HyVIC(config.model).eval()
+    model.calibrate(torch.rand(1, 5, 64, 64) * 5000)
+    save_checkpoint(tmp_path / "checkpoint", model, config, (), 1)
+    assert main(["--checkpoint", str(tmp_path / "checkpoint"), "--out", str(tmp_path / "b"), "--tile", "64"]) == 0
+
+
+def test_command_reports_as_json(tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "b"
+    assert main(["--checkpoint", str(tiny_checkpoint), "--out", str(out), "--tile", "32", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["files"].keys() == set(FILES)
+    assert result["octets"] == sum(f.stat().st_size for f in out.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["--checkpoint", "missing"], "is missing; a checkpoint is a folder"),
+        (["--tile", "40"], "tile is 40 pixels; it must be a multiple of 16"),
+        (["--tile", "0"], "tile 0"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], match: str
+) -> None:
+    out = tmp_path / "b"
+    assert main(["--checkpoint", str(tiny_checkpoint), "--out", str(out), *arguments]) == 1
+    error = capsys.readouterr().err
+    assert match in error
+    assert len(error.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_replaced_unasked(
+    tiny_checkpoint: Path, tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tmp_path / "b"
+    shutil.copytree(tiny_bundle, bundle)
+    arguments = ["--checkpoint", str(tiny_checkpoint), "--out", str(bundle), "--tile", "32"]
+    assert main(arguments) == 1
+    assert "pass --force" in capsys.readouterr().err
+    assert main([*arguments, "--force"]) == 0
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("mine")
+    assert main([*arguments[:3], str(folder), "--force"]) == 1
+    assert (folder / "thesis.txt").read_text() == "mine"

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hyvic_export.frequency_tables import factorised_tables, gaussian_tables
+from hyvic_export.integer_network import scale_table
+from hyvic_runtime.frequency_table import TOTAL
+from hyvic_train.config import HyVICConfig
+from hyvic_train.hyvic import HyVIC
+
+
+def test_scales_span_the_range_evenly_in_the_logarithm() -> None:
+    table = scale_table()
+    assert table[0] == pytest.approx(0.11)
+    assert table[-1] == pytest.approx(256)
+    assert np.diff(np.log(table)) == pytest.approx(math.log(256 / 0.11) / 63)
+
+
+@pytest.mark.parametrize("row", [0, 13, 30, 45, 63])
+def test_gaussian_rows_are_equation_1(row: int) -> None:
+    scale = float(scale_table()[row])
+    tables = gaussian_tables(scale_table())
+    frequencies = tables.row(row)
+    for position in range(0, int(tables.length[row]), max(1, int(tables.length[row]) // 50)):
+        value = abs(int(tables.first[row]) + position)
+        # An independent computation, from upper tails: Φc(a) = erfc(a / √2) / 2.
+        mass = 0.5 * (
+            math.erfc((value - 0.5) / scale / math.sqrt(2)) - math.erfc((value + 0.5) / scale / math.sqrt(2))
+        )
+        if value:  # the centre takes the rounding's remainder, at most one count an entry
+            assert abs(int(frequencies[position]) - mass * TOTAL) <= 1
+    centre = -int(tables.first[row])
+    assert abs(int(frequencies[centre]) - TOTAL * math.erf(0.5 / scale / math.sqrt(2))) <= len(frequencies)
+
+
+def test_tables_cost_what_the_entropy_costs() -> None:
+    scales = scale_table()
+    tables = gaussian_tables(scales)
+    for row in range(len(scales)):
+        probability = tables.row(row)[:-1] / TOTAL
+        values = int(tables.first[row]) + np.arange(len(probability))
+        exact = np.array(
+            [0.5 * (math.erf((v + 0.5) / scales[row] / 2**0.5) - math.erf((v - 0.5) / scales[row] / 2**0.5)) for v in values]
+        )
+        divergence = float((exact * np.log2(np.maximum(exact, 1e-300) / probability)).sum())
+        assert abs(divergence) < 2e-3  # bits a symbol
+
+
+def test_factorised_rows_are_the_prior() -> None:
+    torch.manual_seed(3)
+    model = HyVIC(HyVICConfig(bands=3, latent_channels=5, hyperlatent_channels=4)).eval()
+    tables = factorised_tables(model)
+    for channel in range(4):
+        first, length = int(tables.first[channel]), int(tables.length[channel])
+        z = torch.zeros(1, 4, 1, length)
+        z[0, channel, 0] = torch.arange(first, first + length)
+        with torch.no_grad():
+            _, likelihood = model.code_hyperlatent(z)
+        # float32 sigmoids: 1e-7 in absolute terms; the largest entry takes the rounding's remainder.
+        difference = np.abs(tables.row(channel)[:-1] / TOTAL - likelihood[0, channel, 0].numpy())
+        assert np.sort(difference)[:-1].max() < 3e-7
+        assert difference.max() < 1e-4
+    assert next(model.entropy_bottleneck.parameters()).dtype == torch.float32

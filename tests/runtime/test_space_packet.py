@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hyvic_runtime.space_packet import (
+    OVERHEAD_OCTETS,
+    Damage,
+    Packetiser,
+    Segment,
+    Unit,
+    UnitKind,
+    parse_stream,
+)
+
+
+def _unit(octets: bytes, kind: UnitKind = UnitKind.LATENT) -> Unit:
+    return Unit(kind=kind, scene=0xCAFE, row=2, column=3, octets=octets)
+
+
+def _stream(*units: Unit, packet_octets: int = 64) -> bytes:
+    packetiser = Packetiser(apid=0x123, packet_octets=packet_octets)
+    return b"".join(p for unit in units for p in packetiser.packets(unit))
+
+
+def test_octets_of_a_packet_by_hand() -> None:
+    """CCSDS 133.0-B-2, 4.1.3, and docs/packet-format.md, worked on paper."""
+    packet = _stream(_unit(b"\xab\xcd"))
+    assert packet[:-2].hex(" ") == (
+        # version 0, telemetry, no secondary header, APID 0x123 | unsegmented, count 0 | 14 + 2 + 2 - 1 octets
+        "01 23 c0 00 00 11 "
+        # format 1, latent, scene 0xcafe, row 2, column 3, segment 0 of 1
+        "01 02 00 00 ca fe 00 02 00 03 00 00 00 01 "
+        "ab cd"
+    )
+    assert int.from_bytes(packet[-2:], "big") == _crc_bitwise(packet[:-2])
+
+
+def _crc_bitwise(octets: bytes) -> int:
+    """The CRC of ECSS-E-ST-70-41C, annex B.1, as its shift register is drawn."""
+    register = 0xFFFF
+    for octet in octets:
+        for bit in range(7, -1, -1):
+            feedback = (register >> 15) ^ (octet >> bit & 1)
+            register = (register << 1 & 0xFFFF) ^ (0x1021 if feedback else 0)
+    return register
+
+
+def test_the_crc_has_the_standards_check_values() -> None:
+    # ECSS-E-ST-70-41C, annex B.1.5.
+    for octets, expected in (("0000", 0x1D0F), ("000000", 0xCC9C), ("abcdef01", 0x04A2), ("1456f89a0001", 0x7FD5)):
+        assert _crc_bitwise(bytes.fromhex(octets)) == expected
+
+
+@given(st.binary(min_size=1, max_size=500), st.integers(OVERHEAD_OCTETS + 1, 200))
+@settings(deadline=None)
+def test_units_come_back_whatever_the_packet_length(octets: bytes, packet_octets: int) -> None:
+    stream = _stream(_unit(octets), packet_octets=packet_octets)
+    segments = list(parse_stream(stream))
+    assert all(isinstance(s, Segment) for s in segments)
+    assert b"".join(s.octets for s in segments if isinstance(s, Segment)) == octets
+    first = segments[0]
+    assert isinstance(first, Segment)
+    assert (first.kind, first.scene, first.row, first.column) == (UnitKind.LATENT, 0xCAFE, 2, 3)
+
+
+def test_sequence_counts_wrap_at_14_bits() -> None:
+    packetiser = Packetiser(packet_octets=OVERHEAD_OCTETS + 1)
+    packets = list(packetiser.packets(_unit(bytes(16386))))
+    counts = [int.from_bytes(p[2:4], "big") & 0x3FFF for p in packets]
+    assert counts[16383:16386] == [16383, 0, 1]
+    flags = [p[2] >> 6 for p in packets]
+    assert flags[0] == 0b01
+    assert flags[-1] == 0b10
+    assert set(flags[1:-1]) == {0b00}
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_one_flipped_bit_costs_one_packet(data: st.DataObject) -> None:
+    units = [_unit(bytes([i]) * 30) for i in range(5)]
+    stream = bytearray(_stream(*units))
+    bit = data.draw(st.integers(0, 8 * len(stream) - 1))
+    stream[bit // 8] ^= 1 << bit % 8
+    items = list(parse_stream(bytes(stream)))
+    intact = [item.octets for item in items if isinstance(item, Segment)]
+    hit = bit // 8 // (len(stream) // 5)
+    assert intact == [unit.octets for i, unit in enumerate(units) if i != hit]
+    assert any(isinstance(item, Damage) for item in items)
+
+
+def test_garbage_between_packets_is_skipped() -> None:
+    rng = np.random.default_rng(0)
+    garbage = rng.bytes(3000)
+    stream = garbage + _stream(_unit(b"one")) + garbage[:17] + _stream(_unit(b"two"))
+    assert [i.octets for i in parse_stream(stream) if isinstance(i, Segment)] == [b"one", b"two"]
+
+
+@given(st.binary(max_size=300))
+def test_random_octets_are_never_a_packet(stream: bytes) -> None:
+    assert all(isinstance(item, Damage) for item in parse_stream(stream))
+
+
+@pytest.mark.parametrize(("name", "value"), [("apid", 2047), ("apid", -1), ("packet_octets", 22), ("packet_octets", 70000)])
+def test_fields_beyond_the_standard_are_refused(name: str, value: int) -> None:
+    with pytest.raises(ValueError, match="is outside"):
+        Packetiser(**{name: value})
