@@ -46,10 +46,11 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "hyperprior_learning_rate": 2e-3,
                 "checkpoint_every": 40,
             },
-            "data": {"crop": 32, "wavelengths": list(np.linspace(420, 2450, BANDS))},
+            "data": {"crop": 32, "wavelengths": list(np.linspace(420, 2450, BANDS)), "remove_mean_spectrum": True},
         }
     )
     cubes = [np.moveaxis(smooth_cube(64, 64, BANDS, seed), -1, 0).astype(np.float32) for seed in (1, 2, 3)]
+    cubes = [cube - cube.mean(axis=(1, 2), keepdims=True) for cube in cubes]
     scenes = SceneSplit(training=tuple(NamedCube(name=str(i), cube=c) for i, c in enumerate(cubes)), validation=())
     folder = tmp_path_factory.mktemp("checkpoint")
     train(config, scenes, folder, resume=False, report=lambda step, measured: None)

@@ -31,7 +31,8 @@ def code_whole_scene(model: HyVIC, cube: np.ndarray, geometry: TileGeometry) -> 
     rows, columns = -(-lines // tile), -(-samples // tile)
     reach = 8 * stride  # more than any halo, in whole latents
     pad = [(reach, rows * tile - lines + reach), (reach, columns * tile - samples + reach), (0, 0)]
-    x = torch.from_numpy(np.moveaxis(np.pad(cube, pad, mode="reflect"), -1, 0).astype(np.float32))[None]
+    mean_spectrum = np.rint(cube.mean(axis=(0, 1))).astype(np.float32)
+    x = torch.from_numpy(np.moveaxis(np.pad(cube - mean_spectrum, pad, mode="reflect"), -1, 0).astype(np.float32))[None]
     y = model.analyse(x)[:, :, 8 : 8 + rows * tile // stride, 8 : 8 + columns * tile // stride]
 
     prior = factorised_tables(model)
@@ -75,4 +76,5 @@ def code_whole_scene(model: HyVIC, cube: np.ndarray, geometry: TileGeometry) -> 
     padded = np.pad(mosaic, [(0, 0), (halo, halo), (halo, halo)], mode="edge")
     full = model.synthesise(torch.from_numpy(padded)[None])[0].numpy()
     crop = full[:, halo * stride : halo * stride + lines, halo * stride : halo * stride + samples]
+    crop = crop + mean_spectrum[:, None, None]
     return WholeScene(symbols=symbols, mosaic=mosaic, reconstruction=crop, estimated_bits=bits)

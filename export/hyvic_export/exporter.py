@@ -100,6 +100,7 @@ def bundle_from_checkpoint(
             scales=SCALE_COUNT,
             mean_step_bits=MEAN_STEP_BITS,
             peak=config.peak,
+            mean_spectrum=loaded.config.data.remove_mean_spectrum,
             geometry=geometry,
             wavelengths=loaded.config.data.wavelengths,
             conformance=tuple(outputs_sha256(*run_reference(layers, vector)) for vector in vectors),

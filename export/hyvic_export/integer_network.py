@@ -246,7 +246,9 @@ def run_reference(layers: Sequence[IntegerLayer], hyperlatent: Integers) -> tupl
         for u in range(layer.weight.shape[2]):
             for v in range(layer.weight.shape[3]):
                 window = padded[:, u : u + lines, v : v + samples]
-                total += np.tensordot(layer.weight[:, :, u, v], window, axes=1)
+                # Through doubles, whose matrix product is fast and, below 2**53, exact.
+                product = np.tensordot(layer.weight[:, :, u, v].astype(np.float64), window.astype(np.float64), axes=1)
+                total += product.astype(np.int64)
         shift = np.broadcast_to(layer.shift[:, None, None], total.shape)
         if layer.leaky_slope_bits is not None:
             shift = np.where(total < 0, shift + layer.leaky_slope_bits, shift)

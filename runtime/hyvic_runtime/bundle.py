@@ -46,6 +46,8 @@ class BundleManifest:
         scales: number of scale indices.
         mean_step_bits: a mean is a multiple of 2**-mean_step_bits quantiser steps.
         peak: largest digital number, for PSNR.
+        mean_spectrum: whether the graphs work on what differs from the scene's mean spectrum, which the
+            scene header carries; otherwise that mean is zero.
         geometry: tile, strides and halos.
         wavelengths: band centres in nm, or None where the model has no fixed grid.
         conformance: SHA-256 of each conformance vector's outputs (scale indices, then means in steps, as
@@ -62,6 +64,7 @@ class BundleManifest:
     scales: int
     mean_step_bits: int
     peak: float
+    mean_spectrum: bool
     geometry: TileGeometry
     wavelengths: tuple[float, ...] | None
     conformance: tuple[str, ...]

@@ -171,7 +171,7 @@ class SceneDecoder:
                 f"the stream is damaged at octet {first.octet} ({first.reason}) though every tile is whole; "
                 "pass --conceal to accept it"
             )
-        cube = self._synthesise(grid, mosaic, header.dtype, progress)
+        cube = self._synthesise(grid, mosaic, header.mean_spectrum, progress)
         cube[quality == Quality.LOST] = 0
         wavelengths = self.bundle.manifest.wavelengths
         return DecodedScene(
@@ -220,8 +220,9 @@ class SceneDecoder:
                 f"the stream was coded with bundle {header.bundle_id.hex()}, this is bundle "
                 f"{self.bundle.identity[:BUNDLE_ID_OCTETS].hex()}; decode it with the bundle that encoded it"
             )
-        if header.bands != manifest.bands:
-            raise DecodeError(f"the stream announces {header.bands} bands, its bundle codes {manifest.bands}")
+        bands = header.mean_spectrum.size
+        if bands != manifest.bands:
+            raise DecodeError(f"the stream announces {bands} bands, its bundle codes {manifest.bands}")
         return TileGrid(geometry=manifest.geometry, lines=header.lines, samples=header.samples)
 
     @staticmethod
@@ -272,11 +273,11 @@ class SceneDecoder:
         self,
         grid: TileGrid,
         mosaic: NDArray[np.float32],
-        dtype: np.dtype[np.integer[Any]],
+        mean: NDArray[np.integer[Any]],
         progress: Callable[[int, int], None],
     ) -> NDArray[np.integer[Any]]:
         geometry = grid.geometry
-        cube = np.empty((grid.lines, grid.samples, self.bundle.manifest.bands), dtype)
+        cube = np.empty((grid.lines, grid.samples, self.bundle.manifest.bands), mean.dtype)
         for done, tile in enumerate(grid, start=1):
             lines = _latent_window(tile.row, mosaic.shape[1], grid)
             samples = _latent_window(tile.column, mosaic.shape[2], grid)
@@ -285,7 +286,7 @@ class SceneDecoder:
             self.times.engine_s += time.perf_counter() - begun
             top, left = tile.row * geometry.tile, tile.column * geometry.tile
             cube[top : top + tile.lines, left : left + tile.samples] = digital_numbers(
-                outputs["reconstruction"][0, :, : tile.lines, : tile.samples], dtype
+                outputs["reconstruction"][0, :, : tile.lines, : tile.samples], mean
             )
             progress(done, grid.rows * grid.columns)
         return cube
@@ -298,7 +299,8 @@ def _latent_window(index: int, size: int, grid: TileGrid) -> NDArray[np.intp]:
     return np.clip(np.arange(start, start + geometry.latent_window), 0, size - 1)
 
 
-def digital_numbers(reconstruction: NDArray[np.float32], dtype: np.dtype[np.integer[Any]]) -> NDArray[np.integer[Any]]:
-    """Round (band, line, sample) to the scene's type, as (line, sample, band)."""
-    limits = np.iinfo(dtype)
-    return np.moveaxis(np.clip(np.rint(reconstruction), limits.min, limits.max), 0, -1).astype(dtype)
+def digital_numbers(reconstruction: NDArray[np.float32], mean: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+    """Add the mean spectrum to (band, line, sample) and round to its type, as (line, sample, band)."""
+    limits = np.iinfo(mean.dtype)
+    spectra = np.rint(reconstruction) + mean[:, None, None].astype(np.float32)
+    return np.moveaxis(np.clip(spectra, limits.min, limits.max), 0, -1).astype(mean.dtype)

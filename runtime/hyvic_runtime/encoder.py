@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from hyvic_runtime.conformance import check_encoder, check_hyperdecoder
 from hyvic_runtime.engine import Engine, OnnxRuntimeEngine
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import SceneError
-from hyvic_runtime.scene import Scene
+from hyvic_runtime.scene import Scene, mean_spectrum
 from hyvic_runtime.scene_header import BUNDLE_ID_OCTETS, SceneHeader
 from hyvic_runtime.space_packet import Packetiser, Unit, UnitKind
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
@@ -77,16 +78,14 @@ class SceneEncoder:
             SceneError: the scene is not what the bundle codes.
         """
         grid = self.grid(scene)
-        lines, samples, bands = scene.cube.shape
         header = SceneHeader(
             bundle_id=self.bundle.identity[:BUNDLE_ID_OCTETS],
-            lines=lines,
-            samples=samples,
-            bands=bands,
-            dtype=scene.cube.dtype,
+            lines=grid.lines,
+            samples=grid.samples,
+            mean_spectrum=self.mean_spectrum(scene),
         )
         for tile in grid:
-            units = list(self._units(scene, grid, tile, scene_id))
+            units = list(self._units(self.symbols(scene, grid, tile, header.mean_spectrum), tile, scene_id))
             begun = time.perf_counter()
             if tile.column == 0:
                 units.insert(0, Unit(kind=UnitKind.SCENE_HEADER, scene=scene_id, row=0, column=0, octets=header.pack()))
@@ -105,14 +104,21 @@ class SceneEncoder:
             )
         return TileGrid(geometry=manifest.geometry, lines=lines, samples=samples)
 
-    def symbols(self, scene: Scene, grid: TileGrid, tile: Tile) -> TileSymbols:
+    def mean_spectrum(self, scene: Scene) -> NDArray[np.integer[Any]]:
+        """What is subtracted from the scene's spectra: zero unless the bundle asks for the mean."""
+        if self.bundle.manifest.mean_spectrum:
+            return mean_spectrum(scene)
+        return np.zeros(scene.cube.shape[2], scene.cube.dtype)
+
+    def symbols(self, scene: Scene, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]]) -> TileSymbols:
         """Run the encoder graph on one tile."""
         begun = time.perf_counter()
         manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
         rows, columns = grid.window_lines(tile.row), grid.window_samples(tile.column)
         # Two steps: the first reads whole lines, so a memory-mapped scene is touched once, in order.
         window = scene.cube[rows][:, columns]
-        self._input[0, : manifest.bands] = np.moveaxis(window, -1, 0)
+        bands = self._input[0, : manifest.bands]
+        np.subtract(np.moveaxis(window, -1, 0), mean[:, None, None], out=bands, dtype=np.float32)
         cells = geometry.hyperlatents
         hyper = coded_shape(tile, geometry.hyper_stride)
         mask = np.zeros((1, 1, cells, cells), np.float32)
@@ -128,8 +134,7 @@ class SceneEncoder:
             scale_index=outputs["scale_index"][0, :, : latent[0], : latent[1]],
         )
 
-    def _units(self, scene: Scene, grid: TileGrid, tile: Tile, scene_id: int) -> Iterator[Unit]:
-        coded = self.symbols(scene, grid, tile)
+    def _units(self, coded: TileSymbols, tile: Tile, scene_id: int) -> Iterator[Unit]:
         begun = time.perf_counter()
         hyperlatent = self._coder.encode(
             coded.hyperlatent.ravel(), hyperlatent_rows(coded.hyperlatent.shape, self.bundle.manifest.scales)

@@ -79,6 +79,19 @@ def integer_cube(values: NDArray[np.generic]) -> Cube:
     raise SceneError(f"values reach from {low} to {high}; 16 bits hold 0..65535 or -32768..32767")
 
 
+MEAN_SPECTRUM_LINES = 512
+
+
+def mean_spectrum(scene: Scene) -> NDArray[np.integer[Any]]:
+    """The scene's mean spectrum in whole digital numbers and the scene's type, (band,).
+
+    Of a scene longer than MEAN_SPECTRUM_LINES as many lines are read, evenly spread.
+    """
+    lines = np.unique(np.linspace(0, len(scene.cube) - 1, MEAN_SPECTRUM_LINES).astype(np.intp))
+    total = sum(scene.cube[line].sum(axis=0, dtype=np.float64) for line in lines)
+    return np.rint(total / (len(lines) * scene.cube.shape[1])).astype(scene.cube.dtype)
+
+
 def resample_bands(scene: Scene, wavelengths: NDArray[np.float64]) -> Scene:
     """The scene on another band grid, by linear interpolation over wavelength.
 

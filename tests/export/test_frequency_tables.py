@@ -27,9 +27,7 @@ def test_gaussian_rows_are_equation_1(row: int) -> None:
     for position in range(0, int(tables.length[row]), max(1, int(tables.length[row]) // 50)):
         value = abs(int(tables.first[row]) + position)
         # An independent computation, from upper tails: Φc(a) = erfc(a / √2) / 2.
-        mass = 0.5 * (
-            math.erfc((value - 0.5) / scale / math.sqrt(2)) - math.erfc((value + 0.5) / scale / math.sqrt(2))
-        )
+        mass = 0.5 * (math.erfc((value - 0.5) / scale / math.sqrt(2)) - math.erfc((value + 0.5) / scale / math.sqrt(2)))
         if value:  # the centre takes the rounding's remainder, at most one count an entry
             assert abs(int(frequencies[position]) - mass * TOTAL) <= 1
     centre = -int(tables.first[row])
@@ -43,7 +41,10 @@ def test_tables_cost_what_the_entropy_costs() -> None:
         probability = tables.row(row)[:-1] / TOTAL
         values = int(tables.first[row]) + np.arange(len(probability))
         exact = np.array(
-            [0.5 * (math.erf((v + 0.5) / scales[row] / 2**0.5) - math.erf((v - 0.5) / scales[row] / 2**0.5)) for v in values]
+            [
+                0.5 * (math.erf((v + 0.5) / scales[row] / 2**0.5) - math.erf((v - 0.5) / scales[row] / 2**0.5))
+                for v in values
+            ]
         )
         divergence = float((exact * np.log2(np.maximum(exact, 1e-300) / probability)).sum())
         assert abs(divergence) < 2e-3  # bits a symbol

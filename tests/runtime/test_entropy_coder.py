@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import constriction
 import numpy as np
 import pytest
@@ -44,7 +46,7 @@ def test_constriction_uses_the_tables_to_the_last_count(seed: int) -> None:
     models = EntropyCoder(tables)._models
     for index, model in enumerate(models):
         bounds = np.concatenate(([0], np.cumsum(tables.row(index).astype(np.int64))))
-        for symbol, (low, high) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        for symbol, (low, high) in enumerate(pairwise(bounds)):
             for quantile in (low, high - 1):
                 assert constriction.stream.stack.AnsCoder(np.array([quantile, 1], np.uint32)).decode(model) == symbol
 
@@ -58,7 +60,7 @@ def test_the_stream_format_is_frozen() -> None:
     symbols = np.array([0, -1, 1, 0, 500, 0, 1, -7])
     rows = np.array([0, 0, 0, 1, 0, 1, 1, 1])
     # One escape a row: 500 and -7, in coding order, then the ANS words. Worked by `_ans_by_definition` below.
-    expected = bytes.fromhex("00000002" "01f4" "fff9") + _ans_by_definition(tables, symbols, rows)
+    expected = bytes.fromhex("0000000201f4fff9") + _ans_by_definition(tables, symbols, rows)
     assert EntropyCoder(tables).encode(symbols, rows) == expected
 
 

@@ -102,7 +102,9 @@ def test_random_octets_are_never_a_packet(stream: bytes) -> None:
     assert all(isinstance(item, Damage) for item in parse_stream(stream))
 
 
-@pytest.mark.parametrize(("name", "value"), [("apid", 2047), ("apid", -1), ("packet_octets", 22), ("packet_octets", 70000)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("apid", 2047), ("apid", -1), ("packet_octets", 22), ("packet_octets", 70000)]
+)
 def test_fields_beyond_the_standard_are_refused(name: str, value: int) -> None:
     with pytest.raises(ValueError, match="is outside"):
         Packetiser(**{name: value})

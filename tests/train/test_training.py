@@ -17,7 +17,7 @@ from hyvic_train.cli import main
 CONFIG = {
     "model": {"bands": 8, "latent_channels": 10, "hyperlatent_channels": 6, "spatial_stages": 1},
     "optimisation": {"lmbda": 1e-4, "steps": 6, "batch_size": 2, "klt_step": 30, "checkpoint_every": 3},
-    "data": {"crop": 16, "validation": ["v*"], "spectral_gain": 0.2, "spectral_offset": 50},
+    "data": {"crop": 16, "validation": ["v*"], "spectral_gain": 0.2, "remove_mean_spectrum": True},
 }
 
 
@@ -82,7 +82,12 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(workspace: Path) -> None:
     # Far more steps than can pass before the kill; the cosine schedule depends on them, so both runs name them.
     arguments += ["--set", "optimisation.steps=100000"]
     run = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from hyvic_train.cli import main; sys.exit(main(sys.argv[1:]))", *arguments],
+        [
+            sys.executable,
+            "-c",
+            "import sys; from hyvic_train.cli import main; sys.exit(main(sys.argv[1:]))",
+            *arguments,
+        ],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.DEVNULL,
     )
@@ -104,9 +109,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(workspace: Path) -> None:
     assert step % 3 == 0
 
 
-def test_every_problem_of_a_configuration_is_named_at_once(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_problem_of_a_configuration_is_named_at_once(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     overrides = ["model.kernel_size=4", "optimisation.lmbda=-1", "data.crop=0"]
     status = _train(workspace, "out", *(v for o in overrides for v in ("--set", o)))
     error = capsys.readouterr().err

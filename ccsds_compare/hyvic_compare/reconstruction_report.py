@@ -1,0 +1,251 @@
+"""A folder that shows what a codec did to a scene: figures as JSON, pictures, and a page of both."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from hyvic_runtime.atomic_file import replacing
+from hyvic_runtime.metrics import compression_ratio, psnr, rate_bpppb, spectral_angle, ssim
+from hyvic_runtime.scene import Scene
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TRUE_COLOUR_NM = (650.0, 560.0, 470.0)
+_INK, _ACCENT = "#22313f", "#c0392b"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """Rate and distortion of one coded scene (seed paper, eq. 4, 5, 7, 8).
+
+    Attributes:
+        compression_ratio: bits of the raw scene over bits of the stream, packet headers included.
+        rate_bpppc: bits per pixel per channel.
+        psnr_db: over the sensor's range.
+        ssim: mean over bands.
+        spectral_angle_deg: mean over pixels.
+        largest_error: of any sample, in digital numbers.
+        octets: of the stream.
+        packets: that carry it.
+    """
+
+    compression_ratio: float
+    rate_bpppc: float
+    psnr_db: float
+    ssim: float
+    spectral_angle_deg: float
+    largest_error: int
+    octets: int
+    packets: int
+
+
+def measure(original: Scene, decoded: Scene, packet_octets: Sequence[int], peak: float) -> Measures:
+    """Compare a scene with its reconstruction.
+
+    Args:
+        original: what was encoded.
+        decoded: what came back.
+        packet_octets: length of every packet, headers included.
+        peak: largest digital number of the sensor.
+    """
+    a, b, octets = original.cube, decoded.cube, sum(packet_octets)
+    return Measures(
+        compression_ratio=compression_ratio(a.size, original.bit_depth, octets),
+        rate_bpppc=rate_bpppb(a.size, octets),
+        psnr_db=psnr(a, b, peak),
+        ssim=ssim(a, b, peak),
+        spectral_angle_deg=spectral_angle(a, b),
+        largest_error=int(np.abs(a.astype(np.int64) - b).max()),
+        octets=octets,
+        packets=len(packet_octets),
+    )
+
+
+def write_report(
+    folder: Path,
+    *,
+    title: str,
+    note: str,
+    original: Scene,
+    decoded: Scene,
+    packet_octets: Sequence[int],
+    peak: float,
+    stage_seconds: Mapping[str, float],
+    commands: Sequence[str],
+) -> Measures:
+    """Write `report.json`, `true-colour.png`, `spectra.png`, `packets.png` and `index.html`, all or none.
+
+    Args:
+        folder: created or replaced.
+        title: what the page is about.
+        note: a sentence under the title: where the scene comes from, whether the model has seen it.
+        original: what was encoded.
+        decoded: what came back.
+        packet_octets: length of every packet, headers included.
+        peak: largest digital number of the sensor.
+        stage_seconds: time by stage.
+        commands: what was run, as a user would type it.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    measures = measure(original, decoded, packet_octets, peak)
+    figures = {
+        "true-colour.png": _true_colour_figure(original, decoded),
+        "spectra.png": _spectra_figure(original, decoded),
+        "packets.png": _packets_figure(packet_octets),
+    }
+    document = {"title": title, "note": note, **asdict(measures), "stage_seconds": dict(stage_seconds)}
+    with replacing(folder) as partial:
+        partial.mkdir()
+        for name, figure in figures.items():
+            FigureCanvasAgg(figure).print_png(str(partial / name))
+        (partial / "report.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        page = _page(title, note, measures, stage_seconds, commands, list(figures))
+        (partial / "index.html").write_text(page, encoding="utf-8")
+    return measures
+
+
+def _band_at(scene: Scene, wavelength: float) -> int:
+    if scene.wavelengths is None:
+        # Evenly over 400 … 2,500 nm, the range of the field's sensors.
+        return round(float(np.interp(wavelength, (400, 2500), (0, scene.cube.shape[2] - 1))))
+    return int(np.abs(scene.wavelengths - wavelength).argmin())
+
+
+def _true_colour_figure(original: Scene, decoded: Scene) -> Figure:
+    from matplotlib.figure import Figure
+
+    bands = [_band_at(original, nm) for nm in TRUE_COLOUR_NM]
+    before = original.cube[..., bands].astype(np.float64)
+    low, high = np.percentile(before, (2, 98), axis=(0, 1))
+    span = np.maximum(high - low, 1)
+
+    figure = Figure(figsize=(13.5, 4.6), dpi=110, layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    for axes, cube, name in ((left, original.cube, "Original"), (middle, decoded.cube, "Decoded")):
+        axes.imshow(np.clip((cube[..., bands] - low) / span, 0, 1), interpolation="nearest")
+        axes.set_title(f"{name}, true colour")
+    error = np.sqrt(np.mean((original.cube.astype(np.float64) - decoded.cube) ** 2, axis=2))
+    image = right.imshow(error, cmap="inferno", vmin=0, interpolation="nearest")
+    right.set_title("Root-mean-square error over bands")
+    figure.colorbar(image, ax=right, label="digital numbers", shrink=0.85)
+    for axes in (left, middle, right):
+        axes.set_xlabel("sample")
+    left.set_ylabel("line")
+    return figure
+
+
+def _pixels_to_show(original: Scene, decoded: Scene) -> dict[str, tuple[int, int]]:
+    """Pixels that tell something: bright, dark, green, and the one that came out worst."""
+    cube = original.cube.astype(np.float64)
+    red, infrared = cube[..., _band_at(original, 660)], cube[..., _band_at(original, 860)]
+    greenness = (infrared - red) / np.maximum(infrared + red, 1)
+    brightness = cube.mean(axis=2)
+    error = ((cube - decoded.cube) ** 2).mean(axis=2)
+
+    def place(values: NDArray[np.float64]) -> tuple[int, int]:
+        line, sample = np.unravel_index(int(values.argmax()), values.shape)
+        return int(line), int(sample)
+
+    return {
+        "brightest": place(brightness),
+        "darkest": place(-brightness),
+        "greenest (NDVI)": place(greenness),
+        "largest error": place(error),
+    }
+
+
+def _spectra_figure(original: Scene, decoded: Scene) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13.5, 7), dpi=110, layout="constrained")
+    grid = figure.subplots(2, 2)
+    wavelengths = original.wavelengths
+    x = np.arange(original.cube.shape[2]) if wavelengths is None else wavelengths
+    # Detectors overlap and water bands are missing: in order of wavelength, and no line across a gap.
+    order = np.argsort(x, kind="stable")
+    gaps = np.flatnonzero(np.diff(x[order]) > 40) + 1 if wavelengths is not None else np.zeros(0, np.intp)
+    for axes, (name, (line, sample)) in zip(grid.flat, _pixels_to_show(original, decoded).items(), strict=True):
+        for cube, colour, width, label in (
+            (original.cube, _INK, 2.4, "original"),
+            (decoded.cube, _ACCENT, 1.1, "decoded"),
+        ):
+            spectrum = np.insert(cube[line, sample, order].astype(np.float64), gaps, np.nan)
+            axes.plot(np.insert(x[order], gaps, np.nan), spectrum, color=colour, linewidth=width, label=label)
+        axes.set_title(f"Pixel {line}, {sample}: {name}")
+        axes.set_ylabel("digital number")
+        axes.set_xlabel("band" if wavelengths is None else "wavelength in nm")
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False)
+    return figure
+
+
+def _packets_figure(packet_octets: Sequence[int]) -> Figure:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    axes.hist(packet_octets, bins=min(40, max(8, len(packet_octets) // 2)), color=_INK, edgecolor="white")
+    axes.set_title(f"{len(packet_octets)} packets, {sum(packet_octets):,} octets")
+    axes.set_xlabel("packet length in octets, headers included")
+    axes.set_ylabel("packets")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #22313f; max-width: 1100px; margin: 2rem auto; padding: 0 1rem }}
+h1 {{ margin-bottom: 0 }} .note {{ color: #5d6d7e; margin-top: .2rem }} img {{ max-width: 100%; margin: .6rem 0 }}
+.figures {{ display: flex; flex-wrap: wrap; gap: .8rem; padding: 0; list-style: none }}
+.figures li {{ background: #f2f4f6; border-radius: 8px; padding: .6rem 1rem }}
+.figures b {{ display: block; font-size: 1.5rem }}
+table {{ border-collapse: collapse }} td {{ padding: .15rem 1.2rem .15rem 0 }} td+td {{ text-align: right }}
+pre {{ background: #f2f4f6; border-radius: 8px; padding: .8rem 1rem; overflow-x: auto }}
+</style>
+<h1>{title}</h1><p class="note">{note}</p>
+<ul class="figures">{figures}</ul>
+{pictures}
+<h2>Time</h2><table>{times}</table>
+<h2>Commands</h2><pre>{commands}</pre>
+</html>
+"""
+
+
+def _page(
+    title: str,
+    note: str,
+    measures: Measures,
+    stage_seconds: Mapping[str, float],
+    commands: Sequence[str],
+    pictures: Sequence[str],
+) -> str:
+    shown: dict[str, Any] = {
+        "compression ratio": f"{measures.compression_ratio:.1f}",
+        "bits per pixel per channel": f"{measures.rate_bpppc:.4f}",
+        "PSNR": f"{measures.psnr_db:.2f} dB",
+        "SSIM": f"{measures.ssim:.4f}",
+        "spectral angle": f"{measures.spectral_angle_deg:.2f}°",
+        "largest error": f"{measures.largest_error:,} DN",
+        f"in {measures.packets} packets": f"{measures.octets:,} octets",
+    }
+    return _PAGE.format(
+        title=html.escape(title),
+        note=html.escape(note),
+        figures="".join(f"<li><b>{value}</b>{name}</li>" for name, value in shown.items()),
+        pictures="\n".join(f'<img src="{name}" alt="{name.removesuffix(".png")}">' for name in pictures),
+        times="".join(
+            f"<tr><td>{html.escape(k)}</td><td>{1000 * v:.1f} ms</td></tr>" for k, v in stage_seconds.items()
+        ),
+        commands=html.escape("\n".join(commands)),
+    )

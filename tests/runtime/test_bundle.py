@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hyvic_runtime.bundle import FILES, MANIFEST, manifest_bytes, read_bundle
+from hyvic_runtime.conformance import check_encoder, check_hyperdecoder
+from hyvic_runtime.engine import OnnxRuntimeEngine
+from hyvic_runtime.errors import BundleError, EngineError
+
+
+@pytest.fixture
+def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("place", [0.0, 0.5, 0.999])
+def test_one_altered_octet_is_found_in_any_file(copy: Path, name: str, place: float) -> None:
+    octets = bytearray((copy / name).read_bytes())
+    octets[int(place * len(octets))] ^= 1
+    (copy / name).write_bytes(octets)
+    with pytest.raises(BundleError, match=f"{name} was altered"):
+        read_bundle(copy)
+
+
+def test_one_altered_octet_is_found_anywhere_in_the_manifest(copy: Path) -> None:
+    original = (copy / MANIFEST).read_bytes()
+    rng = np.random.default_rng(0)
+    for position in {*rng.integers(0, len(original), 300).tolist()}:
+        octets = bytearray(original)
+        octets[position] ^= 1
+        (copy / MANIFEST).write_bytes(octets)
+        try:
+            manifest = read_bundle(copy).manifest
+        except BundleError:
+            continue
+        # White space carries nothing; everything else must have been noticed.
+        assert manifest_bytes(manifest) == original
+
+
+def test_a_missing_file_is_named(copy: Path) -> None:
+    (copy / FILES[0]).unlink()
+    with pytest.raises(BundleError, match=f"{FILES[0]} cannot be read"):
+        read_bundle(copy)
+    with pytest.raises(BundleError, match="is no bundle"):
+        read_bundle(copy / "nowhere")
+
+
+def test_another_versions_bundle_is_said_to_be_one(copy: Path) -> None:
+    document = json.loads((copy / MANIFEST).read_text())
+    document["format_version"] = 99
+    (copy / MANIFEST).write_text(json.dumps(document))
+    with pytest.raises(BundleError, match="bundle format 99, this runtime reads 1"):
+        read_bundle(copy)
+
+
+class _BrokenEngine:
+    """An engine whose sums are off by one in one place, as a reduced-precision kernel's would be."""
+
+    def __init__(self, engine: OnnxRuntimeEngine, output: str) -> None:
+        self._engine, self._output = engine, output
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        outputs = self._engine.run(inputs)
+        outputs[self._output] = outputs[self._output].copy()
+        outputs[self._output].flat[5] += 1
+        return outputs
+
+    def describe(self) -> str:
+        return "broken engine"
+
+
+@pytest.mark.parametrize("output", ["scale_index", "mean_steps"])
+def test_an_engine_that_is_wrong_in_one_element_is_refused(tiny_bundle: Path, output: str) -> None:
+    bundle = read_bundle(tiny_bundle)
+    engine = OnnxRuntimeEngine(tiny_bundle / "hyperdecoder.onnx")
+    check_hyperdecoder(bundle, engine)
+    with pytest.raises(BundleError, match="broken engine fails conformance vector 0 of 8"):
+        check_hyperdecoder(bundle, _BrokenEngine(engine, output))
+
+
+def test_an_encoder_that_disagrees_with_the_decoder_is_refused(tiny_bundle: Path) -> None:
+    bundle = read_bundle(tiny_bundle)
+    engine = OnnxRuntimeEngine(tiny_bundle / "hyperdecoder.onnx")
+    encoder = OnnxRuntimeEngine(tiny_bundle / "encoder.onnx")
+    check_encoder(bundle, encoder, engine)
+    with pytest.raises(BundleError, match="disagree in 1 of"):
+        check_encoder(bundle, _BrokenEngine(encoder, "scale_index"), engine)
+
+
+def test_a_file_that_is_no_graph_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "g.onnx").write_bytes(b"not a graph")
+    with pytest.raises(EngineError, match="refuses it") as caught:
+        OnnxRuntimeEngine(tmp_path / "g.onnx")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import BANDS, smooth_cube
+from hyvic_runtime import cli
+from hyvic_runtime.scene_files import read_scene
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    np.savez(tmp_path / "scene.npz", cube=smooth_cube(40, 50, BANDS))
+    return tmp_path / "scene.npz"
+
+
+@pytest.fixture
+def stream(scene: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    out = scene.with_name("scene.packets")
+    assert cli.encode_scene([str(scene), "--bundle", str(tiny_bundle), "--out", str(out), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["octets"] == out.stat().st_size
+    assert result["compression_ratio"] == pytest.approx(40 * 50 * BANDS * 2 / out.stat().st_size)
+    assert result["tiles"] == 4
+    return out
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".hdr", ".tif", ".h5", ".mat"])
+def test_scene_to_packets_to_any_format(
+    scene: Path, stream: Path, tiny_bundle: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = scene.with_name(f"decoded{suffix}")
+    assert cli.decode_packets([str(stream), "--bundle", str(tiny_bundle), "--out", str(out), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["quality"] == {"lost": 0, "means": 0, "exact": 1}
+    original, decoded = read_scene(scene), read_scene(out)
+    assert decoded.cube.shape == original.cube.shape
+    assert decoded.cube.dtype == original.cube.dtype
+    # Noise of 8 digital numbers is what the codec drops; far beyond it something would be wrong.
+    assert np.abs(original.cube.astype(int) - decoded.cube).mean() < 40
+
+
+def test_resampling_to_the_bundles_bands(tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "s.npz", cube=smooth_cube(32, 32, 33), wavelengths=np.linspace(400, 2500, 33))
+    arguments = [str(tmp_path / "s.npz"), "--bundle", str(tiny_bundle), "--out", str(tmp_path / "p")]
+    assert cli.encode_scene(arguments) == 1
+    assert "has 33 bands and the bundle codes 20" in capsys.readouterr().err
+    assert cli.encode_scene([*arguments, "--resample"]) == 0
+
+
+def test_verify_names_engine_and_coder(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.verify_bundle([str(tiny_bundle), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["engine"].startswith("ONNX Runtime 1.")
+    assert result["entropy_coder"].startswith("constriction 0.")
+    assert result["conformance_vectors"] == 8
+
+
+def _one_line(error: str) -> bool:
+    return len(error.strip().splitlines()) == 1 and "Traceback" not in error
+
+
+Spoil = Callable[[Path, Path, Path], list[str]]
+
+
+def _truncate(scene: Path, stream: Path, bundle: Path) -> list[str]:
+    stream.write_bytes(stream.read_bytes()[:-7])
+    return [str(stream)]
+
+
+def _flip(scene: Path, stream: Path, bundle: Path) -> list[str]:
+    octets = bytearray(stream.read_bytes())
+    octets[len(octets) // 2] ^= 4
+    stream.write_bytes(octets)
+    return [str(stream)]
+
+
+def _empty(scene: Path, stream: Path, bundle: Path) -> list[str]:
+    stream.write_bytes(b"")
+    return [str(stream)]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "match"),
+    [
+        (_truncate, "cannot be decoded"),
+        (_flip, "cannot be decoded"),
+        (_empty, "no scene header among 0 octets"),
+        (lambda scene, stream, bundle: [str(scene)], "not a stream of this format"),
+        (lambda scene, stream, bundle: ["missing.packets"], "missing.packets: cannot be read"),
+    ],
+)
+def test_a_damaged_stream_is_one_line_and_no_picture(
+    scene: Path, stream: Path, tiny_bundle: Path, spoil: Spoil, match: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = spoil(scene, stream, tiny_bundle)
+    out = scene.with_name("decoded.npz")
+    assert cli.decode_packets([*arguments, "--bundle", str(tiny_bundle), "--out", str(out)]) == 1
+    error = capsys.readouterr().err
+    assert match in error
+    assert _one_line(error)
+    assert not out.exists()
+
+
+def test_concealed_losses_are_marked(
+    scene: Path, stream: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _flip(scene, stream, tiny_bundle)
+    out = scene.with_name("decoded.npz")
+    assert cli.decode_packets([str(stream), "--bundle", str(tiny_bundle), "--out", str(out), "--conceal"]) == 0
+    assert "marked in" in capsys.readouterr().out
+    quality = np.load(out.with_suffix(".quality.npy"))
+    assert quality.shape == (40, 50)
+    assert set(np.unique(quality)) - {2}
+    assert out.exists()
+
+
+@pytest.mark.parametrize(
+    ("cube", "match"),
+    [
+        (smooth_cube(9, 9, BANDS - 1), f"has {BANDS - 1} bands and the bundle codes {BANDS}"),
+        (np.full((4, 4, BANDS), np.nan), "not finite"),
+        (np.zeros((0, 4, BANDS), np.uint16), "the scene is empty"),
+    ],
+)
+def test_a_scene_that_cannot_be_coded_is_one_line_and_no_stream(
+    tmp_path: Path, tiny_bundle: Path, cube: np.ndarray, match: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "bad.npz", cube=cube)
+    out = tmp_path / "out.packets"
+    assert cli.encode_scene([str(tmp_path / "bad.npz"), "--bundle", str(tiny_bundle), "--out", str(out)]) == 1
+    error = capsys.readouterr().err
+    assert match in error
+    assert _one_line(error)
+    assert {p.name for p in tmp_path.iterdir()} == {"bad.npz"}
+
+
+def test_missing_files_are_one_line(tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "s.npz", cube=smooth_cube(4, 4, BANDS))
+    out = str(tmp_path / "o.packets")
+    assert cli.encode_scene(["missing.npz", "--bundle", str(tiny_bundle), "--out", out]) == 1
+    assert "missing.npz: no such file" in capsys.readouterr().err
+    assert cli.encode_scene([str(tmp_path / "s.npz"), "--bundle", str(tmp_path), "--out", out]) == 1
+    assert "is no bundle" in capsys.readouterr().err
+    assert cli.verify_bundle([str(tmp_path)]) == 1
+    assert "is no bundle" in capsys.readouterr().err
+
+
+def test_wrong_usage_exits_2_and_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (cli.encode_scene, cli.decode_packets, cli.verify_bundle):
+        with pytest.raises(SystemExit, match="2"):
+            command(["--no-such-option"])
+        with pytest.raises(SystemExit, match="0"):
+            command(["--help"])
+        assert "example:" in capsys.readouterr().out
+
+
+def test_the_runtime_loads_no_training_library() -> None:
+    script = (
+        "import sys, hyvic_runtime.encoder, hyvic_runtime.decoder, hyvic_runtime.cli\n"
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'compressai', 'onnx', 'spox', 'scipy',"
+        " 'matplotlib', 'hyvic_train', 'hyvic_export', 'hyvic_compare'}))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
