@@ -94,8 +94,6 @@ def write_report(
         stage_seconds: time by stage.
         commands: what was run, as a user would type it.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     measures = measure(original, decoded, packet_octets, peak)
     figures = {
         "true-colour.png": _true_colour_figure(original, decoded),
@@ -106,7 +104,7 @@ def write_report(
     with replacing(folder) as partial:
         partial.mkdir()
         for name, figure in figures.items():
-            FigureCanvasAgg(figure).print_png(str(partial / name))
+            figure.savefig(partial / name)
         (partial / "report.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         page = _page(title, note, measures, stage_seconds, commands, list(figures))
         (partial / "index.html").write_text(page, encoding="utf-8")

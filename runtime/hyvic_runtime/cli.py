@@ -153,8 +153,8 @@ def _decode_packets(arguments: argparse.Namespace) -> Result:
             raise DecodeError(f"{arguments.stream}: {error}") from error
     seconds = time.perf_counter() - begun
     shares = {quality.name.lower(): float(np.mean(decoded.quality == quality)) for quality in Quality}
+    quality_map = arguments.out.with_suffix(".quality.npy")
     if arguments.conceal:
-        quality_map = arguments.out.with_suffix(".quality.npy")
         with replacing(quality_map) as partial:
             np.save(partial, decoded.quality)
     write_scene(decoded.scene, arguments.out)

@@ -48,7 +48,7 @@ def check_encoder(bundle: Bundle, encoder: Engine, hyperdecoder: Engine) -> None
     """
     manifest = bundle.manifest
     window, cells = manifest.geometry.window, manifest.geometry.hyperlatents
-    shape = (manifest.padded_bands, window, window)
+    shape = (window, window, manifest.padded_bands)
     noise = np.random.default_rng(0).uniform(0, manifest.peak, shape)
     for tile in (np.zeros(shape), np.full(shape, manifest.peak), noise):
         coded = encoder.run(

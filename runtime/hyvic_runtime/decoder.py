@@ -286,7 +286,7 @@ class SceneDecoder:
             self.times.engine_s += time.perf_counter() - begun
             top, left = tile.row * geometry.tile, tile.column * geometry.tile
             cube[top : top + tile.lines, left : left + tile.samples] = digital_numbers(
-                outputs["reconstruction"][0, :, : tile.lines, : tile.samples], mean
+                outputs["reconstruction"][0, : tile.lines, : tile.samples], mean
             )
             progress(done, grid.rows * grid.columns)
         return cube
@@ -300,7 +300,9 @@ def _latent_window(index: int, size: int, grid: TileGrid) -> NDArray[np.intp]:
 
 
 def digital_numbers(reconstruction: NDArray[np.float32], mean: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
-    """Add the mean spectrum to (band, line, sample) and round to its type, as (line, sample, band)."""
+    """Add the mean spectrum to (line, sample, band) and round to its type."""
     limits = np.iinfo(mean.dtype)
-    spectra = np.rint(reconstruction) + mean[:, None, None].astype(np.float32)
-    return np.moveaxis(np.clip(spectra, limits.min, limits.max), 0, -1).astype(mean.dtype)
+    spectra = reconstruction + mean.astype(np.float32)
+    np.rint(spectra, out=spectra)
+    np.clip(spectra, limits.min, limits.max, out=spectra)
+    return spectra.astype(mean.dtype)

@@ -69,7 +69,7 @@ class SceneEncoder:
         manifest = self.bundle.manifest
         window = manifest.geometry.window
         # One input buffer for all tiles; the padded bands stay zero.
-        self._input = np.zeros((1, manifest.padded_bands, window, window), np.float32)
+        self._input = np.zeros((1, window, window, manifest.padded_bands), np.float32)
 
     def tile_packets(self, scene: Scene, packetiser: Packetiser, *, scene_id: int = 0) -> Iterator[list[bytes]]:
         """Encode a scene, a tile's packets at a time; each strip's first tile is led by the scene header.
@@ -114,11 +114,13 @@ class SceneEncoder:
         """Run the encoder graph on one tile."""
         begun = time.perf_counter()
         manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
-        rows, columns = grid.window_lines(tile.row), grid.window_samples(tile.column)
-        # Two steps: the first reads whole lines, so a memory-mapped scene is touched once, in order.
-        window = scene.cube[rows][:, columns]
-        bands = self._input[0, : manifest.bands]
-        np.subtract(np.moveaxis(window, -1, 0), mean[:, None, None], out=bands, dtype=np.float32)
+        offset = mean.astype(np.float32)
+        columns = grid.window_samples(tile.column)
+        # Line by line: a line fits the cache through its three passes, and a memory-mapped scene is read in order.
+        spectra = self._input[0, :, :, : manifest.bands]
+        for index, line in enumerate(grid.window_lines(tile.row)):
+            spectra[index] = scene.cube[line].take(columns, axis=0)
+            spectra[index] -= offset
         cells = geometry.hyperlatents
         hyper = coded_shape(tile, geometry.hyper_stride)
         mask = np.zeros((1, 1, cells, cells), np.float32)

@@ -45,7 +45,7 @@ class OnnxRuntimeEngine:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+            self._session: Any = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions share no base but this one
             raise EngineError(f"{model}: ONNX Runtime {onnxruntime.__version__} refuses it ({_line(error)})") from error
         self._version = onnxruntime.__version__

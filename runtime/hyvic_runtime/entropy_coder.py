@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
@@ -33,7 +34,7 @@ class EntropyCoder:
     @cached_property
     def _library(self) -> Any:
         try:
-            import constriction
+            constriction: Any = import_module("constriction")  # its submodules exist at run time only
         except ImportError as error:
             raise EngineError("the ANS coder needs constriction: pip install constriction") from error
         return constriction.stream
@@ -65,20 +66,21 @@ class EntropyCoder:
             Octets: count of escaped symbols (big-endian u32), their values in coding order (big-endian i16),
             ANS words (little-endian u32).
         """
-        order, bounds = _grouped(rows, len(self._models))
+        order, groups = _grouped(rows)
         grouped = symbols[order].astype(np.int32)
-        group_rows = rows[order]
-        positions = grouped - self.tables.first[group_rows]
-        length = self.tables.length[group_rows]
-        escaped = (positions < 0) | (positions >= length)
-        positions = np.where(escaped, length, positions).astype(np.int32)
         coder = self._library.stack.AnsCoder()
-        for row in reversed(range(len(self._models))):
-            if bounds[row] < bounds[row + 1]:
-                coder.encode_reverse(positions[bounds[row] : bounds[row + 1]], self._models[row])
-        escapes = grouped[escaped].astype(">i2")
+        escapes: list[NDArray[np.int32]] = []
+        for row, group in reversed(groups):
+            length = self.tables.length[row]
+            positions = grouped[group] - self.tables.first[row]
+            escaped = positions.view(np.uint32) >= length  # a negative position is a large unsigned one
+            if escaped.any():
+                escapes.append(grouped[group][escaped])
+                positions[escaped] = length
+            coder.encode_reverse(positions, self._models[row])
+        values = np.concatenate([np.zeros(0, np.int32), *reversed(escapes)]).astype(">i2")
         words: NDArray[np.uint32] = coder.get_compressed()
-        return b"".join((len(escapes).to_bytes(4, "big"), escapes.tobytes(), words.astype("<u4").tobytes()))
+        return b"".join((len(values).to_bytes(4, "big"), values.tobytes(), words.astype("<u4").tobytes()))
 
     def decode(self, data: bytes, rows: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
         """Inverse of `encode`, given the same rows.
@@ -86,7 +88,6 @@ class EntropyCoder:
         Raises:
             DecodeError: the octets cannot be what `encode` wrote for these rows.
         """
-        order, bounds = _grouped(rows, len(self._models))
         if len(data) < 4:
             raise DecodeError(f"a coded unit has {len(data)} octets, at least 4 are needed")
         escape_count = int.from_bytes(data[:4], "big")
@@ -101,27 +102,31 @@ class EntropyCoder:
             coder = self._library.stack.AnsCoder(words)
         except ValueError as error:  # the last word of a state is never zero
             raise DecodeError("a coded unit ends in a zero word, which no encoder writes") from error
-        positions = np.empty(rows.size, np.int32)
-        for row in range(len(self._models)):
-            if bounds[row] < bounds[row + 1]:
-                count = int(bounds[row + 1] - bounds[row])
-                positions[bounds[row] : bounds[row + 1]] = coder.decode(self._models[row], count)
-        if not coder.is_empty():
+        order, groups = _grouped(rows)
+        grouped = np.empty(rows.size, np.int32)
+        used = 0
+        for row, group in groups:
+            positions = coder.decode(self._models[row], group.stop - group.start)
+            escaped = np.flatnonzero(positions == self.tables.length[row])
+            grouped[group] = positions + self.tables.first[row]
+            if escaped.size:
+                values = escapes[used : used + escaped.size]
+                used += escaped.size
+                if used > escape_count:
+                    raise DecodeError(f"a coded unit announces {escape_count} escapes and uses more")
+                grouped[group.start + escaped] = values
+        if used != escape_count or not coder.is_empty():
             raise DecodeError("a coded unit holds more than its symbols")
-        group_rows = rows[order]
-        escaped = positions == self.tables.length[group_rows]
-        if int(escaped.sum()) != escape_count:
-            raise DecodeError(f"a coded unit announces {escape_count} escapes and uses {int(escaped.sum())}")
-        grouped = self.tables.first[group_rows] + positions
-        grouped[escaped] = escapes
         symbols = np.empty(rows.size, np.int32)
         symbols[order] = grouped
         return symbols
 
 
-def _grouped(rows: NDArray[np.integer[Any]], row_count: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """Stable order by row, and where each row's group begins and ends in it, (row_count + 1,)."""
-    # uint8 keys sort by radix, several times faster than a comparison sort.
-    keys = rows.astype(np.uint8) if row_count <= 256 else rows
-    order = np.argsort(keys, kind="stable")
-    return order, np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=row_count))))
+def _grouped(rows: NDArray[np.integer[Any]]) -> tuple[NDArray[np.intp], list[tuple[int, slice]]]:
+    """Stable order by row, and the rows in use with the stretch of that order each takes."""
+    counts = np.bincount(rows)
+    # uint8 and uint16 keys sort by radix, several times faster than a comparison sort.
+    keys = rows.astype(np.uint8 if counts.size <= 256 else np.uint16)
+    ends = np.cumsum(counts)
+    groups = [(int(row), slice(int(ends[row] - counts[row]), int(ends[row]))) for row in np.flatnonzero(counts)]
+    return np.argsort(keys, kind="stable"), groups

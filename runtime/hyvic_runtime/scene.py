@@ -50,7 +50,7 @@ class Scene:
         return self.cube.dtype.itemsize * 8
 
 
-def integer_cube(values: NDArray[np.generic]) -> Cube:
+def integer_cube(values: NDArray[Any]) -> Cube:
     """Accept any numeric array whose values are whole numbers that fit 16 bits.
 
     Many archives keep digital numbers in floating-point files. NaN, infinities and fractions are refused:
@@ -88,8 +88,9 @@ def mean_spectrum(scene: Scene) -> NDArray[np.integer[Any]]:
     Of a scene longer than MEAN_SPECTRUM_LINES as many lines are read, evenly spread.
     """
     lines = np.unique(np.linspace(0, len(scene.cube) - 1, MEAN_SPECTRUM_LINES).astype(np.intp))
-    total = sum(scene.cube[line].sum(axis=0, dtype=np.float64) for line in lines)
-    return np.rint(total / (len(lines) * scene.cube.shape[1])).astype(scene.cube.dtype)
+    total = np.sum([scene.cube[line].sum(axis=0, dtype=np.float64) for line in lines], axis=0)
+    mean: NDArray[np.float64] = np.rint(total / (len(lines) * scene.cube.shape[1]))
+    return mean.astype(scene.cube.dtype)
 
 
 def resample_bands(scene: Scene, wavelengths: NDArray[np.float64]) -> Scene:

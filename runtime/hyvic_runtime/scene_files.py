@@ -90,7 +90,7 @@ def _read_npy(path: Path) -> tuple[NDArray[Any], Wavelengths]:
 def _read_envi(path: Path) -> tuple[NDArray[Any], Wavelengths]:
     from spectral.io import envi
 
-    image = envi.open(path)
+    image: Any = envi.open(path)
     return image.open_memmap(interleave="bip"), _as_wavelengths(_nanometres(image.bands))
 
 
@@ -123,6 +123,7 @@ def _rasterio_open(path: Path, mode: str = "r", **profile: Any) -> Iterator[Any]
 def _read_hdf5(path: Path) -> tuple[NDArray[Any], Wavelengths]:
     import h5py
 
+    file: Any
     with h5py.File(path) as file:
         swaths = [s for s in file.get("HDFEOS/SWATHS", {}).values() if "Data Fields/VNIR_Cube" in s]
         if swaths:

@@ -30,8 +30,9 @@ def initialise(model: HyVIC, tiles: Tensor, step: float) -> None:
         tiles: (tile, band, line, sample) digital numbers, the training scenes' statistics.
         step: quantiser step of the orthonormal coefficients, in digital numbers.
     """
+    module: Any
     for module in (*model.g_a, *model.g_s):
-        if type(module).__name__ == "GDN":
+        if hasattr(module, "gamma_reparam"):
             module.beta.copy_(module.beta_reparam.init(torch.ones_like(module.beta)))
             module.gamma.copy_(module.gamma_reparam.init(_GDN_GAMMA * torch.eye(module.gamma.shape[0])))
 

@@ -1,0 +1,56 @@
+# Every target makes its own environment in .venv; nothing else has to be typed.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types imports flight bench clean
+
+help:                ## list the targets
+	@grep -E '^[a-z]+: .*##|^[a-z]+: +##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 16
+
+demo: $(VENV)/demo.stamp  ## a real scene from checkpoint to packets and back, with a report
+	$(BIN)/python -m hyvic_compare.demo --checkpoint checkpoints/hyvic-s-202 --out demo-report
+
+test: $(VENV)/dev.stamp  ## all tests
+	$(BIN)/python -m pytest -q
+
+check: lint types imports flight  ## what CI asks beyond the tests
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+imports: $(VENV)/dev.stamp
+	$(BIN)/lint-imports
+
+flight: $(VENV)/dev.stamp  ## install the wheel where there is no torch, encode and decode there
+	$(BIN)/python tests/flight_install.py
+
+bench: $(VENV)/dev.stamp  ## timings, both sides in one run
+	$(BIN)/python tests/benchmarks/bench_encoder.py
+
+clean:               ## remove the environment and everything built
+	rm -rf $(VENV) build dist demo-report .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name '*.egg-info' -o -name __pycache__ | xargs rm -rf
+
+# Debian and Ubuntu keep venv's pip in a package of its own.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; name it with make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -q -y python3-venv; } \
+	  || { echo "python3-venv is missing: sudo apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[demo]'
+	touch $@
+
+$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	touch $@ $(VENV)/demo.stamp
