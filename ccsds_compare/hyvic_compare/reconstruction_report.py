@@ -142,7 +142,7 @@ def _true_colour_figure(original: Scene, decoded: Scene) -> Figure:
 
 
 def _pixels_to_show(original: Scene, decoded: Scene) -> dict[str, tuple[int, int]]:
-    """Pixels that tell something: bright, dark, green, and the one that came out worst."""
+    """Pixels that tell something: a bright and a green one, one of median error, and the one that came out worst."""
     cube = original.cube.astype(np.float64)
     red, infrared = cube[..., _band_at(original, 660)], cube[..., _band_at(original, 860)]
     greenness = (infrared - red) / np.maximum(infrared + red, 1)
@@ -155,8 +155,8 @@ def _pixels_to_show(original: Scene, decoded: Scene) -> dict[str, tuple[int, int
 
     return {
         "brightest": place(brightness),
-        "darkest": place(-brightness),
         "greenest (NDVI)": place(greenness),
+        "median error": place(-np.abs(error - np.median(error))),
         "largest error": place(error),
     }
 
