@@ -20,6 +20,9 @@ from hyvic_runtime.scene_header import BUNDLE_ID_OCTETS, SceneHeader
 from hyvic_runtime.space_packet import Packetiser, Unit, UnitKind
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
 
+SCENE_HEADER_ROWS = 4
+"""Rows of tiles between two copies of the scene header: what a receiver that joins late has to wait."""
+
 
 @dataclass(slots=True)
 class StageTimes:
@@ -72,7 +75,7 @@ class SceneEncoder:
         self._input = np.zeros((1, window, window, manifest.padded_bands), np.float32)
 
     def tile_packets(self, scene: Scene, packetiser: Packetiser, *, scene_id: int = 0) -> Iterator[list[bytes]]:
-        """Encode a scene, a tile's packets at a time; each strip's first tile is led by the scene header.
+        """Encode a scene, a tile's packets at a time; the first of every SCENE_HEADER_ROWS rows leads with the header.
 
         Raises:
             SceneError: the scene is not what the bundle codes.
@@ -87,7 +90,7 @@ class SceneEncoder:
         for tile in grid:
             units = list(self._units(self.symbols(scene, grid, tile, header.mean_spectrum), tile, scene_id))
             begun = time.perf_counter()
-            if tile.column == 0:
+            if tile.column == 0 and tile.row % SCENE_HEADER_ROWS == 0:
                 units.insert(0, Unit(kind=UnitKind.SCENE_HEADER, scene=scene_id, row=0, column=0, octets=header.pack()))
             packets = [packet for unit in units for packet in packetiser.packets(unit)]
             self.times.packets_s += time.perf_counter() - begun
