@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hyvic_runtime.atomic_file import replacing
+from hyvic_runtime.atomic_file import replacing_folder
 from hyvic_runtime.metrics import compression_ratio, psnr, rate_bpppb, spectral_angle, ssim
 from hyvic_runtime.scene import Scene
 from numpy.typing import NDArray
@@ -101,8 +101,7 @@ def write_report(
         "packets.png": _packets_figure(packet_octets),
     }
     document = {"title": title, "note": note, **asdict(measures), "stage_seconds": dict(stage_seconds)}
-    with replacing(folder) as partial:
-        partial.mkdir()
+    with replacing_folder(folder, marker="report.json") as partial:
         for name, figure in figures.items():
             figure.savefig(partial / name)
         (partial / "report.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -3,68 +3,49 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-EXAMPLE = """example:
-  export-engine --checkpoint checkpoints/hyvic-s-202 --out hyvic.bundle
-  verify-bundle hyvic.bundle
-"""
+from hyvic_runtime.command_line import Result, command_parser, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Turn a checkpoint into a deployment bundle; 0 done, 1 failed with one line, 2 wrong usage."""
-    parser = argparse.ArgumentParser(
-        prog="export-engine",
-        description="Turn a checkpoint into a deployment bundle: ONNX graphs with an exact integer entropy path, "
-        "frequency tables and conformance vectors.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "export-engine",
+        "Turn a checkpoint into a deployment bundle: ONNX graphs with an exact integer entropy path, frequency tables "
+        "and conformance vectors.",
+        "export-engine --checkpoint checkpoints/hyvic-s-202 --out hyvic.bundle",
+        "verify-bundle hyvic.bundle",
     )
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="what train-model wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to create")
     parser.add_argument("--tile", type=int, default=128, metavar="PIXELS", help="side of a tile (default: 128)")
     parser.add_argument("--force", action="store_true", help="replace an existing bundle")
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
-    arguments = parser.parse_args(argv)
+    typed = shlex.join([parser.prog, *(sys.argv[1:] if argv is None else argv)])
+    return run_command(parser, argv, lambda arguments: _export(arguments, typed))
 
-    from hyvic_runtime.bundle import MANIFEST
-    from hyvic_runtime.errors import HyvicError
-    from hyvic_train.checkpoint import CheckpointError
+
+def _export(arguments: argparse.Namespace, command: str) -> Result:
     from tqdm import tqdm
 
+    from hyvic_export.exporter import STEPS, bundle_from_checkpoint
+
     out: Path = arguments.out
-    try:
-        if out.exists() and not (arguments.force and (out / MANIFEST).is_file()):
-            remedy = "pass --force to replace it" if (out / MANIFEST).is_file() else "it is no bundle; name another"
-            raise ValueError(f"{out} exists; {remedy}")
-        from hyvic_export.exporter import bundle_from_checkpoint
+    if out.exists() and not arguments.force:
+        raise FileExistsError(17, f"{out} exists; pass --force if it is a bundle to replace")
+    with tqdm(total=STEPS, unit="step", disable=None) as bar:
 
-        with tqdm(total=5, unit="step", disable=None) as bar:
+        def progress(what: str) -> None:
+            bar.set_description(what)
+            bar.update()
 
-            def progress(what: str) -> None:
-                bar.set_description(what)
-                bar.update()
-
-            manifest = bundle_from_checkpoint(
-                arguments.checkpoint,
-                out,
-                tile=arguments.tile,
-                command=shlex.join(["export-engine", *(sys.argv[1:] if argv is None else argv)]),
-                progress=progress,
-            )
-    except (HyvicError, CheckpointError, ValueError, OSError) as error:
-        print(f"export-engine: {error}", file=sys.stderr)
-        return 1
-    size = sum(f.stat().st_size for f in out.iterdir())
-    if arguments.json:
-        result = {"bundle": str(out), "octets": size, "files": manifest.files, "provenance": manifest.provenance}
-        print(json.dumps(result))
-    else:
-        print(
-            f"{out}: {manifest.family}, {manifest.bands} bands, tiles of {manifest.geometry.tile}, {size / 1e6:.1f} MB"
+        manifest = bundle_from_checkpoint(
+            arguments.checkpoint, out, tile=arguments.tile, command=command, progress=progress
         )
-    return 0
+    size = sum(f.stat().st_size for f in out.iterdir())
+    tile = manifest.geometry.tile
+    result = {"bundle": str(out), "octets": size, "files": manifest.files, "provenance": manifest.provenance}
+    return result, f"{out}: {manifest.family}, {manifest.bands} bands, tiles of {tile}, {size / 1e6:.1f} MB"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from hyvic_runtime import bundle as layout
-from hyvic_runtime.atomic_file import replacing
+from hyvic_runtime.atomic_file import replacing_folder
 from hyvic_runtime.bundle import BundleManifest
 from hyvic_runtime.conformance import outputs_sha256
 from hyvic_runtime.frequency_table import FrequencyTables
@@ -30,6 +30,8 @@ from hyvic_export.integer_network import (
 )
 
 DEFAULT_TILE = 128
+STEPS = 5
+"""Calls of `progress`."""
 _TOOLS = ("hyvic-onboard", "numpy", "onnx", "spox", "torch", "compressai")
 
 
@@ -79,8 +81,7 @@ def bundle_from_checkpoint(
     }
 
     progress("writing")
-    with replacing(out) as partial:
-        partial.mkdir()
+    with replacing_folder(out, marker=layout.MANIFEST) as partial:
         for name, graph in graphs.items():
             onnx.save(graph, partial / name)
         arrays: dict[str, NDArray[np.generic]] = {

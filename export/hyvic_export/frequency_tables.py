@@ -39,6 +39,9 @@ def factorised_tables(model: HyVIC) -> FrequencyTables:
     """The factorised prior's probability of every integer, a row per hyper-latent channel.
 
     A row spans the integers that carry all but TAIL_MASS, and at least -1..1.
+
+    Raises:
+        ValueError: a channel's mass lies beyond ±MAX_HYPERLATENT.
     """
     prior = model.entropy_bottleneck.double()
     try:
@@ -48,15 +51,18 @@ def factorised_tables(model: HyVIC) -> FrequencyTables:
         # Where both logits are positive, subtract the upper tails: sigmoid rounds to 1 there.
         sign = torch.where(lower + upper > 0, -1.0, 1.0)
         mass = (torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs()[:, 0].numpy()
-        below = torch.sigmoid(lower)[:, 0].numpy()
-        above = torch.sigmoid(-upper)[:, 0].numpy()
+        at_or_below = torch.sigmoid(upper)[:, 0].numpy()
+        at_or_above = torch.sigmoid(-lower)[:, 0].numpy()
     finally:
         model.entropy_bottleneck.float()
     rows, firsts = [], []
     for channel in range(len(mass)):
-        inside = np.flatnonzero((below[channel] > TAIL_MASS / 2) & (above[channel] > TAIL_MASS / 2))
-        low = min(int(inside[0]) if inside.size else MAX_HYPERLATENT, MAX_HYPERLATENT - 1)
-        high = max(int(inside[-1]) if inside.size else MAX_HYPERLATENT, MAX_HYPERLATENT + 1)
+        inside = np.flatnonzero((at_or_below[channel] > TAIL_MASS / 2) & (at_or_above[channel] > TAIL_MASS / 2))
+        if not inside.size:
+            raise ValueError(
+                f"the prior of hyper-latent channel {channel} lies beyond ±{MAX_HYPERLATENT}: its training diverged"
+            )
+        low, high = min(int(inside[0]), MAX_HYPERLATENT - 1), max(int(inside[-1]), MAX_HYPERLATENT + 1)
         rows.append(mass[channel, low : high + 1])
         firsts.append(low - MAX_HYPERLATENT)
     return _tables(rows, firsts)

@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all."""
+"""Outputs appear whole or not at all, and nothing that is not ours is replaced."""
 
 from __future__ import annotations
 
@@ -10,31 +10,53 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """A path to write to, renamed to `target` when the block ends well and removed when it does not.
+def replacing(*targets: Path) -> Iterator[tuple[Path, ...]]:
+    """Paths to write, each renamed to its target when the block ends well and removed when it does not.
 
-    The temporary name keeps the suffix, since writers choose their format by it. It may become a file or a
-    folder; a folder replaces an existing one.
+    The temporary names keep the suffix, since writers choose their format by it. Targets lie in one folder; they
+    are renamed one after another, so that of several files (a header and its data) a crash may leave the first.
+
+    Raises:
+        FileExistsError: a target exists and is no regular file.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
-        partial = Path(scratch) / target.name
+    for target in targets:
+        if target.exists() and not target.is_file():
+            raise FileExistsError(17, f"{target} exists and is no regular file; name another")
+    folder = targets[0].parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{targets[0].name}.", dir=folder) as scratch:
+        partial = tuple(Path(scratch) / target.name for target in targets)
         yield partial
-        if target.is_dir() and not target.is_symlink():
-            # A rename cannot replace a folder that has files; step it aside so that a crash loses neither.
-            target.replace(Path(scratch) / "replaced")
-        partial.replace(target)
+        for source, target in zip(partial, targets, strict=True):
+            source.replace(target)
 
 
 @contextmanager
-def replacing_group(*targets: Path) -> Iterator[tuple[Path, ...]]:
-    """Like `replacing`, for files of one folder that belong together, such as a header and its data."""
-    folder = targets[0].parent
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{targets[0].name}.", dir=folder))
+def replacing_folder(target: Path, *, marker: str) -> Iterator[Path]:
+    """An empty folder to fill, renamed to `target` when the block ends well and removed when it does not.
+
+    Args:
+        target: created, or replaced if it holds `marker`.
+        marker: file that every folder of this kind has; a folder without it is somebody else's.
+
+    Raises:
+        FileExistsError: `target` exists and is not of this kind.
+    """
+    if target.exists() and not (target / marker).is_file():
+        raise FileExistsError(17, f"{target} exists and holds no {marker}, so it is not replaced; name another")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    partial, replaced = scratch / target.name, scratch / "replaced"
     try:
-        yield tuple(scratch / target.name for target in targets)
-        for target in targets:
-            (scratch / target.name).replace(target)
+        partial.mkdir()
+        yield partial
+        if target.exists():
+            target.replace(replaced)  # a rename cannot replace a folder that has files
+        try:
+            partial.replace(target)
+        except BaseException:
+            if replaced.exists():
+                replaced.replace(target)
+            raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -71,6 +71,34 @@ class BundleManifest:
     provenance: dict[str, str]
     files: dict[str, str]
 
+    def __post_init__(self) -> None:
+        # JSON has carried these: types are checked, not assumed.
+        for name, low, high in (
+            ("bands", 1, 2**16 - 1),
+            ("padded_bands", 1, 2**16 - 1),
+            ("latent_channels", 1, 2**16),
+            ("hyperlatent_channels", 1, 2**16),
+            ("scales", 1, 256),
+            ("mean_step_bits", 0, 8),
+        ):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise ValueError(f"{name} is {value!r}; a whole number in {low}..{high} is needed")
+        if self.padded_bands < self.bands:
+            raise ValueError(f"padded_bands {self.padded_bands} are fewer than bands {self.bands}")
+        if type(self.peak) not in (int, float) or not 0 < self.peak < 2**32:
+            raise ValueError(f"peak is {self.peak!r}; a positive number is needed")
+        if type(self.mean_spectrum) is not bool:
+            raise ValueError(f"mean_spectrum is {self.mean_spectrum!r}; true or false is needed")
+        if self.wavelengths is not None and len(self.wavelengths) != self.bands:
+            raise ValueError(f"{len(self.wavelengths)} wavelengths for {self.bands} bands")
+        for wavelength in self.wavelengths or ():
+            if type(wavelength) not in (int, float) or not 0 < wavelength < 2**32:
+                raise ValueError(f"{wavelength!r} is no wavelength in nm")
+        texts = (self.family, *self.conformance, *self.files, *self.files.values(), *self.provenance.values())
+        if not all(type(text) is str for text in texts):
+            raise ValueError("a name or digest is not text")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
@@ -79,7 +107,8 @@ class Bundle:
     Attributes:
         folder: where its graphs lie.
         manifest: what it is.
-        identity: SHA-256 of the manifest; the first eight octets name the bundle in a stream.
+        identity: SHA-256 of the manifest without its provenance; the first eight octets name the bundle in a
+            stream. Two exports of one checkpoint are the same bundle, whoever typed the command.
         tables: frequency tables of symbols and hyper-latents.
         conformance: ẑ of the conformance vectors, (vector, N, line, sample) int16.
     """
@@ -140,15 +169,16 @@ def _parse_manifest(path: Path) -> tuple[BundleManifest, bytes]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         version, recorded = document.pop("format_version"), bytes.fromhex(document.pop("sha256"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BundleError(altered) from error
     if version != FORMAT_VERSION:
         raise BundleError(f"{path}: bundle format {version}, this runtime reads {FORMAT_VERSION}; export it again")
     if _canonical_sha256(document) != recorded:
         raise BundleError(altered)
+    identity = _canonical_sha256({name: value for name, value in document.items() if name != "provenance"})
     try:
         if document.keys() != {field.name for field in fields(BundleManifest)}:
-            raise ValueError("fields")
+            raise ValueError("its entries are not this format's")
         geometry = TileGeometry(**document.pop("geometry"))
         wavelengths = document.pop("wavelengths")
         manifest = BundleManifest(
@@ -157,16 +187,18 @@ def _parse_manifest(path: Path) -> tuple[BundleManifest, bytes]:
             conformance=tuple(document.pop("conformance")),
             **document,
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise BundleError(f"{path}: not a manifest of this version ({error}); export the bundle again") from error
-    return manifest, recorded
+    return manifest, identity
 
 
 def _array(path: Path, dtype: type[np.generic]) -> NDArray[Any]:
     try:
         values = np.load(path, allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise BundleError(f"{path} is not an array; export the bundle again") from error
+    if not isinstance(values, np.ndarray):
+        raise BundleError(f"{path} is an archive, not an array; export the bundle again")
     if values.dtype != dtype:
         raise BundleError(f"{path} holds {values.dtype}, not {np.dtype(dtype)}; export the bundle again")
     return np.asarray(values)

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hyvic_runtime.errors import DecodeError, HyvicError
-
-Result = tuple[dict[str, Any], str]
-"""What `--json` prints, and the same for people."""
+from hyvic_runtime.command_line import Result, command_parser, run_command
+from hyvic_runtime.errors import DecodeError
 
 
 def encode_scene(argv: Sequence[str] | None = None) -> int:
     """Scene file to packet file."""
     from hyvic_runtime.space_packet import DEFAULT_APID, DEFAULT_PACKET_OCTETS
 
-    parser = _parser(
+    parser = command_parser(
         "encode-scene",
         "Encode a scene into CCSDS Space Packets.",
         "encode-scene scene.npz --bundle hyvic.bundle --out scene.packets",
@@ -32,7 +28,9 @@ def encode_scene(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--resample", action="store_true", help="interpolate the scene to the bundle's band centres first"
     )
-    parser.add_argument("--scene-id", type=int, default=0, metavar="ID", help="identifier in every packet (default: 0)")
+    parser.add_argument(
+        "--scene-id", type=int, metavar="ID", help="identifier in every packet (default: from the scene)"
+    )
     parser.add_argument("--apid", type=int, default=DEFAULT_APID, help=f"application process (default: {DEFAULT_APID})")
     parser.add_argument(
         "--packet-octets",
@@ -41,7 +39,7 @@ def encode_scene(argv: Sequence[str] | None = None) -> int:
         metavar="N",
         help=f"largest packet, headers included (default: {DEFAULT_PACKET_OCTETS})",
     )
-    return _run(parser, argv, _encode_scene)
+    return run_command(parser, argv, _encode_scene)
 
 
 def _encode_scene(arguments: argparse.Namespace) -> Result:
@@ -55,8 +53,10 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
     from hyvic_runtime.space_packet import Packetiser
 
     packetiser = Packetiser(apid=arguments.apid, packet_octets=arguments.packet_octets)
-    if not 0 <= arguments.scene_id < 2**32:
+    if arguments.scene_id is not None and not 0 <= arguments.scene_id < 2**32:
         raise ValueError(f"scene id {arguments.scene_id} is outside 0..{2**32 - 1}")
+    if arguments.out.exists() and arguments.scene.exists() and arguments.out.samefile(arguments.scene):
+        raise ValueError(f"--out {arguments.out} is the scene itself; name another file")
     scene = read_scene(arguments.scene)
     bundle = read_bundle(arguments.bundle)
     if arguments.resample:
@@ -66,7 +66,7 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
     sizes: list[int] = []
     begun = time.perf_counter()
     with (
-        replacing(arguments.out) as partial,
+        replacing(arguments.out) as (partial,),
         partial.open("wb") as stream,
         tqdm(total=grid.rows * grid.columns, unit="tile", disable=None) as bar,
     ):
@@ -109,7 +109,7 @@ def _resampled(scene: Any, bundle: Any) -> Any:
 
 def decode_packets(argv: Sequence[str] | None = None) -> int:
     """Packet file to scene file."""
-    parser = _parser(
+    parser = command_parser(
         "decode-packets",
         "Reconstruct a scene from its packets.",
         "decode-packets scene.packets --bundle hyvic.bundle --out decoded.tif",
@@ -120,9 +120,10 @@ def decode_packets(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--conceal",
         action="store_true",
-        help="write what arrived even if tiles were lost, and OUT.quality.npy: 2 exact, 1 predicted means, 0 lost",
+        help="write what arrived even if tiles were lost, and beside it NAME.quality.npy: "
+        "3 exact, 2 exact but for a neighbour, 1 predicted means, 0 lost",
     )
-    return _run(parser, argv, _decode_packets)
+    return run_command(parser, argv, _decode_packets)
 
 
 def _decode_packets(arguments: argparse.Namespace) -> Result:
@@ -155,8 +156,10 @@ def _decode_packets(arguments: argparse.Namespace) -> Result:
     shares = {quality.name.lower(): float(np.mean(decoded.quality == quality)) for quality in Quality}
     quality_map = arguments.out.with_suffix(".quality.npy")
     if arguments.conceal:
-        with replacing(quality_map) as partial:
+        with replacing(quality_map) as (partial,):
             np.save(partial, decoded.quality)
+    else:
+        quality_map.unlink(missing_ok=True)  # an earlier reconstruction's
     write_scene(decoded.scene, arguments.out)
     result = {
         "scene": str(arguments.out),
@@ -171,24 +174,25 @@ def _decode_packets(arguments: argparse.Namespace) -> Result:
         f"{arguments.out}: {' × '.join(map(str, decoded.scene.cube.shape))}, {result['msamples_per_s']:.1f} MSamples/s"
     )
     if shares["exact"] < 1:
-        text += f"; {shares['lost']:.1%} of it lost, {shares['means']:.1%} predicted, marked in {quality_map}"
+        text += f"; {shares['lost']:.1%} lost, {shares['means']:.1%} predicted, {shares['affected']:.1%} beside them: "
+        text += str(quality_map)
     return result, text
 
 
 def verify_bundle(argv: Sequence[str] | None = None) -> int:
     """Check a bundle's files, and that the engine at hand runs it exactly."""
-    parser = _parser(
+    parser = command_parser(
         "verify-bundle",
         "Check every octet of a bundle, and that this machine's engine computes its entropy path exactly.",
         "verify-bundle hyvic.bundle",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
-    return _run(parser, argv, _verify_bundle)
+    return run_command(parser, argv, _verify_bundle)
 
 
 def _verify_bundle(arguments: argparse.Namespace) -> Result:
-    from hyvic_runtime.bundle import ENCODER, HYPERDECODER, read_bundle
-    from hyvic_runtime.conformance import check_encoder, check_hyperdecoder
+    from hyvic_runtime.bundle import DECODER, ENCODER, HYPERDECODER, read_bundle
+    from hyvic_runtime.conformance import check_decoder, check_encoder, check_hyperdecoder
     from hyvic_runtime.engine import OnnxRuntimeEngine
     from hyvic_runtime.entropy_coder import EntropyCoder
 
@@ -196,6 +200,7 @@ def _verify_bundle(arguments: argparse.Namespace) -> Result:
     hyperdecoder = OnnxRuntimeEngine(bundle.folder / HYPERDECODER)
     check_hyperdecoder(bundle, hyperdecoder)
     check_encoder(bundle, OnnxRuntimeEngine(bundle.folder / ENCODER), hyperdecoder)
+    check_decoder(bundle, OnnxRuntimeEngine(bundle.folder / DECODER))
     coder = EntropyCoder(bundle.tables).describe()
     result = {
         "bundle": str(arguments.bundle),
@@ -211,31 +216,3 @@ def _verify_bundle(arguments: argparse.Namespace) -> Result:
         f"{arguments.bundle}: intact; {hyperdecoder.describe()} computes all {len(bundle.conformance)} conformance "
         f"vectors exactly; symbols are coded by {coder}"
     )
-
-
-def _parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=name,
-        description=description,
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
-    return parser
-
-
-def _run(
-    parser: argparse.ArgumentParser, argv: Sequence[str] | None, command: Callable[[argparse.Namespace], Result]
-) -> int:
-    """Exit status of a command: 0 done, 1 failed with one line, 2 wrong usage (argparse's)."""
-    arguments = parser.parse_args(argv)
-    try:
-        result, text = command(arguments)
-    except (HyvicError, ValueError, OSError, MemoryError) as error:
-        print(f"{parser.prog}: {error or type(error).__name__}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; nothing was written", file=sys.stderr)
-        return 130
-    print(json.dumps(result) if arguments.json else text)
-    return 0

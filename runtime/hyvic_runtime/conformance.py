@@ -41,7 +41,8 @@ def check_hyperdecoder(bundle: Bundle, hyperdecoder: Engine) -> None:
 def check_encoder(bundle: Bundle, encoder: Engine, hyperdecoder: Engine) -> None:
     """Compare the encoder's scale indices with the hyper-decoder's for the ẑ that the encoder found.
 
-    The tiles span the sensor's range: dark, saturated, and seeded noise that drives ẑ far out.
+    The tiles span the sensor's range: dark, saturated, and seeded noise of both signs that drives ẑ far out. Means
+    are not an output of the encoder; they come out of the same layers as the indices.
 
     Raises:
         BundleError: the two copies of the entropy path disagree.
@@ -49,7 +50,7 @@ def check_encoder(bundle: Bundle, encoder: Engine, hyperdecoder: Engine) -> None
     manifest = bundle.manifest
     window, cells = manifest.geometry.window, manifest.geometry.hyperlatents
     shape = (window, window, manifest.padded_bands)
-    noise = np.random.default_rng(0).uniform(0, manifest.peak, shape)
+    noise = np.random.default_rng(0).uniform(-manifest.peak, manifest.peak, shape)
     for tile in (np.zeros(shape), np.full(shape, manifest.peak), noise):
         coded = encoder.run(
             {
@@ -64,3 +65,18 @@ def check_encoder(bundle: Bundle, encoder: Engine, hyperdecoder: Engine) -> None
                 f"{encoder.describe()}: encoder and decoder graphs disagree in {wrong} of "
                 f"{derived['scale_index'].size} scale indices, so streams would not decode; use another engine"
             )
+
+
+def check_decoder(bundle: Bundle, decoder: Engine) -> None:
+    """Run the decoder graph once.
+
+    Raises:
+        BundleError: it does not give a tile of finite digital numbers.
+    """
+    manifest = bundle.manifest
+    size = manifest.geometry.latent_window
+    latent = np.zeros((1, manifest.latent_channels, size, size), np.float32)
+    tile = decoder.run({"latent": latent})["reconstruction"]
+    expected = (1, manifest.geometry.tile, manifest.geometry.tile, manifest.bands)
+    if tile.shape != expected or not np.isfinite(tile).all():
+        raise BundleError(f"the decoder graph gives {tile.shape}, not finite {expected}; export the bundle again")

@@ -20,8 +20,11 @@ from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.scene_header import BUNDLE_ID_OCTETS, SceneHeader, unpack_scene_header
-from hyvic_runtime.space_packet import Damage, Segment, UnitKind, parse_stream
+from hyvic_runtime.space_packet import MAX_GRID, Damage, Segment, UnitKind, parse_stream
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
+
+MAX_CONCEALED_SHARE = 16
+"""Tiles that are reconstructed for each unit that arrived: a scene of which less is left is refused."""
 
 
 class Quality(IntEnum):
@@ -31,7 +34,9 @@ class Quality(IntEnum):
     """Nothing of its tile arrived."""
     MEANS = 1
     """Only ẑ arrived: the latents are their predicted means."""
-    EXACT = 2
+    AFFECTED = 2
+    """Its own tile is exact, but its synthesis reads latents of one that is not."""
+    EXACT = 3
     """As the encoder meant it."""
 
 
@@ -73,6 +78,12 @@ class ReceivedUnits:
     units: dict[_UnitKey, bytes]
     damage: tuple[Damage, ...]
 
+    def first_damage(self) -> str:
+        """A clause for an error message, empty where the stream is sound."""
+        if not self.damage:
+            return ""
+        return f"; the stream is damaged at octet {self.damage[0].octet}: {self.damage[0].reason}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileLatents:
@@ -80,17 +91,22 @@ class TileLatents:
 
     Attributes:
         latent: ŷ = symbols + means, (M, line, sample) float32.
-        symbols: (M, line, sample) int32; None where only ẑ arrived.
-        quality: how much arrived.
+        symbols: (M, line, sample) int32; None where only ẑ arrived whole.
+        quality: EXACT, or MEANS where the symbols are missing.
+        problem: why they are missing.
     """
 
     latent: NDArray[np.float32]
     symbols: NDArray[np.int32] | None
     quality: Quality
+    problem: str | None
 
 
 def receive(stream: bytes) -> ReceivedUnits:
     """Collect a stream's units.
+
+    Copies of a packet are welcome; two packets that claim one place and differ are damage, and the unit is dropped:
+    nobody can say which of the two is meant.
 
     Raises:
         DecodeError: no scene header, or packets of more than one scene.
@@ -98,19 +114,24 @@ def receive(stream: bytes) -> ReceivedUnits:
     segments: dict[_UnitKey, dict[int, Segment]] = defaultdict(dict)
     damage: list[Damage] = []
     scenes = set()
+    disputed: set[_UnitKey] = set()
     for item in parse_stream(stream):
         if isinstance(item, Damage):
             damage.append(item)
             continue
         scenes.add(item.scene)
-        segments[_UnitKey(item.kind, item.row, item.column)][item.index] = item
+        key = _UnitKey(item.kind, item.row, item.column)
+        first = segments[key].setdefault(item.index, item)
+        if (item.octets, item.count) != (first.octets, first.count):
+            disputed.add(key)
+            reason = f"differs from the packet at octet {first.octet} that claims the same place; were scenes mixed?"
+            damage.append(Damage(octet=item.octet, reason=reason))
     if len(scenes) > 1:
         raise DecodeError(f"the stream holds {len(scenes)} scenes ({sorted(scenes)}); decode one at a time")
     units = {
         key: b"".join(parts[index].octets for index in range(len(parts)))
         for key, parts in segments.items()
-        # Segments of one unit agree on their count: the CRC and the unit header saw to it.
-        if len(parts) == next(iter(parts.values())).count and len(parts) == max(parts) + 1
+        if key not in disputed and {part.count for part in parts.values()} == {len(parts)}
     }
     header = units.pop(_UnitKey(UnitKind.SCENE_HEADER, 0, 0), None)
     if header is None:
@@ -160,11 +181,10 @@ class SceneDecoder:
         self.times.packets_s += time.perf_counter() - begun
         header = received.header
         grid = self._grid(header)
-        self._check_plausible(grid, len(received.units))
-        mosaic, quality, reasons = self._mosaic(grid, received)
-        damaged = len(reasons)
-        if damaged and not conceal:
-            raise LostTilesError(lost=damaged, tiles=grid.rows * grid.columns, reason=reasons[0])
+        _check_plausible(grid, received, conceal=conceal)
+        mosaic, tile_quality, reasons = self._mosaic(grid, received)
+        if reasons and not conceal:
+            raise LostTilesError(lost=len(reasons), tiles=grid.rows * grid.columns, reason=reasons[0])
         if received.damage and not conceal:
             first = received.damage[0]
             raise DecodeError(
@@ -172,6 +192,7 @@ class SceneDecoder:
                 "pass --conceal to accept it"
             )
         cube = self._synthesise(grid, mosaic, header.mean_spectrum, progress)
+        quality = _pixel_quality(tile_quality, grid)
         cube[quality == Quality.LOST] = 0
         wavelengths = self.bundle.manifest.wavelengths
         return DecodedScene(
@@ -202,16 +223,21 @@ class SceneDecoder:
         lines, samples = coded_shape(tile, geometry.latent_stride)
         scale_index = outputs["scale_index"][0, :, :lines, :samples]
         mean_steps = outputs["mean_steps"][0, :, :lines, :samples]
-        symbols = None
+        symbols, problem = None, None
         latent_unit = units.get(_UnitKey(UnitKind.LATENT, tile.row, tile.column))
-        if latent_unit is not None:
+        try:
+            if latent_unit is None:
+                raise DecodeError("its latent did not arrive whole")
             symbols = self._coder.decode(latent_unit, scale_index.ravel()).reshape(scale_index.shape)
+        except DecodeError as error:
+            problem = f"tile {tile.row}, {tile.column}: {error}"
         self.times.engine_s += derived - decoded
         self.times.entropy_coder_s += (decoded - begun) + (time.perf_counter() - derived)
         latent = mean_steps.astype(np.float32) * np.float32(2.0**-manifest.mean_step_bits)
         if symbols is not None:
             latent += symbols
-        return TileLatents(latent=latent, symbols=symbols, quality=Quality.MEANS if symbols is None else Quality.EXACT)
+        quality = Quality.EXACT if problem is None else Quality.MEANS
+        return TileLatents(latent=latent, symbols=symbols, quality=quality, problem=problem)
 
     def _grid(self, header: SceneHeader) -> TileGrid:
         manifest = self.bundle.manifest
@@ -223,14 +249,10 @@ class SceneDecoder:
         bands = header.mean_spectrum.size
         if bands != manifest.bands:
             raise DecodeError(f"the stream announces {bands} bands, its bundle codes {manifest.bands}")
-        return TileGrid(geometry=manifest.geometry, lines=header.lines, samples=header.samples)
-
-    @staticmethod
-    def _check_plausible(grid: TileGrid, units: int) -> None:
-        """Refuse a header whose scene is out of all proportion before memory is taken for it."""
-        tiles = grid.rows * grid.columns
-        if tiles > 1000 + 1000 * units:
-            raise DecodeError(f"the scene header announces {tiles} tiles and {units} units arrived: it is damaged")
+        grid = TileGrid(geometry=manifest.geometry, lines=header.lines, samples=header.samples)
+        if max(grid.rows, grid.columns) > MAX_GRID:
+            raise DecodeError(f"the scene header announces {grid.rows} × {grid.columns} tiles; none has so many")
+        return grid
 
     def _check_range(self, hyperlatent: NDArray[np.int32]) -> None:
         # The integer network is exact for what the tables span; an escape beyond is no encoder's.
@@ -243,13 +265,13 @@ class SceneDecoder:
     def _mosaic(
         self, grid: TileGrid, received: ReceivedUnits
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8], list[str]]:
-        """All latents of the scene, (M, line, sample), a quality map, and why tiles are not exact."""
+        """All latents of the scene, (M, line, sample), `Quality` by tile (row, column), and why some are not exact."""
         geometry = grid.geometry
         stride, size = geometry.latent_stride, geometry.latents
         mosaic = np.zeros(
             (self.bundle.manifest.latent_channels, -(-grid.lines // stride), -(-grid.samples // stride)), np.float32
         )
-        quality = np.full((grid.lines, grid.samples), Quality.LOST, np.uint8)
+        quality = np.full((grid.rows, grid.columns), Quality.LOST, np.uint8)
         reasons = []
         for tile in grid:
             try:
@@ -257,16 +279,14 @@ class SceneDecoder:
             except DecodeError as error:
                 reasons.append(str(error))
                 continue
-            if decoded.quality != Quality.EXACT:
-                reasons.append(f"tile {tile.row}, {tile.column}: its latent did not arrive whole")
+            if decoded.problem is not None:
+                reasons.append(decoded.problem)
             line, sample = tile.row * size, tile.column * size
             _, lines, samples = decoded.latent.shape
             mosaic[:, line : line + lines, sample : sample + samples] = decoded.latent
-            top, left = tile.row * geometry.tile, tile.column * geometry.tile
-            quality[top : top + tile.lines, left : left + tile.samples] = decoded.quality
-        if reasons and received.damage:
-            first = received.damage[0]
-            reasons[0] += f"; the stream is damaged at octet {first.octet}: {first.reason}"
+            quality[tile.row, tile.column] = decoded.quality
+        if reasons:
+            reasons[0] += received.first_damage()
         return mosaic, quality, reasons
 
     def _synthesise(
@@ -290,6 +310,31 @@ class SceneDecoder:
             )
             progress(done, grid.rows * grid.columns)
         return cube
+
+
+def _check_plausible(grid: TileGrid, received: ReceivedUnits, *, conceal: bool) -> None:
+    """Refuse, before memory is taken for it, a scene of which too little arrived."""
+    tiles, units = grid.rows * grid.columns, len(received.units)
+    if conceal and tiles > MAX_CONCEALED_SHARE * (units + 1):
+        raise DecodeError(f"the scene header announces {tiles} tiles and only {units} units arrived")
+    if not conceal and 2 * tiles > units:
+        reason = f"{units} of {2 * tiles} units arrived whole{received.first_damage()}"
+        raise LostTilesError(lost=tiles - units // 2, tiles=tiles, reason=reason)
+
+
+def _pixel_quality(tile_quality: NDArray[np.uint8], grid: TileGrid) -> NDArray[np.uint8]:
+    """`Quality` by pixel, (line, sample): the tile's own, or AFFECTED where a worse neighbour is within reach."""
+    geometry = grid.geometry
+    latents = tile_quality.repeat(geometry.latents, axis=0).repeat(geometry.latents, axis=1)
+    sound = latents == Quality.EXACT
+    for axis in (0, 1):
+        size = sound.shape[axis]
+        reach = range(-geometry.latent_halo_before, geometry.latent_halo_after + 1)
+        # What a pixel of latent i reads; beyond the mosaic its edge is repeated, as the synthesis does.
+        sound = np.logical_and.reduce([sound.take(np.clip(np.arange(size) + r, 0, size - 1), axis=axis) for r in reach])
+    latents[(latents == Quality.EXACT) & ~sound] = Quality.AFFECTED
+    pixels = latents.repeat(geometry.latent_stride, axis=0).repeat(geometry.latent_stride, axis=1)
+    return pixels[: grid.lines, : grid.samples]
 
 
 def _latent_window(index: int, size: int, grid: TileGrid) -> NDArray[np.intp]:

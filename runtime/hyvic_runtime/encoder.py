@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.scene import Scene, mean_spectrum
 from hyvic_runtime.scene_header import BUNDLE_ID_OCTETS, SceneHeader
-from hyvic_runtime.space_packet import Packetiser, Unit, UnitKind
+from hyvic_runtime.space_packet import MAX_GRID, Packetiser, Unit, UnitKind
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
 
 SCENE_HEADER_ROWS = 4
@@ -74,8 +75,16 @@ class SceneEncoder:
         # One input buffer for all tiles; the padded bands stay zero.
         self._input = np.zeros((1, window, window, manifest.padded_bands), np.float32)
 
-    def tile_packets(self, scene: Scene, packetiser: Packetiser, *, scene_id: int = 0) -> Iterator[list[bytes]]:
+    def tile_packets(
+        self, scene: Scene, packetiser: Packetiser, *, scene_id: int | None = None
+    ) -> Iterator[list[bytes]]:
         """Encode a scene, a tile's packets at a time; the first of every SCENE_HEADER_ROWS rows leads with the header.
+
+        Args:
+            scene: what to encode.
+            packetiser: numbers the packets.
+            scene_id: in every packet of the scene; by default a checksum of its header, mean spectrum included, so
+                that scenes that meet in one file are told apart.
 
         Raises:
             SceneError: the scene is not what the bundle codes.
@@ -87,11 +96,14 @@ class SceneEncoder:
             samples=grid.samples,
             mean_spectrum=self.mean_spectrum(scene),
         )
+        header_octets = header.pack()
+        if scene_id is None:
+            scene_id = zlib.crc32(header_octets)
         for tile in grid:
             units = list(self._units(self.symbols(scene, grid, tile, header.mean_spectrum), tile, scene_id))
             begun = time.perf_counter()
             if tile.column == 0 and tile.row % SCENE_HEADER_ROWS == 0:
-                units.insert(0, Unit(kind=UnitKind.SCENE_HEADER, scene=scene_id, row=0, column=0, octets=header.pack()))
+                units.insert(0, Unit(kind=UnitKind.SCENE_HEADER, scene=scene_id, row=0, column=0, octets=header_octets))
             packets = [packet for unit in units for packet in packetiser.packets(unit)]
             self.times.packets_s += time.perf_counter() - begun
             yield packets
@@ -105,7 +117,12 @@ class SceneEncoder:
                 f"the scene has {bands} bands and the bundle codes {manifest.bands}; resample it to the bundle's band "
                 "centres (encode-scene --resample) or use a bundle made for its sensor"
             )
-        return TileGrid(geometry=manifest.geometry, lines=lines, samples=samples)
+        grid = TileGrid(geometry=manifest.geometry, lines=lines, samples=samples)
+        if max(grid.rows, grid.columns) > MAX_GRID:
+            raise SceneError(
+                f"the scene has {grid.rows} × {grid.columns} tiles; packets number at most {MAX_GRID} a side: cut it"
+            )
+        return grid
 
     def mean_spectrum(self, scene: Scene) -> NDArray[np.integer[Any]]:
         """What is subtracted from the scene's spectra: zero unless the bundle asks for the mean."""

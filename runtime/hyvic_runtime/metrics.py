@@ -26,6 +26,8 @@ def rate_bpppb(samples: int, octets: int) -> float:
 
 def mean_squared_error(original: Cube, reconstruction: Cube) -> float:
     """Eq. 3, in squared digital numbers."""
+    if original.shape != reconstruction.shape:
+        raise ValueError(f"cubes of shape {original.shape} and {reconstruction.shape} cannot be compared")
     # A line at a time: the cubes of a whole swath would not fit in double precision.
     total = 0.0
     for a, b in zip(original, reconstruction, strict=True):

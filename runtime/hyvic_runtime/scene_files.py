@@ -5,6 +5,7 @@ NumPy's own formats need nothing; the others need the `formats` extra and are im
 
 from __future__ import annotations
 
+import logging
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.atomic_file import replacing, replacing_group
+from hyvic_runtime.atomic_file import replacing
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.scene import Scene, integer_cube
 
@@ -61,8 +62,11 @@ def write_scene(scene: Scene, path: Path) -> None:
         raise SceneError(
             f"{path}: writing '{suffix}' needs {error.name}: pip install 'hyvic-onboard[formats]'"
         ) from error
-    except OSError as error:
-        raise SceneError(f"{path}: cannot be written ({error.strerror or error})") from error
+    except SceneError:
+        raise
+    except Exception as error:  # each library has its own exceptions
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise SceneError(f"{path}: cannot be written ({reason})") from error
 
 
 def check_writable_format(path: Path) -> None:
@@ -90,7 +94,10 @@ def _read_npy(path: Path) -> tuple[NDArray[Any], Wavelengths]:
 def _read_envi(path: Path) -> tuple[NDArray[Any], Wavelengths]:
     from spectral.io import envi
 
+    logging.getLogger("spectral").setLevel(logging.ERROR)  # what it would warn of is refused below
     image: Any = envi.open(path)
+    if "wavelength" in image.metadata and not image.bands.centers:
+        raise SceneError("its wavelengths are not numbers; correct or remove them")
     return image.open_memmap(interleave="bip"), _as_wavelengths(_nanometres(image.bands))
 
 
@@ -116,7 +123,8 @@ def _rasterio_open(path: Path, mode: str = "r", **profile: Any) -> Iterator[Any]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a scene in sensor geometry is none the worse
-        with rasterio.open(path, mode, **profile) as dataset:
+        # The driver by name: a text file called .tif must not make GDAL open what it names.
+        with rasterio.open(path, mode, driver="GTiff", **profile) as dataset:
             yield dataset
 
 
@@ -162,7 +170,12 @@ def _read_matlab(path: Path) -> tuple[NDArray[Any], Wavelengths]:
 
 
 def _as_wavelengths(values: Any) -> Wavelengths:
-    return None if values is None else np.asarray(values, np.float64)
+    if values is None:
+        return None
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiu":
+        raise SceneError(f"its wavelengths are {array.dtype}, not numbers in nm")
+    return array.astype(np.float64)
 
 
 # ---------------------------------------------------------------------------------------------- writers
@@ -176,13 +189,14 @@ def _arrays(scene: Scene) -> dict[str, NDArray[Any]]:
 
 
 def _write_npz(scene: Scene, path: Path) -> None:
-    with replacing(path) as partial:
-        np.savez_compressed(partial, **_arrays(scene))
+    # Through an open file: np.savez would append ".npz" to "SCENE.NPZ".
+    with replacing(path) as (partial,), partial.open("wb") as file:
+        np.savez_compressed(file, **_arrays(scene))
 
 
 def _write_npy(scene: Scene, path: Path) -> None:
-    with replacing(path) as partial:
-        np.save(partial, scene.cube)
+    with replacing(path) as (partial,), partial.open("wb") as file:
+        np.save(file, scene.cube)
 
 
 def _write_envi(scene: Scene, path: Path) -> None:
@@ -193,14 +207,15 @@ def _write_envi(scene: Scene, path: Path) -> None:
         metadata = {"wavelength": scene.wavelengths.tolist(), "wavelength units": "Nanometers"}
     if scene.cube.dtype == np.int8:
         raise SceneError(f"{path}: ENVI has no signed 8-bit type; write .npz or .tif instead")
-    with replacing_group(path.with_suffix(".img"), path) as (_, header):
+    with replacing(path.with_suffix(".img"), path) as (_, header):
         envi.save_image(str(header), scene.cube, interleave="bip", ext="img", metadata=metadata)
 
 
 def _write_geotiff(scene: Scene, path: Path) -> None:
     lines, samples, bands = scene.cube.shape
-    profile = {"driver": "GTiff", "height": lines, "width": samples, "count": bands, "dtype": scene.cube.dtype.name}
-    with replacing(path) as partial, _rasterio_open(partial, "w", compress="deflate", **profile) as dataset:
+    profile: dict[str, Any] = {"height": lines, "width": samples, "count": bands, "dtype": scene.cube.dtype.name}
+    profile |= {"compress": "deflate", "BIGTIFF": "IF_SAFER"}
+    with replacing(path) as (partial,), _rasterio_open(partial, "w", **profile) as dataset:
         dataset.write(np.moveaxis(scene.cube, -1, 0))
         for band, wavelength in enumerate(() if scene.wavelengths is None else scene.wavelengths, start=1):
             dataset.update_tags(band, wavelength=repr(float(wavelength)), wavelength_units="nm")
@@ -209,7 +224,7 @@ def _write_geotiff(scene: Scene, path: Path) -> None:
 def _write_hdf5(scene: Scene, path: Path) -> None:
     import h5py
 
-    with replacing(path) as partial, h5py.File(partial, "w") as file:
+    with replacing(path) as (partial,), h5py.File(partial, "w") as file:
         for name, array in _arrays(scene).items():
             file.create_dataset(name, data=array, compression="gzip")
 
@@ -217,8 +232,8 @@ def _write_hdf5(scene: Scene, path: Path) -> None:
 def _write_matlab(scene: Scene, path: Path) -> None:
     import scipy.io
 
-    with replacing(path) as partial:
-        scipy.io.savemat(partial, _arrays(scene), do_compression=True)
+    with replacing(path) as (partial,):
+        scipy.io.savemat(partial, _arrays(scene), appendmat=False, do_compression=True)
 
 
 _READERS: dict[str, Callable[[Path], tuple[NDArray[Any], Wavelengths]]] = {
@@ -242,3 +257,5 @@ _WRITERS: dict[str, Callable[[Scene, Path], None]] = {
     ".hdf5": _write_hdf5,
     ".mat": _write_matlab,
 }
+
+READABLE_SUFFIXES = tuple(_READERS)

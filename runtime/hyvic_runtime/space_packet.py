@@ -11,6 +11,7 @@ stands in docs/packet-format.md.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,8 +25,11 @@ FORMAT_VERSION = 1
 PRIMARY_HEADER_OCTETS = 6
 CRC_OCTETS = 2
 SEQUENCE_MODULUS = 2**14
+IDLE_PACKET_ID = b"\x07\xff"
 MAX_PACKET_OCTETS = PRIMARY_HEADER_OCTETS + 2**16
 DEFAULT_PACKET_OCTETS = 8192
+MAX_GRID = 2**16
+"""Rows, and columns, of tiles that the unit header can number."""
 DEFAULT_APID = 0x123
 
 _UNIT_HEADER = struct.Struct(">BBIHHHH")
@@ -65,11 +69,13 @@ class Segment:
     """One packet's content, its CRC already checked.
 
     Attributes:
+        octet: where its packet begins in the stream.
         kind, scene, row, column: the unit's.
         index, count: which of how many segments.
         octets: its part of the unit.
     """
 
+    octet: int
     kind: UnitKind
     scene: int
     row: int
@@ -150,14 +156,26 @@ class Damage:
     reason: str
 
 
+# First octets of a packet of this format: version 0, telemetry, no secondary header; five octets of any value; the
+# format version and a unit kind. A lookahead, so that candidates may overlap.
+_CANDIDATE = re.compile(
+    rb"(?=[\x00-\x07].{5}\x%02x[\x00-\x%02x])" % (FORMAT_VERSION, len(UnitKind) - 1),
+    re.DOTALL,
+)
+
+
 def parse_stream(stream: bytes) -> Iterator[Segment | Damage]:
     """Cut a file of packets into segments.
 
-    A packet that fails its CRC is skipped by its own length where that leads to another plausible header,
-    and octet by octet where it does not, so that one damaged length does not swallow what follows.
+    Idle packets (APID 2047) are passed over. Where no intact packet begins, the next one is searched octet by
+    octet, so that one damaged length does not swallow what follows.
     """
     position = 0
     while position < len(stream):
+        idle = _idle_octets(stream, position)
+        if idle:
+            position += idle
+            continue
         try:
             segment, octets = _parse_packet(stream, position)
         except DecodeError as error:
@@ -168,16 +186,23 @@ def parse_stream(stream: bytes) -> Iterator[Segment | Damage]:
         position += octets
 
 
+def _idle_octets(stream: bytes, position: int) -> int:
+    """Length of the idle packet that begins here (CCSDS 133.0-B-2, 4.1.3.3.4.4), or 0."""
+    if stream[position : position + 2] != IDLE_PACKET_ID or len(stream) - position < PRIMARY_HEADER_OCTETS + 1:
+        return 0
+    octets = int(SpacePacketHeader.unpack(stream[position : position + PRIMARY_HEADER_OCTETS]).packet_len)
+    return octets if octets <= len(stream) - position else 0
+
+
 def _next_packet(stream: bytes, position: int) -> int:
     """Where the next intact packet begins, or the end."""
-    while position < len(stream):
+    for match in _CANDIDATE.finditer(stream, position):
         try:
-            _parse_packet(stream, position)
+            _parse_packet(stream, match.start())
         except DecodeError:
-            position += 1
-        else:
-            return position
-    return position
+            continue
+        return match.start()
+    return len(stream)
 
 
 def _parse_packet(stream: bytes, position: int) -> tuple[Segment, int]:
@@ -192,16 +217,17 @@ def _parse_packet(stream: bytes, position: int) -> tuple[Segment, int]:
         raise DecodeError(f"a packet of {octets} octets is too short for its headers")
     if octets > left:
         raise DecodeError(f"a packet announces {octets} octets and {left} are left")
-    packet = stream[position : position + octets]
-    fields = packet[PRIMARY_HEADER_OCTETS : PRIMARY_HEADER_OCTETS + UNIT_HEADER_OCTETS]
-    version, kind, scene, row, column, index, count = _UNIT_HEADER.unpack(fields)
+    version, kind, scene, row, column, index, count = _UNIT_HEADER.unpack_from(stream, position + PRIMARY_HEADER_OCTETS)
     if version != FORMAT_VERSION or kind >= len(UnitKind):
         raise DecodeError(f"packet format {version}, unit kind {kind}: this decoder reads format {FORMAT_VERSION}")
-    if int.from_bytes(packet[-CRC_OCTETS:], "big") != _crc(packet[:-CRC_OCTETS]):
-        raise DecodeError(f"packet {header.seq_count} fails its CRC")
+    # Cheap checks first: of random octets almost none reach the CRC.
     if index >= count or header.seq_flags != _sequence_flags(index, count):
         raise DecodeError(f"segment {index} of {count} disagrees with its sequence flags")
+    packet = stream[position : position + octets]
+    if int.from_bytes(packet[-CRC_OCTETS:], "big") != _crc(packet[:-CRC_OCTETS]):
+        raise DecodeError(f"packet {header.seq_count} fails its CRC")
     segment = Segment(
+        octet=position,
         kind=UnitKind(kind),
         scene=scene,
         row=row,

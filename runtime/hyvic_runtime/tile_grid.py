@@ -11,10 +11,13 @@ all latents, a tile and its halo at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
+
+MAX_TILE = 4096
+"""Pixels of a tile's side: one graph call must fit a small computer's memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +43,14 @@ class TileGeometry:
     latent_halo_after: int
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is not int or not 0 <= value <= MAX_TILE:
+                raise ValueError(f"{field.name} is {value!r}; a whole number in 0..{MAX_TILE} is needed")
         if min(self.tile, self.latent_stride) < 1 or self.hyper_stride % self.latent_stride:
             raise ValueError(f"tile {self.tile} and strides {self.latent_stride}, {self.hyper_stride} do not fit")
         if self.tile % self.hyper_stride:
             raise ValueError(f"tile is {self.tile} pixels; it must be a multiple of {self.hyper_stride}")
-        if min(self.halo_before, self.halo_after, self.latent_halo_before, self.latent_halo_after) < 0:
-            raise ValueError("a halo is negative")
 
     @property
     def window(self) -> int:

@@ -8,13 +8,17 @@ import onnx
 import pytest
 from hyvic_export.cli import main
 from hyvic_export.exporter import bundle_from_checkpoint
-from hyvic_runtime.bundle import DECODER, ENCODER, FILES, HYPERDECODER
+from hyvic_runtime.bundle import DECODER, ENCODER, FILES, HYPERDECODER, read_bundle
 
 
 def test_the_same_checkpoint_gives_the_same_octets(tiny_checkpoint: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     bundle_from_checkpoint(tiny_checkpoint, tmp_path / "again", tile=32)
     for name in FILES:
         assert (tmp_path / "again" / name).read_bytes() == (tiny_bundle / name).read_bytes()
+    # Nor does it matter what was typed: either bundle decodes what the other encoded.
+    bundle_from_checkpoint(tiny_checkpoint, tmp_path / "typed", tile=32, command="something else")
+    identities = {read_bundle(folder).identity for folder in (tiny_bundle, tmp_path / "again", tmp_path / "typed")}
+    assert len(identities) == 1
 
 
 @pytest.mark.parametrize("name", [ENCODER, HYPERDECODER, DECODER])
@@ -73,6 +77,7 @@ def test_command_reports_as_json(tiny_checkpoint: Path, tmp_path: Path, capsys: 
         (["--checkpoint", "missing"], "is missing; a checkpoint is a folder"),
         (["--tile", "40"], "tile is 40 pixels; it must be a multiple of 16"),
         (["--tile", "0"], "tile 0"),
+        (["--tile", "160000000"], "a whole number in 0..4096 is needed"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
@@ -99,4 +104,5 @@ def test_nothing_is_replaced_unasked(
     folder.mkdir()
     (folder / "thesis.txt").write_text("mine")
     assert main([*arguments[:3], str(folder), "--force"]) == 1
+    assert "so it is not replaced" in capsys.readouterr().err
     assert (folder / "thesis.txt").read_text() == "mine"

@@ -65,3 +65,27 @@ def test_factorised_rows_are_the_prior() -> None:
         assert np.sort(difference)[:-1].max() < 3e-7
         assert difference.max() < 1e-4
     assert next(model.entropy_bottleneck.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("shift", [7.4, -300.25])
+def test_a_sharp_prior_far_from_zero_is_tabled_whole(shift: float) -> None:
+    torch.manual_seed(3)
+    model = HyVIC(HyVICConfig(bands=3, latent_channels=5, hyperlatent_channels=4)).eval()
+    with torch.no_grad():
+        # Logits 40 times steeper: nearly all mass within one integer. The first bias moves the whole prior.
+        first = model.entropy_bottleneck.matrices[0]
+        first.copy_(torch.log(torch.expm1(40 * torch.nn.functional.softplus(first))))
+        model.entropy_bottleneck.biases[0].copy_(-shift * torch.nn.functional.softplus(first))
+    tables = factorised_tables(model)
+    for channel in range(4):
+        assert int(tables.first[channel]) <= min(math.floor(shift), -1)
+        assert int(tables.row(channel)[-1]) <= 2  # of 2**24: what the escape is left with
+
+
+def test_a_prior_beyond_the_range_is_refused() -> None:
+    model = HyVIC(HyVICConfig(bands=3, latent_channels=5, hyperlatent_channels=4)).eval()
+    with torch.no_grad():
+        first = model.entropy_bottleneck.matrices[0]
+        model.entropy_bottleneck.biases[0].copy_(-1e5 * torch.nn.functional.softplus(first))
+    with pytest.raises(ValueError, match="beyond ±1023"):
+        factorised_tables(model)

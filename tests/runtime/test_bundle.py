@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hyvic_runtime.bundle import FILES, MANIFEST, manifest_bytes, read_bundle
+from hyvic_runtime.bundle import FILES, MANIFEST, _canonical_sha256, manifest_bytes, read_bundle
 from hyvic_runtime.conformance import check_encoder, check_hyperdecoder
 from hyvic_runtime.engine import OnnxRuntimeEngine
 from hyvic_runtime.errors import BundleError, EngineError
@@ -55,6 +55,39 @@ def test_another_versions_bundle_is_said_to_be_one(copy: Path) -> None:
     document["format_version"] = 99
     (copy / MANIFEST).write_text(json.dumps(document))
     with pytest.raises(BundleError, match="bundle format 99, this runtime reads 1"):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("scales", None),
+        ("padded_bands", "x"),
+        ("latent_channels", 10**9),
+        ("mean_step_bits", -1),
+        ("mean_step_bits", 2.5),
+        ("files", None),
+        ("wavelengths", [1, 2]),
+        ("peak", float("inf")),
+        ("provenance", 3),
+        ("geometry", {"tile": 32}),
+        ("mean_spectrum", "yes"),
+    ],
+)
+def test_a_manifest_of_wrong_types_is_refused_even_with_a_right_digest(copy: Path, field: str, value: object) -> None:
+    document = json.loads((copy / MANIFEST).read_text())
+    document[field] = value
+    del document["sha256"], document["format_version"]
+    forged = {"format_version": 1, "sha256": _canonical_sha256(document).hex(), **document}
+    (copy / MANIFEST).write_text(json.dumps(forged))
+    with pytest.raises(BundleError, match="not a manifest of this version"):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize("octets", [b"[" * 100_000, b"", b"\xff", b"[]", b"{}"])
+def test_a_manifest_that_is_no_document_is_refused(copy: Path, octets: bytes) -> None:
+    (copy / MANIFEST).write_bytes(octets)
+    with pytest.raises(BundleError, match="was altered or damaged"):
         read_bundle(copy)
 
 

@@ -37,7 +37,7 @@ def test_scene_to_packets_to_any_format(
     out = scene.with_name(f"decoded{suffix}")
     assert cli.decode_packets([str(stream), "--bundle", str(tiny_bundle), "--out", str(out), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["quality"] == {"lost": 0, "means": 0, "exact": 1}
+    assert result["quality"] == {"lost": 0, "means": 0, "affected": 0, "exact": 1}
     original, decoded = read_scene(scene), read_scene(out)
     assert decoded.cube.shape == original.cube.shape
     assert decoded.cube.dtype == original.cube.dtype
@@ -113,10 +113,12 @@ def test_concealed_losses_are_marked(
     _flip(scene, stream, tiny_bundle)
     out = scene.with_name("decoded.npz")
     assert cli.decode_packets([str(stream), "--bundle", str(tiny_bundle), "--out", str(out), "--conceal"]) == 0
-    assert "marked in" in capsys.readouterr().out
+    assert "decoded.quality.npy" in capsys.readouterr().out
     quality = np.load(out.with_suffix(".quality.npy"))
     assert quality.shape == (40, 50)
-    assert set(np.unique(quality)) - {2}
+    assert set(np.unique(quality)) - {3}
+    assert cli.decode_packets([str(stream), "--bundle", str(tiny_bundle), "--out", str(out)]) == 1
+    assert out.with_suffix(".quality.npy").exists()
     assert out.exists()
 
 
@@ -149,6 +151,20 @@ def test_missing_files_are_one_line(tmp_path: Path, tiny_bundle: Path, capsys: p
     assert "is no bundle" in capsys.readouterr().err
     assert cli.verify_bundle([str(tmp_path)]) == 1
     assert "is no bundle" in capsys.readouterr().err
+
+
+def test_folders_and_inputs_are_never_replaced(
+    scene: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = scene.with_name("precious")
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("mine")
+    before = scene.read_bytes()
+    for out in (folder, scene):
+        assert cli.encode_scene([str(scene), "--bundle", str(tiny_bundle), "--out", str(out)]) == 1
+        assert _one_line(capsys.readouterr().err)
+    assert (folder / "thesis.txt").read_text() == "mine"
+    assert scene.read_bytes() == before
 
 
 def test_wrong_usage_exits_2_and_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,8 @@ from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.errors import DecodeError, LostTilesError, SceneError
 from hyvic_runtime.metrics import psnr
 from hyvic_runtime.scene import Scene
-from hyvic_runtime.space_packet import OVERHEAD_OCTETS, Packetiser, UnitKind
+from hyvic_runtime.scene_header import SceneHeader
+from hyvic_runtime.space_packet import OVERHEAD_OCTETS, Packetiser, Unit, UnitKind
 from hyvic_train.checkpoint import load_checkpoint
 from whole_scene import code_whole_scene
 
@@ -117,16 +118,15 @@ def test_the_sample_type_comes_back(encoder: SceneEncoder, decoder: SceneDecoder
     assert decoder.decode(b"".join(_packets(encoder, cube))).scene.cube.dtype == dtype
 
 
-def test_tiles_of_one_scene_differ_in_nothing_but_their_place(encoder: SceneEncoder) -> None:
-    """Each tile's packets stand alone: the second strip's are the same whether the first was coded or not."""
-    cube = smooth_cube(64, 32, BANDS)
-    grid = encoder.grid(Scene(cube=cube))
-    second = grid.tile(1, 0)
-    mean = encoder.mean_spectrum(Scene(cube=cube))
-    alone = encoder.symbols(Scene(cube=cube), grid, second, mean)
-    encoder.symbols(Scene(cube=cube), grid, grid.tile(0, 0), mean)
-    again = encoder.symbols(Scene(cube=cube), grid, second, mean)
-    assert np.array_equal(alone.symbols, again.symbols)
+def test_each_tile_is_decoded_from_its_own_packets(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    cube = smooth_cube(64, 64, BANDS)
+    received = receive(b"".join(_packets(encoder, cube)))
+    grid = decoder._grid(received.header)
+    for tile in grid:
+        own = {key: unit for key, unit in received.units.items() if (key.row, key.column) == (tile.row, tile.column)}
+        assert len(own) == 2
+        alone, among = decoder.tile_latents(own, tile), decoder.tile_latents(received.units, tile)
+        assert np.array_equal(alone.latent, among.latent)
 
 
 def test_the_order_of_packets_does_not_matter_nor_do_duplicates(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
@@ -144,14 +144,20 @@ def test_a_lost_packet_is_an_error_unless_it_may_be_concealed(encoder: SceneEnco
     # Scene header, then ẑ and latent of tile (0, 0), of tile (0, 1), and so on; every unit fits one packet here.
     assert len(packets) == 1 + 4 * 2
     no_latent = b"".join(packets[:2] + packets[3:])
-    with pytest.raises(LostTilesError, match=r"1 of 4 tiles .*tile 0, 0: its latent did not arrive whole"):
+    with pytest.raises(LostTilesError, match=r"1 of 4 tiles .*7 of 8 units arrived whole"):
         decoder.decode(no_latent)
     decoded = decoder.decode(no_latent, conceal=True)
     assert (decoded.quality[:32, :32] == Quality.MEANS).all()
     assert (decoded.quality[32:] == Quality.EXACT).all()
     assert (decoded.quality[:32, 32:] == Quality.EXACT).all()
-    # Beyond the latents' reach of the hit tile the picture is the whole one's.
-    assert np.array_equal(decoded.scene.cube[32:, 32:], whole[32:, 32:])
+    assert np.array_equal(decoded.scene.cube[32:], whole[32:])
+
+    # The last latents of the tiles before a lost one read its first ones.
+    behind = decoder.decode(b"".join(packets[:-2]), conceal=True)
+    assert (behind.quality[32:, 32:] == Quality.LOST).all()
+    assert (behind.quality[28:32, 28:] == Quality.AFFECTED).all()
+    assert (behind.quality[32:, 28:32] == Quality.AFFECTED).all()
+    assert (behind.quality == Quality.EXACT).sum() == 64 * 64 - 32 * 32 - 4 * 36 - 4 * 32
 
     nothing = b"".join([packets[0], *packets[3:]])
     decoded = decoder.decode(nothing, conceal=True)
@@ -225,13 +231,63 @@ def test_concealment_of_any_damage_marks_what_is_not_exact(
         decoded = decoder.decode(bytes(damaged), conceal=True)
     except DecodeError:
         return
-    # Synthesis reaches one latent, four pixels, into a tile from the one behind it.
-    for row in range(2):
-        for column in range(2):
-            beyond = decoded.quality[row * 32 : row * 32 + 36, column * 32 : column * 32 + 36]
-            if (beyond == Quality.EXACT).all():
-                area = np.s_[row * 32 : row * 32 + 32, column * 32 : column * 32 + 32]
-                assert np.array_equal(decoded.scene.cube[area], whole[area])
+    exact = decoded.quality == Quality.EXACT
+    assert np.array_equal(decoded.scene.cube[exact], whole[exact])
+
+
+def test_a_damaged_latent_unit_leaves_the_means(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    """A unit whose packets are intact and whose content is not: what a faulty sender would send."""
+    packets = _packets(encoder, smooth_cube(32, 32, BANDS))
+    assert len(packets) == 3
+    unit = Unit(kind=UnitKind.LATENT, scene=int.from_bytes(packets[2][8:12], "big"), row=0, column=0, octets=bytes(8))
+    stream = b"".join([*packets[:2], *Packetiser().packets(unit)])
+    with pytest.raises(LostTilesError, match="tile 0, 0: a coded unit"):
+        decoder.decode(stream)
+    assert (decoder.decode(stream, conceal=True).quality == Quality.MEANS).all()
+
+
+def test_scenes_under_one_identifier_are_not_mixed(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    first, second = (
+        [
+            p
+            for ps in encoder.tile_packets(Scene(cube=smooth_cube(40, 40, BANDS, seed)), Packetiser(), scene_id=5)
+            for p in ps
+        ]
+        for seed in (1, 2)
+    )
+    with pytest.raises(DecodeError, match="no scene header"):
+        decoder.decode(b"".join(first + second[:1]))
+    with pytest.raises(LostTilesError, match="claims the same place"):
+        decoder.decode(b"".join(first + second[1:3]))
+    decoded = decoder.decode(b"".join(first + second[1:3]), conceal=True)
+    assert (decoded.quality[:32, :32] == Quality.LOST).all()
+
+
+def test_scenes_get_identifiers_of_their_own(encoder: SceneEncoder) -> None:
+    streams = [_packets(encoder, smooth_cube(32, 32, BANDS, seed)) for seed in (1, 2, 1)]
+    identifiers = [stream[0][8:12] for stream in streams]
+    assert identifiers[0] == identifiers[2] != identifiers[1]
+
+
+def test_a_header_that_announces_far_more_than_arrived_takes_no_memory(decoder: SceneDecoder) -> None:
+    header = SceneHeader(
+        bundle_id=decoder.bundle.identity[:8], lines=60_000, samples=60_000, mean_spectrum=np.zeros(BANDS, np.uint16)
+    )
+    unit = Unit(kind=UnitKind.SCENE_HEADER, scene=1, row=0, column=0, octets=header.pack())
+    stream = b"".join(Packetiser().packets(unit))
+    with pytest.raises(DecodeError, match="tiles and only 0 units arrived"):
+        decoder.decode(stream, conceal=True)
+    with pytest.raises(LostTilesError, match="0 of 7031250 units arrived whole"):
+        decoder.decode(stream)
+
+
+def test_idle_packets_are_passed_over(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    packets = _packets(encoder, smooth_cube(32, 32, BANDS))
+    idle = bytes.fromhex("07ff c000 0009") + bytes(10)
+    whole = decoder.decode(b"".join(packets))
+    filled = decoder.decode(idle + idle.join(packets) + idle)
+    assert filled.damage == ()
+    assert np.array_equal(filled.scene.cube, whole.scene.cube)
 
 
 @pytest.mark.slow

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hyvic_runtime.errors import SceneError
-from hyvic_train.config import BandRange, DataConfig
+from hyvic_train.config import BandRange, DataConfig, HyVICConfig
 from hyvic_train.data import NamedCube, crops, read_split
+
+MODEL = HyVICConfig(bands=3, latent_channels=5, hyperlatent_channels=4, spatial_stages=0)
 
 
 def _scene(bands: int, height: int = 8, width: int = 9) -> np.ndarray:
@@ -20,7 +22,7 @@ def test_scenes_of_other_sensors_reach_the_models_grid(tmp_path: Path) -> None:
     config = DataConfig(
         wavelengths=(450.0, 650.0, 900.0), source_wavelengths={"named*": BandRange(start=400, stop=800)}, crop=4
     )
-    split = read_split([tmp_path], config, bands=3)
+    split = read_split([tmp_path], config, model=MODEL)
     assert [s.name for s in split.training] == ["named", "own"]
     named, own = (s.cube[:, 0, 0].tolist() for s in split.training)
     # Linear ramps: 100 per 100 nm, and 100 per 50 nm; the outermost band repeats beyond the range.
@@ -32,19 +34,26 @@ def test_every_scene_that_does_not_fit_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "few.npz", cube=_scene(4))
     np.savez(tmp_path / "small.npz", cube=_scene(3, 2, 2))
     np.savez(tmp_path / "good.npz", cube=_scene(3))
-    with pytest.raises(SceneError, match=r"few\.npz.*4 bands.*small\.npz.*2×2"):
-        read_split([tmp_path], DataConfig(crop=4), bands=3)
+    with pytest.raises(SceneError, match=r"few\.npz.*4 bands.*small\.npz.*2×2 pixels, at least 4×4"):
+        read_split([tmp_path], DataConfig(crop=4), model=MODEL)
+
+
+def test_a_scene_too_small_to_measure_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "good.npz", cube=_scene(3))
+    np.savez(tmp_path / "v.npz", cube=_scene(3, 3, 9))
+    with pytest.raises(SceneError, match=r"v\.npz.*3×9 pixels, at least 4×4"):
+        read_split([tmp_path], DataConfig(crop=8, validation=("v*",)), model=MODEL)
 
 
 def test_an_empty_folder_is_no_training_set(tmp_path: Path) -> None:
     with pytest.raises(SceneError, match="no scene to train on"):
-        read_split([tmp_path], DataConfig(crop=4), bands=3)
+        read_split([tmp_path], DataConfig(crop=4), model=MODEL)
 
 
 def test_the_split_is_by_scene(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         np.savez(tmp_path / f"{name}.npz", cube=_scene(3))
-    split = read_split([tmp_path], DataConfig(crop=4, validation=("b*",), exclude=("c*",)), bands=3)
+    split = read_split([tmp_path], DataConfig(crop=4, validation=("b*",), exclude=("c*",)), model=MODEL)
     assert [s.name for s in split.training] == ["a"]
     assert [s.name for s in split.validation] == ["b"]
 

@@ -57,13 +57,15 @@ def test_a_resumed_run_repeats_the_losses_of_an_uninterrupted_one(
     assert result["validation"].keys() == {"v"}
     whole = (workspace / "whole" / "model.safetensors").read_bytes()
 
+    # Ctrl-C between the two optimisers of step 5: the step is finished, then a checkpoint is written.
     script = (
-        "import sys; from hyvic_train import training; from hyvic_train.cli import main\n"
-        "original = training._step\n"
-        "def step(*a):\n"
-        "    if a[-1] == 4: raise KeyboardInterrupt\n"
-        "    return original(*a)\n"
-        "training._step = step\n"
+        "import os, signal, sys; from hyvic_train.cli import main; from hyvic_train.hyvic import HyVIC\n"
+        "original, calls = HyVIC.aux_loss, []\n"
+        "def aux_loss(model):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) == 5: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return original(model)\n"
+        "HyVIC.aux_loss = aux_loss\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     arguments = [str(workspace / "config.yaml"), "--data", str(workspace / "scenes"), "--out", str(workspace / "half")]
@@ -72,8 +74,11 @@ def test_a_resumed_run_repeats_the_losses_of_an_uninterrupted_one(
     )
     assert stopped.returncode == 130
     assert "--resume" in stopped.stderr
+    interrupted = [entry for entry in _losses(workspace, "half") if "scene" not in entry]
+    assert len(interrupted) == 5
     assert _train(workspace, "half", "--resume") == 0
-    assert _losses(workspace, "half") == _losses(workspace, "whole")
+    steps = [entry for entry in _losses(workspace, "half") if entry["step"] != 5 or "scene" not in entry]
+    assert steps == _losses(workspace, "whole")
     assert (workspace / "half" / "model.safetensors").read_bytes() == whole
 
 
@@ -98,15 +103,38 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(workspace: Path) -> None:
     run.send_signal(signal.SIGKILL)
     run.wait()
 
-    from hyvic_train.checkpoint import load_checkpoint, load_progress
+    from hyvic_train.checkpoint import load_checkpoint, resume
     from hyvic_train.hyvic import HyVIC
     from hyvic_train.training import _optimisers
 
-    loaded = load_checkpoint(workspace / "out")
-    model = HyVIC(loaded.config.model)
-    step = load_progress(workspace / "out", model, _optimisers(model, loaded.config.optimisation))
+    config = load_checkpoint(workspace / "out").config
+    model = HyVIC(config.model)
+    step = resume(workspace / "out", config, model, _optimisers(model, config.optimisation))
     assert step >= 3
     assert step % 3 == 0
+
+
+def test_a_diverging_run_stops_and_keeps_its_last_checkpoint(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _train(workspace, "out", "--set", "optimisation.steps=3") == 0
+    before = (workspace / "out" / "model.safetensors").read_bytes()
+    wild = ["--set", "optimisation.learning_rate=1e30", "--set", "optimisation.gradient_clip=1e30"]
+    assert _train(workspace, "wild", *wild) == 1
+    error = capsys.readouterr().err
+    assert "diverged" in error
+    assert len(error.strip().splitlines()) == 1
+    assert (workspace / "out" / "model.safetensors").read_bytes() == before
+    assert not (workspace / "wild" / "model.safetensors").exists()
+
+
+def test_a_run_is_resumed_only_with_its_own_configuration(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _train(workspace, "out", "--set", "optimisation.steps=3") == 0
+    changes = ["--set", "optimisation.steps=3", "--set", "optimisation.lmbda=0.5", "--set", "data.spectral_gain=1e-1"]
+    assert _train(workspace, "out", "--resume", *changes) == 1
+    error = capsys.readouterr().err
+    assert "optimisation.lmbda, data.spectral_gain" in error
+    assert "steps" not in error
 
 
 def test_every_problem_of_a_configuration_is_named_at_once(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,7 +155,12 @@ def test_every_problem_of_a_configuration_is_named_at_once(workspace: Path, caps
         ("data.crop=12", "must be a multiple of 8"),
         ("nonsense", "write KEY=VALUE"),
         ("model.bands=9", "8 bands, the model has 9"),
-        ("data.crop=64", "less than a crop of 64"),
+        ("data.crop=64", "at least 64×64 are needed"),
+        ("optimisation.seed=-1", "seed is -1"),
+        ("optimisation.steps=2001-13-45", "month must be in 1..12"),
+        ("optimisation.lmbda=" + "[" * 3000, "--set"),
+        ("data.wavelengths=[500, 600]", "data.wavelengths names 2 bands, model.bands is 8"),
+        ("optimisation.batch_size=10000000000", "not enough memory"),
         ("data.wavelengths=missing.json", "missing.json"),
     ],
 )
@@ -148,7 +181,7 @@ def test_an_existing_run_is_never_overwritten(workspace: Path, capsys: pytest.Ca
 
 def test_nothing_to_resume_is_said(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _train(workspace, "out", "--resume") == 1
-    assert "no run to resume" in capsys.readouterr().err
+    assert "config.json is missing" in capsys.readouterr().err
 
 
 def test_the_shipped_configuration_reads() -> None:

@@ -1,11 +1,11 @@
 """Checkpoints: safetensors weights beside the JSON configuration that made them.
 
-    DIR/model.safetensors       weights
     DIR/config.json             TrainingConfig
-    DIR/optimiser.safetensors   both Adam states, for --resume (absent from a published checkpoint)
+    DIR/model.safetensors       weights
+    DIR/resume.safetensors      weights and both Adam states of one step, for --resume (not published)
 
-Nothing here can execute: no pickle. The files of a state are written under temporary names and renamed;
-the step stands in both tensor files, so that a crash between two renames is noticed and not resumed from.
+Nothing here can execute: no pickle. Each file is written under a temporary name and renamed, and what a resumed
+run needs is one file, so that a kill at any moment leaves one whole state.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from hyvic_runtime.atomic_file import replacing_group
+from hyvic_runtime.atomic_file import replacing
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hyvic_train.config import ConfigError, TrainingConfig, config_from_json, json_from_config
+from hyvic_train.config import TrainingConfig, config_from_json, json_from_config
 from hyvic_train.hyvic import HyVIC
 
-WEIGHTS, CONFIG, OPTIMISER = "model.safetensors", "config.json", "optimiser.safetensors"
+WEIGHTS, CONFIG, RESUME = "model.safetensors", "config.json", "resume.safetensors"
 
 # CompressAI's coding tables, which this toolkit computes at export instead.
 _DERIVED = ("_offset", "_quantized_cdf", "_cdf_length", "scale_table")
@@ -49,22 +49,18 @@ def weights(model: HyVIC) -> dict[str, Tensor]:
 def save_checkpoint(
     folder: Path, model: HyVIC, config: TrainingConfig, optimisers: tuple[torch.optim.Adam, ...], step: int
 ) -> None:
-    """Write weights, configuration and what a resumed run needs."""
-    metadata = {"step": str(step)}
-    states = {
-        f"{index}.{parameter}.{key}": value
-        for index, optimiser in enumerate(optimisers)
-        for parameter, state in optimiser.state_dict()["state"].items()
-        for key, value in state.items()
-    }
-    with replacing_group(*(folder / name for name in (CONFIG, WEIGHTS, OPTIMISER))) as (
-        config_at,
-        weights_at,
-        states_at,
-    ):
-        config_at.write_text(json.dumps(json_from_config(config), indent=2) + "\n", encoding="utf-8")
-        save_file(weights(model), weights_at, metadata)
-        save_file(states, states_at, metadata)
+    """Write configuration, what a resumed run needs, and the weights."""
+    current = weights(model)
+    state = {f"model.{name}": tensor for name, tensor in current.items()}
+    for index, optimiser in enumerate(optimisers):
+        for parameter, values in optimiser.state_dict()["state"].items():
+            state |= {f"optimiser.{index}.{parameter}.{key}": value for key, value in values.items()}
+    with replacing(folder / CONFIG) as (partial,):
+        partial.write_text(json.dumps(json_from_config(config), indent=2) + "\n", encoding="utf-8")
+    with replacing(folder / RESUME) as (partial,):
+        save_file(state, partial, {"step": str(step)})
+    with replacing(folder / WEIGHTS) as (partial,):
+        save_file(current, partial, {"step": str(step)})
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -73,24 +69,36 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: a file is missing or damaged, a weight is absent, misshapen or not finite.
     """
-    for name in (WEIGHTS, CONFIG):
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder / name} is missing; a checkpoint is a folder that train-model wrote")
-    try:
-        config = config_from_json(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
-    except (ValueError, ConfigError) as error:
-        raise CheckpointError(f"{folder / CONFIG}: {error}") from error
+    config = read_checkpoint_config(folder)
     model = HyVIC(config.model)
-    load_weights(model, folder / WEIGHTS)
-    return Checkpoint(model=model.eval(), config=config)
-
-
-def load_weights(model: HyVIC, path: Path) -> None:
-    """Fill a model from a weights file whose tensors are exactly the model's."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing; a checkpoint is a folder that train-model wrote")
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file ({error})") from error
+    _load_weights(model, tensors, path)
+    return Checkpoint(model=model.eval(), config=config)
+
+
+def read_checkpoint_config(folder: Path) -> TrainingConfig:
+    """The configuration that a checkpoint was trained under.
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing; a checkpoint is a folder that train-model wrote")
+    try:
+        return config_from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _load_weights(model: HyVIC, tensors: dict[str, Tensor], path: Path) -> None:
+    """Fill a model with tensors that must be exactly its own."""
     expected = weights(model)
     if missing := sorted(expected.keys() - tensors.keys()):
         raise CheckpointError(f"{path} lacks {len(missing)} weights of this architecture, such as {missing[0]}")
@@ -107,31 +115,39 @@ def load_weights(model: HyVIC, path: Path) -> None:
     model.load_state_dict(tensors, strict=False)
 
 
-def load_progress(folder: Path, model: HyVIC, optimisers: tuple[torch.optim.Adam, ...]) -> int:
+def resume(folder: Path, config: TrainingConfig, model: HyVIC, optimisers: tuple[torch.optim.Adam, ...]) -> int:
     """Restore weights and optimisers to continue from; gives the steps done.
 
     Raises:
-        CheckpointError: nothing to resume from, or files of different steps.
+        CheckpointError: nothing to resume from, or a run of another configuration.
     """
+    before, now = (json_from_config(c) for c in (read_checkpoint_config(folder), config))
+    differing = [
+        f"{section}.{key}"
+        for section in now
+        for key in now[section]
+        if before.get(section, {}).get(key) != now[section][key]
+    ]
+    if differing:
+        raise CheckpointError(
+            f"{folder} was trained with another {', '.join(differing)}; resume with the configuration it began with"
+        )
+    path = folder / RESUME
+    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimisers]
+    tensors = {}
     try:
-        steps = {_step(folder / WEIGHTS), _step(folder / OPTIMISER)}
-        states = load_file(folder / OPTIMISER)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} holds no run to resume ({error}); start it without --resume") from error
-    if len(steps) != 1:
-        raise CheckpointError(f"{folder} mixes files of steps {sorted(steps)}; restore one state or start anew")
-    load_weights(model, folder / WEIGHTS)
-    for index, optimiser in enumerate(optimisers):
-        document = optimiser.state_dict()
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in states.items():
-            owner, parameter, key = name.split(".")
-            if int(owner) == index:
-                state.setdefault(int(parameter), {})[key] = tensor
-        optimiser.load_state_dict({**document, "state": state})
-    return steps.pop()
-
-
-def _step(path: Path) -> int:
-    with safe_open(path, framework="pt") as file:
-        return int((file.metadata() or {})["step"])
+        with safe_open(path, framework="pt") as file:
+            step = int((file.metadata() or {})["step"])
+            for name in file.keys():  # noqa: SIM118 - a safetensors handle is no mapping
+                owner, _, rest = name.partition(".")
+                if owner == "model":
+                    tensors[rest] = file.get_tensor(name)
+                else:
+                    index, parameter, key = rest.split(".")
+                    states[int(index)].setdefault(int(parameter), {})[key] = file.get_tensor(name)
+    except (OSError, ValueError, KeyError, IndexError, SafetensorError) as error:
+        raise CheckpointError(f"{path} holds no state to resume ({error}); start the run without --resume") from error
+    _load_weights(model, tensors, path)
+    for optimiser, state in zip(optimisers, states, strict=True):
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    return step

@@ -3,80 +3,63 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-EXAMPLE = """example:
-  train-model train/configs/hyvic-s-202.yaml --data scenes/ --out runs/hyvic-s
-  train-model train/configs/hyvic-s-202.yaml --data scenes/ --out runs/hyvic-s --resume
-  train-model train/configs/hyvic-s-202.yaml --data scenes/ --out runs/low-rate --set optimisation.lmbda=1e-6
-"""
+from hyvic_runtime.command_line import Result, command_parser, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train a codec; 0 done, 1 failed with one line, 2 wrong usage, 130 interrupted with a checkpoint written."""
-    parser = argparse.ArgumentParser(
-        prog="train-model",
-        description="Train a HyVIC codec on hyperspectral scenes.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    config = "train/configs/hyvic-s-202.yaml"
+    parser = command_parser(
+        "train-model",
+        "Train a HyVIC codec on hyperspectral scenes.",
+        f"train-model {config} --data scenes/ --out runs/hyvic-s",
+        f"train-model {config} --data scenes/ --out runs/hyvic-s --resume",
+        f"train-model {config} --data scenes/ --out runs/low-rate --set optimisation.lmbda=1e-6",
     )
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml")
     parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="PATH", help="scene files or folders")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of checkpoint and log.jsonl")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a configuration key")
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
-    arguments = parser.parse_args(argv)
+    return run_command(parser, argv, _train, interrupted="interrupted; continue with --resume")
 
-    from hyvic_runtime.errors import HyvicError
+
+def _train(arguments: argparse.Namespace) -> Result:
     from tqdm import tqdm
 
-    from hyvic_train.checkpoint import CheckpointError
-    from hyvic_train.config import ConfigError, read_config
+    from hyvic_train.checkpoint import WEIGHTS, CheckpointError
+    from hyvic_train.config import read_config
     from hyvic_train.data import read_split
     from hyvic_train.training import RateDistortion, evaluate, train
 
-    try:
-        config = read_config(arguments.config, arguments.set)
-        if not arguments.resume and (arguments.out / "model.safetensors").exists():
-            raise CheckpointError(f"{arguments.out} already holds a run; pass --resume or another --out")
-        scenes = read_split(arguments.data, config.data, config.model.bands)
-        begun = time.perf_counter()
-        peak = config.model.peak
-        with tqdm(total=config.optimisation.steps, unit="step", disable=None) as bar:
+    config = read_config(arguments.config, arguments.set)
+    if not arguments.resume and (arguments.out / WEIGHTS).exists():
+        raise CheckpointError(f"{arguments.out} already holds a run; pass --resume or another --out")
+    scenes = read_split(arguments.data, config.data, config.model)
+    begun = time.perf_counter()
+    peak = config.model.peak
+    with tqdm(total=config.optimisation.steps, unit="step", disable=None) as bar:
 
-            def report(step: int, measured: RateDistortion) -> None:
-                bar.update(step - bar.n)
-                bar.set_postfix_str(
-                    f"{measured.rate_bpppb:.4f} bit/sample, {measured.psnr(peak):.2f} dB", refresh=False
-                )
+        def report(step: int, measured: RateDistortion) -> None:
+            bar.update(step - bar.n)
+            bar.set_postfix_str(f"{measured.rate_bpppb:.4f} bit/sample, {measured.psnr(peak):.2f} dB", refresh=False)
 
-            model = train(config, scenes, arguments.out, resume=arguments.resume, report=report)
-        validation = {
-            name: {"rate_bpppb": r.rate_bpppb, "psnr_db": r.psnr(peak)}
-            for name, r in evaluate(model, scenes.validation).items()
-        }
-        result = {
-            "checkpoint": str(arguments.out),
-            "steps": config.optimisation.steps,
-            "parameters": model.parameter_count(),
-            "seconds": round(time.perf_counter() - begun, 1),
-            "validation": validation,
-        }
-    except (ConfigError, CheckpointError, HyvicError, OSError) as error:
-        print(f"train-model: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"train-model: interrupted; continue with --resume --out {arguments.out}", file=sys.stderr)
-        return 130
-    if arguments.json:
-        print(json.dumps(result))
-    else:
-        print(f"{result['checkpoint']}: {result['parameters']:,} parameters, {result['steps']} steps")
-        for name, figures in validation.items():
-            print(f"  {name}: {figures['rate_bpppb']:.4f} bit/sample, {figures['psnr_db']:.2f} dB (unseen)")
-    return 0
+        model = train(config, scenes, arguments.out, resume=arguments.resume, report=report)
+    validation = {
+        name: {"rate_bpppb": r.rate_bpppb, "psnr_db": r.psnr(peak)}
+        for name, r in evaluate(model, scenes.validation).items()
+    }
+    result = {
+        "checkpoint": str(arguments.out),
+        "steps": config.optimisation.steps,
+        "parameters": model.parameter_count(),
+        "seconds": round(time.perf_counter() - begun, 1),
+        "validation": validation,
+    }
+    lines = [f"{result['checkpoint']}: {result['parameters']:,} parameters, {result['steps']} steps"]
+    lines += [f"  {n}: {f['rate_bpppb']:.4f} bit/sample, {f['psnr_db']:.2f} dB (unseen)" for n, f in validation.items()]
+    return result, "\n".join(lines)

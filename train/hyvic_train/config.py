@@ -157,6 +157,8 @@ class OptimisationConfig:
         ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; it must not be negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +172,9 @@ class TrainingConfig:
     data: DataConfig = field(default_factory=DataConfig)
 
     def __post_init__(self) -> None:
+        wavelengths = self.data.wavelengths
+        if wavelengths is not None and len(wavelengths) != self.model.bands:
+            raise ValueError(f"data.wavelengths names {len(wavelengths)} bands, model.bands is {self.model.bands}")
         if self.data.crop % self.model.hyper_stride:
             raise ValueError(
                 f"data.crop is {self.data.crop}; with {self.model.spatial_stages} spatial stages it must be "
@@ -193,7 +198,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path} is not a mapping of model, data and optimisation")
@@ -202,10 +207,12 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     data = document.get("data")
     if isinstance(data, dict):
         sources = data.get("source_wavelengths")
-        for section in (data, sources if isinstance(sources, dict) else {}):
-            for key, value in section.items():
-                if isinstance(value, str):
-                    section[key] = _read_json(path.parent / value)
+        if isinstance(data.get("wavelengths"), str):
+            data["wavelengths"] = _read_json(path.parent / data["wavelengths"])
+        if isinstance(sources, dict):
+            for pattern, source in sources.items():
+                if isinstance(source, str):
+                    sources[pattern] = _read_json(path.parent / source)
     return config_from_json(document)
 
 
@@ -227,9 +234,17 @@ def _apply(document: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict):
             raise ConfigError(f"--set {override}: {section} is a value, not a section")
     try:
-        node[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        node[last] = _number_or_yaml(value)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"--set {override}: {' '.join(str(error).split())}") from error
+
+
+def _number_or_yaml(value: str) -> object:
+    """YAML, but 1e-4 is a number too; YAML 1.1 wants 1.0e-4."""
+    try:
+        return float(value) if "e" in value.lower() else yaml.safe_load(value)
+    except ValueError:
+        return yaml.safe_load(value)
 
 
 def config_from_json(document: object) -> TrainingConfig:

@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.scene import Scene, mean_spectrum, resample_bands
-from hyvic_runtime.scene_files import read_scene
+from hyvic_runtime.scene_files import READABLE_SUFFIXES, read_scene
 from numpy.typing import NDArray
 
-from hyvic_train.config import BandRange, DataConfig
+from hyvic_train.config import BandRange, DataConfig, HyVICConfig
 
 _BROAD_KNOTS, _NARROW_KNOTS = 8, 50
-SCENE_SUFFIXES = (".npz", ".npy", ".hdr", ".tif", ".tiff", ".h5", ".he5", ".mat")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,33 +34,35 @@ class SceneSplit:
     validation: tuple[NamedCube, ...]
 
 
-def read_split(paths: Sequence[Path], config: DataConfig, bands: int) -> SceneSplit:
+def read_split(paths: Sequence[Path], config: DataConfig, model: HyVICConfig) -> SceneSplit:
     """Read every scene under `paths`, on the model's bands, split by file name.
 
     Raises:
         SceneError: all scenes that do not fit, in one message.
     """
-    training, validation, problems = [], [], []
+    training: list[NamedCube] = []
+    validation: list[NamedCube] = []
+    problems: list[str] = []
     for path in _scene_files(paths):
         if _matches(path, config.exclude):
             continue
         try:
-            scene = _on_grid(read_scene(path), path, config, bands)
+            scene = _on_grid(read_scene(path), path, config, model.bands)
         except SceneError as error:
             problems.append(str(error))
             continue
         cube = np.ascontiguousarray(np.moveaxis(scene.cube, -1, 0), np.float32)
         if config.remove_mean_spectrum:
             cube -= mean_spectrum(scene)[:, None, None]
-        if _matches(path, config.validation):
-            validation.append(NamedCube(name=path.stem, cube=cube))
-        elif min(cube.shape[1:]) < config.crop:
+        measured = _matches(path, config.validation)
+        needed = model.hyper_stride if measured else config.crop
+        if min(cube.shape[1:]) < needed:
             problems.append(
-                f"{path}: {cube.shape[1]}×{cube.shape[2]} pixels are less than a crop of {config.crop}; "
+                f"{path}: {cube.shape[1]}×{cube.shape[2]} pixels, at least {needed}×{needed} are needed; "
                 "lower data.crop or exclude it"
             )
-        else:
-            training.append(NamedCube(name=path.stem, cube=cube))
+            continue
+        (validation if measured else training).append(NamedCube(name=path.stem, cube=cube))
     if not training and not problems:
         problems.append(f"no scene to train on under {', '.join(map(str, paths))}")
     if problems:
@@ -73,7 +74,7 @@ def _scene_files(paths: Iterable[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            files += sorted(f for f in path.iterdir() if f.suffix.lower() in SCENE_SUFFIXES)
+            files += sorted(f for f in path.iterdir() if f.suffix.lower() in READABLE_SUFFIXES)
         else:
             files.append(path)
     return files

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from hyvic_train.checkpoint import load_progress, save_checkpoint
+from hyvic_train import checkpoint
 from hyvic_train.config import OptimisationConfig, TrainingConfig
 from hyvic_train.data import NamedCube, SceneSplit, crops
 from hyvic_train.hyvic import HyVIC, HyVICOutput
@@ -58,8 +60,8 @@ def train(
 ) -> HyVIC:
     """Train to `config.optimisation.steps`; every checkpoint replaces the last one in `out`.
 
-    A stop, even SIGKILL, loses at most the steps since the last checkpoint; `resume` continues from there
-    with the losses that an uninterrupted run would have had.
+    Ctrl-C ends the step and writes a checkpoint; any other stop, even SIGKILL, loses at most the steps since the last
+    one. `resume` continues with the losses that an uninterrupted run would have had.
 
     Args:
         config: the run.
@@ -67,6 +69,10 @@ def train(
         out: folder of checkpoint and log.
         resume: continue from `out`.
         report: called with the steps done and the last batch's rate and distortion.
+
+    Raises:
+        CheckpointError: nothing to resume from, or a run of another configuration.
+        DivergedError: the loss is no longer finite; the last checkpoint stands.
     """
     optimisation = config.optimisation
     torch.manual_seed(optimisation.seed)
@@ -74,30 +80,51 @@ def train(
     main, aux = _optimisers(model, optimisation)
     start = 0
     if resume:
-        start = load_progress(out, model, (main, aux))
+        start = checkpoint.resume(out, config, model, (main, aux))
         logger.info("resuming after step %d", start)
     else:
         initialise(model, _batch(scenes, config, step=0, count=_KLT_CROPS), optimisation.klt_step)
-    log_path = out / LOG
     out.mkdir(parents=True, exist_ok=True)
+    log_path = out / LOG
     _keep_log_until(log_path, start)
-    done = start
-    with log_path.open("a", encoding="utf-8") as log:
-        try:
-            for step in range(start, optimisation.steps):
-                measured = _step(model, main, aux, _batch(scenes, config, step=step), optimisation, step)
-                done = step + 1
-                log.write(json.dumps({"step": done, **asdict(measured)}) + "\n")
-                report(done, measured)
-                if done % optimisation.checkpoint_every == 0 or done == optimisation.steps:
-                    _checkpoint(model, config, scenes, out, (main, aux), done)
-                    for name, result in evaluate(model, scenes.validation).items():
-                        log.write(json.dumps({"step": done, "scene": name, **asdict(result)}) + "\n")
-                    log.flush()
-        except KeyboardInterrupt:
-            _checkpoint(model, config, scenes, out, (main, aux), done)
-            raise
+    with log_path.open("a", encoding="utf-8") as log, _interrupts_deferred() as interrupted:
+        for step in range(start, optimisation.steps):
+            measured = _step(model, main, aux, _batch(scenes, config, step=step), optimisation, step)
+            done = step + 1
+            log.write(json.dumps({"step": done, **asdict(measured)}) + "\n")
+            report(done, measured)
+            if interrupted() or done % optimisation.checkpoint_every == 0 or done == optimisation.steps:
+                _checkpoint(model, config, scenes, out, (main, aux), done)
+                for name, result in evaluate(model, scenes.validation).items():
+                    log.write(json.dumps({"step": done, "scene": name, **asdict(result)}) + "\n")
+                log.flush()
+            if interrupted():
+                raise KeyboardInterrupt
     return model
+
+
+class DivergedError(ValueError):
+    """The loss or its gradient is no longer finite."""
+
+
+@contextmanager
+def _interrupts_deferred() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C waits for the end of the step, so that a checkpoint never holds half of one; a second one does not."""
+    received: list[int] = []
+
+    def receive(signal_number: int, frame: object) -> None:
+        received.append(signal_number)
+        signal.signal(signal.SIGINT, previous)
+
+    try:
+        previous = signal.signal(signal.SIGINT, receive)
+    except ValueError:  # not in the main thread, where no Ctrl-C arrives
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(received)
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _keep_log_until(path: Path, step: int) -> None:
@@ -154,7 +181,12 @@ def _step(
     aux.zero_grad()
     loss, measured = rate_distortion_loss(model(x), x, config.lmbda)
     torch.autograd.backward(loss)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+    if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        raise DivergedError(
+            f"step {step + 1} diverged (loss {loss.item():g}, gradient {norm.item():g}); the last checkpoint is whole: "
+            "start anew with a lower learning rate or a coarser klt_step"
+        )
     main.step()
     torch.autograd.backward(model.aux_loss())
     aux.step()
@@ -174,7 +206,7 @@ def _checkpoint(
     model.hidden_peak_1.zero_()
     for scene in scenes.training:
         model.calibrate(_whole_cells(scene.cube, config.model.hyper_stride))
-    save_checkpoint(out, model, config, optimisers, step)
+    checkpoint.save_checkpoint(out, model, config, optimisers, step)
 
 
 @torch.no_grad()

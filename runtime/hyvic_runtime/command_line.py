@@ -1,0 +1,63 @@
+"""What all commands have in common: help with an example, `--json`, exit statuses, errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hyvic_runtime.errors import HyvicError
+
+Result = tuple[dict[str, Any], str]
+"""What `--json` prints, and the same for people."""
+
+
+def command_parser(name: str, description: str, *examples: str) -> argparse.ArgumentParser:
+    """A parser with `--json` and examples under its help."""
+    parser = argparse.ArgumentParser(
+        prog=name,
+        description=description,
+        epilog="\n  ".join(("example:", *examples)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    return parser
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    command: Callable[[argparse.Namespace], Result],
+    *,
+    interrupted: str = "interrupted; nothing was written",
+) -> int:
+    """Run a command.
+
+    Returns:
+        0 done, 1 failed with one line on stderr, 130 interrupted. Wrong usage exits with 2, which is argparse's.
+    """
+    arguments = parser.parse_args(argv)
+    try:
+        result, text = command(arguments)
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: {interrupted}", file=sys.stderr)
+        return 130
+    except MemoryError as error:
+        print(f"{parser.prog}: not enough memory ({_line(error) or 'no size given'})", file=sys.stderr)
+        return 1
+    except OSError as error:
+        # strerror alone is what we raise ourselves; the system's lacks the file.
+        what = error.strerror if error.strerror and error.filename is None else str(error)
+        print(f"{parser.prog}: {what}", file=sys.stderr)
+        return 1
+    except (HyvicError, ValueError) as error:
+        print(f"{parser.prog}: {_line(error)}", file=sys.stderr)
+        return 1
+    print(json.dumps(result) if arguments.json else text)
+    return 0
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())
