@@ -167,7 +167,8 @@ def _canonical_sha256(body: dict[str, Any]) -> bytes:
 def _parse_manifest(path: Path) -> tuple[BundleManifest, bytes]:
     altered = f"{path} was altered or damaged; copy the bundle again"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        octets = path.read_bytes()
+        document = json.loads(octets)
         version, recorded = document.pop("format_version"), bytes.fromhex(document.pop("sha256"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BundleError(altered) from error
@@ -189,6 +190,8 @@ def _parse_manifest(path: Path) -> tuple[BundleManifest, bytes]:
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise BundleError(f"{path}: not a manifest of this version ({error}); export the bundle again") from error
+    if manifest_bytes(manifest) != octets:  # white space, an escape, a repeated key
+        raise BundleError(altered)
     return manifest, identity
 
 

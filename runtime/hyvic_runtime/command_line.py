@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,6 +40,7 @@ def run_command(
         0 done, 1 failed with one line on stderr, 130 interrupted. Wrong usage exits with 2, which is argparse's.
     """
     arguments = parser.parse_args(argv)
+    logging.getLogger().addHandler(logging.NullHandler())  # libraries' warnings are not the one line
     try:
         result, text = command(arguments)
     except KeyboardInterrupt:

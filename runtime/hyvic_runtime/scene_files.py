@@ -6,6 +6,7 @@ NumPy's own formats need nothing; the others need the `formats` extra and are im
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -117,11 +118,26 @@ def _read_geotiff(path: Path) -> tuple[NDArray[Any], Wavelengths]:
 
 
 @contextmanager
+def _no_stray_tracebacks() -> Iterator[None]:
+    """GDAL's error callback cannot raise: what fails in it is printed beside the error that rasterio raises next."""
+
+    def ignore(*error: object) -> None:
+        pass
+
+    hooks = sys.excepthook, sys.unraisablehook
+    sys.excepthook = sys.unraisablehook = ignore
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.unraisablehook = hooks
+
+
+@contextmanager
 def _rasterio_open(path: Path, mode: str = "r", **profile: Any) -> Iterator[Any]:
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _no_stray_tracebacks():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a scene in sensor geometry is none the worse
         # The driver by name: a text file called .tif must not make GDAL open what it names.
         with rasterio.open(path, mode, driver="GTiff", **profile) as dataset:

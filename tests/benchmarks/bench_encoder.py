@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench_encoder.py [--runs 15] [--json]
 
-Both start from the tile's integer cube in memory and end with octets in memory, in one process, alternating,
-with the same number of threads. Ours ends with finished packets, CompressAI's with its two strings.
+Both start from the tile's integer cube in memory and end with octets in memory, in one process, alternating, with
+one thread a core (either library's default). Ours ends with finished packets, CompressAI's with its two strings.
 """
 
 from __future__ import annotations

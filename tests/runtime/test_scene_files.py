@@ -125,6 +125,43 @@ def test_files_of_another_kind_are_one_line(tmp_path: Path, suffix: str) -> None
         read_scene(tmp_path / f"missing{suffix}")
 
 
+def test_damaged_files_are_one_line_and_nothing_beside_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    messages = []
+    for suffix in (".npz", ".tif", ".h5", ".mat", ".hdr"):
+        path = tmp_path / f"s{suffix}"
+        write_scene(Scene(cube=CUBE, wavelengths=WAVELENGTHS), path)
+        original = path.read_bytes()
+        for _ in range(60):
+            octets = bytearray(original)
+            for position in rng.integers(0, len(octets), 3):
+                octets[position] = rng.integers(256)
+            path.write_bytes(octets)
+            try:
+                read_scene(path)
+            except SceneError as error:
+                messages.append(str(error))
+    assert len(messages) > 50
+    assert not any("\n" in message for message in messages)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_text_file_cannot_make_gdal_open_another(tmp_path: Path) -> None:
+    write_scene(Scene(cube=CUBE), tmp_path / "secret.tif")
+    (tmp_path / "v.tif").write_text(
+        '<VRTDataset rasterXSize="7" rasterYSize="5"><VRTRasterBand dataType="Int16" band="1"><SimpleSource>'
+        f"<SourceFilename>{tmp_path}/secret.tif</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    with pytest.raises(SceneError, match="not a readable"):
+        read_scene(tmp_path / "v.tif")
+
+
+def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
+    for suffix in (".NPZ", ".NPY", ".TIF", ".MAT"):
+        write_scene(Scene(cube=CUBE), tmp_path / f"S{suffix}")
+        assert np.array_equal(read_scene(tmp_path / f"S{suffix}").cube, CUBE)
+
+
 def test_pickles_are_never_opened(tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[object, ...]:
