@@ -1,6 +1,6 @@
 """One tile end to end: our encoder in ONNX Runtime beside CompressAI's `compress()` with the same weights.
 
-    python tests/benchmarks/bench_encoder.py [--runs 15] [--json]
+    python tests/benchmarks/bench_encoder.py [--runs 15] [--tile 128] [--json]
 
 Both start from the tile's integer cube in memory and end with octets in memory, in one process, alternating, with
 one thread a core (either library's default). Ours ends with finished packets, CompressAI's with its two strings.
@@ -83,16 +83,17 @@ def processor() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--tile", type=int, default=128, help="side of the tile (default: 128)")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
 
     model = load_checkpoint(CHECKPOINT).model
     with tempfile.TemporaryDirectory() as folder:
-        bundle_from_checkpoint(CHECKPOINT, Path(folder) / "bundle")
+        bundle_from_checkpoint(CHECKPOINT, Path(folder) / "bundle", tile=arguments.tile)
         bundle = read_bundle(Path(folder) / "bundle")
         encoder, decoder = SceneEncoder(bundle), SceneDecoder(bundle)
     resampled = resample_bands(load_indian_pines(), np.array(bundle.manifest.wavelengths))
-    tile = Scene(cube=np.ascontiguousarray(resampled.cube[:128, :128]))
+    tile = Scene(cube=np.ascontiguousarray(resampled.cube[: arguments.tile, : arguments.tile]))
     codec = compressai_model(model)
 
     def ours() -> bytes:
@@ -100,10 +101,8 @@ def main() -> None:
 
     @torch.no_grad()
     def compressai() -> dict[str, Any]:
-        centred = tile.cube - mean_spectrum(tile).astype(np.float32)
-        result: dict[str, Any] = codec.compress(
-            torch.from_numpy(np.ascontiguousarray(np.moveaxis(centred, -1, 0)))[None]
-        )
+        x = torch.from_numpy(tile.cube - mean_spectrum(tile).astype(np.float32))
+        result: dict[str, Any] = codec.compress(x.permute(2, 0, 1)[None].contiguous())
         return result
 
     stream = ours()
