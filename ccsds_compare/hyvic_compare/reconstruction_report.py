@@ -101,7 +101,7 @@ def write_report(
         "packets.png": _packets_figure(packet_octets),
     }
     document = {"title": title, "note": note, **asdict(measures), "stage_seconds": dict(stage_seconds)}
-    with replacing_folder(folder, marker="report.json") as partial:
+    with replacing_folder(folder, contents=(*figures, "report.json", "index.html")) as partial:
         for name, figure in figures.items():
             figure.savefig(partial / name)
         (partial / "report.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tile", type=int, default=128, metavar="PIXELS", help="side of a tile (default: 128)")
     parser.add_argument("--force", action="store_true", help="replace an existing bundle")
     typed = shlex.join([parser.prog, *(sys.argv[1:] if argv is None else argv)])
-    return run_command(parser, argv, lambda arguments: _export(arguments, typed))
+    return run_command(parser, argv, lambda arguments: _export(arguments, typed), extra="export")
 
 
 def _export(arguments: argparse.Namespace, command: str) -> Result:

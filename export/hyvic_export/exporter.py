@@ -81,7 +81,7 @@ def bundle_from_checkpoint(
     }
 
     progress("writing")
-    with replacing_folder(out, marker=layout.MANIFEST) as partial:
+    with replacing_folder(out, contents=(layout.MANIFEST, *layout.FILES)) as partial:
         for name, graph in graphs.items():
             onnx.save(graph, partial / name)
         arrays: dict[str, NDArray[np.generic]] = {

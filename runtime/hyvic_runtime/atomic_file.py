@@ -1,10 +1,10 @@
-"""Outputs appear whole or not at all, and nothing that is not ours is replaced."""
+"""Outputs appear whole or not at all, and no folder, device or foreign folder content is replaced."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,18 +32,22 @@ def replacing(*targets: Path) -> Iterator[tuple[Path, ...]]:
 
 
 @contextmanager
-def replacing_folder(target: Path, *, marker: str) -> Iterator[Path]:
+def replacing_folder(target: Path, *, contents: Collection[str]) -> Iterator[Path]:
     """An empty folder to fill, renamed to `target` when the block ends well and removed when it does not.
 
     Args:
-        target: created, or replaced if it holds `marker`.
-        marker: file that every folder of this kind has; a folder without it is somebody else's.
+        target: created, or replaced if it holds nothing but `contents`.
+        contents: names of the files that a folder of this kind may hold.
 
     Raises:
-        FileExistsError: `target` exists and is not of this kind.
+        FileExistsError: `target` is no folder, or holds something else.
     """
-    if target.exists() and not (target / marker).is_file():
-        raise FileExistsError(17, f"{target} exists and holds no {marker}, so it is not replaced; name another")
+    if target.exists():
+        others = (
+            sorted(p.name for p in target.iterdir() if p.name not in contents) if target.is_dir() else [target.name]
+        )
+        if others:
+            raise FileExistsError(17, f"{target} holds {others[0]}, so it is not replaced; name another")
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     partial, replaced = scratch / target.name, scratch / "replaced"

@@ -7,10 +7,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.errors import DecodeError
+
+if TYPE_CHECKING:
+    from hyvic_runtime.bundle import Bundle
+    from hyvic_runtime.scene import Scene
+
+MAX_BAND_SHIFT_NM = 5.0
+"""About half an EnMAP band: farther off, a spectrum means something else to the model."""
 
 
 def encode_scene(argv: Sequence[str] | None = None) -> int:
@@ -55,12 +62,10 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
     packetiser = Packetiser(apid=arguments.apid, packet_octets=arguments.packet_octets)
     if arguments.scene_id is not None and not 0 <= arguments.scene_id < 2**32:
         raise ValueError(f"scene id {arguments.scene_id} is outside 0..{2**32 - 1}")
-    if arguments.out.exists() and arguments.scene.exists() and arguments.out.samefile(arguments.scene):
-        raise ValueError(f"--out {arguments.out} is the scene itself; name another file")
     scene = read_scene(arguments.scene)
     bundle = read_bundle(arguments.bundle)
-    if arguments.resample:
-        scene = _resampled(scene, bundle)
+    _refuse_input_as_output(arguments.out, arguments.scene, bundle)
+    scene = _on_band_centres(scene, bundle, resample=arguments.resample)
     encoder = SceneEncoder(bundle)
     grid = encoder.grid(scene)
     sizes: list[int] = []
@@ -96,15 +101,37 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
     )
 
 
-def _resampled(scene: Any, bundle: Any) -> Any:
+def _refuse_input_as_output(out: Path, source: Path, bundle: Bundle) -> None:
+    data_of_source = source.suffix.lower() == ".hdr" and out.resolve().with_suffix("") == source.resolve().with_suffix(
+        ""
+    )
+    if out.resolve() == source.resolve() or (data_of_source and out.exists()):
+        raise ValueError(f"--out {out} is what {source} is read from; name another file")
+    if bundle.folder.resolve() in (out.resolve(), *out.resolve().parents):
+        raise ValueError(f"--out {out} lies in the bundle; name another place")
+
+
+def _on_band_centres(scene: Scene, bundle: Bundle, *, resample: bool) -> Scene:
+    """The scene on the bundle's band centres, or a refusal where it is known not to be."""
     import numpy as np
 
     from hyvic_runtime.errors import SceneError
     from hyvic_runtime.scene import resample_bands
 
     if bundle.manifest.wavelengths is None:
-        raise SceneError("the bundle names no band centres, so nothing can be resampled to it; leave out --resample")
-    return resample_bands(scene, np.array(bundle.manifest.wavelengths))
+        if resample:
+            raise SceneError(
+                "the bundle names no band centres, so nothing can be resampled to it; leave out --resample"
+            )
+        return scene
+    wanted = np.array(bundle.manifest.wavelengths)
+    if resample:
+        return resample_bands(scene, wanted)
+    if scene.wavelengths is not None and scene.wavelengths.shape == wanted.shape:
+        off = float(np.abs(scene.wavelengths - wanted).max())
+        if off > MAX_BAND_SHIFT_NM:
+            raise SceneError(f"the scene's band centres are up to {off:.0f} nm from the bundle's; pass --resample")
+    return scene
 
 
 def decode_packets(argv: Sequence[str] | None = None) -> int:
@@ -120,7 +147,7 @@ def decode_packets(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--conceal",
         action="store_true",
-        help="write what arrived even if tiles were lost, and beside it NAME.quality.npy: "
+        help="write what arrived even if tiles were lost, and OUT.quality.npy beside it: "
         "3 exact, 2 exact but for a neighbour, 1 predicted means, 0 lost",
     )
     return run_command(parser, argv, _decode_packets)
@@ -140,7 +167,9 @@ def _decode_packets(arguments: argparse.Namespace) -> Result:
         stream = arguments.stream.read_bytes()
     except OSError as error:
         raise DecodeError(f"{arguments.stream}: cannot be read ({error.strerror})") from error
-    decoder = SceneDecoder(read_bundle(arguments.bundle))
+    bundle = read_bundle(arguments.bundle)
+    _refuse_input_as_output(arguments.out, arguments.stream, bundle)
+    decoder = SceneDecoder(bundle)
     begun = time.perf_counter()
     with tqdm(unit="tile", disable=None) as bar:
 
@@ -154,13 +183,13 @@ def _decode_packets(arguments: argparse.Namespace) -> Result:
             raise DecodeError(f"{arguments.stream}: {error}") from error
     seconds = time.perf_counter() - begun
     shares = {quality.name.lower(): float(np.mean(decoded.quality == quality)) for quality in Quality}
-    quality_map = arguments.out.with_suffix(".quality.npy")
+    quality_map = arguments.out.with_name(f"{arguments.out.name}.quality.npy")
     if arguments.conceal:
-        with replacing(quality_map) as (partial,):
+        with replacing(quality_map) as (partial,):  # before the picture, which must not stand without it
             np.save(partial, decoded.quality)
-    else:
-        quality_map.unlink(missing_ok=True)  # an earlier reconstruction's
     write_scene(decoded.scene, arguments.out)
+    if not arguments.conceal:
+        quality_map.unlink(missing_ok=True)  # of the picture that stood here before
     result = {
         "scene": str(arguments.out),
         "shape": list(decoded.scene.cube.shape),

@@ -32,9 +32,15 @@ def run_command(
     argv: Sequence[str] | None,
     command: Callable[[argparse.Namespace], Result],
     *,
-    interrupted: str = "interrupted; nothing was written",
+    extra: str = "cpu",
 ) -> int:
     """Run a command.
+
+    Args:
+        parser: its options.
+        argv: its words; None: the process's.
+        command: does the work. What it gives a KeyboardInterrupt as text says what an interruption left.
+        extra: of the distribution, that brings the libraries the command needs.
 
     Returns:
         0 done, 1 failed with one line on stderr, 130 interrupted. Wrong usage exits with 2, which is argparse's.
@@ -43,9 +49,12 @@ def run_command(
     logging.getLogger().addHandler(logging.NullHandler())  # libraries' warnings are not the one line
     try:
         result, text = command(arguments)
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: {interrupted}", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"{parser.prog}: interrupted; {error or 'nothing was written'}", file=sys.stderr)
         return 130
+    except ImportError as error:
+        print(f"{parser.prog}: {error.name} is missing: pip install 'hyvic-onboard[{extra}]'", file=sys.stderr)
+        return 1
     except MemoryError as error:
         print(f"{parser.prog}: not enough memory ({_line(error) or 'no size given'})", file=sys.stderr)
         return 1
@@ -54,7 +63,7 @@ def run_command(
         what = error.strerror if error.strerror and error.filename is None else str(error)
         print(f"{parser.prog}: {what}", file=sys.stderr)
         return 1
-    except (HyvicError, ValueError) as error:
+    except (HyvicError, ValueError, RuntimeError) as error:  # torch's allocator raises RuntimeError
         print(f"{parser.prog}: {_line(error)}", file=sys.stderr)
         return 1
     print(json.dumps(result) if arguments.json else text)

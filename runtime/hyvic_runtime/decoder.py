@@ -314,7 +314,8 @@ class SceneDecoder:
 
 def _check_plausible(grid: TileGrid, received: ReceivedUnits, *, conceal: bool) -> None:
     """Refuse, before memory is taken for it, a scene of which too little arrived."""
-    tiles, units = grid.rows * grid.columns, len(received.units)
+    tiles = grid.rows * grid.columns
+    units = sum(key.row < grid.rows and key.column < grid.columns for key in received.units)
     if conceal and tiles > MAX_CONCEALED_SHARE * (units + 1):
         raise DecodeError(f"the scene header announces {tiles} tiles and only {units} units arrived")
     if not conceal and 2 * tiles > units:

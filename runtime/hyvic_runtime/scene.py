@@ -80,6 +80,7 @@ def integer_cube(values: NDArray[Any]) -> Cube:
 
 
 MEAN_SPECTRUM_LINES = 512
+MAX_EXTRAPOLATION_NM = 100.0
 
 
 def mean_spectrum(scene: Scene) -> NDArray[np.integer[Any]]:
@@ -98,18 +99,26 @@ def resample_bands(scene: Scene, wavelengths: NDArray[np.float64]) -> Scene:
 
     Args:
         scene: must know its wavelengths; they need not be in order.
-        wavelengths: (band,) centres wanted, in nm. Beyond the scene's range its outermost band is repeated.
+        wavelengths: (band,) centres wanted, in nm. Up to 100 nm beyond the scene's range its outermost band is
+            repeated.
 
     Returns:
         A scene of the same type, rounded to the nearest digital number.
 
     Raises:
-        SceneError: the scene has no wavelengths.
+        SceneError: the scene has no wavelengths, or they do not reach as far as those wanted.
     """
     if scene.wavelengths is None:
         raise SceneError(f"the scene gives no wavelengths, so its {scene.cube.shape[2]} bands cannot be resampled")
+    low, high = float(scene.wavelengths.min()), float(scene.wavelengths.max())
+    if wavelengths.min() < low - MAX_EXTRAPOLATION_NM or wavelengths.max() > high + MAX_EXTRAPOLATION_NM:
+        raise SceneError(
+            f"the scene's bands lie at {low:g} to {high:g} nm and those wanted at {wavelengths.min():g} to "
+            f"{wavelengths.max():g} nm; correct its wavelengths (are they in µm?) or use a bundle made for its sensor"
+        )
     order = np.argsort(scene.wavelengths, kind="stable")
     # Interpolation is linear in the spectrum, so it is one (source band, target band) matrix for all pixels.
     weights = np.stack([np.interp(wavelengths, scene.wavelengths[order], row) for row in np.eye(len(order))])
-    spectra = scene.cube[..., order].astype(np.float64) @ weights
+    # C order, whatever the file's: a matrix product's last bits depend on it.
+    spectra = np.ascontiguousarray(scene.cube[..., order], np.float64) @ weights
     return Scene(cube=np.rint(spectra).astype(scene.cube.dtype), wavelengths=np.asarray(wavelengths, np.float64))

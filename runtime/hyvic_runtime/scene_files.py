@@ -105,8 +105,9 @@ def _read_envi(path: Path) -> tuple[NDArray[Any], Wavelengths]:
 def _nanometres(bands: Any) -> list[float] | None:
     if not bands.centers:
         return None
-    unit = (bands.band_unit or "").lower()
-    micrometres = unit.startswith(("micro", "um", "µm")) or (not unit and max(bands.centers) < 100)
+    unit = (bands.band_unit or "unknown").lower()
+    # Both Greek letters for micro are in use; a file that names no unit gives itself away by its numbers.
+    micrometres = unit.startswith(("micro", "um", "µm", "μm")) or (unit == "unknown" and max(bands.centers) < 100)
     return [1000 * c for c in bands.centers] if micrometres else list(bands.centers)
 
 
@@ -223,7 +224,10 @@ def _write_envi(scene: Scene, path: Path) -> None:
         metadata = {"wavelength": scene.wavelengths.tolist(), "wavelength units": "Nanometers"}
     if scene.cube.dtype == np.int8:
         raise SceneError(f"{path}: ENVI has no signed 8-bit type; write .npz or .tif instead")
-    with replacing(path.with_suffix(".img"), path) as (_, header):
+    data = path.with_suffix(".img")
+    if data.exists() and not path.exists():
+        raise SceneError(f"{data} exists without a header, so it is not replaced; name another")
+    with replacing(data, path) as (_, header):
         envi.save_image(str(header), scene.cube, interleave="bip", ext="img", metadata=metadata)
 
 

@@ -103,6 +103,7 @@ def test_nothing_is_replaced_unasked(
     folder = tmp_path / "precious"
     folder.mkdir()
     (folder / "thesis.txt").write_text("mine")
+    (folder / "manifest.json").write_text("{}")
     assert main([*arguments[:3], str(folder), "--force"]) == 1
     assert "so it is not replaced" in capsys.readouterr().err
     assert (folder / "thesis.txt").read_text() == "mine"

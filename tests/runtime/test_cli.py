@@ -53,6 +53,45 @@ def test_resampling_to_the_bundles_bands(tmp_path: Path, tiny_bundle: Path, caps
     assert cli.encode_scene([*arguments, "--resample"]) == 0
 
 
+def test_other_band_centres_are_not_taken_for_the_bundles(
+    tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cube = smooth_cube(16, 16, BANDS)
+    np.savez(tmp_path / "shifted.npz", cube=cube, wavelengths=np.linspace(430, 2460, BANDS))
+    np.savez(tmp_path / "micrometres.npz", cube=cube, wavelengths=np.linspace(0.42, 2.45, BANDS))
+    rest = ["--bundle", str(tiny_bundle), "--out", str(tmp_path / "p")]
+    assert cli.encode_scene([str(tmp_path / "shifted.npz"), *rest]) == 1
+    assert "up to 10 nm from the bundle's; pass --resample" in capsys.readouterr().err
+    assert cli.encode_scene([str(tmp_path / "shifted.npz"), *rest, "--resample"]) == 0
+    capsys.readouterr()
+    assert cli.encode_scene([str(tmp_path / "micrometres.npz"), *rest, "--resample"]) == 1
+    assert "are they in µm?" in capsys.readouterr().err
+
+
+def test_a_scene_gives_one_stream_whatever_file_it_comes_from(tmp_path: Path, tiny_bundle: Path) -> None:
+    cube = smooth_cube(32, 32, 33)
+    wavelengths = np.linspace(410, 2460, 33)
+    np.savez(tmp_path / "c.npz", cube=cube, wavelengths=wavelengths)
+    np.savez(tmp_path / "f.npz", cube=np.asfortranarray(cube), wavelengths=wavelengths)
+    for name in ("c", "f"):
+        arguments = [str(tmp_path / f"{name}.npz"), "--bundle", str(tiny_bundle), "--out", str(tmp_path / name)]
+        assert cli.encode_scene([*arguments, "--resample"]) == 0
+    assert (tmp_path / "c").read_bytes() == (tmp_path / "f").read_bytes()
+
+
+def test_a_missing_library_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    from hyvic_runtime.command_line import command_parser, run_command
+
+    def needs(arguments: object) -> tuple[dict[str, object], str]:
+        import a_library_that_nobody_has  # type: ignore[import-not-found]
+
+        return {}, str(a_library_that_nobody_has)
+
+    assert run_command(command_parser("x", "y", "z"), [], needs, extra="train") == 1
+    error = capsys.readouterr().err
+    assert error == "x: a_library_that_nobody_has is missing: pip install 'hyvic-onboard[train]'\n"
+
+
 def test_verify_names_engine_and_coder(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.verify_bundle([str(tiny_bundle), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
@@ -113,12 +152,12 @@ def test_concealed_losses_are_marked(
     _flip(scene, stream, tiny_bundle)
     out = scene.with_name("decoded.npz")
     assert cli.decode_packets([str(stream), "--bundle", str(tiny_bundle), "--out", str(out), "--conceal"]) == 0
-    assert "decoded.quality.npy" in capsys.readouterr().out
-    quality = np.load(out.with_suffix(".quality.npy"))
+    assert "decoded.npz.quality.npy" in capsys.readouterr().out
+    quality = np.load(out.with_name("decoded.npz.quality.npy"))
     assert quality.shape == (40, 50)
     assert set(np.unique(quality)) - {3}
     assert cli.decode_packets([str(stream), "--bundle", str(tiny_bundle), "--out", str(out)]) == 1
-    assert out.with_suffix(".quality.npy").exists()
+    assert out.with_name("decoded.npz.quality.npy").exists()
     assert out.exists()
 
 
@@ -160,7 +199,7 @@ def test_folders_and_inputs_are_never_replaced(
     folder.mkdir()
     (folder / "thesis.txt").write_text("mine")
     before = scene.read_bytes()
-    for out in (folder, scene):
+    for out in (folder, scene, tiny_bundle / "encoder.onnx", tiny_bundle):
         assert cli.encode_scene([str(scene), "--bundle", str(tiny_bundle), "--out", str(out)]) == 1
         assert _one_line(capsys.readouterr().err)
     assert (folder / "thesis.txt").read_text() == "mine"

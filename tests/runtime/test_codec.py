@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -267,6 +268,15 @@ def test_scenes_get_identifiers_of_their_own(encoder: SceneEncoder) -> None:
     streams = [_packets(encoder, smooth_cube(32, 32, BANDS, seed)) for seed in (1, 2, 1)]
     identifiers = [stream[0][8:12] for stream in streams]
     assert identifiers[0] == identifiers[2] != identifiers[1]
+
+
+def test_scenes_of_one_size_and_no_mean_are_told_apart(bundle: Bundle) -> None:
+    """Without a mean spectrum two headers of one size are equal."""
+    plain = SceneEncoder(replace(bundle, manifest=replace(bundle.manifest, mean_spectrum=False)))
+    cube = smooth_cube(40, 40, BANDS)
+    first, second = (_packets(plain, c) for c in (cube, np.ascontiguousarray(cube[::-1])))
+    assert first[0][20:-2] == second[0][20:-2]
+    assert first[0][8:12] != second[0][8:12]
 
 
 def test_a_header_that_announces_far_more_than_arrived_takes_no_memory(decoder: SceneDecoder) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 from conftest import ROOT
+from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.scene import SUPPORTED_DTYPES
 from hyvic_runtime.scene_header import SceneHeader, unpack_scene_header
 from hyvic_runtime.space_packet import FORMAT_VERSION, Packetiser, Segment, Unit, UnitKind, parse_stream
@@ -68,3 +72,14 @@ def test_the_documents_decoder_decodes() -> None:
         decoded[element] = escapes.pop(0) if escaped else int(tables.first[rows[element]]) + position
     assert [decoded[i] for i in range(200)] == symbols.tolist()
     assert (state, words) == (0, [])
+
+
+def test_the_documents_identity_is_the_bundles(tiny_bundle: Path) -> None:
+    document = json.loads((tiny_bundle / "manifest.json").read_text())
+    digests = []
+    for left_out in ({"format_version", "sha256"}, {"format_version", "sha256", "provenance"}):
+        entries = {name: value for name, value in document.items() if name not in left_out}
+        spelling = json.dumps(entries, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        digests.append(hashlib.sha256(spelling.encode()).hexdigest())
+    assert document["sha256"] == digests[0]
+    assert read_bundle(tiny_bundle).identity.hex() == digests[1]

@@ -176,7 +176,12 @@ def test_a_wrong_setting_is_one_line(
 def test_an_existing_run_is_never_overwritten(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _train(workspace, "out", "--set", "optimisation.steps=1") == 0
     assert _train(workspace, "out") == 1
-    assert "already holds a run" in capsys.readouterr().err
+    assert "already holds config.json" in capsys.readouterr().err
+    (workspace / "notes").mkdir()
+    (workspace / "notes" / "log.jsonl").write_text('{"a": 1}\n')
+    assert _train(workspace, "notes") == 1
+    assert "already holds log.jsonl" in capsys.readouterr().err
+    assert (workspace / "notes" / "log.jsonl").read_text() == '{"a": 1}\n'
 
 
 def test_nothing_to_resume_is_said(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from hyvic_runtime.atomic_file import replacing
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from hyvic_train.config import TrainingConfig, config_from_json, json_from_config
@@ -58,9 +58,9 @@ def save_checkpoint(
     with replacing(folder / CONFIG) as (partial,):
         partial.write_text(json.dumps(json_from_config(config), indent=2) + "\n", encoding="utf-8")
     with replacing(folder / RESUME) as (partial,):
-        save_file(state, partial, {"step": str(step)})
+        partial.write_bytes(save(state, {"step": str(step)}))
     with replacing(folder / WEIGHTS) as (partial,):
-        save_file(current, partial, {"step": str(step)})
+        partial.write_bytes(save(current, {"step": str(step)}))
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:

@@ -11,7 +11,7 @@ from hyvic_runtime.command_line import Result, command_parser, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train a codec; 0 done, 1 failed with one line, 2 wrong usage, 130 interrupted with a checkpoint written."""
+    """Train a codec; 0 done, 1 failed with one line, 2 wrong usage, 130 interrupted."""
     config = "train/configs/hyvic-s-202.yaml"
     parser = command_parser(
         "train-model",
@@ -25,20 +25,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of checkpoint and log.jsonl")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a configuration key")
-    return run_command(parser, argv, _train, interrupted="interrupted; continue with --resume")
+    return run_command(parser, argv, _train, extra="train")
 
 
 def _train(arguments: argparse.Namespace) -> Result:
     from tqdm import tqdm
 
-    from hyvic_train.checkpoint import WEIGHTS, CheckpointError
+    from hyvic_train.checkpoint import CONFIG, RESUME, WEIGHTS, CheckpointError
     from hyvic_train.config import read_config
     from hyvic_train.data import read_split
-    from hyvic_train.training import RateDistortion, evaluate, train
+    from hyvic_train.training import LOG, RateDistortion, evaluate, train
 
     config = read_config(arguments.config, arguments.set)
-    if not arguments.resume and (arguments.out / WEIGHTS).exists():
-        raise CheckpointError(f"{arguments.out} already holds a run; pass --resume or another --out")
+    present = [name for name in (CONFIG, RESUME, WEIGHTS, LOG) if (arguments.out / name).exists()]
+    if present and not arguments.resume:
+        raise CheckpointError(f"{arguments.out} already holds {present[0]}; pass --resume or another --out")
     scenes = read_split(arguments.data, config.data, config.model)
     begun = time.perf_counter()
     peak = config.model.peak
@@ -48,7 +49,11 @@ def _train(arguments: argparse.Namespace) -> Result:
             bar.update(step - bar.n)
             bar.set_postfix_str(f"{measured.rate_bpppb:.4f} bit/sample, {measured.psnr(peak):.2f} dB", refresh=False)
 
-        model = train(config, scenes, arguments.out, resume=arguments.resume, report=report)
+        try:
+            model = train(config, scenes, arguments.out, resume=arguments.resume, report=report)
+        except KeyboardInterrupt as error:
+            resumable = (arguments.out / RESUME).exists()
+            raise KeyboardInterrupt("continue with --resume" if resumable else "before a checkpoint") from error
     validation = {
         name: {"rate_bpppb": r.rate_bpppb, "psnr_db": r.psnr(peak)}
         for name, r in evaluate(model, scenes.validation).items()

@@ -157,8 +157,8 @@ class OptimisationConfig:
         ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; it must not be negative")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed is {self.seed}; it must lie in 0..2^63 - 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

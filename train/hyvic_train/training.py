@@ -131,6 +131,7 @@ def _keep_log_until(path: Path, step: int) -> None:
     """Drop entries beyond the step that is resumed from, so that no step is logged twice."""
     if path.exists():
         lines = path.read_text(encoding="utf-8").splitlines()
+        # A killed run may have left half a line.
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
         path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
