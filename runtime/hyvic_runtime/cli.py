@@ -102,10 +102,10 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
 
 
 def _refuse_input_as_output(out: Path, source: Path, bundle: Bundle) -> None:
-    data_of_source = source.suffix.lower() == ".hdr" and out.resolve().with_suffix("") == source.resolve().with_suffix(
-        ""
-    )
-    if out.resolve() == source.resolve() or (data_of_source and out.exists()):
+    inputs = [source]
+    if source.suffix.lower() == ".hdr":
+        inputs += source.parent.glob(f"{source.stem}.*")  # ENVI keeps the samples beside the header
+    if out.resolve() in (path.resolve() for path in inputs):
         raise ValueError(f"--out {out} is what {source} is read from; name another file")
     if bundle.folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise ValueError(f"--out {out} lies in the bundle; name another place")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from conftest import BANDS, smooth_cube
 from hyvic_runtime import cli
-from hyvic_runtime.scene_files import read_scene
+from hyvic_runtime.scene import Scene
+from hyvic_runtime.scene_files import read_scene, write_scene
 
 
 @pytest.fixture
@@ -204,6 +205,17 @@ def test_folders_and_inputs_are_never_replaced(
         assert _one_line(capsys.readouterr().err)
     assert (folder / "thesis.txt").read_text() == "mine"
     assert scene.read_bytes() == before
+
+
+def test_an_envi_scenes_samples_are_not_replaced(
+    tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scene(Scene(cube=smooth_cube(16, 16, BANDS)), tmp_path / "e.hdr")
+    before = (tmp_path / "e.img").read_bytes()
+    arguments = [str(tmp_path / "e.hdr"), "--bundle", str(tiny_bundle), "--out", str(tmp_path / "e.img")]
+    assert cli.encode_scene(arguments) == 1
+    assert "is read from" in capsys.readouterr().err
+    assert (tmp_path / "e.img").read_bytes() == before
 
 
 def test_wrong_usage_exits_2_and_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
