@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hyvic_runtime.command_line import Result, command_parser, run_command
+from hyvic_runtime.tile_grid import DEFAULT_TILE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,7 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="what train-model wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to create")
-    parser.add_argument("--tile", type=int, default=128, metavar="PIXELS", help="side of a tile (default: 128)")
+    parser.add_argument(
+        "--tile", type=int, default=DEFAULT_TILE, metavar="PIXELS", help=f"side of a tile (default: {DEFAULT_TILE})"
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing bundle")
     typed = shlex.join([parser.prog, *(sys.argv[1:] if argv is None else argv)])
     return run_command(parser, argv, lambda arguments: _export(arguments, typed), extra="export")

@@ -14,7 +14,7 @@ from hyvic_runtime.atomic_file import replacing_folder
 from hyvic_runtime.bundle import BundleManifest
 from hyvic_runtime.conformance import outputs_sha256
 from hyvic_runtime.frequency_table import FrequencyTables
-from hyvic_runtime.tile_grid import geometry_of
+from hyvic_runtime.tile_grid import DEFAULT_TILE, geometry_of
 from hyvic_train.checkpoint import WEIGHTS, load_checkpoint
 from numpy.typing import NDArray
 
@@ -29,7 +29,6 @@ from hyvic_export.integer_network import (
     scale_table,
 )
 
-DEFAULT_TILE = 128
 STEPS = 5
 """Calls of `progress`."""
 _TOOLS = ("hyvic-onboard", "numpy", "onnx", "spox", "torch", "compressai")

@@ -25,7 +25,8 @@ from torch import nn
 from hyvic_export.integer_network import MEAN_STEP_BITS, IntegerLayer, sub_pixel_weight
 
 BAND_MULTIPLE = 16
-"""Input bands are padded to a multiple of this: the engine's matrix kernel runs up to 1.7 times faster."""
+"""Input bands are padded to a multiple of this, as the matrix kernels of accelerators want it; ONNX Runtime's matrix
+product on the CPU takes the same time without."""
 
 
 def padded_bands(bands: int) -> int:
@@ -39,8 +40,7 @@ def encoder_graph(
     """Digital numbers to integers in one graph: analysis, hyper-encoder, entropy path, quantiser.
 
     Inputs: `tile` float32 (tile, line, sample, padded band), digital numbers of a tile and its halo, in the order
-    that sensors deliver and a matrix product wants (against (band, line, sample), half the time of one tile's
-    way into the engine);
+    that sensors deliver and a matrix product wants;
     `hyperlatent_mask` float32 (tile, 1, line, sample), one where ẑ is coded and zero where it is not.
     Outputs, int32: `hyperlatent` (tile, N, line, sample), `symbols` and `scale_index` (tile, M, line, sample).
     """
@@ -125,7 +125,7 @@ def _convolution(x: Var, layer: nn.Conv2d, *, pad: int) -> Var:
 
 
 def _upsampling(x: Var, layer: nn.ConvTranspose2d) -> Var:
-    """A stride-2 transposed convolution as a sub-pixel convolution, which engines run twice as fast."""
+    """A stride-2 transposed convolution as a sub-pixel convolution, the faster of the two in ONNX Runtime."""
     weight, (before, after) = sub_pixel_weight(_array(layer.weight).astype(np.float64))
     _, bias = _weights(layer)
     pads = [before, before, after, after]

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.errors import BundleError
 from hyvic_runtime.frequency_table import FrequencyTables
+from hyvic_runtime.scene_header import BUNDLE_ID_OCTETS
 from hyvic_runtime.tile_grid import TileGeometry
 
 FORMAT_VERSION = 1
@@ -118,6 +119,11 @@ class Bundle:
     identity: bytes
     tables: FrequencyTables
     conformance: NDArray[np.int16]
+
+    @property
+    def stream_id(self) -> bytes:
+        """What names this bundle in a scene header."""
+        return self.identity[:BUNDLE_ID_OCTETS]
 
 
 def manifest_bytes(manifest: BundleManifest) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from hyvic_runtime.engine import Engine, OnnxRuntimeEngine
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.scene import Scene
-from hyvic_runtime.scene_header import BUNDLE_ID_OCTETS, SceneHeader, unpack_scene_header
+from hyvic_runtime.scene_header import SceneHeader, unpack_scene_header
 from hyvic_runtime.space_packet import MAX_GRID, Damage, Segment, UnitKind, parse_stream
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
 
@@ -78,12 +78,6 @@ class ReceivedUnits:
     units: dict[_UnitKey, bytes]
     damage: tuple[Damage, ...]
 
-    def first_damage(self) -> str:
-        """A clause for an error message, empty where the stream is sound."""
-        if not self.damage:
-            return ""
-        return f"; the stream is damaged at octet {self.damage[0].octet}: {self.damage[0].reason}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileLatents:
@@ -100,6 +94,11 @@ class TileLatents:
     symbols: NDArray[np.int32] | None
     quality: Quality
     problem: str | None
+
+
+def _damage_clause(damage: Sequence[Damage]) -> str:
+    """For the end of an error message: the first damage, or nothing where the stream is sound."""
+    return f"; the stream is damaged at octet {damage[0].octet}: {damage[0].reason}" if damage else ""
 
 
 def receive(stream: bytes) -> ReceivedUnits:
@@ -135,8 +134,9 @@ def receive(stream: bytes) -> ReceivedUnits:
     }
     header = units.pop(_UnitKey(UnitKind.SCENE_HEADER, 0, 0), None)
     if header is None:
-        found = f"; the first damage is at octet {damage[0].octet}: {damage[0].reason}" if damage else ""
-        raise DecodeError(f"no scene header among {len(stream)} octets: not a stream of this format{found}")
+        raise DecodeError(
+            f"no scene header among {len(stream)} octets: not a stream of this format{_damage_clause(damage)}"
+        )
     return ReceivedUnits(header=unpack_scene_header(header), units=units, damage=tuple(damage))
 
 
@@ -186,11 +186,8 @@ class SceneDecoder:
         if reasons and not conceal:
             raise LostTilesError(lost=len(reasons), tiles=grid.rows * grid.columns, reason=reasons[0])
         if received.damage and not conceal:
-            first = received.damage[0]
-            raise DecodeError(
-                f"the stream is damaged at octet {first.octet} ({first.reason}) though every tile is whole; "
-                "pass --conceal to accept it"
-            )
+            clause = _damage_clause(received.damage)
+            raise DecodeError(f"every tile is whole{clause}; pass --conceal to accept it")
         cube = self._synthesise(grid, mosaic, header.mean_spectrum, progress)
         quality = _pixel_quality(tile_quality, grid)
         cube[quality == Quality.LOST] = 0
@@ -241,10 +238,10 @@ class SceneDecoder:
 
     def _grid(self, header: SceneHeader) -> TileGrid:
         manifest = self.bundle.manifest
-        if header.bundle_id != self.bundle.identity[:BUNDLE_ID_OCTETS]:
+        if header.bundle_id != self.bundle.stream_id:
             raise DecodeError(
                 f"the stream was coded with bundle {header.bundle_id.hex()}, this is bundle "
-                f"{self.bundle.identity[:BUNDLE_ID_OCTETS].hex()}; decode it with the bundle that encoded it"
+                f"{self.bundle.stream_id.hex()}; decode it with the bundle that encoded it"
             )
         bands = header.mean_spectrum.size
         if bands != manifest.bands:
@@ -286,7 +283,7 @@ class SceneDecoder:
             mosaic[:, line : line + lines, sample : sample + samples] = decoded.latent
             quality[tile.row, tile.column] = decoded.quality
         if reasons:
-            reasons[0] += received.first_damage()
+            reasons[0] += _damage_clause(received.damage)
         return mosaic, quality, reasons
 
     def _synthesise(
@@ -319,7 +316,7 @@ def _check_plausible(grid: TileGrid, received: ReceivedUnits, *, conceal: bool) 
     if conceal and tiles > MAX_CONCEALED_SHARE * (units + 1):
         raise DecodeError(f"the scene header announces {tiles} tiles and only {units} units arrived")
     if not conceal and 2 * tiles > units:
-        reason = f"{units} of {2 * tiles} units arrived whole{received.first_damage()}"
+        reason = f"{units} of {2 * tiles} units arrived whole{_damage_clause(received.damage)}"
         raise LostTilesError(lost=tiles - units // 2, tiles=tiles, reason=reason)
 
 

@@ -17,7 +17,7 @@ from hyvic_runtime.engine import Engine, OnnxRuntimeEngine
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.scene import Scene, mean_spectrum
-from hyvic_runtime.scene_header import BUNDLE_ID_OCTETS, SceneHeader
+from hyvic_runtime.scene_header import SceneHeader
 from hyvic_runtime.space_packet import MAX_GRID, Packetiser, Unit, UnitKind
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
 
@@ -91,7 +91,7 @@ class SceneEncoder:
         """
         grid = self.grid(scene)
         header = SceneHeader(
-            bundle_id=self.bundle.identity[:BUNDLE_ID_OCTETS],
+            bundle_id=self.bundle.stream_id,
             lines=grid.lines,
             samples=grid.samples,
             mean_spectrum=self.mean_spectrum(scene),

@@ -1,8 +1,8 @@
 """Asymmetric numeral systems over grouped symbols.
 
-Symbols are sorted, stably, by the row of the frequency table that codes them, so that each row is one
-call of the coder: measured ten times faster than a model per symbol. ANS is a stack: the encoder pushes
-the last row first, and within a row the last symbol first, and the decoder pops in reading order.
+Symbols are sorted, stably, by the row of the frequency table that codes them, so that each row is one call of the
+coder instead of a model per symbol. ANS is a stack: the encoder pushes the last row first, and within a row the last
+symbol first, and the decoder pops in reading order.
 
 The coder is constriction's (Bamler 2022): 64-bit state, 32-bit words, 24-bit precision. Words are stored
 little-endian.

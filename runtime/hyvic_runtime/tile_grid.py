@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+DEFAULT_TILE = 128
 MAX_TILE = 4096
 """Pixels of a tile's side: one graph call must fit a small computer's memory."""
 

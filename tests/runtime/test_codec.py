@@ -281,7 +281,7 @@ def test_scenes_of_one_size_and_no_mean_are_told_apart(bundle: Bundle) -> None:
 
 def test_a_header_that_announces_far_more_than_arrived_takes_no_memory(decoder: SceneDecoder) -> None:
     header = SceneHeader(
-        bundle_id=decoder.bundle.identity[:8], lines=60_000, samples=60_000, mean_spectrum=np.zeros(BANDS, np.uint16)
+        bundle_id=decoder.bundle.stream_id, lines=60_000, samples=60_000, mean_spectrum=np.zeros(BANDS, np.uint16)
     )
     unit = Unit(kind=UnitKind.SCENE_HEADER, scene=1, row=0, column=0, octets=header.pack())
     stream = b"".join(Packetiser().packets(unit))

@@ -1,7 +1,7 @@
 """Initialisation by the Karhunen–Loève transform, stage by stage.
 
-From random weights a small HyVIC needs days to find that the leading principal components are a good
-start. Here every layer of the encoder gets the KLT of the features below it (pixel spectra for the first
+From random weights a HyVIC spends most of a short training on finding that the leading principal components are
+a good start. Here every layer of the encoder gets the KLT of the features below it (pixel spectra for the first
 pixelwise convolution, 2×2 patches for every strided one), the decoder gets the transposes, GDN starts near
 the identity and the hyper-decoder's bias at each latent channel's own mean and spread. Training then
 starts from a working linear transform codec.
