@@ -30,17 +30,24 @@ def smooth_cube(lines: int, samples: int, bands: int, seed: int = 0) -> np.ndarr
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of 20 bands, trained for a few steps on synthetic scenes."""
+    """A model of 20 bands and three rates, trained for a few steps on synthetic scenes."""
     from hyvic_train.config import config_from_json
     from hyvic_train.data import NamedCube, SceneSplit
     from hyvic_train.training import train
 
     config = config_from_json(
         {
-            "model": {"bands": BANDS, "latent_channels": 20, "hyperlatent_channels": 12, "spatial_stages": 2},
+            "model": {
+                "bands": BANDS,
+                "latent_channels": 20,
+                "hyperlatent_channels": 12,
+                "spatial_stages": 2,
+                "rates": 3,
+            },
             "optimisation": {
-                "lmbda": 1e-4,
+                "lmbda": [1e-5, 1e-4, 1e-3],
                 "steps": 40,
+                "integer_path_steps": 10,
                 "batch_size": 4,
                 "klt_step": 30,
                 "hyperprior_learning_rate": 2e-3,

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from hyvic_export.frequency_tables import factorised_tables
-from hyvic_export.integer_network import MEAN_STEP_BITS, integer_network, run_reference
+from hyvic_export.integer_network import integer_network, run_reference
 from hyvic_runtime.tile_grid import TileGeometry
 from hyvic_train.hyvic import HyVIC
+from hyvic_train.integer_path import MEAN_STEP_BITS
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class WholeScene:
 
 
 @torch.no_grad()
-def code_whole_scene(model: HyVIC, cube: np.ndarray, geometry: TileGeometry) -> WholeScene:
+def code_whole_scene(model: HyVIC, cube: np.ndarray, geometry: TileGeometry, *, quality: float = 50) -> WholeScene:
     lines, samples, _ = cube.shape
     tile, stride, hyper = geometry.tile, geometry.latent_stride, geometry.hyper_stride
     rows, columns = -(-lines // tile), -(-samples // tile)
@@ -33,7 +34,8 @@ def code_whole_scene(model: HyVIC, cube: np.ndarray, geometry: TileGeometry) -> 
     pad = [(reach, rows * tile - lines + reach), (reach, columns * tile - samples + reach), (0, 0)]
     mean_spectrum = np.rint(cube.mean(axis=(0, 1))).astype(np.float32)
     x = torch.from_numpy(np.moveaxis(np.pad(cube - mean_spectrum, pad, mode="reflect"), -1, 0).astype(np.float32))[None]
-    y = model.analyse(x)[:, :, 8 : 8 + rows * tile // stride, 8 : 8 + columns * tile // stride]
+    gain, inverse_gain = model.gains(torch.tensor([quality / 100 * (model.config.rates - 1)]))
+    y = (model.analyse(x) * gain)[:, :, 8 : 8 + rows * tile // stride, 8 : 8 + columns * tile // stride]
 
     prior = factorised_tables(model)
     low = torch.from_numpy(prior.first)[:, None, None]
@@ -65,13 +67,13 @@ def code_whole_scene(model: HyVIC, cube: np.ndarray, geometry: TileGeometry) -> 
             symbols[area], means[area] = tile_symbols, mean
 
             # What the float model would expect to pay for the same latents.
-            scales, float_means = model.h_s(z_hat[None].float()).chunk(2, dim=1)
+            scales, float_means = model.scales_and_means(z_hat[None].float())
             scales = scales[..., : latents[0], : latents[1]]
             float_means = float_means[..., : latents[0], : latents[1]]
             _, likelihood = model.gaussian_conditional(here[None], scales, float_means)
             _, z_likelihood = model.eval().code_hyperlatent(z_hat[None, :, : cells[0], : cells[1]].float())
             bits -= float(likelihood.log2().sum() + z_likelihood.log2().sum())
-    mosaic = symbols + means
+    mosaic = (symbols + means) * inverse_gain[0].numpy()
     halo = 8
     padded = np.pad(mosaic, [(0, 0), (halo, halo), (halo, halo)], mode="edge")
     full = model.synthesise(torch.from_numpy(padded)[None])[0].numpy()

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from hyvic_runtime.atomic_file import replacing_folder
 from hyvic_runtime.metrics import compression_ratio, psnr, rate_bpppb, spectral_angle, ssim
-from hyvic_runtime.scene import Scene
+from hyvic_runtime.scene import TRUE_COLOUR_NM, Scene, nearest_bands
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TRUE_COLOUR_NM = (650.0, 560.0, 470.0)
 _INK, _ACCENT = "#22313f", "#c0392b"
 
 
@@ -110,17 +109,10 @@ def write_report(
     return measures
 
 
-def _band_at(scene: Scene, wavelength: float) -> int:
-    if scene.wavelengths is None:
-        # Evenly over 400 … 2,500 nm, the range of the field's sensors.
-        return round(float(np.interp(wavelength, (400, 2500), (0, scene.cube.shape[2] - 1))))
-    return int(np.abs(scene.wavelengths - wavelength).argmin())
-
-
 def _true_colour_figure(original: Scene, decoded: Scene) -> Figure:
     from matplotlib.figure import Figure
 
-    bands = [_band_at(original, nm) for nm in TRUE_COLOUR_NM]
+    bands = nearest_bands(TRUE_COLOUR_NM, original.cube.shape[2], original.wavelengths)
     before = original.cube[..., bands].astype(np.float64)
     low, high = np.percentile(before, (2, 98), axis=(0, 1))
     span = np.maximum(high - low, 1)
@@ -143,7 +135,7 @@ def _true_colour_figure(original: Scene, decoded: Scene) -> Figure:
 def _pixels_to_show(original: Scene, decoded: Scene) -> dict[str, tuple[int, int]]:
     """Pixels that tell something: a bright and a green one, one of median error, and the one that came out worst."""
     cube = original.cube.astype(np.float64)
-    red, infrared = cube[..., _band_at(original, 660)], cube[..., _band_at(original, 860)]
+    red, infrared = np.moveaxis(cube[..., nearest_bands((660, 860), cube.shape[2], original.wavelengths)], -1, 0)
     greenness = (infrared - red) / np.maximum(infrared + red, 1)
     brightness = cube.mean(axis=2)
     error = ((cube - decoded.cube) ** 2).mean(axis=2)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
 from hyvic_runtime import bundle as layout
 from hyvic_runtime.atomic_file import replacing_folder
 from hyvic_runtime.bundle import BundleManifest
@@ -16,18 +17,13 @@ from hyvic_runtime.conformance import outputs_sha256
 from hyvic_runtime.frequency_table import FrequencyTables
 from hyvic_runtime.tile_grid import DEFAULT_TILE, geometry_of
 from hyvic_train.checkpoint import WEIGHTS, load_checkpoint
+from hyvic_train.hyvic import HyVIC
+from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 from numpy.typing import NDArray
 
 from hyvic_export.frequency_tables import factorised_tables, gaussian_tables
-from hyvic_export.graphs import decoder_graph, encoder_graph, hyperdecoder_graph, padded_bands
-from hyvic_export.integer_network import (
-    MEAN_STEP_BITS,
-    SCALE_COUNT,
-    IntegerLayer,
-    integer_network,
-    run_reference,
-    scale_table,
-)
+from hyvic_export.graphs import decoder_graph, encoder_graph, hyperdecoder_graph
+from hyvic_export.integer_network import IntegerLayer, integer_network, run_reference, scale_table
 
 STEPS = 5
 """Calls of `progress`."""
@@ -88,15 +84,16 @@ def bundle_from_checkpoint(
             layout.TABLE_LENGTH: tables.length,
             layout.TABLE_FREQUENCIES: tables.frequencies,
             layout.CONFORMANCE: vectors.astype(np.int16),
+            layout.GAINS: rate_gains(model),
         }
         for name, array in arrays.items():
             np.save(partial / name, array)
         manifest = BundleManifest(
             family="hyvic",
             bands=config.bands,
-            padded_bands=padded_bands(config.bands),
             latent_channels=config.latent_channels,
             hyperlatent_channels=config.hyperlatent_channels,
+            rates=config.rates,
             scales=SCALE_COUNT,
             mean_step_bits=MEAN_STEP_BITS,
             peak=config.peak,
@@ -114,6 +111,13 @@ def bundle_from_checkpoint(
         )
         (partial / layout.MANIFEST).write_bytes(layout.manifest_bytes(manifest))
     return manifest
+
+
+@torch.no_grad()
+def rate_gains(model: HyVIC) -> NDArray[np.float32]:
+    """Gain and inverse gain of every rate level, (2, rates, M)."""
+    gains = model.gains(torch.arange(float(model.config.rates)))
+    return np.stack([np.asarray(gain[:, :, 0, 0], np.float32) for gain in gains])
 
 
 def _sha256(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 Built node by node from the weights rather than traced: what flies is what stands here. Constants are
 folded: the division by the sensor's peak into the first convolution, GDN's reparametrisation into its
-γ and β, the band padding into zero weights.
+γ and β.
 """
 
 from __future__ import annotations
@@ -18,20 +18,12 @@ from hyvic_runtime.entropy_coder import SYMBOL_MAX, SYMBOL_MIN
 from hyvic_runtime.frequency_table import FrequencyTables
 from hyvic_runtime.tile_grid import TileGeometry
 from hyvic_train.hyvic import HyVIC
+from hyvic_train.integer_path import MEAN_STEP_BITS
 from numpy.typing import NDArray
 from spox import Tensor, Var, argument, build
 from torch import nn
 
-from hyvic_export.integer_network import MEAN_STEP_BITS, IntegerLayer, sub_pixel_weight
-
-BAND_MULTIPLE = 16
-"""Input bands are padded to a multiple of this, as the matrix kernels of accelerators want it; ONNX Runtime's matrix
-product on the CPU takes the same time without."""
-
-
-def padded_bands(bands: int) -> int:
-    """Bands of the encoder's input; those beyond the scene's are ignored."""
-    return -(-bands // BAND_MULTIPLE) * BAND_MULTIPLE
+from hyvic_export.integer_network import IntegerLayer, sub_pixel_weight
 
 
 def encoder_graph(
@@ -39,17 +31,18 @@ def encoder_graph(
 ) -> onnx.ModelProto:
     """Digital numbers to integers in one graph: analysis, hyper-encoder, entropy path, quantiser.
 
-    Inputs: `tile` float32 (tile, line, sample, padded band), digital numbers of a tile and its halo, in the order
-    that sensors deliver and a matrix product wants;
+    Inputs: `tile` float32 (tile, line, sample, band), digital numbers of a tile and its halo, in the order
+    that sensors deliver and a matrix product wants; `gain` float32 (tile, M, 1, 1), the quantiser's resolution;
     `hyperlatent_mask` float32 (tile, 1, line, sample), one where ẑ is coded and zero where it is not.
     Outputs, int32: `hyperlatent` (tile, N, line, sample), `symbols` and `scale_index` (tile, M, line, sample).
     """
     window = geometry.window
     cells = geometry.hyperlatents
-    tile = argument(Tensor(np.float32, ("tile", window, window, padded_bands(model.config.bands))))
+    tile = argument(Tensor(np.float32, ("tile", window, window, model.config.bands)))
+    gain = argument(Tensor(np.float32, ("tile", model.config.latent_channels, 1, 1)))
     mask = argument(Tensor(np.float32, ("tile", 1, cells, cells)))
 
-    y = _analysis(model, tile)
+    y = op.mul(_analysis(model, tile), gain)
     z = y
     for layer in model.h_a:
         if isinstance(layer, nn.Conv2d):
@@ -63,7 +56,7 @@ def encoder_graph(
     mean = op.mul(mean_steps, _scalar(2.0**-MEAN_STEP_BITS))
     symbols = op.clip(op.round(op.sub(y, mean)), _scalar(SYMBOL_MIN), _scalar(SYMBOL_MAX))
     return _built(
-        {"tile": tile, "hyperlatent_mask": mask},
+        {"tile": tile, "gain": gain, "hyperlatent_mask": mask},
         {"hyperlatent": _int32(z_hat), "symbols": _int32(symbols), "scale_index": _int32(scale_index)},
     )
 
@@ -83,7 +76,7 @@ def hyperdecoder_graph(model: HyVIC, layers: Sequence[IntegerLayer], geometry: T
 def decoder_graph(model: HyVIC, geometry: TileGeometry) -> onnx.ModelProto:
     """Quantised latents to digital numbers.
 
-    Input: `latent` float32 (tile, M, line, sample), a tile's latents and their halo.
+    Input: `latent` float32 (tile, M, line, sample), a tile's latents times their inverse gains, and their halo.
     Output: `reconstruction` float32 (tile, line, sample, band), digital numbers, not rounded.
     """
     size = geometry.latent_window
@@ -104,9 +97,7 @@ def _analysis(model: HyVIC, x: Var) -> Var:
     """E without padding: the halo holds what every kernel reaches. (tile, line, sample, band) to channels first."""
     first, gdn, *others = model.g_a
     weight, bias = _weights(first)
-    extra = padded_bands(model.config.bands) - model.config.bands
-    matrix = np.pad(weight[:, :, 0, 0].T / np.float32(model.config.peak), ((0, extra), (0, 0)))
-    x = op.add(op.matmul(x, op.const(matrix)), op.const(bias))
+    x = op.add(op.matmul(x, op.const(weight[:, :, 0, 0].T / np.float32(model.config.peak))), op.const(bias))
     gamma, beta = _gdn_parameters(gdn)
     norm = op.sqrt(op.add(op.matmul(op.mul(x, x), op.const(gamma.T)), op.const(beta)))
     x = op.transpose(op.div(x, norm), perm=[0, 3, 1, 2])

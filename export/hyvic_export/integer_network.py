@@ -15,33 +15,27 @@ algorithm, whose fractions would not be exact.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hyvic_train.hyvic import SCALE_BOUND, HyVIC
+from hyvic_train.hyvic import HyVIC
+from hyvic_train.integer_path import (
+    HIDDEN_MAX,
+    LOG2_MIN_SCALE,
+    LOG2_SCALE_STEP,
+    MEAN_STEP_BITS,
+    SCALE_COUNT,
+    hidden_step,
+)
 from numpy.typing import NDArray
 from torch import Tensor
 
 MAX_OPERAND = 2048
 MAX_SUM = 2**24
-HIDDEN_MAX = 255
-"""Largest hidden activation; eight bits and a sign leave the weights as many within MAX_SUM."""
-CALIBRATION_MARGIN = 1.25
-"""Room above the largest activation seen on the training scenes before the clamp acts."""
-
-MEAN_STEP_BITS = 4
-"""Means are multiples of 2**-4 quantiser steps: 1/32 off at most, which costs (1/32)² / (6 σ² ln 2) bits
-a symbol on average, 1e-3 at σ = 0.5."""
 MAX_MEAN_STEPS = 2**19 - 1
 """±32,768 quantiser steps, the range of a symbol."""
-
-SCALE_COUNT = 64
-MAX_SCALE = 256.0
-LOG2_MIN_SCALE = math.log2(SCALE_BOUND)
-LOG2_SCALE_STEP = (math.log2(MAX_SCALE) - LOG2_MIN_SCALE) / (SCALE_COUNT - 1)
 
 Integers = NDArray[np.int64]
 
@@ -86,15 +80,10 @@ def integer_network(model: HyVIC, hyperlatent_peak: Integers) -> tuple[IntegerLa
     Raises:
         ValueError: the model was never calibrated.
     """
-    peaks = [np.asarray(p.detach().cpu(), np.float64) for p in (model.hidden_peak_0, model.hidden_peak_1)]
+    peaks = (model.hidden_peak_0, model.hidden_peak_1)
     if not all(p.any() for p in peaks):
         raise ValueError("the checkpoint was never calibrated: its hidden_peak tensors are zero; train it a step")
-    # The value of one integer step of each hidden channel. A channel that stayed silent gets the
-    # smallest step of its layer: it may speak on another scene, and its clamp is the safe side.
-    steps = []
-    for peak in peaks:
-        reach = np.maximum(peak, peak[peak > 0].min())
-        steps.append(CALIBRATION_MARGIN * reach / HIDDEN_MAX)
+    steps = [_numpy(hidden_step(peak.double())) for peak in peaks]
     M = model.config.latent_channels
     log2_scale, mean = np.full(M, LOG2_SCALE_STEP), np.full(M, 2.0**-MEAN_STEP_BITS)
     offset = np.concatenate((np.full(M, LOG2_MIN_SCALE), np.zeros(M)))

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.errors import BundleError
 from hyvic_runtime.frequency_table import FrequencyTables
+from hyvic_runtime.rate_gains import RateGains
 from hyvic_runtime.scene_header import BUNDLE_ID_OCTETS
 from hyvic_runtime.tile_grid import TileGeometry
 
@@ -30,8 +31,8 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 ENCODER, HYPERDECODER, DECODER = "encoder.onnx", "hyperdecoder.onnx", "decoder.onnx"
 TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES = "table-first.npy", "table-length.npy", "table-frequencies.npy"
-CONFORMANCE = "conformance-hyperlatents.npy"
-FILES = (ENCODER, HYPERDECODER, DECODER, TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES, CONFORMANCE)
+CONFORMANCE, GAINS = "conformance-hyperlatents.npy", "gains.npy"
+FILES = (ENCODER, HYPERDECODER, DECODER, TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES, CONFORMANCE, GAINS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +42,9 @@ class BundleManifest:
     Attributes:
         family: model family, "hyvic".
         bands: bands of the scenes it codes.
-        padded_bands: bands of the encoder's input; those beyond `bands` are zero.
         latent_channels: M.
         hyperlatent_channels: N.
+        rates: rate levels; of one, the quality has no effect.
         scales: number of scale indices.
         mean_step_bits: a mean is a multiple of 2**-mean_step_bits quantiser steps.
         peak: largest digital number, for PSNR.
@@ -59,9 +60,9 @@ class BundleManifest:
 
     family: str
     bands: int
-    padded_bands: int
     latent_channels: int
     hyperlatent_channels: int
+    rates: int
     scales: int
     mean_step_bits: int
     peak: float
@@ -76,17 +77,15 @@ class BundleManifest:
         # JSON has carried these: types are checked, not assumed.
         for name, low, high in (
             ("bands", 1, 2**16 - 1),
-            ("padded_bands", 1, 2**16 - 1),
             ("latent_channels", 1, 2**16),
             ("hyperlatent_channels", 1, 2**16),
+            ("rates", 1, 256),
             ("scales", 1, 256),
             ("mean_step_bits", 0, 8),
         ):
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"{name} is {value!r}; a whole number in {low}..{high} is needed")
-        if self.padded_bands < self.bands:
-            raise ValueError(f"padded_bands {self.padded_bands} are fewer than bands {self.bands}")
         if type(self.peak) not in (int, float) or not 0 < self.peak < 2**32:
             raise ValueError(f"peak is {self.peak!r}; a positive number is needed")
         if type(self.mean_spectrum) is not bool:
@@ -112,6 +111,7 @@ class Bundle:
             stream. Two exports of one checkpoint are the same bundle, whoever typed the command.
         tables: frequency tables of symbols and hyper-latents.
         conformance: ẑ of the conformance vectors, (vector, N, line, sample) int16.
+        gains: of the rate levels.
     """
 
     folder: Path
@@ -119,6 +119,7 @@ class Bundle:
     identity: bytes
     tables: FrequencyTables
     conformance: NDArray[np.int16]
+    gains: RateGains
 
     @property
     def stream_id(self) -> bytes:
@@ -163,7 +164,15 @@ def read_bundle(folder: Path) -> Bundle:
         cells,
     ):
         raise BundleError(f"{folder}: tables or conformance vectors do not fit the manifest; export the bundle again")
-    return Bundle(folder=folder, manifest=manifest, identity=identity, tables=tables, conformance=conformance)
+    try:
+        gains = RateGains(values=_array(folder / GAINS, np.float32))
+    except ValueError as error:
+        raise BundleError(f"{folder / GAINS}: {error}; export the bundle again") from error
+    if gains.values.shape[1:] != (manifest.rates, manifest.latent_channels):
+        raise BundleError(f"{folder}: gains of shape {gains.values.shape} do not fit the manifest; export it again")
+    return Bundle(
+        folder=folder, manifest=manifest, identity=identity, tables=tables, conformance=conformance, gains=gains
+    )
 
 
 def _canonical_sha256(body: dict[str, Any]) -> bytes:

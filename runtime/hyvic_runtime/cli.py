@@ -36,6 +36,12 @@ def encode_scene(argv: Sequence[str] | None = None) -> int:
         "--resample", action="store_true", help="interpolate the scene to the bundle's band centres first"
     )
     parser.add_argument(
+        "--quality",
+        type=float,
+        metavar="Q",
+        help="0 … 100 from the bundle's lowest to its highest rate (default: the middle)",
+    )
+    parser.add_argument(
         "--scene-id", type=int, metavar="ID", help="identifier in every packet (default: from the scene)"
     )
     parser.add_argument("--apid", type=int, default=DEFAULT_APID, help=f"application process (default: {DEFAULT_APID})")
@@ -75,7 +81,7 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
         partial.open("wb") as stream,
         tqdm(total=grid.rows * grid.columns, unit="tile", disable=None) as bar,
     ):
-        for packets in encoder.tile_packets(scene, packetiser, scene_id=arguments.scene_id):
+        for packets in encoder.tile_packets(scene, packetiser, scene_id=arguments.scene_id, quality=arguments.quality):
             stream.writelines(packets)
             sizes += map(len, packets)
             bar.update()

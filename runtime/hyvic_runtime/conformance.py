@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hyvic_runtime.bundle import Bundle
 from hyvic_runtime.engine import Engine
 from hyvic_runtime.errors import BundleError
+from hyvic_runtime.rate_gains import MAX_QUALITY_CODE
 
 
 def outputs_sha256(scale_index: NDArray[np.integer[Any]], mean_steps: NDArray[np.integer[Any]]) -> str:
@@ -41,7 +42,8 @@ def check_hyperdecoder(bundle: Bundle, hyperdecoder: Engine) -> None:
 def check_encoder(bundle: Bundle, encoder: Engine, hyperdecoder: Engine) -> None:
     """Compare the encoder's scale indices with the hyper-decoder's for the ẑ that the encoder found.
 
-    The tiles span the sensor's range: dark, saturated, and seeded noise of both signs that drives ẑ far out. Means
+    The tiles span the sensor's range, at the highest quality: dark, saturated, and seeded noise of both signs that
+    drives ẑ far out. Means
     are not an output of the encoder; they come out of the same layers as the indices.
 
     Raises:
@@ -49,12 +51,14 @@ def check_encoder(bundle: Bundle, encoder: Engine, hyperdecoder: Engine) -> None
     """
     manifest = bundle.manifest
     window, cells = manifest.geometry.window, manifest.geometry.hyperlatents
-    shape = (window, window, manifest.padded_bands)
+    shape = (window, window, manifest.bands)
     noise = np.random.default_rng(0).uniform(-manifest.peak, manifest.peak, shape)
+    gain, _ = bundle.gains.at(MAX_QUALITY_CODE)
     for tile in (np.zeros(shape), np.full(shape, manifest.peak), noise):
         coded = encoder.run(
             {
                 "tile": tile[None].astype(np.float32),
+                "gain": gain[None],
                 "hyperlatent_mask": np.ones((1, 1, cells, cells), np.float32),
             }
         )

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.bundle import DECODER, HYPERDECODER, Bundle
 from hyvic_runtime.conformance import check_hyperdecoder
-from hyvic_runtime.encoder import hyperlatent_rows
+from hyvic_runtime.encoder import QUALITY_OCTETS, hyperlatent_rows
 from hyvic_runtime.engine import Engine, OnnxRuntimeEngine
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError, LostTilesError
+from hyvic_runtime.rate_gains import MAX_QUALITY_CODE
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.scene_header import SceneHeader, unpack_scene_header
 from hyvic_runtime.space_packet import MAX_GRID, Damage, Segment, UnitKind, parse_stream
@@ -84,7 +85,7 @@ class TileLatents:
     """What one tile's packets hold.
 
     Attributes:
-        latent: ŷ = symbols + means, (M, line, sample) float32.
+        latent: ŷ = (symbols + means) · inverse gain, (M, line, sample) float32.
         symbols: (M, line, sample) int32; None where only ẑ arrived whole.
         quality: EXACT, or MEANS where the symbols are missing.
         problem: why they are missing.
@@ -209,8 +210,12 @@ class SceneDecoder:
         hyper_unit = units.get(_UnitKey(UnitKind.HYPERLATENT, tile.row, tile.column))
         if hyper_unit is None:
             raise DecodeError(f"tile {tile.row}, {tile.column}: its hyper-latent did not arrive whole")
+        code = int.from_bytes(hyper_unit[:QUALITY_OCTETS], "big")
+        if code > MAX_QUALITY_CODE:
+            raise DecodeError(f"tile {tile.row}, {tile.column}: quality {code}, at most {MAX_QUALITY_CODE} is possible")
         shape = (manifest.hyperlatent_channels, *coded_shape(tile, geometry.hyper_stride))
-        values = self._coder.decode(hyper_unit, hyperlatent_rows(shape, manifest.scales)).reshape(shape)
+        rows = hyperlatent_rows(shape, manifest.scales)
+        values = self._coder.decode(hyper_unit[QUALITY_OCTETS:], rows).reshape(shape)
         self._check_range(values)
         hyperlatent = np.zeros((1, shape[0], geometry.hyperlatents, geometry.hyperlatents), np.float32)
         hyperlatent[0, :, : shape[1], : shape[2]] = values
@@ -233,6 +238,8 @@ class SceneDecoder:
         latent = mean_steps.astype(np.float32) * np.float32(2.0**-manifest.mean_step_bits)
         if symbols is not None:
             latent += symbols
+        _, inverse_gain = self.bundle.gains.at(code)
+        latent *= inverse_gain
         quality = Quality.EXACT if problem is None else Quality.MEANS
         return TileLatents(latent=latent, symbols=symbols, quality=quality, problem=problem)
 

@@ -16,11 +16,15 @@ from hyvic_runtime.conformance import check_encoder, check_hyperdecoder
 from hyvic_runtime.engine import Engine, OnnxRuntimeEngine
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import SceneError
+from hyvic_runtime.rate_gains import quality_code
 from hyvic_runtime.scene import Scene, mean_spectrum
 from hyvic_runtime.scene_header import SceneHeader
 from hyvic_runtime.space_packet import MAX_GRID, Packetiser, Unit, UnitKind
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
 
+DEFAULT_QUALITY = 50.0
+QUALITY_OCTETS = 2
+"""A hyper-latent unit leads with its tile's quality."""
 SCENE_HEADER_ROWS = 4
 """Rows of tiles between two copies of the scene header: what a receiver that joins late has to wait."""
 
@@ -72,11 +76,16 @@ class SceneEncoder:
         self._coder = EntropyCoder(self.bundle.tables)
         manifest = self.bundle.manifest
         window = manifest.geometry.window
-        # One input buffer for all tiles; the padded bands stay zero.
-        self._input = np.zeros((1, window, window, manifest.padded_bands), np.float32)
+        # One input buffer for all tiles.
+        self._input = np.empty((1, window, window, manifest.bands), np.float32)
 
     def tile_packets(
-        self, scene: Scene, packetiser: Packetiser, *, scene_id: int | None = None
+        self,
+        scene: Scene,
+        packetiser: Packetiser,
+        *,
+        scene_id: int | None = None,
+        quality: float | None = None,
     ) -> Iterator[list[bytes]]:
         """Encode a scene, a tile's packets at a time; the first of every SCENE_HEADER_ROWS rows leads with the header.
 
@@ -85,10 +94,15 @@ class SceneEncoder:
             packetiser: numbers the packets.
             scene_id: in every packet of the scene; by default a checksum of its header and of lines spread over it,
                 so that scenes that meet in one file are told apart.
+            quality: 0 … 100 from the bundle's lowest to its highest rate; by default the middle.
 
         Raises:
             SceneError: the scene is not what the bundle codes.
+            ValueError: a quality that is none, or for a bundle of one rate.
         """
+        if quality is not None and self.bundle.manifest.rates == 1:
+            raise ValueError("this bundle has a single rate: leave the quality out, or export a checkpoint of several")
+        code = quality_code(DEFAULT_QUALITY if quality is None else quality)
         grid = self.grid(scene)
         header = SceneHeader(
             bundle_id=self.bundle.stream_id,
@@ -100,7 +114,8 @@ class SceneEncoder:
         if scene_id is None:
             scene_id = _checksum(scene, header_octets)
         for tile in grid:
-            units = list(self._units(self.symbols(scene, grid, tile, header.mean_spectrum), tile, scene_id))
+            coded = self.symbols(scene, grid, tile, header.mean_spectrum, code)
+            units = list(self._units(coded, tile, scene_id, code))
             begun = time.perf_counter()
             if tile.column == 0 and tile.row % SCENE_HEADER_ROWS == 0:
                 units.insert(0, Unit(kind=UnitKind.SCENE_HEADER, scene=scene_id, row=0, column=0, octets=header_octets))
@@ -130,23 +145,24 @@ class SceneEncoder:
             return mean_spectrum(scene)
         return np.zeros(scene.cube.shape[2], scene.cube.dtype)
 
-    def symbols(self, scene: Scene, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]]) -> TileSymbols:
-        """Run the encoder graph on one tile."""
+    def symbols(
+        self, scene: Scene, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]], code: int
+    ) -> TileSymbols:
+        """Run the encoder graph on one tile, at the quality of that code."""
         begun = time.perf_counter()
-        manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
+        geometry = self.bundle.manifest.geometry
         offset = mean.astype(np.float32)
         columns = grid.window_samples(tile.column)
-        # Line by line: a line fits the cache through its three passes, and a memory-mapped scene is read in order.
-        spectra = self._input[0, :, :, : manifest.bands]
-        for index, line in enumerate(grid.window_lines(tile.row)):
-            spectra[index] = scene.cube[line].take(columns, axis=0)
-            spectra[index] -= offset
+        # Line by line: a line fits the cache through its two passes, and a memory-mapped scene is read in order.
+        for spectra, line in zip(self._input[0], grid.window_lines(tile.row), strict=True):
+            np.subtract(scene.cube[line].take(columns, axis=0), offset, out=spectra, dtype=np.float32, casting="unsafe")
         cells = geometry.hyperlatents
         hyper = coded_shape(tile, geometry.hyper_stride)
         mask = np.zeros((1, 1, cells, cells), np.float32)
         mask[..., : hyper[0], : hyper[1]] = 1
         ready = time.perf_counter()
-        outputs = self._engine.run({"tile": self._input, "hyperlatent_mask": mask})
+        gain, _ = self.bundle.gains.at(code)
+        outputs = self._engine.run({"tile": self._input, "gain": gain[None], "hyperlatent_mask": mask})
         latent = coded_shape(tile, geometry.latent_stride)
         self.times.tile_input_s += ready - begun
         self.times.engine_s += time.perf_counter() - ready
@@ -156,9 +172,9 @@ class SceneEncoder:
             scale_index=outputs["scale_index"][0, :, : latent[0], : latent[1]],
         )
 
-    def _units(self, coded: TileSymbols, tile: Tile, scene_id: int) -> Iterator[Unit]:
+    def _units(self, coded: TileSymbols, tile: Tile, scene_id: int, code: int) -> Iterator[Unit]:
         begun = time.perf_counter()
-        hyperlatent = self._coder.encode(
+        hyperlatent = code.to_bytes(QUALITY_OCTETS, "big") + self._coder.encode(
             coded.hyperlatent.ravel(), hyperlatent_rows(coded.hyperlatent.shape, self.bundle.manifest.scales)
         )
         latent = self._coder.encode(coded.symbols.ravel(), coded.scale_index.ravel())

@@ -13,6 +13,10 @@ from hyvic_runtime.errors import SceneError
 Cube = NDArray[np.integer[Any]]
 SUPPORTED_DTYPES = tuple(np.dtype(name) for name in ("uint8", "int8", "uint16", "int16"))
 
+TRUE_COLOUR_NM = (650.0, 560.0, 470.0)
+TYPICAL_RANGE_NM = (400.0, 2500.0)
+"""Of the field's sensors."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
@@ -122,3 +126,9 @@ def resample_bands(scene: Scene, wavelengths: NDArray[np.float64]) -> Scene:
     # C order, whatever the file's: a matrix product's last bits depend on it.
     spectra = np.ascontiguousarray(scene.cube[..., order], np.float64) @ weights
     return Scene(cube=np.rint(spectra).astype(scene.cube.dtype), wavelengths=np.asarray(wavelengths, np.float64))
+
+
+def nearest_bands(nm: tuple[float, ...], bands: int, wavelengths: NDArray[np.float64] | None) -> list[int]:
+    """The band nearest to each wavelength; bands without known centres are taken as spread over TYPICAL_RANGE_NM."""
+    centres = np.linspace(*TYPICAL_RANGE_NM, bands) if wavelengths is None else wavelengths
+    return [int(np.abs(centres - wanted).argmin()) for wanted in nm]

@@ -27,7 +27,7 @@ from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.decoder import SceneDecoder, receive
-from hyvic_runtime.encoder import SceneEncoder, StageTimes
+from hyvic_runtime.encoder import DEFAULT_QUALITY, SceneEncoder, StageTimes
 from hyvic_runtime.scene import Scene, mean_spectrum, resample_bands
 from hyvic_runtime.space_packet import Packetiser
 from hyvic_train.checkpoint import load_checkpoint
@@ -38,15 +38,28 @@ WARM_UP = 2
 CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "hyvic-s-202"
 
 
-class _Normalised(nn.Module):
-    """HyVIC's analysis as CompressAI calls it, on digital numbers."""
+class _Analysis(nn.Module):
+    """HyVIC's analysis as CompressAI calls it, on digital numbers, at the quality that our encoder takes by default."""
 
     def __init__(self, model: HyVIC) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.model.analyse(x)
+        level = x.new_full((len(x),), DEFAULT_QUALITY / 100 * (self.model.config.rates - 1))
+        gain, _ = self.model.gains(level)
+        return self.model.analyse(x) * gain
+
+
+class _ScalesAndMeans(nn.Module):
+    """HyVIC's hyper-decoder as CompressAI calls it."""
+
+    def __init__(self, model: HyVIC) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, z_hat: torch.Tensor) -> torch.Tensor:
+        return torch.cat(self.model.scales_and_means(z_hat), dim=1)
 
 
 def compressai_model(model: HyVIC) -> nn.Module:
@@ -55,7 +68,7 @@ def compressai_model(model: HyVIC) -> nn.Module:
         warnings.simplefilter("ignore")
         from compressai.models import MeanScaleHyperprior
     codec = MeanScaleHyperprior(1, 1)
-    codec.g_a, codec.h_a, codec.h_s = _Normalised(model), model.h_a, model.h_s
+    codec.g_a, codec.h_a, codec.h_s = _Analysis(model), model.h_a, _ScalesAndMeans(model)
     codec.entropy_bottleneck, codec.gaussian_conditional = model.entropy_bottleneck, model.gaussian_conditional
     codec.update(force=True, update_quantiles=True)
     return codec.eval()

@@ -40,7 +40,7 @@ def test_normalisation_and_gdn_are_constants(tiny_bundle: Path) -> None:
 @pytest.mark.parametrize("kernel_size", [3, 5])
 def test_other_architectures_export(tmp_path: Path, stages: int, kernel_size: int) -> None:
     import torch
-    from hyvic_train.checkpoint import save_checkpoint
+    from hyvic_train.checkpoint import save_checkpoint, weights
     from hyvic_train.config import config_from_json
     from hyvic_train.hyvic import HyVIC
 
@@ -59,7 +59,7 @@ def test_other_architectures_export(tmp_path: Path, stages: int, kernel_size: in
     torch.manual_seed(0)
     model = HyVIC(config.model).eval()
     model.calibrate(torch.rand(1, 5, 64, 64) * 5000)
-    save_checkpoint(tmp_path / "checkpoint", model, config, (), 1)
+    save_checkpoint(tmp_path / "checkpoint", weights(model), config, 1, {})
     assert main(["--checkpoint", str(tmp_path / "checkpoint"), "--out", str(tmp_path / "b"), "--tile", "64"]) == 0
 
 

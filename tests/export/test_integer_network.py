@@ -78,7 +78,7 @@ def test_the_integer_path_follows_the_float_model(tiny_checkpoint: Path) -> None
     z_hat = np.random.default_rng(0).integers(-3, 4, (12, 8, 8))
     scale_index, mean_steps = run_reference(layers, z_hat)
     with torch.no_grad():
-        scales, means = model.h_s(torch.from_numpy(z_hat)[None].float())[0].chunk(2)
+        scales, means = (v[0] for v in model.scales_and_means(torch.from_numpy(z_hat)[None].float()))
     index = np.clip((np.log2(scales.numpy()) - LOG2_MIN_SCALE) / LOG2_SCALE_STEP, 0, 63)
     # Eight-bit activations: within one index and a few steps of 1/16 where float and integer path differ.
     assert np.abs(index - scale_index).mean() < 0.5

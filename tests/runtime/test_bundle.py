@@ -61,7 +61,7 @@ def test_another_versions_bundle_is_said_to_be_one(copy: Path) -> None:
     ("field", "value"),
     [
         ("scales", None),
-        ("padded_bands", "x"),
+        ("rates", 0),
         ("latent_channels", 10**9),
         ("mean_step_bits", -1),
         ("mean_step_bits", 2.5),

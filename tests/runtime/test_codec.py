@@ -15,6 +15,7 @@ from hyvic_runtime.decoder import Quality, SceneDecoder, receive
 from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.errors import DecodeError, LostTilesError, SceneError
 from hyvic_runtime.metrics import psnr
+from hyvic_runtime.rate_gains import quality_code
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.scene_header import SceneHeader
 from hyvic_runtime.space_packet import OVERHEAD_OCTETS, Packetiser, Unit, UnitKind
@@ -37,9 +38,11 @@ def decoder(bundle: Bundle) -> SceneDecoder:
     return SceneDecoder(bundle)
 
 
-def _packets(encoder: SceneEncoder, cube: np.ndarray, packet_octets: int = 8192) -> list[bytes]:
+def _packets(
+    encoder: SceneEncoder, cube: np.ndarray, packet_octets: int = 8192, quality: float | None = None
+) -> list[bytes]:
     packetiser = Packetiser(packet_octets=packet_octets)
-    return [p for packets in encoder.tile_packets(Scene(cube=cube), packetiser) for p in packets]
+    return [p for packets in encoder.tile_packets(Scene(cube=cube), packetiser, quality=quality) for p in packets]
 
 
 def _decoded_symbols(decoder: SceneDecoder, stream: bytes, cube: np.ndarray) -> np.ndarray:
@@ -57,21 +60,24 @@ def _decoded_symbols(decoder: SceneDecoder, stream: bytes, cube: np.ndarray) -> 
     return symbols
 
 
-@pytest.mark.parametrize("shape", [(32, 32), (45, 71), (1, 1), (33, 5), (3, 64)])
+@pytest.mark.parametrize(
+    ("shape", "quality"), [((32, 32), 50), ((45, 71), 100), ((1, 1), 0), ((33, 5), 62.5), ((3, 64), 12.34)]
+)
 def test_the_decoder_gets_the_encoders_symbols_and_torchs_picture(
-    encoder: SceneEncoder, decoder: SceneDecoder, tiny_checkpoint: Path, shape: tuple[int, int]
+    encoder: SceneEncoder, decoder: SceneDecoder, tiny_checkpoint: Path, shape: tuple[int, int], quality: float
 ) -> None:
     cube = smooth_cube(*shape, BANDS, seed=11)
-    stream = b"".join(_packets(encoder, cube))
+    stream = b"".join(_packets(encoder, cube, quality=quality))
     model = load_checkpoint(tiny_checkpoint).model
-    expected = code_whole_scene(model, cube, encoder.bundle.manifest.geometry)
+    expected = code_whole_scene(model, cube, encoder.bundle.manifest.geometry, quality=quality)
 
     # What the encoder's graph chose is what the decoder reads, to the last symbol.
     grid = encoder.grid(Scene(cube=cube))
     size = grid.geometry.latents
     symbols = _decoded_symbols(decoder, stream, cube)
     for tile in grid:
-        chosen = encoder.symbols(Scene(cube=cube), grid, tile, encoder.mean_spectrum(Scene(cube=cube))).symbols
+        mean = encoder.mean_spectrum(Scene(cube=cube))
+        chosen = encoder.symbols(Scene(cube=cube), grid, tile, mean, quality_code(quality)).symbols
         line, sample = tile.row * size, tile.column * size
         area = symbols[:, line : line + chosen.shape[1], sample : sample + chosen.shape[2]]
         assert np.array_equal(area, chosen)
@@ -104,6 +110,23 @@ def test_tile_borders_do_not_show(
         tiled = decoder.decode(b"".join(_packets(encoder, cube))).scene.cube
         figures = [psnr(cube[border][None], decoded[border][None], 10_000) for decoded in (tiled, seamless)]
         assert abs(figures[0] - figures[1]) < 0.1
+
+
+def test_octets_and_fidelity_rise_with_the_quality(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    cube = smooth_cube(64, 64, BANDS, seed=3)
+    figures = []
+    for quality in (0, 25, 50, 75, 100):
+        stream = b"".join(_packets(encoder, cube, quality=quality))
+        figures.append((len(stream), psnr(cube, decoder.decode(stream).scene.cube, 10_000)))
+    assert figures == sorted(figures)
+    assert figures[-1][1] - figures[0][1] > 0.5
+    assert _packets(encoder, cube) == _packets(encoder, cube, quality=50)
+
+
+@pytest.mark.parametrize("quality", [-1, 100.5, float("nan")])
+def test_a_quality_that_is_none_is_refused(encoder: SceneEncoder, quality: float) -> None:
+    with pytest.raises(ValueError, match=r"is outside 0\.\.100"):
+        _packets(encoder, smooth_cube(8, 8, BANDS), quality=quality)
 
 
 def test_a_late_receiver_finds_a_scene_header(encoder: SceneEncoder) -> None:

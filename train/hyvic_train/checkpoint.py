@@ -2,6 +2,8 @@
 
     DIR/config.json             TrainingConfig
     DIR/model.safetensors       weights
+    DIR/rd.json                 rate and distortion on every validation scene, at every rate level
+    DIR/best/                   the same three of the best validation so far
     DIR/resume.safetensors      weights and both Adam states of one step, for --resume (not published)
 
 Nothing here can execute: no pickle. Each file is written under a temporary name and renamed, and what a resumed
@@ -11,8 +13,10 @@ run needs is one file, so that a kill at any moment leaves one whole state.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from hyvic_runtime.atomic_file import replacing
@@ -23,7 +27,9 @@ from torch import Tensor
 from hyvic_train.config import TrainingConfig, config_from_json, json_from_config
 from hyvic_train.hyvic import HyVIC
 
-WEIGHTS, CONFIG, RESUME = "model.safetensors", "config.json", "resume.safetensors"
+WEIGHTS, CONFIG, POINTS, RESUME, BEST = "model.safetensors", "config.json", "rd.json", "resume.safetensors", "best"
+
+Json = dict[str, Any]
 
 # CompressAI's coding tables, which this toolkit computes at export instead.
 _DERIVED = ("_offset", "_quantized_cdf", "_cdf_length", "scale_table")
@@ -41,26 +47,45 @@ class Checkpoint:
     config: TrainingConfig
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """Where a run stands.
+
+    Attributes:
+        step: gradient steps done.
+        best_loss: smallest validation loss so far, and None before the first validation.
+    """
+
+    step: int = 0
+    best_loss: float | None = None
+
+
 def weights(model: HyVIC) -> dict[str, Tensor]:
     """The tensors that a checkpoint keeps."""
     return {k: v.contiguous() for k, v in model.state_dict().items() if not k.endswith(_DERIVED)}
 
 
-def save_checkpoint(
-    folder: Path, model: HyVIC, config: TrainingConfig, optimisers: tuple[torch.optim.Adam, ...], step: int
-) -> None:
-    """Write configuration, what a resumed run needs, and the weights."""
-    current = weights(model)
-    state = {f"model.{name}": tensor for name, tensor in current.items()}
-    for index, optimiser in enumerate(optimisers):
-        for parameter, values in optimiser.state_dict()["state"].items():
-            state |= {f"optimiser.{index}.{parameter}.{key}": value for key, value in values.items()}
+def save_checkpoint(folder: Path, tensors: dict[str, Tensor], config: TrainingConfig, step: int, points: Json) -> None:
+    """Write configuration, weights and what they measured."""
     with replacing(folder / CONFIG) as (partial,):
         partial.write_text(json.dumps(json_from_config(config), indent=2) + "\n", encoding="utf-8")
-    with replacing(folder / RESUME) as (partial,):
-        partial.write_bytes(save(state, {"step": str(step)}))
+    with replacing(folder / POINTS) as (partial,):
+        partial.write_text(json.dumps({"step": step, **points}, indent=1) + "\n", encoding="utf-8")
     with replacing(folder / WEIGHTS) as (partial,):
-        partial.write_bytes(save(current, {"step": str(step)}))
+        partial.write_bytes(save(tensors, {"step": str(step)}))
+
+
+def save_state(
+    folder: Path, model: HyVIC, config: TrainingConfig, optimisers: Sequence[torch.optim.Optimizer], state: RunState
+) -> None:
+    """Write what a resumed run needs, as one file, so that a kill at any moment leaves one whole state."""
+    tensors = {f"model.{name}": tensor for name, tensor in weights(model).items()}
+    for index, optimiser in enumerate(optimisers):
+        for parameter, values in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{parameter}.{key}": value.contiguous() for key, value in values.items()}
+    with replacing(folder / RESUME) as (partial,):
+        metadata = {"state": json.dumps(asdict(state)), "config": json.dumps(json_from_config(config))}
+        partial.write_bytes(save(tensors, metadata))
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -115,13 +140,30 @@ def _load_weights(model: HyVIC, tensors: dict[str, Tensor], path: Path) -> None:
     model.load_state_dict(tensors, strict=False)
 
 
-def resume(folder: Path, config: TrainingConfig, model: HyVIC, optimisers: tuple[torch.optim.Adam, ...]) -> int:
-    """Restore weights and optimisers to continue from; gives the steps done.
+def resume(folder: Path, config: TrainingConfig, model: HyVIC, optimisers: Sequence[torch.optim.Optimizer]) -> RunState:
+    """Restore weights and optimisers to continue from.
 
     Raises:
         CheckpointError: nothing to resume from, or a run of another configuration.
     """
-    before, now = (json_from_config(c) for c in (read_checkpoint_config(folder), config))
+    path = folder / RESUME
+    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimisers]
+    tensors = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = RunState(**json.loads(metadata["state"]))
+            before = json.loads(metadata["config"])
+            for name in file.keys():  # noqa: SIM118 - a safetensors handle is no mapping
+                owner, _, rest = name.partition(".")
+                if owner == "model":
+                    tensors[rest] = file.get_tensor(name)
+                else:
+                    index, parameter, key = rest.split(".")
+                    states[int(index)].setdefault(int(parameter), {})[key] = file.get_tensor(name)
+    except (OSError, ValueError, TypeError, KeyError, IndexError, SafetensorError) as error:
+        raise CheckpointError(f"{path} holds no state to resume ({error}); start the run without --resume") from error
+    now = json_from_config(config)
     differing = [
         f"{section}.{key}"
         for section in now
@@ -132,22 +174,7 @@ def resume(folder: Path, config: TrainingConfig, model: HyVIC, optimisers: tuple
         raise CheckpointError(
             f"{folder} was trained with another {', '.join(differing)}; resume with the configuration it began with"
         )
-    path = folder / RESUME
-    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimisers]
-    tensors = {}
-    try:
-        with safe_open(path, framework="pt") as file:
-            step = int((file.metadata() or {})["step"])
-            for name in file.keys():  # noqa: SIM118 - a safetensors handle is no mapping
-                owner, _, rest = name.partition(".")
-                if owner == "model":
-                    tensors[rest] = file.get_tensor(name)
-                else:
-                    index, parameter, key = rest.split(".")
-                    states[int(index)].setdefault(int(parameter), {})[key] = file.get_tensor(name)
-    except (OSError, ValueError, KeyError, IndexError, SafetensorError) as error:
-        raise CheckpointError(f"{path} holds no state to resume ({error}); start the run without --resume") from error
     _load_weights(model, tensors, path)
-    for optimiser, state in zip(optimisers, states, strict=True):
-        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-    return step
+    for optimiser, moments in zip(optimisers, states, strict=True):
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+    return state

@@ -18,53 +18,88 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Train a HyVIC codec on hyperspectral scenes.",
         f"train-model {config} --data scenes/ --out runs/hyvic-s",
         f"train-model {config} --data scenes/ --out runs/hyvic-s --resume",
-        f"train-model {config} --data scenes/ --out runs/low-rate --set optimisation.lmbda=1e-6",
+        f"train-model {config} --data scenes/ --out runs/one-rate --set model.rates=1 --set optimisation.lmbda=1e-4",
+        "tensorboard --logdir runs/",
     )
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml")
     parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="PATH", help="scene files or folders")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of checkpoint and log.jsonl")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of checkpoint, log.jsonl and TensorBoard events"
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument(
+        "--devices", type=int, default=1, metavar="N", help="processes that share each batch (default: 1)"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a configuration key")
     return run_command(parser, argv, _train, extra="train")
 
 
 def _train(arguments: argparse.Namespace) -> Result:
-    from tqdm import tqdm
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from hyvic_train.checkpoint import CONFIG, RESUME, WEIGHTS, CheckpointError
     from hyvic_train.config import read_config
     from hyvic_train.data import read_split
-    from hyvic_train.training import LOG, RateDistortion, evaluate, train
+    from hyvic_train.objective import RateDistortion
+    from hyvic_train.run_log import LOG
+    from hyvic_train.training import train
+    from hyvic_train.validation import json_from_points, validate
 
+    if arguments.devices < 1:
+        raise ValueError(f"--devices is {arguments.devices}; at least one is needed")
     config = read_config(arguments.config, arguments.set)
     present = [name for name in (CONFIG, RESUME, WEIGHTS, LOG) if (arguments.out / name).exists()]
     if present and not arguments.resume:
         raise CheckpointError(f"{arguments.out} already holds {present[0]}; pass --resume or another --out")
     scenes = read_split(arguments.data, config.data, config.model)
     begun = time.perf_counter()
-    peak = config.model.peak
-    with tqdm(total=config.optimisation.steps, unit="step", disable=None) as bar:
+    peak, steps = config.model.peak, config.optimisation.steps
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[state]}"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("training", total=steps, state="")
+        since: list[float] = []
 
         def report(step: int, measured: RateDistortion) -> None:
-            bar.update(step - bar.n)
-            bar.set_postfix_str(f"{measured.rate_bpppb:.4f} bit/sample, {measured.psnr(peak):.2f} dB", refresh=False)
+            since.append(time.perf_counter())
+            images_per_s = (len(since) - 1) * config.optimisation.batch_size / max(since[-1] - since[0], 1e-9)
+            state = f"CR {16 / measured.rate_bpppb:.0f}, {measured.psnr(peak):.2f} dB, {images_per_s:.1f} images/s"
+            progress.update(task, completed=step, state=state)
 
         try:
-            model = train(config, scenes, arguments.out, resume=arguments.resume, report=report)
+            model = train(
+                config, scenes, arguments.out, resume=arguments.resume, report=report, devices=arguments.devices
+            )
         except KeyboardInterrupt as error:
             resumable = (arguments.out / RESUME).exists()
             raise KeyboardInterrupt("continue with --resume" if resumable else "before a checkpoint") from error
-    validation = {
-        name: {"rate_bpppb": r.rate_bpppb, "psnr_db": r.psnr(peak)}
-        for name, r in evaluate(model, scenes.validation).items()
-    }
+    points = validate(model, scenes.validation, config.optimisation.lmbdas)
     result = {
         "checkpoint": str(arguments.out),
-        "steps": config.optimisation.steps,
+        "steps": steps,
         "parameters": model.parameter_count(),
         "seconds": round(time.perf_counter() - begun, 1),
-        "validation": validation,
+        "validation": json_from_points(points, peak)["points"],
     }
-    lines = [f"{result['checkpoint']}: {result['parameters']:,} parameters, {result['steps']} steps"]
-    lines += [f"  {n}: {f['rate_bpppb']:.4f} bit/sample, {f['psnr_db']:.2f} dB (unseen)" for n, f in validation.items()]
+    lines = [f"{result['checkpoint']}: {result['parameters']:,} parameters, {steps} steps"]
+    lines += [
+        f"  {name}, λ {point.lmbda:g}: {r.rate_bpppb:.4f} bit, CR {16 / r.rate_bpppb:.0f}, {r.psnr(peak):.2f} dB"
+        for point in points
+        for name, r in point.scenes.items()
+    ]
     return result, "\n".join(lines)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -30,6 +30,7 @@ class HyVICConfig:
         kernel_size: k of every spatial convolution; odd.
         spatial_stages: S, stride-2 stages of encoder and decoder.
         peak: largest digital number of the sensor; the networks see x / peak and PSNR is taken over it.
+        rates: rate levels; every one has a pair of gain vectors. 1: no gains, one rate, the paper's model.
         leaky_slope_bits: LeakyReLU's negative slope is 2**-leaky_slope_bits, a power of two so that the
             exported integer network computes it exactly. The paper gives none; 7 is nearest to torch's 0.01.
     """
@@ -42,10 +43,11 @@ class HyVICConfig:
     kernel_size: int = 3
     spatial_stages: int = 2
     peak: float = 10_000.0
+    rates: int = 1
     leaky_slope_bits: int = 7
 
     def __post_init__(self) -> None:
-        for name in ("bands", "latent_channels", "hyperlatent_channels"):
+        for name in ("bands", "latent_channels", "hyperlatent_channels", "rates"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
@@ -118,34 +120,49 @@ class OptimisationConfig:
     """How the weights are found (seed paper section IV-B).
 
     Attributes:
-        lmbda: λ of eq. 2, bits per sample against squared digital numbers.
+        lmbda: λ of eq. 2, bits per sample against squared digital numbers. A list, rising, trains one model of
+            as many rate levels (model.rates).
         steps: gradient steps.
-        batch_size: crops a step.
+        batch_size: crops a step, over all processes.
+        precision: "32-true", or "bf16-mixed": transforms in bfloat16, entropy model and weights in float32.
         learning_rate: of encoder and decoder, at the first step; a cosine takes it to zero.
-        hyperprior_learning_rate: of the hyper-transforms and the factorised prior.
+        hyperprior_learning_rate: of the hyper-transforms, the factorised prior and the gains.
         aux_learning_rate: of the prior's quantiles (the auxiliary optimiser).
         gradient_clip: bound of the gradient's norm.
-        klt_step: quantiser step in digital numbers of the linear codec that training starts from.
+        klt_step: quantiser step in digital numbers of the linear codec that training starts from; with several λ
+            that of their geometric mean.
+        integer_path_steps: how many of the last steps feel the rounding of the exported entropy path.
         seed: of initialisation, crops and quantisation noise.
         checkpoint_every: steps between checkpoints and validations.
+        state_every: steps between states to resume from: what a kill can lose. A state is three times the
+            weights' size; a large model wants hundreds.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    lmbda: float
+    lmbda: float | tuple[float, ...]
     steps: int
     batch_size: int = 16
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     learning_rate: float = 1e-4
     hyperprior_learning_rate: float = 1e-4
     aux_learning_rate: float = 1e-3
     gradient_clip: float = 1.0
     klt_step: float = 100.0
+    integer_path_steps: int = 0
     seed: int = 0
     checkpoint_every: int = 500
+    state_every: int = 1
+
+    @property
+    def lmbdas(self) -> tuple[float, ...]:
+        """λ of every rate level."""
+        return self.lmbda if isinstance(self.lmbda, tuple) else (self.lmbda,)
 
     def __post_init__(self) -> None:
+        if not self.lmbdas or min(self.lmbdas) <= 0 or list(self.lmbdas) != sorted(set(self.lmbdas)):
+            raise ValueError(f"lmbda is {self.lmbda}; it must be positive, and a list must rise")
         for name in (
-            "lmbda",
             "steps",
             "batch_size",
             "learning_rate",
@@ -154,9 +171,12 @@ class OptimisationConfig:
             "gradient_clip",
             "klt_step",
             "checkpoint_every",
+            "state_every",
         ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+        if not 0 <= self.integer_path_steps <= self.steps:
+            raise ValueError(f"integer_path_steps is {self.integer_path_steps}; it must lie in 0..steps")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed}; it must lie in 0..2^63 - 1")
 
@@ -175,6 +195,11 @@ class TrainingConfig:
         wavelengths = self.data.wavelengths
         if wavelengths is not None and len(wavelengths) != self.model.bands:
             raise ValueError(f"data.wavelengths names {len(wavelengths)} bands, model.bands is {self.model.bands}")
+        if len(self.optimisation.lmbdas) != self.model.rates:
+            raise ValueError(
+                f"optimisation.lmbda names {len(self.optimisation.lmbdas)} values, model.rates is {self.model.rates}; "
+                "each rate level has its own λ"
+            )
         if self.data.crop % self.model.hyper_stride:
             raise ValueError(
                 f"data.crop is {self.data.crop}; with {self.model.spatial_stages} spatial stages it must be "

@@ -7,6 +7,7 @@ Architecture Based on Variational Autoencoders", section III. C, N, M, k, S, y a
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +19,7 @@ with warnings.catch_warnings():
     from compressai.layers import GDN
 
 from hyvic_train.config import HyVICConfig
-
-SCALE_BOUND = 0.11
-"""Smallest standard deviation in quantiser steps (CompressAI's and Ballé et al.'s; below it a symbol is free)."""
+from hyvic_train.integer_path import SCALE_BOUND, hidden_step, rounded_hidden, rounded_log2_scale, rounded_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,22 +37,14 @@ class HyVICOutput:
     hyperlatent_likelihoods: Tensor
 
     def bits(self) -> Tensor:
-        """−log2 p(ŷ, ẑ) of the whole batch: the entropy model's estimate of the stream's length."""
-        return -(self.latent_likelihoods.log2().sum() + self.hyperlatent_likelihoods.log2().sum())
+        """−log2 p(ŷ, ẑ) of every item, (batch,): the entropy model's estimate of its stream's length."""
+        latent, hyper = (p.log2().sum(dim=(1, 2, 3)) for p in (self.latent_likelihoods, self.hyperlatent_likelihoods))
+        return -(latent + hyper)
 
 
-class Exponential2Scales(nn.Module):
-    """Turns the first half of the channels from log2 σ to σ, and leaves the means.
-
-    The paper does not say how D^H keeps σ positive over its range. A logarithmic output gives channels
-    of σ = 0.2 and σ = 300 the same relative resolution, and its integer form is an index straight into
-    the scale table (Ballé et al., Integer Networks, ICLR 2019).
-    """
-
-    def forward(self, log_scales_and_means: Tensor) -> Tensor:
-        log_scales, means = log_scales_and_means.chunk(2, dim=1)
-        # 2**12 quantiser steps exceed any latent; the clamp keeps a diverging run finite.
-        return torch.cat((torch.exp2(log_scales.clamp(-8.0, 12.0)), means), dim=1)
+def uniform_noise(shape: Sequence[int], device: torch.device) -> Tensor:
+    """What stands for rounding in training: uniform in ±1/2 (section III-A)."""
+    return torch.rand(tuple(shape), device=device) - 0.5
 
 
 class HyVIC(nn.Module):
@@ -66,10 +57,18 @@ class HyVIC(nn.Module):
 
         E   : conv 1×1 (C→N), GDN, S × [conv k×k /2 (N→N), GDN], conv 1×1 (N→M)
         E^H : conv 1×1 (M→N), LeakyReLU, conv k×k /2 (N→N), LeakyReLU, conv k×k /2 (N→N)
-        D^H : conv k×k ×2 (N→M), LeakyReLU, conv k×k ×2 (M→3M/2), LeakyReLU, conv 1×1 (3M/2→2M), 2^·
+        D^H : conv k×k ×2 (N→M), LeakyReLU, conv k×k ×2 (M→3M/2), LeakyReLU, conv 1×1 (3M/2→2M)
         D   : conv 1×1 (M→N), IGDN, S × [conv k×k ×2 (N→N), IGDN], conv 1×1 (N→C)
 
     Module names are CompressAI's (g_a = E, h_a = E^H, h_s = D^H, g_s = D).
+
+    The paper does not say how D^H keeps σ positive over its range. Here it gives log2 σ and μ: channels of
+    σ = 0.2 and σ = 300 get the same relative resolution, and the integer form of log2 σ is an index straight into
+    the scale table (Ballé et al., Integer Networks, ICLR 2019).
+
+    With `config.rates` > 1, E's output is multiplied by a gain a channel and D's input by another, a pair of
+    vectors for every rate level, geometrically interpolated between them (Cui et al., Asymmetric Gained Deep Image
+    Compression With Continuous Rate Adaptation, CVPR 2021). With one rate there are no gains: the paper's model.
 
     Shapes: x is (batch, C, line, sample) in digital numbers, line and sample multiples of 2**(S + 2);
     y is (batch, M, line / 2**S, sample / 2**S); z is (batch, N, line / 2**(S + 2), sample / 2**(S + 2)).
@@ -102,10 +101,16 @@ class HyVIC(nn.Module):
             _upsampling(M, 3 * M // 2, k),
             nn.LeakyReLU(slope),
             nn.Conv2d(3 * M // 2, 2 * M, 1),
-            Exponential2Scales(),
         )
         self.entropy_bottleneck = EntropyBottleneck(N)
         self.gaussian_conditional = GaussianConditional(None, scale_bound=SCALE_BOUND)
+        if config.rates > 1:
+            self.log2_gain = nn.Parameter(torch.zeros(config.rates, M))
+            self.log2_inverse_gain = nn.Parameter(torch.zeros(config.rates, M))
+
+        self.noise: Callable[[Tensor], Tensor] = lambda like: uniform_noise(like.shape, like.device)
+        self.integer_path = False
+        """Whether D^H rounds as its integer form will, straight-through, so that training feels it."""
 
         # Largest magnitudes that D^H's two hidden layers reached on the training scenes, per channel:
         # the exporter's integer network takes its activation ranges from here.
@@ -113,6 +118,11 @@ class HyVIC(nn.Module):
         self.hidden_peak_1: Tensor
         self.register_buffer("hidden_peak_0", torch.zeros(M))
         self.register_buffer("hidden_peak_1", torch.zeros(3 * M // 2))
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        return self.hidden_peak_0.device
 
     def analyse(self, x: Tensor) -> Tensor:
         """E: digital numbers to the latent y, in quantiser steps."""
@@ -124,15 +134,47 @@ class HyVIC(nn.Module):
         x_hat: Tensor = self.g_s(y_hat) * self.config.peak
         return x_hat
 
-    def forward(self, x: Tensor) -> HyVICOutput:
-        """Code x; in training mode rounding is replaced by uniform noise (section III-A)."""
+    def gains(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Gain and inverse gain of rate levels.
+
+        Args:
+            level: (batch,), 0 … rates − 1; between two levels the gains are interpolated geometrically.
+
+        Returns:
+            Factors of y and of ŷ, each (batch, M, 1, 1).
+        """
+        if self.config.rates == 1:
+            ones = torch.ones(len(level), self.config.latent_channels, 1, 1, device=level.device)
+            return ones, ones
+        below = level.floor().long().clamp(0, self.config.rates - 2)
+        share = (level - below)[:, None]
+        gain, inverse = (
+            torch.exp2(table[below] * (1 - share) + table[below + 1] * share)[:, :, None, None]
+            for table in (self.log2_gain, self.log2_inverse_gain)
+        )
+        return gain, inverse
+
+    def forward(self, x: Tensor, level: Tensor | None = None) -> HyVICOutput:
+        """Code x; in training mode rounding is replaced by uniform noise (section III-A).
+
+        Args:
+            x: (batch, C, line, sample) digital numbers.
+            level: (batch,) rate level of every item; by default the lowest, which is all a fixed-rate model has.
+        """
+        gain, inverse_gain = self.gains(x.new_zeros(len(x)) if level is None else level)
         y = self.analyse(x)
-        z_hat, z_likelihoods = self.code_hyperlatent(self.h_a(y))
-        scales, means = self.h_s(z_hat).chunk(2, dim=1)
-        y_hat, y_likelihoods = self.gaussian_conditional(y, scales, means)
+        # Latents reach hundreds of quantiser steps: under autocast only the transforms are in half precision.
+        with torch.autocast(x.device.type, enabled=False):
+            y = y.float() * gain
+            z_hat, z_likelihoods = self.code_hyperlatent(self.h_a(y))
+            scales, means = self.scales_and_means(z_hat)
+            residual = self.noise(y) + (y - means) if self.training else torch.round(y - means)
+            likelihoods = self.gaussian_conditional._likelihood(residual, scales)
+            likelihoods = self.gaussian_conditional.likelihood_lower_bound(likelihoods)
+            y_hat = (residual + means) * inverse_gain
         return HyVICOutput(
-            reconstruction=self.synthesise(y_hat),
-            latent_likelihoods=y_likelihoods,
+            reconstruction=self.synthesise(y_hat).float(),
+            latent_likelihoods=likelihoods,
             hyperlatent_likelihoods=z_likelihoods,
         )
 
@@ -143,25 +185,38 @@ class HyVIC(nn.Module):
         entropy path needs it; the prior learns where its mass lies either way.
         """
         prior = self.entropy_bottleneck
-        z_hat = z + torch.empty_like(z).uniform_(-0.5, 0.5) if self.training else torch.round(z)
+        z_hat = z + self.noise(z) if self.training else torch.round(z)
         by_channel = z_hat.transpose(0, 1).flatten(1).unsqueeze(1)
         likelihoods, _, _ = prior._likelihood(by_channel)
         likelihoods = prior.likelihood_lower_bound(likelihoods)
         shape = z_hat.transpose(0, 1).shape
         return z_hat, likelihoods.reshape(shape).transpose(0, 1)
 
-    def hidden_activations(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs of D^H's two LeakyReLUs, for calibrating the integer entropy path."""
-        first = self.h_s[1](self.h_s[0](z_hat))
-        return first, self.h_s[3](self.h_s[2](first))
+    def scales_and_means(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """D^H: ẑ to σ and μ of every latent, each (batch, M, line, sample), in quantiser steps."""
+        hidden = z_hat
+        for index, peak in ((0, self.hidden_peak_0), (2, self.hidden_peak_1)):
+            hidden = self.h_s[index + 1](self.h_s[index](hidden))
+            if self.integer_path:
+                with torch.no_grad():
+                    torch.maximum(peak, hidden.abs().amax(dim=(0, 2, 3)), out=peak)
+                hidden = rounded_hidden(hidden, hidden_step(peak)[:, None, None])
+        log2_scales, means = self.h_s[4](hidden).chunk(2, dim=1)
+        if self.integer_path:
+            log2_scales, means = rounded_log2_scale(log2_scales), rounded_mean(means)
+        # 2**12 quantiser steps exceed any latent; the clamp keeps a diverging run finite.
+        return torch.exp2(log2_scales.clamp(-8.0, 12.0)), means
 
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:
-        """Raise `hidden_peak_0` and `hidden_peak_1` to what x reaches."""
-        z_hat = torch.round(self.h_a(self.analyse(x)))
-        peaks = (self.hidden_peak_0, self.hidden_peak_1)
-        for peak, hidden in zip(peaks, self.hidden_activations(z_hat), strict=True):
-            torch.maximum(peak, hidden.abs().amax(dim=(0, 2, 3)), out=peak)
+        """Raise `hidden_peak_0` and `hidden_peak_1` to what x reaches at any rate level."""
+        y = self.analyse(x)
+        for level in range(self.config.rates):
+            gain, _ = self.gains(y.new_full((len(y),), level))
+            hidden = torch.round(self.h_a(y * gain))
+            for index, peak in ((0, self.hidden_peak_0), (2, self.hidden_peak_1)):
+                hidden = self.h_s[index + 1](self.h_s[index](hidden))
+                torch.maximum(peak, hidden.abs().amax(dim=(0, 2, 3)), out=peak)
 
     def aux_loss(self) -> Tensor:
         """Loss of the factorised prior's quantiles, for the auxiliary optimiser."""

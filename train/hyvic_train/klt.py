@@ -9,6 +9,7 @@ starts from a working linear transform codec.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,13 +23,16 @@ reparametrised γ (a square) is far enough from zero to receive a gradient."""
 
 
 @torch.no_grad()
-def initialise(model: HyVIC, tiles: Tensor, step: float) -> None:
+def initialise(model: HyVIC, tiles: Tensor, step: float, lmbdas: Sequence[float]) -> None:
     """Make `model` a linear transform codec that quantises with a step of `step` digital numbers.
+
+    At high rate the best step of a transform codec is proportional to 1 / √λ: so start the gains of several rates.
 
     Args:
         model: changed in place.
         tiles: (tile, band, line, sample) digital numbers, the training scenes' statistics.
-        step: quantiser step of the orthonormal coefficients, in digital numbers.
+        step: quantiser step of the orthonormal coefficients, in digital numbers; of several rates their middle.
+        lmbdas: λ of every rate level.
     """
     module: Any
     for module in (*model.g_a, *model.g_s):
@@ -75,6 +79,12 @@ def initialise(model: HyVIC, tiles: Tensor, step: float) -> None:
     nn.init.normal_(mix_out.weight, std=0.1 / gain)
     mix_out.weight[:, :kept] = 0
     mix_out.weight[range(kept), range(kept), 0, 0] = 1 / gain
+
+    if model.config.rates > 1:
+        log2_lmbda = torch.tensor(lmbdas, dtype=torch.float64).log2()
+        log2_gain = ((log2_lmbda - log2_lmbda.mean()) / 2)[:, None]
+        model.log2_gain.copy_(log2_gain.expand_as(model.log2_gain))
+        model.log2_inverse_gain.copy_(-log2_gain.expand_as(model.log2_gain))
 
     latent = model.analyse(tiles)
     spread = latent.std(dim=(0, 2, 3)).clamp_min(0.2)

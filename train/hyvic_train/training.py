@@ -1,53 +1,49 @@
-"""The training loop: eq. 2 minimised by a main and an auxiliary Adam (seed paper, section IV-B)."""
+"""The training loop: eq. 2 minimised by a main and an auxiliary Adam (seed paper, section IV-B).
+
+On Lightning Fabric: one processor or many, float32 or mixed precision. Whatever a step draws at random (crops,
+augmentation, quantisation noise) is a function of the seed and the step, so a resumed run repeats what an
+uninterrupted one would have done, and several processes share the very batch that one would have seen.
+"""
 
 from __future__ import annotations
 
-import json
+import ctypes
 import logging
 import math
 import signal
+import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from hyvic_train import checkpoint
+from hyvic_train.checkpoint import RunState
 from hyvic_train.config import OptimisationConfig, TrainingConfig
-from hyvic_train.data import NamedCube, SceneSplit, crops
-from hyvic_train.hyvic import HyVIC, HyVICOutput
+from hyvic_train.data import SceneSplit, crops
+from hyvic_train.figures import rate_distortion_figure, reconstruction_figures
+from hyvic_train.hyvic import HyVIC, uniform_noise
 from hyvic_train.klt import initialise
+from hyvic_train.objective import Objective, RateDistortion, levels_of_step
+from hyvic_train.run_log import RunLog
+from hyvic_train.validation import json_from_points, spread, validate, validation_loss, whole_cells
 
-LOG = "log.jsonl"
 _KLT_CROPS = 160
+_CALIBRATION_SCENES = 64
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateDistortion:
-    """What eq. 2 weighs.
-
-    Attributes:
-        rate_bpppb: estimated bits per pixel per band.
-        mse: mean squared error in squared digital numbers.
-    """
-
-    rate_bpppb: float
-    mse: float
-
-    def psnr(self, peak: float) -> float:
-        """Eq. 5, in dB."""
-        return 10 * math.log10(peak**2 / self.mse)
+Report = Callable[[int, RateDistortion], None]
 
 
-def rate_distortion_loss(output: HyVICOutput, x: Tensor, lmbda: float) -> tuple[Tensor, RateDistortion]:
-    """Eq. 2: bits per sample + λ · mean squared error in squared digital numbers."""
-    rate = output.bits() / x.numel()
-    mse = torch.mean((x - output.reconstruction) ** 2)
-    return rate + lmbda * mse, RateDistortion(rate_bpppb=float(rate.detach()), mse=float(mse.detach()))
+class DivergedError(ValueError):
+    """The loss or its gradient is no longer finite."""
 
 
 def train(
@@ -56,60 +52,182 @@ def train(
     out: Path,
     *,
     resume: bool,
-    report: Callable[[int, RateDistortion], None],
+    report: Report,
+    devices: int = 1,
 ) -> HyVIC:
     """Train to `config.optimisation.steps`; every checkpoint replaces the last one in `out`.
 
-    Ctrl-C ends the step and writes a checkpoint; any other stop, even SIGKILL, loses at most the steps since the last
-    one. `resume` continues with the losses that an uninterrupted run would have had.
+    Ctrl-C ends the step and leaves a state to resume from; any other stop, even SIGKILL, loses at most the steps since
+    the last state. `resume` continues with the losses that an uninterrupted run would have had.
 
     Args:
         config: the run.
         scenes: on the model's band grid.
         out: folder of checkpoint and log.
         resume: continue from `out`.
-        report: called with the steps done and the last batch's rate and distortion.
+        report: called with the steps done and the last batch's mean rate and distortion, by the first process only.
+        devices: processes, one a processor or accelerator; they share each batch.
 
     Raises:
         CheckpointError: nothing to resume from, or a run of another configuration.
         DivergedError: the loss is no longer finite; the last checkpoint stands.
+        ValueError: the batch cannot be shared evenly.
     """
     optimisation = config.optimisation
+    if optimisation.batch_size % devices:
+        raise ValueError(f"a batch of {optimisation.batch_size} cannot be shared by {devices} processes evenly")
+    keep_freed_memory()
+    strategy = "ddp" if devices > 1 else "auto"
+    fabric = Fabric(devices=devices, strategy=strategy, precision=optimisation.precision)
+    fabric.launch()
+
     torch.manual_seed(optimisation.seed)
     model = HyVIC(config.model)
-    main, aux = _optimisers(model, optimisation)
-    start = 0
+    optimisers = make_optimisers(model, optimisation)
+    state = RunState()
     if resume:
-        start = checkpoint.resume(out, config, model, (main, aux))
-        logger.info("resuming after step %d", start)
+        state = checkpoint.resume(out, config, model, optimisers)
+        logger.info("resuming after step %d", state.step)
     else:
-        initialise(model, _batch(scenes, config, step=0, count=_KLT_CROPS), optimisation.klt_step)
-    out.mkdir(parents=True, exist_ok=True)
-    log_path = out / LOG
-    _keep_log_until(log_path, start)
-    with log_path.open("a", encoding="utf-8") as log, _interrupts_deferred() as interrupted:
-        for step in range(start, optimisation.steps):
-            measured = _step(model, main, aux, _batch(scenes, config, step=step), optimisation, step)
-            done = step + 1
-            log.write(json.dumps({"step": done, **asdict(measured)}) + "\n")
-            report(done, measured)
-            if interrupted() or done % optimisation.checkpoint_every == 0 or done == optimisation.steps:
-                _checkpoint(model, config, scenes, out, (main, aux), done)
-                for name, result in evaluate(model, scenes.validation).items():
-                    log.write(json.dumps({"step": done, "scene": name, **asdict(result)}) + "\n")
-                log.flush()
-            if interrupted():
+        tiles = batch(scenes, config, step=0, count=_KLT_CROPS)
+        initialise(model, tiles, optimisation.klt_step, optimisation.lmbdas)
+    # Pixels are vectors of bands: the layout in which pixelwise convolutions are matrix products.
+    model.to(memory_format=torch.channels_last)
+    objective, main, aux = fabric.setup(Objective(model, optimisation.lmbdas), *optimisers)
+
+    first = fabric.is_global_zero
+    begun, begun_at = time.monotonic(), state.step
+    with RunLog(out, state.step, config.model.peak) if first else nullcontext() as log, interrupts() as interrupted:
+        for step in range(state.step, optimisation.steps):
+            model.integer_path = step >= optimisation.steps - optimisation.integer_path_steps
+            loss, measured = gradients(fabric, objective, model, scenes, config, step)
+            _update(main, aux, loss, step, optimisation)
+            state = replace(state, step=step + 1)
+            stop = _mean(fabric, torch.tensor(float(interrupted()))).item() > 0
+            validating = state.step % optimisation.checkpoint_every == 0 or state.step == optimisation.steps
+            if log is not None:
+                images_per_s = (state.step - begun_at) * optimisation.batch_size / (time.monotonic() - begun)
+                log.step(state.step, measured, images_per_s)
+                report(state.step, measured)
+                if validating:
+                    state = _checkpoint(model, config, scenes, out, state, log)
+                if validating or stop or state.step % optimisation.state_every == 0:
+                    checkpoint.save_state(out, model, config, optimisers, state)
+            if stop:
                 raise KeyboardInterrupt
+    fabric.barrier()
     return model
 
 
-class DivergedError(ValueError):
-    """The loss or its gradient is no longer finite."""
+def make_optimisers(model: HyVIC, config: OptimisationConfig) -> tuple[torch.optim.Adam, torch.optim.Adam]:
+    """Main and auxiliary Adam."""
+    quantiles = model.entropy_bottleneck.quantiles
+    transforms = [*model.g_a.parameters(), *model.g_s.parameters()]
+    known = {id(p) for p in (*transforms, quantiles)}
+    others = [p for p in model.parameters() if id(p) not in known]
+    main = torch.optim.Adam(
+        [
+            {"params": transforms, "lr": config.learning_rate},
+            {"params": others, "lr": config.hyperprior_learning_rate},
+        ]
+    )
+    return main, torch.optim.Adam([quantiles], lr=config.aux_learning_rate)
+
+
+def batch(scenes: SceneSplit, config: TrainingConfig, *, step: int, count: int) -> Tensor:
+    """Crops of a step, (count, band, crop, crop)."""
+    drawn = crops(scenes.training, count=count, config=config.data, seed=config.optimisation.seed, step=step)
+    return torch.from_numpy(drawn)
+
+
+def gradients(
+    fabric: Fabric, objective: Any, model: HyVIC, scenes: SceneSplit, config: TrainingConfig, step: int
+) -> tuple[Tensor, RateDistortion]:
+    """Gradients of a step, from this process's slice of its batch; with several processes they are averaged.
+
+    Returns:
+        The loss of the slice, and mean rate and distortion of the whole batch.
+    """
+    count, rank, processes = config.optimisation.batch_size, fabric.global_rank, fabric.world_size
+    mine = slice(rank * count // processes, (rank + 1) * count // processes)
+    x = batch(scenes, config, step=step, count=count)[mine].contiguous(memory_format=torch.channels_last)
+    level = levels_of_step(step, count, config.model.rates)[mine]
+    torch.manual_seed(hash((config.optimisation.seed, step)) & 0x7FFF_FFFF)
+    model.noise = lambda like: uniform_noise((count, *like.shape[1:]), like.device)[mine]
+    model.train()
+    objective.zero_grad()
+    loss, rate, mse = objective(fabric.to_device(x), fabric.to_device(level))
+    fabric.backward(loss)
+    mean_rate, mean_mse = _mean(fabric, torch.stack((rate.mean(), mse.mean()))).tolist()
+    return loss.detach(), RateDistortion(rate_bpppb=mean_rate, mse=mean_mse)
+
+
+def _mean(fabric: Fabric, values: Tensor) -> Tensor:
+    """Over all processes."""
+    mean = fabric.all_reduce(values)
+    assert isinstance(mean, Tensor)
+    return mean
+
+
+def _update(main: Any, aux: Any, loss: Tensor, step: int, config: OptimisationConfig) -> None:
+    decay = 0.5 * (1 + math.cos(math.pi * step / config.steps))
+    rates = (config.learning_rate, config.hyperprior_learning_rate)
+    for group, rate in zip(main.param_groups, rates, strict=True):
+        group["lr"] = rate * decay
+    parameters = [p for group in main.param_groups for p in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
+    if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        raise DivergedError(
+            f"step {step + 1} diverged (loss {loss.item():g}, gradient {norm.item():g}); the last checkpoint is whole: "
+            "start anew with a lower learning rate or a coarser klt_step"
+        )
+    main.step()
+    aux.step()
+
+
+def _checkpoint(
+    model: HyVIC, config: TrainingConfig, scenes: SceneSplit, out: Path, state: RunState, log: RunLog
+) -> RunState:
+    """Validate, and write the checkpoint and perhaps the best one."""
+    peak, lmbdas = config.model.peak, config.optimisation.lmbdas
+    tensors = checkpoint.weights(model) | _calibrated(model, scenes)
+    points = validate(model, scenes.validation, lmbdas)
+    document = json_from_points(points, peak)
+    figures = {}
+    if scenes.validation:
+        loss = validation_loss(points)
+        level = len(lmbdas) // 2
+        picture, spectra = reconstruction_figures(model, scenes.validation[0], level, config.data.wavelengths)
+        figures = {
+            "rate and distortion": rate_distortion_figure(points, peak),
+            f"reconstruction, λ {lmbdas[level]:g}": picture,
+            f"spectra, λ {lmbdas[level]:g}": spectra,
+        }
+        if state.best_loss is None or loss < state.best_loss:
+            state = replace(state, best_loss=loss)
+            checkpoint.save_checkpoint(out / checkpoint.BEST, tensors, config, state.step, document)
+    checkpoint.save_checkpoint(out, tensors, config, state.step, document)
+    log.validation(state.step, points, figures)
+    return state
+
+
+def _calibrated(model: HyVIC, scenes: SceneSplit) -> dict[str, Tensor]:
+    """What the hyper-decoder's hidden layers reach on training scenes, for the exporter; the model stays as it is."""
+    peaks = {name: getattr(model, name) for name in ("hidden_peak_0", "hidden_peak_1")}
+    before = {name: peak.clone() for name, peak in peaks.items()}
+    for peak in peaks.values():
+        peak.zero_()
+    for scene in spread(scenes.training, _CALIBRATION_SCENES):
+        model.calibrate(whole_cells(scene.cube, model.config.hyper_stride).to(model.device))
+    reached = {name: peak.clone() for name, peak in peaks.items()}
+    for name, peak in peaks.items():
+        peak.copy_(before[name])
+    return reached
 
 
 @contextmanager
-def _interrupts_deferred() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C waits for the end of the step, so that a checkpoint never holds half of one; a second one does not."""
+def interrupts() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C waits for the end of the step, so that a state never holds half of one; a second one does not."""
     received: list[int] = []
 
     def receive(signal_number: int, frame: object) -> None:
@@ -127,100 +245,15 @@ def _interrupts_deferred() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _keep_log_until(path: Path, step: int) -> None:
-    """Drop entries beyond the step that is resumed from, so that no step is logged twice."""
-    if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        # A killed run may have left half a line.
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory of freed tensors for the next ones.
 
-
-def _batch(scenes: SceneSplit, config: TrainingConfig, *, step: int, count: int | None = None) -> Tensor:
-    optimisation = config.optimisation
-    return torch.from_numpy(
-        crops(
-            scenes.training,
-            count=optimisation.batch_size if count is None else count,
-            config=config.data,
-            seed=optimisation.seed,
-            step=step,
-        )
-    )
-
-
-def _optimisers(model: HyVIC, config: OptimisationConfig) -> tuple[torch.optim.Adam, torch.optim.Adam]:
-    prior = model.entropy_bottleneck
-    quantiles = prior.quantiles
-    hyperprior = [*model.h_a.parameters(), *model.h_s.parameters()]
-    hyperprior += [p for p in prior.parameters() if p is not quantiles]
-    main = torch.optim.Adam(
-        [
-            {"params": [*model.g_a.parameters(), *model.g_s.parameters()], "lr": config.learning_rate},
-            {"params": hyperprior, "lr": config.hyperprior_learning_rate},
-        ]
-    )
-    return main, torch.optim.Adam([quantiles], lr=config.aux_learning_rate)
-
-
-def _step(
-    model: HyVIC,
-    main: torch.optim.Adam,
-    aux: torch.optim.Adam,
-    x: Tensor,
-    config: OptimisationConfig,
-    step: int,
-) -> RateDistortion:
-    # The quantisation noise is a function of (seed, step), like the batch: a resumed run repeats it.
-    torch.manual_seed(hash((config.seed, step)) & 0x7FFF_FFFF)
-    decay = 0.5 * (1 + math.cos(math.pi * step / config.steps))
-    rates = (config.learning_rate, config.hyperprior_learning_rate)
-    for group, rate in zip(main.param_groups, rates, strict=True):
-        group["lr"] = rate * decay
-    model.train()
-    main.zero_grad()
-    aux.zero_grad()
-    loss, measured = rate_distortion_loss(model(x), x, config.lmbda)
-    torch.autograd.backward(loss)
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
-    if not (torch.isfinite(loss) and torch.isfinite(norm)):
-        raise DivergedError(
-            f"step {step + 1} diverged (loss {loss.item():g}, gradient {norm.item():g}); the last checkpoint is whole: "
-            "start anew with a lower learning rate or a coarser klt_step"
-        )
-    main.step()
-    torch.autograd.backward(model.aux_loss())
-    aux.step()
-    return measured
-
-
-def _checkpoint(
-    model: HyVIC,
-    config: TrainingConfig,
-    scenes: SceneSplit,
-    out: Path,
-    optimisers: tuple[torch.optim.Adam, ...],
-    step: int,
-) -> None:
-    model.eval()
-    model.hidden_peak_0.zero_()
-    model.hidden_peak_1.zero_()
-    for scene in scenes.training:
-        model.calibrate(_whole_cells(scene.cube, config.model.hyper_stride))
-    checkpoint.save_checkpoint(out, model, config, optimisers, step)
-
-
-@torch.no_grad()
-def evaluate(model: HyVIC, scenes: tuple[NamedCube, ...]) -> dict[str, RateDistortion]:
-    """Rate and distortion with real rounding, over the part of each scene that whole cells cover."""
-    model.eval()
-    results = {}
-    for scene in scenes:
-        x = _whole_cells(scene.cube, model.config.hyper_stride)
-        _, results[scene.name] = rate_distortion_loss(model(x), x, 1.0)
-    return results
-
-
-def _whole_cells(cube: object, stride: int) -> Tensor:
-    x = torch.as_tensor(cube)[None]
-    return x[..., : x.shape[-2] // stride * stride, : x.shape[-1] // stride * stride]
+    By default it maps every large tensor anew, and the page faults of a step take longer than its convolutions
+    (tests/benchmarks/bench_training.py).
+    """
+    M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        if mallopt is not None:
+            mallopt(M_MMAP_MAX, 0)
+            mallopt(M_TRIM_THRESHOLD, -1)

@@ -1,0 +1,67 @@
+"""Two processes on one batch (DDP over gloo) against one process on the whole of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+# Run as a script, by the test and again by Fabric for the second process.
+GRADIENTS = """
+import sys
+import numpy as np, torch
+from conftest import smooth_cube
+from hyvic_train.config import config_from_json
+from hyvic_train.data import NamedCube, SceneSplit
+from hyvic_train.hyvic import HyVIC
+from hyvic_train.klt import initialise
+from hyvic_train.objective import Objective
+from hyvic_train.training import batch, gradients
+from lightning_fabric import Fabric
+from safetensors.torch import save_file
+
+processes, out = int(sys.argv[1]), sys.argv[2]
+config = config_from_json({
+    "model": {"bands": 6, "latent_channels": 8, "hyperlatent_channels": 5, "spatial_stages": 1, "rates": 2},
+    "optimisation": {"lmbda": [1e-5, 1e-3], "steps": 4, "batch_size": 4},
+    "data": {"crop": 16, "spectral_gain": 0.2},
+})
+cube = np.moveaxis(smooth_cube(24, 24, 6), -1, 0).astype(np.float32)
+scenes = SceneSplit(training=(NamedCube(name="a", cube=cube),), validation=())
+fabric = Fabric(accelerator="cpu", devices=processes, precision="64-true",
+                strategy="ddp" if processes > 1 else "auto")
+fabric.launch()
+torch.manual_seed(0)
+model = HyVIC(config.model)
+initialise(model, batch(scenes, config, step=0, count=8), 30.0, config.optimisation.lmbdas)
+optimiser = torch.optim.SGD(model.parameters())
+objective, _ = fabric.setup(Objective(model, config.optimisation.lmbdas), optimiser)
+_, measured = gradients(fabric, objective, model, scenes, config, step=3)
+if fabric.is_global_zero:
+    tensors = {name: p.grad for name, p in model.named_parameters()}
+    save_file(tensors | {"measured": torch.tensor([measured.rate_bpppb, measured.mse])}, out)
+fabric.barrier()
+"""
+
+
+def test_two_processes_give_the_gradient_of_one(tmp_path: Path) -> None:
+    script = tmp_path / "gradients.py"
+    script.write_text(GRADIENTS)
+    results = []
+    for processes in (1, 2):
+        out = tmp_path / f"{processes}.safetensors"
+        command = [sys.executable, str(script), str(processes), str(out)]
+        path = str(Path(__file__).parents[1])
+        environment = {"PYTHONPATH": path, "PATH": "", "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 0, done.stderr
+        results.append(load_file(out))
+    one, two = results
+    assert one.keys() == two.keys()
+    assert len(one) > 20
+    for name, expected in one.items():
+        # Double precision: the same products summed in two halves differ by rounding alone.
+        assert torch.allclose(two[name], expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max())), name

@@ -1,0 +1,66 @@
+"""Pictures of a run for TensorBoard: where it stands, and what it does to a scene that it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from hyvic_runtime.scene import TRUE_COLOUR_NM, nearest_bands
+
+from hyvic_train.data import NamedCube
+from hyvic_train.hyvic import HyVIC
+from hyvic_train.validation import OperatingPoint, whole_cells
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SPECTRA = 3
+
+
+def rate_distortion_figure(points: Sequence[OperatingPoint], peak: float) -> Figure:
+    """Every scene at every rate level; the compression ratio is that of 16-bit samples."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    for name in points[0].scenes:
+        results = [point.scenes[name] for point in points]
+        axes.plot([16 / r.rate_bpppb for r in results], [r.psnr(peak) for r in results], "o-", label=name)
+    axes.set(xscale="log", xlabel="compression ratio", ylabel="PSNR, dB")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+@torch.no_grad()
+def reconstruction_figures(
+    model: HyVIC, scene: NamedCube, level: int, wavelengths: Sequence[float] | None
+) -> tuple[Figure, Figure]:
+    """True colour before and after, and the spectra of a few pixels, of one scene at one rate level."""
+    from matplotlib.figure import Figure
+
+    x = whole_cells(scene.cube, model.config.hyper_stride).to(model.device)
+    after = model(x, x.new_full((1,), level)).reconstruction[0].cpu().numpy()
+    before = x[0].cpu().numpy()
+    bands = nearest_bands(TRUE_COLOUR_NM, len(before), None if wavelengths is None else np.array(wavelengths))
+    low, high = np.percentile(before[bands], (2, 98), axis=(1, 2))[..., None, None]
+
+    picture = Figure(figsize=(9, 4.6), dpi=110, layout="constrained")
+    for axes, cube, title in zip(picture.subplots(1, 2), (before, after), ("original", "reconstruction"), strict=True):
+        axes.imshow(np.moveaxis(np.clip((cube[bands] - low) / np.maximum(high - low, 1), 0, 1), 0, -1))
+        axes.set_title(f"{scene.name}, {title}")
+        axes.axis("off")
+
+    spectra = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
+    axes = spectra.subplots()
+    centres = np.arange(len(before), dtype=np.float64) if wavelengths is None else np.array(wavelengths)
+    order = np.argsort(centres)
+    for index, share in enumerate(np.linspace(0.2, 0.8, _SPECTRA)):
+        line, sample = (int(share * size) for size in before.shape[1:])
+        axes.plot(centres[order], before[order, line, sample], f"C{index}-", lw=1, label=f"pixel {line}, {sample}")
+        axes.plot(centres[order], after[order, line, sample], f"C{index}--", lw=1)
+    axes.set(xlabel="band" if wavelengths is None else "wavelength, nm", ylabel="digital number (dashed: decoded)")
+    axes.legend()
+    return picture, spectra

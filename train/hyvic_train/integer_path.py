@@ -1,0 +1,64 @@
+"""How the exported entropy path rounds, for the exporter to build and for training to feel.
+
+On board and on the ground D^H is an integer network. What it rounds, and to which steps, is fixed here; the exporter
+makes the integers (hyvic_export.integer_network), and a training may pass its values through the same rounding with
+a straight-through gradient, so that the network learns to live with it.
+
+Weights are rounded too, to eleven bits a row: a hundred times finer than the activations, so training leaves
+them alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+HIDDEN_MAX = 255
+"""Largest hidden activation; eight bits and a sign leave the weights as many within a sum of 2**24."""
+CALIBRATION_MARGIN = 1.25
+"""Room above the largest activation seen on the training scenes before the clamp acts."""
+
+MEAN_STEP_BITS = 4
+"""Means are multiples of 2**-4 quantiser steps: 1/32 off at most, which costs (1/32)² / (6 σ² ln 2) bits
+a symbol on average, 1e-3 at σ = 0.5."""
+
+SCALE_BOUND = 0.11
+"""Smallest standard deviation in quantiser steps (CompressAI's and Ballé et al.'s; below it a symbol is free)."""
+MAX_SCALE = 256.0
+SCALE_COUNT = 64
+LOG2_MIN_SCALE = math.log2(SCALE_BOUND)
+LOG2_SCALE_STEP = (math.log2(MAX_SCALE) - LOG2_MIN_SCALE) / (SCALE_COUNT - 1)
+
+
+def hidden_step(peak: Tensor) -> Tensor:
+    """The value of one integer step of each hidden channel, given the largest magnitudes it reached.
+
+    A channel that stayed silent gets the smallest step of its layer: it may speak on another scene, and its clamp
+    is the safe side.
+    """
+    loudest = peak.max()
+    smallest = torch.where(peak > 0, peak, loudest).min()
+    return CALIBRATION_MARGIN * torch.maximum(peak, smallest) / HIDDEN_MAX
+
+
+def rounded_hidden(hidden: Tensor, step: Tensor) -> Tensor:
+    """Hidden activations as the integer network holds them."""
+    return _straight_through(hidden, torch.clamp(torch.round(hidden / step), -HIDDEN_MAX, HIDDEN_MAX) * step)
+
+
+def rounded_log2_scale(log2_scale: Tensor) -> Tensor:
+    """The log2 σ of the nearest row of the scale table."""
+    index = torch.round((log2_scale - LOG2_MIN_SCALE) / LOG2_SCALE_STEP).clamp(0, SCALE_COUNT - 1)
+    return _straight_through(log2_scale, LOG2_MIN_SCALE + LOG2_SCALE_STEP * index)
+
+
+def rounded_mean(mean: Tensor) -> Tensor:
+    """Means in steps of 2**-MEAN_STEP_BITS."""
+    return _straight_through(mean, torch.round(mean * 2**MEAN_STEP_BITS) * 2.0**-MEAN_STEP_BITS)
+
+
+def _straight_through(value: Tensor, rounded: Tensor) -> Tensor:
+    """The rounded value with the gradient of the value itself (Bengio et al., 2013)."""
+    return value + (rounded - value).detach()

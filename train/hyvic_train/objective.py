@@ -1,0 +1,78 @@
+"""What training minimises: eq. 2 at every rate level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hyvic_train.hyvic import HyVIC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateDistortion:
+    """What eq. 2 weighs.
+
+    Attributes:
+        rate_bpppb: estimated bits per pixel per band.
+        mse: mean squared error in squared digital numbers.
+    """
+
+    rate_bpppb: float
+    mse: float
+
+    def psnr(self, peak: float) -> float:
+        """Eq. 5, in dB."""
+        return 10 * math.log10(peak**2 / self.mse)
+
+    def loss(self, lmbda: float) -> float:
+        """Eq. 2."""
+        return self.rate_bpppb + lmbda * self.mse
+
+
+def level_weights(lmbdas: Sequence[float]) -> tuple[float, ...]:
+    """Factors of the levels' losses: 1/√λ over its geometric mean, so 1 for a single λ.
+
+    The least loss R + λD that a level can reach grows about as √λ over the decades of interest. Unweighted, the
+    gradients of the highest λ would drown the others'.
+    """
+    middle = math.exp(sum(map(math.log, lmbdas)) / len(lmbdas))
+    return tuple(math.sqrt(middle / lmbda) for lmbda in lmbdas)
+
+
+class Objective(nn.Module):
+    """Eq. 2 of a batch, bits per sample + λ · mean squared error, and the auxiliary loss.
+
+    The two need no backward pass each: the auxiliary loss reaches the prior's quantiles and nothing else, which
+    eq. 2 does not touch.
+    """
+
+    def __init__(self, model: HyVIC, lmbdas: Sequence[float]) -> None:
+        super().__init__()
+        self.model = model
+        self._lmbda, self._weight = torch.tensor(lmbdas), torch.tensor(level_weights(lmbdas))
+
+    def forward(self, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rate and distortion of a batch.
+
+        Args:
+            x: (batch, band, line, sample) digital numbers.
+            level: (batch,) rate level of every item, int64.
+
+        Returns:
+            Both losses added; rate in bits per sample and mean squared error of every item, (batch,) each, detached.
+        """
+        output = self.model(x, level.to(x.dtype))
+        rate = output.bits() / x[0].numel()
+        mse = (x - output.reconstruction).square().mean(dim=(1, 2, 3))
+        lmbda, weight = self._lmbda.to(x.device)[level], self._weight.to(x.device)[level]
+        loss = (weight * (rate + lmbda * mse)).mean()
+        return loss + self.model.aux_loss(), rate.detach(), mse.detach()
+
+
+def levels_of_step(step: int, count: int, rates: int) -> Tensor:
+    """Rate level of every item of a step's batch, (count,): all levels in turn, whatever the batch's size."""
+    return (torch.arange(count) + step * count) % rates

@@ -1,0 +1,71 @@
+"""What a run writes down while it goes: a line of JSON a step, and TensorBoard's event files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from hyvic_train.objective import RateDistortion
+from hyvic_train.validation import OperatingPoint
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LOG, EVENTS = "log.jsonl", "tensorboard"
+_SCALARS_EVERY = 10
+
+
+class RunLog(AbstractContextManager["RunLog"]):
+    """The log of one run; a resumed run continues it from its own step, so that no step is logged twice."""
+
+    def __init__(self, folder: Path, step: int, peak: float) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        _keep_until(folder / LOG, step)
+        # Line by line, so that a killed run has logged what its last state has done.
+        self._lines = (folder / LOG).open("a", buffering=1, encoding="utf-8")
+        self._board: Any = SummaryWriter(folder / EVENTS, purge_step=step + 1)
+        self._peak = peak
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._lines.close()
+        self._board.close()
+
+    def step(self, step: int, measured: RateDistortion, images_per_s: float) -> None:
+        """A batch's mean rate and distortion."""
+        self._write({"step": step, **asdict(measured)})
+        if step % _SCALARS_EVERY == 0:
+            self._board.add_scalar("training/rate, bit per sample", measured.rate_bpppb, step)
+            self._board.add_scalar("training/PSNR, dB", measured.psnr(self._peak), step)
+            self._board.add_scalar("training/images per second", images_per_s, step)
+
+    def validation(self, step: int, points: Sequence[OperatingPoint], figures: Mapping[str, Figure]) -> None:
+        """Every operating point on every scene, and pictures."""
+        for point in points:
+            for name, result in point.scenes.items():
+                self._write({"step": step, "scene": name, "lmbda": point.lmbda, **asdict(result)})
+                self._board.add_scalar(f"{name}/rate, λ {point.lmbda:g}", result.rate_bpppb, step)
+                self._board.add_scalar(f"{name}/PSNR, λ {point.lmbda:g}", result.psnr(self._peak), step)
+        for name, figure in figures.items():
+            self._board.add_figure(name, figure, step)
+        self._board.flush()
+
+    def _write(self, entry: dict[str, object]) -> None:
+        self._lines.write(json.dumps(entry) + "\n")
+
+
+def _keep_until(path: Path, step: int) -> None:
+    """Drop entries beyond the step that is resumed from."""
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        # A killed run may have left half a line.
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

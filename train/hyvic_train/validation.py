@@ -1,0 +1,100 @@
+"""Rate and distortion on scenes that training never sees, at every rate level."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hyvic_train.data import NamedCube
+from hyvic_train.hyvic import HyVIC
+from hyvic_train.objective import RateDistortion, level_weights
+
+MAX_SCENES = 256
+"""Of a larger set as many are measured, evenly spread: a validation must not cost more than the steps between."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """One rate level on every validation scene.
+
+    Attributes:
+        lmbda: λ of the level.
+        quality: the same as `encode-scene --quality` counts it, 0 … 100.
+        scenes: measured with real rounding; the rate is the entropy model's.
+    """
+
+    lmbda: float
+    quality: float
+    scenes: dict[str, RateDistortion]
+
+
+def quality_of_level(level: int, rates: int) -> float:
+    """0 for the lowest rate level, 100 for the highest and for the only one."""
+    return 100 * level / (rates - 1) if rates > 1 else 100.0
+
+
+@torch.no_grad()
+def validate(model: HyVIC, scenes: Sequence[NamedCube], lmbdas: Sequence[float]) -> tuple[OperatingPoint, ...]:
+    """Measure every level on the part of each scene that whole cells cover."""
+    was_training = model.training
+    model.eval()
+    measured: list[dict[str, RateDistortion]] = [{} for _ in lmbdas]
+    for scene in spread(scenes, MAX_SCENES):
+        x = whole_cells(scene.cube, model.config.hyper_stride).to(model.device)
+        for level, results in enumerate(measured):
+            output = model(x, x.new_full((1,), level))
+            results[scene.name] = RateDistortion(
+                rate_bpppb=float(output.bits().sum()) / x.numel(),
+                mse=float((x - output.reconstruction).square().mean()),
+            )
+    model.train(was_training)
+    return tuple(
+        OperatingPoint(lmbda=lmbda, quality=quality_of_level(level, len(lmbdas)), scenes=results)
+        for level, (lmbda, results) in enumerate(zip(lmbdas, measured, strict=True))
+    )
+
+
+def validation_loss(points: Sequence[OperatingPoint]) -> float:
+    """Eq. 2 averaged over scenes and levels, weighed as training weighs it."""
+    weights = level_weights([point.lmbda for point in points])
+    return statistics.fmean(
+        weight * result.loss(point.lmbda)
+        for weight, point in zip(weights, points, strict=True)
+        for result in point.scenes.values()
+    )
+
+
+def json_from_points(points: Sequence[OperatingPoint], peak: float) -> dict[str, Any]:
+    """The document that select-model reads; `bits_per_sample` is the N_b of the compression ratio."""
+    return {
+        "bits_per_sample": 16,
+        "points": [
+            {
+                "lmbda": point.lmbda,
+                "quality": point.quality,
+                "scenes": {
+                    name: {"rate_bpppb": r.rate_bpppb, "mse": r.mse, "psnr_db": r.psnr(peak)}
+                    for name, r in point.scenes.items()
+                },
+            }
+            for point in points
+        ],
+    }
+
+
+def spread(scenes: Sequence[NamedCube], count: int) -> list[NamedCube]:
+    """At most `count` scenes, evenly spread."""
+    count = min(count, len(scenes))
+    return [scenes[index * len(scenes) // count] for index in range(count)]
+
+
+def whole_cells(cube: Any, stride: int) -> Tensor:
+    """A cube as a batch of one, cut to a multiple of `stride` lines and samples."""
+    x = torch.as_tensor(np.asarray(cube, np.float32))[None]
+    return x[..., : x.shape[-2] // stride * stride, : x.shape[-1] // stride * stride]
