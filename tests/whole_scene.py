@@ -40,7 +40,7 @@ def code_whole_scene(model: HyVIC, cube: np.ndarray, geometry: TileGeometry, *, 
     prior = factorised_tables(model)
     low = torch.from_numpy(prior.first)[:, None, None]
     high = low + torch.from_numpy(prior.length)[:, None, None] - 1
-    layers = integer_network(model, np.maximum(np.abs(low), np.abs(high)).numpy().ravel().astype(np.int64))
+    network = integer_network(model, np.maximum(np.abs(low), np.abs(high)).numpy().ravel().astype(np.int64))
 
     channels, size = y.shape[1], tile // stride
     height, width = -(-lines // stride), -(-samples // stride)
@@ -55,7 +55,7 @@ def code_whole_scene(model: HyVIC, cube: np.ndarray, geometry: TileGeometry, *, 
             z_hat = torch.clamp(torch.round(model.h_a(tile_y))[0], low, high)
             z_hat[:, cells[0] :] = 0
             z_hat[:, :, cells[1] :] = 0
-            _, mean_steps = run_reference(layers, z_hat.numpy().astype(np.int64))
+            _, mean_steps = run_reference(network, z_hat.numpy().astype(np.int64))
             mean = torch.from_numpy(mean_steps[:, : latents[0], : latents[1]] * 2.0**-MEAN_STEP_BITS)
             here = tile_y[0, :, : latents[0], : latents[1]]
             tile_symbols = torch.round(here - mean.float())

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from hyvic_export.frequency_tables import factorised_tables, gaussian_tables
 from hyvic_export.graphs import decoder_graph, encoder_graph, hyperdecoder_graph
-from hyvic_export.integer_network import IntegerLayer, integer_network, run_reference, scale_table
+from hyvic_export.integer_network import IntegerNetwork, integer_network, run_reference, scale_table
 
 STEPS = 5
 """Calls of `progress`."""
@@ -65,13 +65,13 @@ def bundle_from_checkpoint(
 
     progress("integer entropy path")
     peak = np.maximum(np.abs(prior.first), np.abs(prior.first + prior.length - 1)).astype(np.int64)
-    layers = integer_network(model, peak)
-    vectors = conformance_vectors(prior, layers, geometry.hyperlatents)
+    network = integer_network(model, peak)
+    vectors = conformance_vectors(prior, network, geometry.hyperlatents)
 
     progress("graphs")
     graphs = {
-        layout.ENCODER: encoder_graph(model, layers, prior, geometry),
-        layout.HYPERDECODER: hyperdecoder_graph(model, layers, geometry),
+        layout.ENCODER: encoder_graph(model, network, prior, geometry),
+        layout.HYPERDECODER: hyperdecoder_graph(model, network, geometry),
         layout.DECODER: decoder_graph(model, geometry),
     }
 
@@ -100,7 +100,7 @@ def bundle_from_checkpoint(
             mean_spectrum=loaded.config.data.remove_mean_spectrum,
             geometry=geometry,
             wavelengths=loaded.config.data.wavelengths,
-            conformance=tuple(outputs_sha256(*run_reference(layers, vector)) for vector in vectors),
+            conformance=tuple(outputs_sha256(*run_reference(network, vector)) for vector in vectors),
             provenance={
                 "checkpoint_sha256": _sha256(checkpoint / WEIGHTS),
                 "lambda": repr(loaded.config.optimisation.lmbda),
@@ -132,7 +132,7 @@ def _joined(*tables: FrequencyTables) -> FrequencyTables:
     )
 
 
-def conformance_vectors(prior: FrequencyTables, layers: tuple[IntegerLayer, ...], cells: int) -> NDArray[np.int64]:
+def conformance_vectors(prior: FrequencyTables, network: IntegerNetwork, cells: int) -> NDArray[np.int64]:
     """ẑ that stress the entropy path, (vector, N, line, sample).
 
     Zero; every channel at its lowest and at its highest; the signs of the first layer's heaviest row, so
@@ -142,7 +142,7 @@ def conformance_vectors(prior: FrequencyTables, layers: tuple[IntegerLayer, ...]
     high = low + prior.length.astype(np.int64)[:, None, None] - 1
     shape = (len(low), cells, cells)
     rng = np.random.default_rng(123)
-    first = layers[0]
+    first = network.layers[0]
     heaviest = np.abs(first.weight).sum(axis=(1, 2, 3)).argmax()
     sign = first.weight[heaviest].sum(axis=(1, 2))[:, None, None]
     return np.stack(

@@ -36,7 +36,7 @@ def gaussian_tables(scales: NDArray[np.float64]) -> FrequencyTables:
 
 @torch.no_grad()
 def factorised_tables(model: HyVIC) -> FrequencyTables:
-    """The factorised prior's probability of every integer, a row per hyper-latent channel.
+    """The factorised prior's probability of every integer (beside the median), a row per hyper-latent channel.
 
     A row spans the integers that carry all but TAIL_MASS, and at least -1..1.
 
@@ -46,7 +46,7 @@ def factorised_tables(model: HyVIC) -> FrequencyTables:
     prior = model.entropy_bottleneck.double()
     try:
         integers = torch.arange(-MAX_HYPERLATENT, MAX_HYPERLATENT + 1, dtype=torch.float64)
-        samples = integers.expand(model.config.hyperlatent_channels, 1, -1)
+        samples = integers + model.medians.double()[:, None, None]
         _, lower, upper = prior._likelihood(samples)
         # Where both logits are positive, subtract the upper tails: sigmoid rounds to 1 there.
         sign = torch.where(lower + upper > 0, -1.0, 1.0)

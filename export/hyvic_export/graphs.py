@@ -7,7 +7,6 @@ folded: the division by the sensor's peak into the first convolution, GDN's repa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,11 @@ from numpy.typing import NDArray
 from spox import Tensor, Var, argument, build
 from torch import nn
 
-from hyvic_export.integer_network import IntegerLayer, sub_pixel_weight
+from hyvic_export.integer_network import IntegerNetwork, sub_pixel_weight
 
 
 def encoder_graph(
-    model: HyVIC, layers: Sequence[IntegerLayer], prior: FrequencyTables, geometry: TileGeometry
+    model: HyVIC, network: IntegerNetwork, prior: FrequencyTables, geometry: TileGeometry
 ) -> onnx.ModelProto:
     """Digital numbers to integers in one graph: analysis, hyper-encoder, entropy path, quantiser.
 
@@ -50,9 +49,11 @@ def encoder_graph(
         else:
             z = op.leaky_relu(z, alpha=2.0**-model.config.leaky_slope_bits)
     lowest, highest = (_per_channel(bound) for bound in (prior.first, prior.first + prior.length - 1))
+    if model.config.hyperprior == "compressai":
+        z = op.sub(z, _per_channel(_array(model.medians)))
     z_hat = op.mul(op.min([op.max([op.round(z), lowest]), highest]), mask)
 
-    scale_index, mean_steps = _entropy_path(z_hat, layers)
+    scale_index, mean_steps = _entropy_path(z_hat, network)
     mean = op.mul(mean_steps, _scalar(2.0**-MEAN_STEP_BITS))
     symbols = op.clip(op.round(op.sub(y, mean)), _scalar(SYMBOL_MIN), _scalar(SYMBOL_MAX))
     return _built(
@@ -61,7 +62,7 @@ def encoder_graph(
     )
 
 
-def hyperdecoder_graph(model: HyVIC, layers: Sequence[IntegerLayer], geometry: TileGeometry) -> onnx.ModelProto:
+def hyperdecoder_graph(model: HyVIC, network: IntegerNetwork, geometry: TileGeometry) -> onnx.ModelProto:
     """The entropy path alone, for the ground and for the conformance vectors.
 
     Input: `hyperlatent` float32 (tile, N, line, sample), integers.
@@ -69,7 +70,7 @@ def hyperdecoder_graph(model: HyVIC, layers: Sequence[IntegerLayer], geometry: T
     """
     cells = geometry.hyperlatents
     z_hat = argument(Tensor(np.float32, ("tile", model.config.hyperlatent_channels, cells, cells)))
-    scale_index, mean_steps = _entropy_path(z_hat, layers)
+    scale_index, mean_steps = _entropy_path(z_hat, network)
     return _built({"hyperlatent": z_hat}, {"scale_index": _int32(scale_index), "mean_steps": _int32(mean_steps)})
 
 
@@ -136,9 +137,9 @@ def _gdn_parameters(layer: Any) -> tuple[NDArray[np.float32], NDArray[np.float32
     return _array(layer.gamma_reparam(layer.gamma)), _array(layer.beta_reparam(layer.beta))
 
 
-def _entropy_path(z_hat: Var, layers: Sequence[IntegerLayer]) -> tuple[Var, Var]:
+def _entropy_path(z_hat: Var, network: IntegerNetwork) -> tuple[Var, Var]:
     x = z_hat
-    for layer in layers:
+    for layer in network.layers:
         before, after = layer.pad
         pads = [before, before, after, after]
         x = op.conv(x, op.const(layer.weight.astype(np.float32)), op.const(layer.bias.astype(np.float32)), pads=pads)
@@ -148,8 +149,10 @@ def _entropy_path(z_hat: Var, layers: Sequence[IntegerLayer]) -> tuple[Var, Var]
         x = op.min([op.max([x, _per_channel(layer.low)]), _per_channel(layer.high)])
         if layer.upsampling:
             x = op.depth_to_space(x, blocksize=2, mode="CRD")
-    scale_index, mean_steps = op.split(x, axis=1, outputs_count=2)
-    return scale_index, mean_steps
+    scales, mean_steps = op.split(x, axis=1, outputs_count=2)
+    if network.scale_index is not None:
+        scales = op.gather(op.const(network.scale_index.astype(np.int32)), _int32(scales))
+    return scales, mean_steps
 
 
 def _weights(layer: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -7,7 +7,8 @@ Models, ICLR 2019), carried in floating point because that is what engines are f
 - every weight and activation is an integer of magnitude ≤ 2048, exact in TF32 and fp16 operands;
 - Σ|w|·max|x| + |b| < 2²⁴ per output channel, so a float32 sum is exact in any order;
 - a layer requantises by a power of two, rounding half to even, and clamps; LeakyReLU's slope is a power of two;
-- the last layer gives the mean in steps of 2⁻⁴ and, since the model predicts log2 σ, the scale index itself.
+- the last layer gives the mean in steps of 2⁻⁴ and, where the model predicts log2 σ, the scale index itself; from a
+  model that predicts σ it gives σ in steps of 2⁻⁶, and a lookup gives the index: never a logarithm.
 
 Transposed convolutions become sub-pixel convolutions: their kernels are too small for a Winograd
 algorithm, whose fractions would not be exact.
@@ -25,8 +26,11 @@ from hyvic_train.integer_path import (
     HIDDEN_MAX,
     LOG2_MIN_SCALE,
     LOG2_SCALE_STEP,
+    MAX_SCALE_STEPS,
     MEAN_STEP_BITS,
+    SCALE_BOUND,
     SCALE_COUNT,
+    SCALE_STEP_BITS,
     hidden_step,
 )
 from numpy.typing import NDArray
@@ -70,12 +74,26 @@ class IntegerLayer:
     upsampling: bool
 
 
-def integer_network(model: HyVIC, hyperlatent_peak: Integers) -> tuple[IntegerLayer, ...]:
-    """Quantise the hyper-decoder of a calibrated model: the layers from ẑ to scale indices and means.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegerNetwork:
+    """The entropy path.
+
+    Attributes:
+        layers: from ẑ to scales and means; the first half of the last one's rows are scales.
+        scale_index: (MAX_SCALE_STEPS + 1,) scale index of σ in steps of 2**-SCALE_STEP_BITS; None: the last layer
+            gives indices.
+    """
+
+    layers: tuple[IntegerLayer, ...]
+    scale_index: Integers | None
+
+
+def integer_network(model: HyVIC, hyperlatent_peak: Integers) -> IntegerNetwork:
+    """Quantise the hyper-decoder of a calibrated model: the network from ẑ to scale indices and means.
 
     Args:
         model: its `hidden_peak_*` must be set.
-        hyperlatent_peak: (N,) largest |ẑ| per channel; the encoder clamps to it.
+        hyperlatent_peak: (N,) largest |ẑ| per channel, beside its median; the encoder clamps to it.
 
     Raises:
         ValueError: the model was never calibrated.
@@ -85,30 +103,38 @@ def integer_network(model: HyVIC, hyperlatent_peak: Integers) -> tuple[IntegerLa
         raise ValueError("the checkpoint was never calibrated: its hidden_peak tensors are zero; train it a step")
     steps = [_numpy(hidden_step(peak.double())) for peak in peaks]
     M = model.config.latent_channels
-    log2_scale, mean = np.full(M, LOG2_SCALE_STEP), np.full(M, 2.0**-MEAN_STEP_BITS)
-    offset = np.concatenate((np.full(M, LOG2_MIN_SCALE), np.zeros(M)))
+    logarithmic = model.config.hyperprior == "log2"
+    scale_step = LOG2_SCALE_STEP if logarithmic else 2.0**-SCALE_STEP_BITS
+    scale_high = SCALE_COUNT - 1 if logarithmic else MAX_SCALE_STEPS
+    offset = np.concatenate((np.full(M, LOG2_MIN_SCALE if logarithmic else 0.0), np.zeros(M)))
     slope_bits = model.config.leaky_slope_bits
     stages: list[Any] = list(model.h_s)
     first, second, last = stages[0], stages[2], stages[4]
     one = np.ones(model.config.hyperlatent_channels)
-    low = np.concatenate((np.zeros(M, np.int64), np.full(M, -MAX_MEAN_STEPS)))
-    high = np.concatenate((np.full(M, SCALE_COUNT - 1), np.full(M, MAX_MEAN_STEPS)))
-    return (
-        _upsampling_layer(first, one, hyperlatent_peak, steps[0], slope_bits),
+    layers = (
+        _upsampling_layer(first, one, hyperlatent_peak, steps[0], slope_bits, _numpy(model.medians)),
         _upsampling_layer(second, steps[0], np.full(M, HIDDEN_MAX), steps[1], slope_bits),
         _quantised(
             weight=_numpy(last.weight),
             bias=_numpy(last.bias) - offset,
             input_step=steps[1],
             input_peak=np.full(len(steps[1]), HIDDEN_MAX),
-            output_step=np.concatenate((log2_scale, mean)),
-            low=low,
-            high=high,
+            output_step=np.concatenate((np.full(M, scale_step), np.full(M, 2.0**-MEAN_STEP_BITS))),
+            low=np.concatenate((np.zeros(M, np.int64), np.full(M, -MAX_MEAN_STEPS))),
+            high=np.concatenate((np.full(M, scale_high), np.full(M, MAX_MEAN_STEPS))),
             pad=(0, 0),
             leaky_slope_bits=None,
             upsampling=False,
         ),
     )
+    return IntegerNetwork(layers=layers, scale_index=None if logarithmic else _scale_lookup())
+
+
+def _scale_lookup() -> Integers:
+    """Scale index of every σ that a linear output can name: the row nearest in log σ."""
+    scale = np.arange(MAX_SCALE_STEPS + 1) * 2.0**-SCALE_STEP_BITS
+    rows = (np.log2(np.maximum(scale, SCALE_BOUND)) - LOG2_MIN_SCALE) / LOG2_SCALE_STEP
+    return np.asarray(np.rint(rows), np.int64)
 
 
 def _numpy(tensor: Tensor) -> NDArray[np.float64]:
@@ -121,12 +147,17 @@ def _upsampling_layer(
     input_peak: Integers,
     output_step: NDArray[np.float64],
     leaky_slope_bits: int,
+    input_offset: NDArray[np.float64] | None = None,
 ) -> IntegerLayer:
     weight, pad = sub_pixel_weight(_numpy(layer.weight))
     rows = len(weight)
+    bias = np.repeat(_numpy(layer.bias), 4)
+    if input_offset is not None:
+        # Exact but for a tile's outermost outputs, where the float model sees zero and this the offset.
+        bias += np.einsum("oiuv,i->o", weight, input_offset)
     return _quantised(
         weight=weight,
-        bias=np.repeat(_numpy(layer.bias), 4),
+        bias=bias,
         input_step=input_step,
         input_peak=input_peak,
         output_step=np.repeat(output_step, 4),
@@ -217,16 +248,22 @@ def largest_sum(layer: IntegerLayer, input_peak: Integers) -> Integers:
     return total
 
 
-def run_reference(layers: Sequence[IntegerLayer], hyperlatent: Integers) -> tuple[Integers, Integers]:
+def run_reference(network: IntegerNetwork, hyperlatent: Integers) -> tuple[Integers, Integers]:
     """The definition in int64, against which every engine is held.
 
     Args:
-        layers: what `integer_network` gives.
+        network: what `integer_network` gives.
         hyperlatent: ẑ, (N, line, sample).
 
     Returns:
         Scale indices and means in steps, each (M, 4 · line, 4 · sample).
     """
+    scales, mean_steps = np.split(run_layers(network.layers, hyperlatent), 2)
+    return scales if network.scale_index is None else network.scale_index[scales], mean_steps
+
+
+def run_layers(layers: Sequence[IntegerLayer], hyperlatent: Integers) -> Integers:
+    """Output of the last of some layers, (channel, line, sample)."""
     x = hyperlatent
     for layer in layers:
         before, after = layer.pad
@@ -246,8 +283,7 @@ def run_reference(layers: Sequence[IntegerLayer], hyperlatent: Integers) -> tupl
         if layer.upsampling:
             phases = x.reshape(-1, 2, 2, lines, samples)
             x = phases.transpose(0, 3, 1, 4, 2).reshape(-1, 2 * lines, 2 * samples)
-    scale_index, mean_steps = np.split(x, 2)
-    return scale_index, mean_steps
+    return x
 
 
 def _rounded_shift(value: Integers, shift: Integers) -> Integers:

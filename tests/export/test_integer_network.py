@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -15,10 +16,11 @@ from hyvic_export.integer_network import (
     MAX_OPERAND,
     MAX_SUM,
     MEAN_STEP_BITS,
-    IntegerLayer,
+    IntegerNetwork,
     _rounded_shift,
     integer_network,
     largest_sum,
+    run_layers,
     run_reference,
     sub_pixel_weight,
 )
@@ -29,7 +31,7 @@ from hyvic_train.config import HyVICConfig
 from hyvic_train.hyvic import HyVIC
 
 
-def _network(model: HyVIC) -> tuple[tuple[IntegerLayer, ...], np.ndarray]:
+def _network(model: HyVIC) -> tuple[IntegerNetwork, np.ndarray]:
     prior = factorised_tables(model)
     peak = np.maximum(np.abs(prior.first), np.abs(prior.first + prior.length - 1)).astype(np.int64)
     return integer_network(model, peak), peak
@@ -59,8 +61,8 @@ def test_requantisation_rounds_half_to_even() -> None:
 
 
 def test_every_operand_and_every_sum_is_exact_in_float32(tiny_checkpoint: Path) -> None:
-    layers, peak = _network(load_checkpoint(tiny_checkpoint).model)
-    for layer in layers:
+    network, peak = _network(load_checkpoint(tiny_checkpoint).model)
+    for layer in network.layers:
         sums = largest_sum(layer, peak)
         operands = np.abs(layer.weight).max(axis=(1, 2, 3))
         assert operands.max() <= MAX_OPERAND
@@ -74,9 +76,9 @@ def test_every_operand_and_every_sum_is_exact_in_float32(tiny_checkpoint: Path) 
 
 def test_the_integer_path_follows_the_float_model(tiny_checkpoint: Path) -> None:
     model = load_checkpoint(tiny_checkpoint).model
-    layers, _ = _network(model)
+    network, _ = _network(model)
     z_hat = np.random.default_rng(0).integers(-3, 4, (12, 8, 8))
-    scale_index, mean_steps = run_reference(layers, z_hat)
+    scale_index, mean_steps = run_reference(network, z_hat)
     with torch.no_grad():
         scales, means = (v[0] for v in model.scales_and_means(torch.from_numpy(z_hat)[None].float()))
     index = np.clip((np.log2(scales.numpy()) - LOG2_MIN_SCALE) / LOG2_SCALE_STEP, 0, 63)
@@ -85,9 +87,12 @@ def test_the_integer_path_follows_the_float_model(tiny_checkpoint: Path) -> None
     assert np.abs(means.numpy() - mean_steps * 2.0**-MEAN_STEP_BITS).mean() < 0.1
 
 
+@pytest.mark.parametrize("hyperprior", ["log2", "compressai"])
 @pytest.mark.parametrize("leaky_slope_bits", [1, 7])
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
-def test_onnx_runtime_computes_the_definition(tmp_path: Path, kernel_size: int, leaky_slope_bits: int) -> None:
+def test_onnx_runtime_computes_the_definition(
+    tmp_path: Path, kernel_size: int, leaky_slope_bits: int, hyperprior: Literal["log2", "compressai"]
+) -> None:
     torch.manual_seed(kernel_size)
     config = HyVICConfig(
         bands=4,
@@ -96,29 +101,31 @@ def test_onnx_runtime_computes_the_definition(tmp_path: Path, kernel_size: int, 
         kernel_size=kernel_size,
         spatial_stages=1,
         leaky_slope_bits=leaky_slope_bits,
+        hyperprior=hyperprior,
     )
     model = HyVIC(config).eval()
+    model.entropy_bottleneck.quantiles.data[:, 0, 1] = torch.linspace(-2, 2, 6)
     model.calibrate(torch.rand(2, 4, 64, 64) * 10_000)
-    layers, _ = _network(model)
+    network, _ = _network(model)
     prior = factorised_tables(model)
     geometry = geometry_of(tile=32, kernel_size=kernel_size, spatial_stages=1)
-    onnx.save(hyperdecoder_graph(model, layers, geometry), tmp_path / "h.onnx")
+    onnx.save(hyperdecoder_graph(model, network, geometry), tmp_path / "h.onnx")
     engine = OnnxRuntimeEngine(tmp_path / "h.onnx")
-    for vector in conformance_vectors(prior, layers, geometry.hyperlatents):
+    for vector in conformance_vectors(prior, network, geometry.hyperlatents):
         outputs = engine.run({"hyperlatent": vector[None].astype(np.float32)})
-        scale_index, mean_steps = run_reference(layers, vector)
+        scale_index, mean_steps = run_reference(network, vector)
         assert np.array_equal(outputs["scale_index"][0], scale_index)
         assert np.array_equal(outputs["mean_steps"][0], mean_steps)
 
 
 def test_the_vectors_reach_the_clamps_and_both_signs(tiny_checkpoint: Path) -> None:
     model = load_checkpoint(tiny_checkpoint).model
-    layers, _ = _network(model)
-    vectors = conformance_vectors(factorised_tables(model), layers, 2)
-    hidden = np.stack([np.concatenate(run_reference(layers[:1], vector)) for vector in vectors])
-    assert hidden.max() == layers[0].high.max()
+    network, _ = _network(model)
+    vectors = conformance_vectors(factorised_tables(model), network, 2)
+    hidden = np.stack([run_layers(network.layers[:1], vector) for vector in vectors])
+    assert hidden.max() == network.layers[0].high.max()
     assert hidden.min() < 0  # the slope of 1/128 keeps negative values far from their clamp
-    indices = np.concatenate([run_reference(layers, vector)[0] for vector in vectors])
+    indices = np.concatenate([run_reference(network, vector)[0] for vector in vectors])
     assert indices.max() - indices.min() > 32  # half of the scale table
 
 

@@ -6,13 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, smooth_cube
 from hyvic_train.cli import main
+from hyvic_train.config import config_from_json
+from hyvic_train.data import NamedCube, read_split
+from hyvic_train.objective import RateDistortion
 
 CONFIG = {
     "model": {"bands": 8, "latent_channels": 10, "hyperlatent_channels": 6, "spatial_stages": 1},
@@ -44,7 +49,7 @@ def _train(workspace: Path, out: str, *extra: str) -> int:
     )
 
 
-def _losses(workspace: Path, out: str) -> list[dict[str, object]]:
+def _losses(workspace: Path, out: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (workspace / out / "log.jsonl").read_text().splitlines()]
 
 
@@ -183,6 +188,83 @@ def test_an_existing_run_is_never_overwritten(workspace: Path, capsys: pytest.Ca
     assert _train(workspace, "notes") == 1
     assert "already holds log.jsonl" in capsys.readouterr().err
     assert (workspace / "notes" / "log.jsonl").read_text() == '{"a": 1}\n'
+
+
+def test_a_run_leaves_points_pictures_and_its_best_checkpoint(workspace: Path) -> None:
+    from hyvic_train.checkpoint import load_checkpoint
+    from hyvic_train.validation import validate, validation_loss
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    two = ["--set", "model.rates=2", "--set", "optimisation.lmbda=[1.0e-5, 1.0e-3]", "--set", "optimisation.steps=30"]
+    assert _train(workspace, "out", *two, "--set", "optimisation.checkpoint_every=10") == 0
+    document = json.loads((workspace / "out" / "rd.json").read_text())
+    assert document["step"] == 30
+    assert [(point["lmbda"], point["quality"]) for point in document["points"]] == [(1e-5, 0), (1e-3, 100)]
+    low, high = (point["scenes"]["v"] for point in document["points"])
+    assert low["rate_bpppb"] < high["rate_bpppb"]
+    assert low["psnr_db"] < high["psnr_db"]
+
+    # The best of three validations is kept, and it is what its own rd.json says.
+    entries = [entry for entry in _losses(workspace, "out") if "scene" in entry]
+    assert [entry["step"] for entry in entries] == [10, 10, 20, 20, 30, 30]
+    best = workspace / "out" / "best"
+    model = load_checkpoint(best).model
+    scene = read_scene_as_training_does(workspace)
+    measured = validate(model, scene, (1e-5, 1e-3))
+    losses = []
+    for step in (10, 20, 30):
+        results = [RateDistortion(rate_bpppb=e["rate_bpppb"], mse=e["mse"]) for e in entries if e["step"] == step]
+        points = [replace(p, scenes={"v": r}) for p, r in zip(measured, results, strict=True)]
+        losses.append(validation_loss(points))
+    assert json.loads((best / "rd.json").read_text())["step"] == (10, 20, 30)[losses.index(min(losses))]
+    assert validation_loss(measured) == pytest.approx(min(losses), rel=1e-5)
+
+    events = EventAccumulator(str(workspace / "out" / "tensorboard")).Reload()
+    assert {"rate and distortion", "reconstruction, λ 0.001", "spectra, λ 0.001"} <= set(events.Tags()["images"])
+    assert [scalar.step for scalar in events.Scalars("training/rate, bit per sample")] == [10, 20, 30]
+
+
+def read_scene_as_training_does(workspace: Path) -> tuple[NamedCube, ...]:
+    config = config_from_json(CONFIG)
+    return read_split([workspace / "scenes"], config.data, config.model).validation
+
+
+def test_a_sweep_trains_a_run_for_every_combination(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = {
+        "stages": [{"model.spatial_stages": 0}, {"model.spatial_stages": 1}],
+        "rate": [{"optimisation.lmbda": 1e-5, "optimisation.klt_step": 60}, {"optimisation.lmbda": 1e-3}],
+    }
+    (workspace / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"sweep": sweep}, sort_keys=False))
+    assert _train(workspace, "out", "--set", "optimisation.steps=2") == 0
+    names = [
+        "spatial_stages=0,lmbda=1e-05,klt_step=60",
+        "spatial_stages=0,lmbda=0.001",
+        "spatial_stages=1,lmbda=1e-05,klt_step=60",
+        "spatial_stages=1,lmbda=0.001",
+    ]
+    result = json.loads(capsys.readouterr().out)
+    assert [run["checkpoint"] for run in result["runs"]] == [str(workspace / "out" / name) for name in names]
+    config = json.loads((workspace / "out" / names[2] / "config.json").read_text())
+    assert (config["model"]["spatial_stages"], config["optimisation"]["klt_step"]) == (1, 60)
+
+
+def test_every_problem_of_a_sweep_is_named_at_once(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = {"stages": [{"model.spatial_stages": 9}, {"model.kernel_size": 4}]}
+    (workspace / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"sweep": sweep}, sort_keys=False))
+    assert _train(workspace, "out") == 1
+    error = capsys.readouterr().err
+    assert "spatial_stages is 9" in error
+    assert "kernel_size is 4" in error
+    (workspace / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"sweep": {"stages": 3}}))
+    assert _train(workspace, "out") == 1
+    assert "sweep names axes" in capsys.readouterr().err
+
+
+def test_several_processes_share_a_batch_evenly_or_not_at_all(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _train(workspace, "out", "--devices", "3") == 1
+    assert "a batch of 2 cannot be shared by 3 processes" in capsys.readouterr().err
 
 
 def test_nothing_to_resume_is_said(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

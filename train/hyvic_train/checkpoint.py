@@ -31,8 +31,7 @@ WEIGHTS, CONFIG, POINTS, RESUME, BEST = "model.safetensors", "config.json", "rd.
 
 Json = dict[str, Any]
 
-# CompressAI's coding tables, which this toolkit computes at export instead.
-_DERIVED = ("_offset", "_quantized_cdf", "_cdf_length", "scale_table")
+CODING_TABLES = ("_offset", "_quantized_cdf", "_cdf_length", "scale_table")
 
 
 class CheckpointError(ValueError):
@@ -62,7 +61,7 @@ class RunState:
 
 def weights(model: HyVIC) -> dict[str, Tensor]:
     """The tensors that a checkpoint keeps."""
-    return {k: v.contiguous() for k, v in model.state_dict().items() if not k.endswith(_DERIVED)}
+    return {k: v.contiguous() for k, v in model.state_dict().items() if not k.endswith(CODING_TABLES)}
 
 
 def save_checkpoint(folder: Path, tensors: dict[str, Tensor], config: TrainingConfig, step: int, points: Json) -> None:
@@ -103,7 +102,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file ({error})") from error
-    _load_weights(model, tensors, path)
+    fill(model, tensors, path)
     return Checkpoint(model=model.eval(), config=config)
 
 
@@ -122,7 +121,7 @@ def read_checkpoint_config(folder: Path) -> TrainingConfig:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _load_weights(model: HyVIC, tensors: dict[str, Tensor], path: Path) -> None:
+def fill(model: HyVIC, tensors: dict[str, Tensor], path: Path) -> None:
     """Fill a model with tensors that must be exactly its own."""
     expected = weights(model)
     if missing := sorted(expected.keys() - tensors.keys()):
@@ -174,7 +173,7 @@ def resume(folder: Path, config: TrainingConfig, model: HyVIC, optimisers: Seque
         raise CheckpointError(
             f"{folder} was trained with another {', '.join(differing)}; resume with the configuration it began with"
         )
-    _load_weights(model, tensors, path)
+    fill(model, tensors, path)
     for optimiser, moments in zip(optimisers, states, strict=True):
         optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
     return state

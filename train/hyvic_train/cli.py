@@ -6,8 +6,12 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hyvic_runtime.command_line import Result, command_parser, run_command
+
+if TYPE_CHECKING:
+    from hyvic_train.config import TrainingConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of checkpoint, log.jsonl and TensorBoard events"
     )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="PATH",
+        help="start from these: a checkpoint folder, .safetensors, or a CompressAI state_dict; with --set "
+        "optimisation.steps=0 it is only measured and converted",
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument(
         "--devices", type=int, default=1, metavar="N", help="processes that share each batch (default: 1)"
@@ -35,6 +46,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> Result:
+    from hyvic_train.checkpoint import CONFIG, RESUME, WEIGHTS, CheckpointError
+    from hyvic_train.config import read_sweep
+    from hyvic_train.run_log import LOG
+
+    if arguments.devices < 1:
+        raise ValueError(f"--devices is {arguments.devices}; at least one is needed")
+    runs = {arguments.out / name: config for name, config in read_sweep(arguments.config, arguments.set).items()}
+    for out in runs:
+        present = [name for name in (CONFIG, RESUME, WEIGHTS, LOG) if (out / name).exists()]
+        if present and not arguments.resume:
+            raise CheckpointError(f"{out} already holds {present[0]}; pass --resume or another --out")
+    finished = [_run(arguments, config, out) for out, config in runs.items()]
+    text = "\n".join(text for _, text in finished)
+    if list(runs) == [arguments.out]:
+        return finished[0]
+    return {"runs": [result for result, _ in finished]}, text
+
+
+def _run(arguments: argparse.Namespace, config: TrainingConfig, out: Path) -> Result:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -45,20 +75,12 @@ def _train(arguments: argparse.Namespace) -> Result:
         TimeRemainingColumn,
     )
 
-    from hyvic_train.checkpoint import CONFIG, RESUME, WEIGHTS, CheckpointError
-    from hyvic_train.config import read_config
+    from hyvic_train.checkpoint import RESUME
     from hyvic_train.data import read_split
     from hyvic_train.objective import RateDistortion
-    from hyvic_train.run_log import LOG
     from hyvic_train.training import train
     from hyvic_train.validation import json_from_points, validate
 
-    if arguments.devices < 1:
-        raise ValueError(f"--devices is {arguments.devices}; at least one is needed")
-    config = read_config(arguments.config, arguments.set)
-    present = [name for name in (CONFIG, RESUME, WEIGHTS, LOG) if (arguments.out / name).exists()]
-    if present and not arguments.resume:
-        raise CheckpointError(f"{arguments.out} already holds {present[0]}; pass --resume or another --out")
     scenes = read_split(arguments.data, config.data, config.model)
     begun = time.perf_counter()
     peak, steps = config.model.peak, config.optimisation.steps
@@ -72,7 +94,7 @@ def _train(arguments: argparse.Namespace) -> Result:
         TextColumn("{task.fields[state]}"),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("training", total=steps, state="")
+        task = progress.add_task(out.name, total=steps, state="")
         since: list[float] = []
 
         def report(step: int, measured: RateDistortion) -> None:
@@ -83,14 +105,21 @@ def _train(arguments: argparse.Namespace) -> Result:
 
         try:
             model = train(
-                config, scenes, arguments.out, resume=arguments.resume, report=report, devices=arguments.devices
+                config,
+                scenes,
+                out,
+                # Of a sweep, runs that were never begun are begun.
+                resume=arguments.resume and (out == arguments.out or (out / RESUME).exists()),
+                report=report,
+                devices=arguments.devices,
+                pretrained=arguments.weights,
             )
         except KeyboardInterrupt as error:
-            resumable = (arguments.out / RESUME).exists()
+            resumable = (out / RESUME).exists()
             raise KeyboardInterrupt("continue with --resume" if resumable else "before a checkpoint") from error
     points = validate(model, scenes.validation, config.optimisation.lmbdas)
     result = {
-        "checkpoint": str(arguments.out),
+        "checkpoint": str(out),
         "steps": steps,
         "parameters": model.parameter_count(),
         "seconds": round(time.perf_counter() - begun, 1),

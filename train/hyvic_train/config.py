@@ -5,6 +5,8 @@ Validation is pydantic's: every wrong key and every impossible value of a file i
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +17,8 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 T = TypeVar("T")
+
+MAX_BASES = 8
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -31,6 +35,8 @@ class HyVICConfig:
         spatial_stages: S, stride-2 stages of encoder and decoder.
         peak: largest digital number of the sensor; the networks see x / peak and PSNR is taken over it.
         rates: rate levels; every one has a pair of gain vectors. 1: no gains, one rate, the paper's model.
+        hyperprior: "log2": D^H gives log2 σ, and ẑ is an integer. "compressai": D^H gives σ itself, and ẑ is an integer
+            plus its channel's median, as in CompressAI's models.
         leaky_slope_bits: LeakyReLU's negative slope is 2**-leaky_slope_bits, a power of two so that the
             exported integer network computes it exactly. The paper gives none; 7 is nearest to torch's 0.01.
     """
@@ -44,6 +50,7 @@ class HyVICConfig:
     spatial_stages: int = 2
     peak: float = 10_000.0
     rates: int = 1
+    hyperprior: Literal["log2", "compressai"] = "log2"
     leaky_slope_bits: int = 7
 
     def __post_init__(self) -> None:
@@ -122,7 +129,7 @@ class OptimisationConfig:
     Attributes:
         lmbda: λ of eq. 2, bits per sample against squared digital numbers. A list, rising, trains one model of
             as many rate levels (model.rates).
-        steps: gradient steps.
+        steps: gradient steps; 0 measures and converts what `train-model --weights` gives.
         batch_size: crops a step, over all processes.
         precision: "32-true", or "bf16-mixed": transforms in bfloat16, entropy model and weights in float32.
         learning_rate: of encoder and decoder, at the first step; a cosine takes it to zero.
@@ -162,8 +169,9 @@ class OptimisationConfig:
     def __post_init__(self) -> None:
         if not self.lmbdas or min(self.lmbdas) <= 0 or list(self.lmbdas) != sorted(set(self.lmbdas)):
             raise ValueError(f"lmbda is {self.lmbda}; it must be positive, and a list must rise")
+        if self.steps < 0:
+            raise ValueError(f"steps is {self.steps}; it must not be negative")
         for name in (
-            "steps",
             "batch_size",
             "learning_rate",
             "hyperprior_learning_rate",
@@ -212,7 +220,7 @@ class ConfigError(ValueError):
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
-    """Read a YAML configuration.
+    """Read a YAML configuration of one run.
 
     Args:
         path: the file. Paths in it are relative to its folder.
@@ -221,24 +229,93 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     Raises:
         ConfigError: unreadable file, unknown key, impossible value: all of them in one message.
     """
+    runs = read_sweep(path, overrides)
+    if list(runs) != [""]:
+        raise ConfigError(f"{path} describes {len(runs)} runs; one is needed here")
+    return runs[""]
+
+
+def read_sweep(path: Path, overrides: Sequence[str] = ()) -> dict[str, TrainingConfig]:
+    """Read a YAML configuration of one run or several.
+
+    Beside the sections, `base` may name another configuration file, whose values hold where this one has none; and
+    `sweep` may name axes, and each axis its variants, as mappings of `section.key` to value. There is a run for
+    every combination, in the axes' order; overrides are applied last.
+
+    Returns:
+        The runs by name, such as `spatial_stages=2,lmbda=0.0001`; without a sweep one run of name "".
+
+    Raises:
+        ConfigError: unreadable file, unknown key, impossible value: all of them in one message.
+    """
+    document = _document(path, depth=0)
+    axes = _axes(document.pop("sweep", {}), path)
+    runs, problems = {}, []
+    for variants in itertools.product(*axes):
+        assignments = {key: value for variant in variants for key, value in variant.items()}
+        name = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in assignments.items())
+        run = copy.deepcopy(document)
+        try:
+            for key, value in assignments.items():
+                _assign(run, key, value)
+            for override in overrides:
+                _apply(run, override)
+            runs[name] = _configuration(run, path)
+        except ConfigError as error:
+            problems.append(f"{name}: {error}" if name else str(error))
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return runs
+
+
+def _axes(sweep: object, path: Path) -> list[list[dict[str, Any]]]:
+    axes: list[Any] = list(sweep.values()) if isinstance(sweep, dict) else [None]
+    for axis in axes:
+        if not isinstance(axis, list) or not axis or not all(isinstance(variant, dict) for variant in axis):
+            raise ConfigError(f"{path}: sweep names axes, and each a list of variants such as {{model.kernel_size: 5}}")
+    return axes
+
+
+def _document(path: Path, *, depth: int) -> dict[str, Any]:
+    """A file's mapping over its base's, names of JSON files replaced by what they hold."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path} is not a mapping of model, data and optimisation")
-    for override in overrides:
-        _apply(document, override)
+    base = document.pop("base", None)
+    _read_wavelengths(document, path.parent)
+    if base is None:
+        return document
+    if not isinstance(base, str) or depth >= MAX_BASES:
+        raise ConfigError(f"{path}: base names one file, and at most {MAX_BASES} in a chain")
+    return _merged(_document(path.parent / base, depth=depth + 1), document)
+
+
+def _merged(base: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    merged = base | document
+    for key in base.keys() & document.keys() - {"sweep"}:
+        if isinstance(base[key], dict) and isinstance(document[key], dict):
+            merged[key] = _merged(base[key], document[key])
+    return merged
+
+
+def _configuration(document: dict[str, Any], path: Path) -> TrainingConfig:
+    _read_wavelengths(document, path.parent)
+    return config_from_json(document)
+
+
+def _read_wavelengths(document: dict[str, Any], folder: Path) -> None:
     data = document.get("data")
     if isinstance(data, dict):
         sources = data.get("source_wavelengths")
         if isinstance(data.get("wavelengths"), str):
-            data["wavelengths"] = _read_json(path.parent / data["wavelengths"])
+            data["wavelengths"] = _read_json(folder / data["wavelengths"])
         if isinstance(sources, dict):
             for pattern, source in sources.items():
                 if isinstance(source, str):
-                    sources[pattern] = _read_json(path.parent / source)
-    return config_from_json(document)
+                    sources[pattern] = _read_json(folder / source)
 
 
 def _read_json(path: Path) -> object:
@@ -252,16 +329,20 @@ def _apply(document: dict[str, Any], override: str) -> None:
     keys, separator, value = override.partition("=")
     if not separator:
         raise ConfigError(f"--set {override}: write KEY=VALUE, such as optimisation.steps=1000")
+    try:
+        _assign(document, keys, _number_or_yaml(value))
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError(f"--set {override}: {' '.join(str(error).split())}") from error
+
+
+def _assign(document: dict[str, Any], keys: str, value: object) -> None:
     *sections, last = keys.split(".")
     node = document
     for section in sections:
         node = node.setdefault(section, {})
         if not isinstance(node, dict):
-            raise ConfigError(f"--set {override}: {section} is a value, not a section")
-    try:
-        node[last] = _number_or_yaml(value)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"--set {override}: {' '.join(str(error).split())}") from error
+            raise ConfigError(f"{section} is a value, not a section")
+    node[last] = value
 
 
 def _number_or_yaml(value: str) -> object:

@@ -19,7 +19,14 @@ with warnings.catch_warnings():
     from compressai.layers import GDN
 
 from hyvic_train.config import HyVICConfig
-from hyvic_train.integer_path import SCALE_BOUND, hidden_step, rounded_hidden, rounded_log2_scale, rounded_mean
+from hyvic_train.integer_path import (
+    SCALE_BOUND,
+    hidden_step,
+    rounded_hidden,
+    rounded_log2_scale,
+    rounded_mean,
+    rounded_scale,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +71,7 @@ class HyVIC(nn.Module):
 
     The paper does not say how D^H keeps σ positive over its range. Here it gives log2 σ and μ: channels of
     σ = 0.2 and σ = 300 get the same relative resolution, and the integer form of log2 σ is an index straight into
-    the scale table (Ballé et al., Integer Networks, ICLR 2019).
+    the scale table (Ballé et al., Integer Networks, ICLR 2019). With `hyperprior: compressai` D^H gives σ itself.
 
     With `config.rates` > 1, E's output is multiplied by a gain a channel and D's input by another, a pair of
     vectors for every rate level, geometrically interpolated between them (Cui et al., Asymmetric Gained Deep Image
@@ -118,6 +125,13 @@ class HyVIC(nn.Module):
         self.hidden_peak_1: Tensor
         self.register_buffer("hidden_peak_0", torch.zeros(M))
         self.register_buffer("hidden_peak_1", torch.zeros(3 * M // 2))
+
+    @property
+    def medians(self) -> Tensor:
+        """What ẑ is beside an integer, (N,): zero unless the hyperprior is CompressAI's."""
+        quantiles: Tensor = self.entropy_bottleneck.quantiles
+        medians = quantiles[:, 0, 1].detach()
+        return medians if self.config.hyperprior == "compressai" else torch.zeros_like(medians)
 
     @property
     def device(self) -> torch.device:
@@ -181,16 +195,20 @@ class HyVIC(nn.Module):
     def code_hyperlatent(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Quantise z and rate it under the factorised prior.
 
-        CompressAI rounds z − median and adds the median back. Here ẑ is an integer, as the integer
-        entropy path needs it; the prior learns where its mass lies either way.
+        CompressAI rounds z − median and adds the median back. Here ẑ is an integer, as suits the integer
+        entropy path; the prior learns where its mass lies either way.
         """
         prior = self.entropy_bottleneck
-        z_hat = z + self.noise(z) if self.training else torch.round(z)
+        z_hat = z + self.noise(z) if self.training else self._rounded(z)
         by_channel = z_hat.transpose(0, 1).flatten(1).unsqueeze(1)
         likelihoods, _, _ = prior._likelihood(by_channel)
         likelihoods = prior.likelihood_lower_bound(likelihoods)
         shape = z_hat.transpose(0, 1).shape
         return z_hat, likelihoods.reshape(shape).transpose(0, 1)
+
+    def _rounded(self, z: Tensor) -> Tensor:
+        medians = self.medians[:, None, None]
+        return torch.round(z - medians) + medians
 
     def scales_and_means(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:
         """D^H: ẑ to σ and μ of every latent, each (batch, M, line, sample), in quantiser steps."""
@@ -201,11 +219,13 @@ class HyVIC(nn.Module):
                 with torch.no_grad():
                     torch.maximum(peak, hidden.abs().amax(dim=(0, 2, 3)), out=peak)
                 hidden = rounded_hidden(hidden, hidden_step(peak)[:, None, None])
-        log2_scales, means = self.h_s[4](hidden).chunk(2, dim=1)
+        scales, means = self.h_s[4](hidden).chunk(2, dim=1)
+        logarithmic = self.config.hyperprior == "log2"
         if self.integer_path:
-            log2_scales, means = rounded_log2_scale(log2_scales), rounded_mean(means)
+            scales = rounded_log2_scale(scales) if logarithmic else rounded_scale(scales)
+            means = rounded_mean(means)
         # 2**12 quantiser steps exceed any latent; the clamp keeps a diverging run finite.
-        return torch.exp2(log2_scales.clamp(-8.0, 12.0)), means
+        return torch.exp2(scales.clamp(-8.0, 12.0)) if logarithmic else scales, means
 
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:
@@ -213,7 +233,7 @@ class HyVIC(nn.Module):
         y = self.analyse(x)
         for level in range(self.config.rates):
             gain, _ = self.gains(y.new_full((len(y),), level))
-            hidden = torch.round(self.h_a(y * gain))
+            hidden = self._rounded(self.h_a(y * gain))
             for index, peak in ((0, self.hidden_peak_0), (2, self.hidden_peak_1)):
                 hidden = self.h_s[index + 1](self.h_s[index](hidden))
                 torch.maximum(peak, hidden.abs().amax(dim=(0, 2, 3)), out=peak)

@@ -31,6 +31,10 @@ SCALE_COUNT = 64
 LOG2_MIN_SCALE = math.log2(SCALE_BOUND)
 LOG2_SCALE_STEP = (math.log2(MAX_SCALE) - LOG2_MIN_SCALE) / (SCALE_COUNT - 1)
 
+SCALE_STEP_BITS = 6
+"""A model that gives σ itself gives it in steps of 2**-6 quantiser steps; a lookup turns them into scale indices."""
+MAX_SCALE_STEPS = int(MAX_SCALE) << SCALE_STEP_BITS
+
 
 def hidden_step(peak: Tensor) -> Tensor:
     """The value of one integer step of each hidden channel, given the largest magnitudes it reached.
@@ -52,6 +56,13 @@ def rounded_log2_scale(log2_scale: Tensor) -> Tensor:
     """The log2 σ of the nearest row of the scale table."""
     index = torch.round((log2_scale - LOG2_MIN_SCALE) / LOG2_SCALE_STEP).clamp(0, SCALE_COUNT - 1)
     return _straight_through(log2_scale, LOG2_MIN_SCALE + LOG2_SCALE_STEP * index)
+
+
+def rounded_scale(scale: Tensor) -> Tensor:
+    """The σ of the row of the scale table that the lookup names for σ in steps of 2**-SCALE_STEP_BITS."""
+    steps = torch.round(scale * 2**SCALE_STEP_BITS) * 2.0**-SCALE_STEP_BITS
+    row = rounded_log2_scale(steps.clamp(SCALE_BOUND, MAX_SCALE).log2())
+    return _straight_through(scale, torch.exp2(row))
 
 
 def rounded_mean(mean: Tensor) -> Tensor:

@@ -26,8 +26,6 @@ reparametrised γ (a square) is far enough from zero to receive a gradient."""
 def initialise(model: HyVIC, tiles: Tensor, step: float, lmbdas: Sequence[float]) -> None:
     """Make `model` a linear transform codec that quantises with a step of `step` digital numbers.
 
-    At high rate the best step of a transform codec is proportional to 1 / √λ: so start the gains of several rates.
-
     Args:
         model: changed in place.
         tiles: (tile, band, line, sample) digital numbers, the training scenes' statistics.
@@ -80,11 +78,7 @@ def initialise(model: HyVIC, tiles: Tensor, step: float, lmbdas: Sequence[float]
     mix_out.weight[:, :kept] = 0
     mix_out.weight[range(kept), range(kept), 0, 0] = 1 / gain
 
-    if model.config.rates > 1:
-        log2_lmbda = torch.tensor(lmbdas, dtype=torch.float64).log2()
-        log2_gain = ((log2_lmbda - log2_lmbda.mean()) / 2)[:, None]
-        model.log2_gain.copy_(log2_gain.expand_as(model.log2_gain))
-        model.log2_inverse_gain.copy_(-log2_gain.expand_as(model.log2_gain))
+    initialise_gains(model, lmbdas)
 
     latent = model.analyse(tiles)
     spread = latent.std(dim=(0, 2, 3)).clamp_min(0.2)
@@ -94,6 +88,16 @@ def initialise(model: HyVIC, tiles: Tensor, step: float, lmbdas: Sequence[float]
     # The hyper-encoder sees latents of one spread, whatever their channel.
     first: Any = model.h_a[0]
     first.weight.div_(spread[None, :, None, None])
+
+
+@torch.no_grad()
+def initialise_gains(model: HyVIC, lmbdas: Sequence[float]) -> None:
+    """Start the gains of several rates where the best steps of a transform codec lie at high rate: ∝ 1 / √λ."""
+    if model.config.rates > 1:
+        log2_lmbda = torch.tensor(lmbdas, dtype=torch.float64).log2()
+        log2_gain = ((log2_lmbda - log2_lmbda.mean()) / 2)[:, None]
+        model.log2_gain.copy_(log2_gain.expand_as(model.log2_gain))
+        model.log2_inverse_gain.copy_(-log2_gain.expand_as(model.log2_gain))
 
 
 def _convolutions(transform: nn.Sequential) -> list[Any]:

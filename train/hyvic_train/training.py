@@ -29,8 +29,9 @@ from hyvic_train.config import OptimisationConfig, TrainingConfig
 from hyvic_train.data import SceneSplit, crops
 from hyvic_train.figures import rate_distortion_figure, reconstruction_figures
 from hyvic_train.hyvic import HyVIC, uniform_noise
-from hyvic_train.klt import initialise
+from hyvic_train.klt import initialise, initialise_gains
 from hyvic_train.objective import Objective, RateDistortion, levels_of_step
+from hyvic_train.pretrained import load_pretrained
 from hyvic_train.run_log import RunLog
 from hyvic_train.validation import json_from_points, spread, validate, validation_loss, whole_cells
 
@@ -54,6 +55,7 @@ def train(
     resume: bool,
     report: Report,
     devices: int = 1,
+    pretrained: Path | None = None,
 ) -> HyVIC:
     """Train to `config.optimisation.steps`; every checkpoint replaces the last one in `out`.
 
@@ -66,6 +68,7 @@ def train(
         out: folder of checkpoint and log.
         resume: continue from `out`.
         report: called with the steps done and the last batch's mean rate and distortion, by the first process only.
+        pretrained: weights to start from, in place of the KLT.
         devices: processes, one a processor or accelerator; they share each batch.
 
     Raises:
@@ -88,6 +91,9 @@ def train(
     if resume:
         state = checkpoint.resume(out, config, model, optimisers)
         logger.info("resuming after step %d", state.step)
+    elif pretrained is not None:
+        initialise_gains(model, optimisation.lmbdas)
+        load_pretrained(model, pretrained)
     else:
         tiles = batch(scenes, config, step=0, count=_KLT_CROPS)
         initialise(model, tiles, optimisation.klt_step, optimisation.lmbdas)
@@ -115,6 +121,8 @@ def train(
                     checkpoint.save_state(out, model, config, optimisers, state)
             if stop:
                 raise KeyboardInterrupt
+        if log is not None and optimisation.steps == 0:
+            _checkpoint(model, config, scenes, out, state, log)
     fabric.barrier()
     return model
 

@@ -1,0 +1,66 @@
+"""Weights to start from: a checkpoint of ours, or the state_dict of a CompressAI model of the same architecture.
+
+CompressAI's training scripts save `{"state_dict": ...}` by torch.save, and so would the official HyVIC code: modules
+g_a, h_a, h_s, g_s, entropy_bottleneck and gaussian_conditional, as here. Such a file is read as tensors alone
+(`weights_only=True`): nothing in it is executed. Configure `model.hyperprior: compressai` for it.
+
+What differs: CompressAI's LeakyReLU has a slope of 0.01, ours a power of two, 2**-7.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from hyvic_train.checkpoint import CODING_TABLES, WEIGHTS, CheckpointError, fill, weights
+from hyvic_train.hyvic import HyVIC
+
+_STARTED_AFRESH = ("hidden_peak_0", "hidden_peak_1", "log2_gain", "log2_inverse_gain")
+_OLD_NAMES = {"_matrix": "matrices.", "_bias": "biases.", "_factor": "factors."}
+
+
+def load_pretrained(model: HyVIC, path: Path) -> None:
+    """Fill a model's weights; gains and calibration that the file lacks stay as they are.
+
+    Args:
+        model: changed in place.
+        path: a checkpoint folder, a .safetensors file, or what torch.save wrote of a state_dict.
+
+    Raises:
+        CheckpointError: unreadable, or of another architecture than the configuration's.
+    """
+    file = path / WEIGHTS if path.is_dir() else path
+    tensors = _read(file)
+    own = weights(model)
+    constants = {name for name in own if name.endswith((".pedestal", ".bound", ".target", "scale_bound"))}
+    for name in (*_STARTED_AFRESH, *constants):
+        if name in own:
+            tensors.setdefault(name, own[name])
+    fill(model, tensors, file)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing; --weights takes a checkpoint folder or a file of weights")
+    try:
+        document = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except (OSError, ValueError, RuntimeError, EOFError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path} holds no tensors that can be read safely ({reason})") from error
+    if isinstance(document, dict) and isinstance(document.get("state_dict"), dict):
+        document = document["state_dict"]
+    if not isinstance(document, dict) or not all(isinstance(value, Tensor) for value in document.values()):
+        raise CheckpointError(f"{path} is no state_dict: a mapping of names to tensors is needed")
+    return {_name(str(name)): tensor for name, tensor in document.items() if not str(name).endswith(CODING_TABLES)}
+
+
+def _name(name: str) -> str:
+    """Today's name of a CompressAI parameter, without the prefix that a parallel wrapper leaves."""
+    name = name.removeprefix("module.")
+    return re.sub(r"(?<=entropy_bottleneck\.)(_matrix|_bias|_factor)(?=\d)", lambda m: _OLD_NAMES[m[0]], name)
