@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import bjontegaard
+import numpy as np
+import pytest
+from hyvic_compare.bd_psnr import Curve, CurveGapError, bd_psnr, interpolate
+
+RATIOS = (20.0, 31.0, 74.0, 160.0, 300.0)
+PSNR_DB = (52.0, 50.5, 46.0, 43.5, 41.0)
+
+
+def test_an_offset_of_one_db_is_one_db() -> None:
+    better = Curve(ratios=RATIOS, psnr_db=tuple(p + 1 for p in PSNR_DB))
+    result = bd_psnr(better, Curve(ratios=RATIOS, psnr_db=PSNR_DB))
+    assert result.db == pytest.approx(1.0, abs=1e-12)
+    assert (result.low, result.high) == (20, 300)
+    assert bd_psnr(better, better).db == 0
+
+
+def test_lines_are_interpolated_exactly_and_compared_where_both_exist() -> None:
+    # Akima reproduces straight lines: 60 − CR/10 against 50 − CR/20 differ by 10 − CR/20.
+    a = Curve(ratios=(10, 25, 60, 90, 100), psnr_db=tuple(60 - r / 10 for r in (10, 25, 60, 90, 100)))
+    b = Curve(ratios=(40, 50, 70, 200), psnr_db=tuple(50 - r / 20 for r in (40, 50, 70, 200)))
+    result = bd_psnr(a, b)
+    assert (result.low, result.high) == (40, 100)
+    assert result.db == pytest.approx(10 - 70 / 20, abs=1e-12)
+    assert bd_psnr(b, a).db == pytest.approx(-result.db, abs=1e-12)
+
+
+def test_the_axis_is_cr_and_not_its_logarithm() -> None:
+    # A line in CR against a flat reference: over log CR its mean would be 2.05 dB, not half its rise.
+    flat = Curve(ratios=(1, 100), psnr_db=(40, 40))
+    slope = Curve(ratios=(1, 100), psnr_db=(40, 49.9))
+    assert bd_psnr(slope, flat).db == pytest.approx(9.9 / 2, abs=1e-12)
+
+
+def test_akima_worked_by_hand() -> None:
+    # Slopes 0 0 1 2 2. By Akima (1970), eq. 1, the tangent at 3 is (|2 − 1|·0 + |0 − 0|·1) / (|2 − 1| + |0 − 0|) = 0
+    # and at 4 (|2 − 2|·1 + |1 − 0|·2) / (|2 − 2| + |1 − 0|) = 2. The Hermite cubic on [3, 4] with values 0, 1 and
+    # tangents 0, 2 is u², whose integral is 1/3.
+    curve = Curve(ratios=(1, 2, 3, 4, 5, 6), psnr_db=(0, 0, 0, 1, 3, 5))
+    zero = Curve(ratios=(3, 4), psnr_db=(0, 0))
+    assert bd_psnr(curve, zero).db == pytest.approx(1 / 3, abs=1e-12)
+    assert interpolate(curve, [3.5]) == pytest.approx([0.25])
+
+
+def test_the_bjontegaard_package_agrees_where_definitions_coincide() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(10):
+        ratios = [tuple(np.sort(rng.uniform(1, 250, 6))) for _ in range(2)]
+        curves = [Curve(ratios=r, psnr_db=tuple(rng.uniform(30, 60, 6))) for r in ratios]
+        # Its axis is log10 of what it is given: 10^CR makes that our axis.
+        rates = [np.power(10.0, curve.ratios) for curve in curves]
+        theirs = bjontegaard.bd_psnr(
+            rates[1], curves[1].psnr_db, rates[0], curves[0].psnr_db, method="akima", min_overlap=0
+        )
+        assert bd_psnr(*curves).db == pytest.approx(theirs, abs=1e-9)
+
+
+def test_two_points_make_a_line_and_one_makes_no_range() -> None:
+    line = Curve(ratios=(10, 30), psnr_db=(50, 40))
+    assert interpolate(line, [20]) == pytest.approx([45])
+    assert bd_psnr(line, Curve(ratios=(10, 20, 30), psnr_db=(44, 44, 44))).db == pytest.approx(1)
+    with pytest.raises(CurveGapError, match="the curve has 1 point; BD-PSNR needs at least 2"):
+        bd_psnr(Curve(ratios=(10,), psnr_db=(50,)), line)
+    with pytest.raises(CurveGapError, match="the reference has 1 point"):
+        bd_psnr(line, Curve(ratios=(10,), psnr_db=(50,)))
+
+
+def test_curves_apart_are_a_gap_with_its_reason() -> None:
+    line = Curve(ratios=(10, 30), psnr_db=(50, 40))
+    with pytest.raises(CurveGapError, match="no common range: CR 30 to 40 against 10 to 30"):
+        bd_psnr(Curve(ratios=(30, 40), psnr_db=(40, 39)), line)
+    with pytest.raises(CurveGapError, match="the curve has two points at one compression ratio"):
+        bd_psnr(Curve(ratios=(10, 10, 30), psnr_db=(50, 49, 40)), line)

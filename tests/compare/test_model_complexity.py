@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hyvic_compare.model_complexity import TILE, Architecture, architecture_from_config, complexity
+from hyvic_train.config import HyVICConfig, json_from_config
+from hyvic_train.hyvic import HyVIC
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@pytest.mark.parametrize(("latent", "hyperlatent", "millions"), [(1280, 768, 74.6), (768, 460, 26.9), (384, 230, 6.8)])
+def test_parameters_are_the_papers(latent: int, hyperlatent: int, millions: float) -> None:
+    model = Architecture(
+        bands=202, latent_channels=latent, hyperlatent_channels=hyperlatent, kernel_size=3, spatial_stages=2
+    )
+    assert round(complexity(model).parameters / 1e6, 1) == millions
+
+
+@pytest.mark.parametrize("stages", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("kernel_size", [3, 5])
+def test_the_formulas_are_what_torch_counts(stages: int, kernel_size: int) -> None:
+    config = HyVICConfig(
+        bands=7, latent_channels=11, hyperlatent_channels=5, kernel_size=kernel_size, spatial_stages=stages
+    )
+    model = HyVIC(config).eval()
+    architecture = architecture_from_config(json_from_config(config))
+    assert architecture is not None
+    figures = complexity(architecture)
+    assert figures.parameters == sum(p.numel() for p in model.parameters())
+
+    x = torch.rand(1, 7, TILE, TILE)
+    with torch.no_grad():
+        y = model.g_a(x)
+        z = model.h_a(y)
+        with FlopCounterMode(display=False) as encoder:
+            model.h_a(model.g_a(x))
+            model.h_s(z)
+        with FlopCounterMode(display=False) as decoder:
+            model.h_s(z)
+            model.g_s(y)
+    assert figures.encoder_flops == encoder.get_total_flops()
+    assert figures.decoder_flops == decoder.get_total_flops()
+
+
+def test_gains_are_counted_only_where_there_are_several_rates() -> None:
+    sizes = {"bands": 7, "latent_channels": 11, "hyperlatent_channels": 5, "kernel_size": 3, "spatial_stages": 2}
+    one, eight = (architecture_from_config({**sizes, "rates": rates}) for rates in (1, 8))
+    assert one is not None
+    assert eight is not None
+    assert complexity(one) == complexity(Architecture(**sizes))
+    assert complexity(eight).parameters - complexity(one).parameters == 2 * 8 * 11
+
+
+@pytest.mark.parametrize("change", [{"attention_heads": 4}, {"bands": "202"}, {"kernel_size": True}])
+def test_another_family_has_no_figures_rather_than_wrong_ones(change: dict[str, object]) -> None:
+    sizes = {"bands": 7, "latent_channels": 11, "hyperlatent_channels": 5, "kernel_size": 3, "spatial_stages": 2}
+    assert architecture_from_config({**sizes, **change}) is None
+    assert architecture_from_config({"bands": 7}) is None
