@@ -25,7 +25,7 @@ class TargetRatioError(HyvicError):
 
     def __init__(self, *, codec: str, target_ratio: float, allowed: int, needed: int) -> None:
         super().__init__(
-            f"{codec}: CR {target_ratio:g} allows {allowed} octets and its shortest stream takes {needed}; "
+            f"{codec}: CR {target_ratio:g} allows {allowed} octets and the shortest stream found takes {needed}; "
             "ask for a lower ratio or leave this codec out"
         )
         self.allowed, self.needed = allowed, needed

@@ -1,0 +1,127 @@
+"""JPEG 2000 codestreams (ISO/IEC 15444-1) of at most a number of octets, through GDAL's OpenJPEG."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from hyvic_runtime.errors import DecodeError
+from numpy.typing import NDArray
+
+Planes = NDArray[np.integer[Any]]
+
+MAX_RESOLUTIONS = 6
+"""Five wavelet decompositions, JPEG 2000's usual number. GDAL's own default leaves an image of less than 256 pixels
+whole, which costs 7 dB at CR 128."""
+_TRIES = 8
+_NEAR_ENOUGH = 0.995
+_SOC_SIZ = 0xFF4FFF51
+_SIZ_HEAD = struct.Struct(">IHHIIIIIIIIH")
+
+
+def encode_planes(planes: Planes, octets: int) -> bytes:
+    """Code planes as the components of one image, with one rate for all.
+
+    OpenJPEG's rate control picks the code-block passes that lower the squared error most per octet, whatever
+    component they belong to. It ends near the rate it is given, on either side: the rate is corrected until the
+    codestream is no longer than `octets` and within 0.5 % of it, or 8 tries found no nearer one, or there is nothing
+    more to code.
+
+    Args:
+        planes: (component, line, sample), uint8, uint16 or int16.
+        octets: upper bound.
+
+    Returns:
+        A codestream; where none of them was short enough, the shortest found.
+    """
+    room = min(max(octets, 1), planes.nbytes)
+    best, shortest = b"", b""
+    # Rates that came out too short and too long; what is wanted lies between.
+    low, wanted, high = 0.0, float(room), float(planes.nbytes)
+    back_off = 1.0
+    for _ in range(_TRIES):
+        found = _encode(planes, 100 * wanted / planes.nbytes)
+        shortest = min(shortest or found, found, key=len)
+        if len(found) > octets:
+            # Twice as far back each time: many rates give one codestream, and small steps would stay on it.
+            back_off *= 2
+            high, aim = wanted, wanted * room / len(found) * (1 - back_off / 4096)
+        else:
+            best = max(best, found, key=len)
+            low, aim = wanted, wanted * room / len(found)
+        if len(best) >= _NEAR_ENOUGH * room or (best and wanted == planes.nbytes):
+            break
+        wanted = aim if low < aim < high else (low + high) / 2
+    return best or shortest
+
+
+def decode_planes(codestream: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Planes:
+    """Decode what `encode_planes` gave.
+
+    Args:
+        codestream: the octets.
+        shape: (component, line, sample) that it must have.
+        dtype: that it must have.
+
+    Raises:
+        DecodeError: it is something else, or damaged.
+    """
+    _check_size(codestream, shape, dtype)
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with _quiet(), rasterio.MemoryFile(codestream, ext=".j2k") as file, file.open(driver="JP2OpenJPEG") as image:
+            if (image.count, image.height, image.width) != shape or {np.dtype(d) for d in image.dtypes} != {dtype}:
+                raise DecodeError("the codestream's header contradicts itself")
+            planes: Planes = image.read()
+    except RasterioError as error:
+        raise DecodeError(f"OpenJPEG cannot decode the codestream ({' '.join(str(error).split())})") from error
+    return planes
+
+
+def _encode(planes: Planes, quality: float) -> bytes:
+    """Code at a percentage of the raw size."""
+    import rasterio
+
+    components, lines, samples = planes.shape
+    options = {
+        "QUALITY": f"{min(quality, 100.0):.6f}",
+        "REVERSIBLE": "NO",
+        "YCC": "NO",  # three components are no colours here
+        "CODEC": "J2K",
+    }
+    # GDAL wants 2**resolutions pixels on a side.
+    if (resolutions := min(MAX_RESOLUTIONS, min(lines, samples).bit_length() - 1)) > 1:
+        options["RESOLUTIONS"] = str(resolutions)
+    profile = {"width": samples, "height": lines, "count": components, "dtype": planes.dtype}
+    with _quiet(), rasterio.MemoryFile(ext=".j2k") as file:
+        with file.open(driver="JP2OpenJPEG", **profile, **options) as image:
+            image.write(planes)
+        return bytes(file.getbuffer())
+
+
+def _check_size(codestream: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+    """Compare the SIZ marker segment (ISO/IEC 15444-1, A.5.1) with what is expected, before OpenJPEG makes room."""
+    if len(codestream) < _SIZ_HEAD.size + 3 * shape[0]:
+        raise DecodeError(f"{len(codestream)} octets are too few for a codestream of {shape[0]} components")
+    marker, length, _, x_size, y_size, x_offset, y_offset, *_, components = _SIZ_HEAD.unpack_from(codestream)
+    depths = codestream[_SIZ_HEAD.size : _SIZ_HEAD.size + 3 * shape[0]]
+    # Ssiz: precision − 1, and the sign in the top bit; then the component's subsampling, none.
+    depth = 8 * dtype.itemsize - 1 | (0x80 if dtype.kind == "i" else 0)
+    expected = (_SOC_SIZ, 38 + 3 * shape[0], shape[2], shape[1], shape[0], bytes((depth, 1, 1)) * shape[0])
+    if (marker, length, x_size - x_offset, y_size - y_offset, components, depths) != expected:
+        raise DecodeError(f"no codestream of {shape[0]} components of {shape[1]} × {shape[2]} {dtype} samples")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a scene in sensor geometry is none the worse
+        yield
