@@ -31,7 +31,7 @@ class PcaJpeg2000:
 
     More components cost more basis and may earn nothing: numbers from COMPONENTS are tried upwards until two in a row
     left a larger squared error than the best, and the best is kept. Streams end within 0.5 % below the budget where
-    OpenJPEG's passes allow it (see `encode_planes`): measured on four scenes at CR 8 to 4,096, at most 1.8 % below.
+    OpenJPEG's passes allow it (see `encode_planes`), which has left 2 % at most.
 
     Payload, big-endian: components (u16), step (float32), basis (see `spectral_basis`), codestream.
     """
