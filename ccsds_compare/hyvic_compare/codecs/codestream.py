@@ -89,7 +89,7 @@ def _encode(planes: Planes, quality: float) -> bytes:
     import rasterio
 
     components, lines, samples = planes.shape
-    options = {
+    options: dict[str, Any] = {
         "QUALITY": f"{min(quality, 100.0):.6f}",
         "REVERSIBLE": "NO",
         "YCC": "NO",  # three components are no colours here

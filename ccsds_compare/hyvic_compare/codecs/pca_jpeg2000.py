@@ -104,10 +104,11 @@ def _attempts(scene: Scene, cube: CubeType, full: SpectralBasis, budget: int) ->
         coefficients = basis.coefficients(products)
         # Up a little, so that the largest still rounds to 32,767 in float32; a scene of one colour has step 1.
         step = float(np.float32(np.abs(coefficients).max() / _INT16_MAX * (1 + 1e-6))) or 1.0
-        planes = np.rint(coefficients / step).astype(np.int16).reshape(count, cube.lines, cube.samples)
+        shape = (count, cube.lines, cube.samples)
+        planes = np.rint(coefficients / step).astype(np.int16).reshape(shape)
         side = FRAME_OCTETS + _HEADER.size + basis_octets(count, cube)
         codestream = encode_planes(planes, budget - side)
-        decoded = decode_planes(codestream, planes.shape, planes.dtype).reshape(count, -1)
+        decoded = decode_planes(codestream, shape, planes.dtype).reshape(count, -1)
         # |x − Vᵀĉ|² = |x|² − c·Vx + (c − ĉ)·VVᵀ(c − ĉ), with c the best coefficients.
         errors = coefficients - step * decoded
         yield _Attempt(
