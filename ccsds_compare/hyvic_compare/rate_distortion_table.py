@@ -1,4 +1,4 @@
-"""A bundle beside the classical codecs, scene by scene, all at the compression ratio that the bundle gave.
+"""A bundle beside the classical codecs, scene by scene, all at the compression ratios that the bundle gave.
 
 python -m hyvic_compare.rate_distortion_table SCENE... --bundle BUNDLE --out table.md
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from hyvic_compare.codecs.jpeg2000 import Jpeg2000
 from hyvic_compare.codecs.pca import Pca
 from hyvic_compare.codecs.pca_jpeg2000 import PcaJpeg2000
 
+DEFAULT_QUALITIES = (0.0, 25.0, 50.0, 75.0, 100.0)
 BASELINES: tuple[Codec, ...] = (Jpeg2000(), Pca(), PcaJpeg2000())
 
 
@@ -54,12 +55,14 @@ class Row:
 
     Attributes:
         scene: name of its file.
+        quality: that the bundle coded it at, or None where it has one rate.
         shape: lines, samples, bands as coded.
         compression_ratio: that the bundle gave, packet headers included; the others' target.
         entries: the bundle first.
     """
 
     scene: str
+    quality: float | None
     shape: tuple[int, int, int]
     compression_ratio: float
     entries: tuple[Entry, ...]
@@ -74,7 +77,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("scenes", type=Path, nargs="+", metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
     parser.add_argument("--bundle", type=Path, required=True, help="what export-engine wrote")
+    parser.add_argument(
+        "--qualities",
+        type=float,
+        nargs="+",
+        metavar="Q",
+        help="0 … 100; by default 0 25 50 75 100, of one rate that one",
+    )
     parser.add_argument("--resample", action="store_true", help="interpolate scenes to the bundle's band centres first")
+    parser.add_argument(
+        "--spread-bands",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="take the bands of scenes without wavelengths as spread evenly over this range, in nm",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.md", help="table to write")
     return run_command(parser, argv, _run, extra="compare")
 
@@ -85,10 +102,12 @@ def _run(arguments: argparse.Namespace) -> Result:
     bundle = read_bundle(arguments.bundle)
     encoder, decoder = SceneEncoder(bundle), SceneDecoder(bundle)
     # All scenes are read before any is coded: a mistake in the last one should not cost the work on the others.
-    scenes = [_scene(path, encoder, resample=arguments.resample) for path in arguments.scenes]
+    scenes = [_scene(path, encoder, arguments) for path in arguments.scenes]
+    qualities = arguments.qualities or (DEFAULT_QUALITIES if bundle.manifest.rates > 1 else (None,))
+    tasks = [(path.stem, scene, q) for path, scene in zip(arguments.scenes, scenes, strict=True) for q in qualities]
     rows = [
-        measure(path.stem, scene, encoder, decoder)
-        for path, scene in zip(arguments.scenes, tqdm(scenes, unit="scene", disable=None), strict=True)
+        measure(name, scene, encoder, decoder, quality)
+        for name, scene, quality in tqdm(tasks, unit="point", disable=None)
     ]
     text = markdown_table(rows, bundle)
     with replacing(arguments.out) as (partial,):
@@ -96,11 +115,14 @@ def _run(arguments: argparse.Namespace) -> Result:
     return {"bundle": bundle.identity.hex(), "out": str(arguments.out), "rows": [asdict(row) for row in rows]}, text
 
 
-def _scene(path: Path, encoder: SceneEncoder, *, resample: bool) -> Scene:
+def _scene(path: Path, encoder: SceneEncoder, arguments: argparse.Namespace) -> Scene:
     scene = read_scene(path)
     wavelengths = encoder.bundle.manifest.wavelengths
+    if scene.wavelengths is None and arguments.spread_bands:
+        low, high = arguments.spread_bands
+        scene = replace(scene, wavelengths=np.linspace(low, high, scene.cube.shape[2]))
     try:
-        if resample and wavelengths is not None:
+        if arguments.resample and wavelengths is not None:
             scene = resample_bands(scene, np.array(wavelengths))
         encoder.grid(scene)
     except SceneError as error:
@@ -108,7 +130,7 @@ def _scene(path: Path, encoder: SceneEncoder, *, resample: bool) -> Scene:
     return scene
 
 
-def measure(name: str, scene: Scene, encoder: SceneEncoder, decoder: SceneDecoder) -> Row:
+def measure(name: str, scene: Scene, encoder: SceneEncoder, decoder: SceneDecoder, quality: float | None) -> Row:
     """Code one scene with everything.
 
     Args:
@@ -116,14 +138,17 @@ def measure(name: str, scene: Scene, encoder: SceneEncoder, decoder: SceneDecode
         scene: on the bundle's bands.
         encoder: of the bundle.
         decoder: of the bundle.
+        quality: of the bundle's stream; None where it has one rate.
     """
     peak = encoder.bundle.manifest.peak
-    stream = b"".join(packet for packets in encoder.tile_packets(scene, Packetiser()) for packet in packets)
+    packets = encoder.tile_packets(scene, Packetiser(), quality=quality)
+    stream = b"".join(packet for tile_packets in packets for packet in tile_packets)
     ratio = compression_ratio(scene.cube.size, scene.bit_depth, len(stream))
     ours = _entry("bundle", scene, stream, decoder.decode(stream).scene.cube, peak)
     lines, samples, bands = scene.cube.shape
     return Row(
         scene=name,
+        quality=quality,
         shape=(lines, samples, bands),
         compression_ratio=ratio,
         entries=(ours, *_baselines(scene, ratio, peak)),
@@ -154,8 +179,8 @@ def markdown_table(rows: Sequence[Row], bundle: Bundle) -> str:
         f"PSNR in dB over {bundle.manifest.peak:g} at equal compression ratio: the bundle's, from the octets of its "
         "packets, headers included. The others' streams are no longer and hold all of their side information.",
         "",
-        f"| scene | shape | CR | {' | '.join(names)} |",
-        f"|:--|:--|--:|{'--:|' * len(names)}",
+        f"| scene | shape | quality | CR | {' | '.join(names)} |",
+        f"|:--|:--|--:|--:|{'--:|' * len(names)}",
     ]
     for row in rows:
         best = max(entry.psnr_db for entry in row.entries if entry.psnr_db is not None)
@@ -164,7 +189,8 @@ def markdown_table(rows: Sequence[Row], bundle: Bundle) -> str:
             for e in row.entries
         )
         shape = " × ".join(map(str, row.shape))
-        lines.append(f"| {row.scene} | {shape} | {row.compression_ratio:.1f} | {' | '.join(cells)} |")
+        quality = "–" if row.quality is None else f"{row.quality:g}"
+        lines.append(f"| {row.scene} | {shape} | {quality} | {row.compression_ratio:.1f} | {' | '.join(cells)} |")
     gaps = [f"- {row.scene}: {entry.gap}" for row in rows for entry in row.entries if entry.gap is not None]
     lines += ["", *gaps] if gaps else []
     return "\n".join(lines) + "\n"
