@@ -10,6 +10,7 @@ little-endian.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -68,17 +69,16 @@ class EntropyCoder:
         """
         order, groups = _grouped(rows)
         grouped = symbols[order].astype(np.int32)
+        used = [row for row, _ in groups]
+        counts = [group.stop - group.start for _, group in groups]
+        lengths = np.repeat(self.tables.length[used], counts)
+        positions = grouped - np.repeat(self.tables.first[used], counts)
+        escaped = np.flatnonzero(positions.view(np.uint32) >= lengths)  # a negative position is a large unsigned one
+        positions[escaped] = lengths[escaped]
         coder = self._library.stack.AnsCoder()
-        escapes: list[NDArray[np.int32]] = []
         for row, group in reversed(groups):
-            length = self.tables.length[row]
-            positions = grouped[group] - self.tables.first[row]
-            escaped = positions.view(np.uint32) >= length  # a negative position is a large unsigned one
-            if escaped.any():
-                escapes.append(grouped[group][escaped])
-                positions[escaped] = length
-            coder.encode_reverse(positions, self._models[row])
-        values = np.concatenate([np.zeros(0, np.int32), *reversed(escapes)]).astype(">i2")
+            coder.encode_reverse(positions[group], self._models[row])
+        values = grouped[escaped].astype(">i2")
         words: NDArray[np.uint32] = coder.get_compressed()
         return b"".join((len(values).to_bytes(4, "big"), values.tobytes(), words.astype("<u4").tobytes()))
 
@@ -124,9 +124,10 @@ class EntropyCoder:
 
 def _grouped(rows: NDArray[np.integer[Any]]) -> tuple[NDArray[np.intp], list[tuple[int, slice]]]:
     """Stable order by row, and the rows in use with the stretch of that order each takes."""
-    counts = np.bincount(rows)
+    highest = int(rows.max(initial=0))
     # uint8 and uint16 keys sort by radix, several times faster than a comparison sort.
-    keys = rows.astype(np.uint8 if counts.size <= 256 else np.uint16)
-    ends = np.cumsum(counts)
-    groups = [(int(row), slice(int(ends[row] - counts[row]), int(ends[row]))) for row in np.flatnonzero(counts)]
-    return np.argsort(keys, kind="stable"), groups
+    keys = rows.astype(np.uint8 if highest < 256 else np.uint16)
+    order = np.argsort(keys, kind="stable")
+    edges = np.searchsorted(keys[order], np.arange(highest + 2)).tolist()
+    groups = [(row, slice(low, high)) for row, (low, high) in enumerate(itertools.pairwise(edges)) if low < high]
+    return order, groups

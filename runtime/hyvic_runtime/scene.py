@@ -93,7 +93,7 @@ def mean_spectrum(scene: Scene) -> NDArray[np.integer[Any]]:
     Of a scene longer than MEAN_SPECTRUM_LINES as many lines are read, evenly spread.
     """
     lines = np.unique(np.linspace(0, len(scene.cube) - 1, MEAN_SPECTRUM_LINES).astype(np.intp))
-    total = np.sum([scene.cube[line].sum(axis=0, dtype=np.float64) for line in lines], axis=0)
+    total = np.sum([scene.cube[line].sum(axis=0, dtype=np.int64) for line in lines], axis=0)
     mean: NDArray[np.float64] = np.rint(total / (len(lines) * scene.cube.shape[1]))
     return mean.astype(scene.cube.dtype)
 

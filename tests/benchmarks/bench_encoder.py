@@ -1,6 +1,6 @@
 """One tile end to end: our encoder in ONNX Runtime beside CompressAI's `compress()` with the same weights.
 
-    python tests/benchmarks/bench_encoder.py [--runs 15] [--tile 128] [--json]
+    python tests/benchmarks/bench_encoder.py [--runs 15] [--tile 128] [--checkpoint DIR] [--json]
 
 Both start from the tile's integer cube in memory and end with octets in memory, in one process, alternating, with
 one thread a core (either library's default). Ours ends with finished packets, CompressAI's with its two strings.
@@ -97,12 +97,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--tile", type=int, default=128, help="side of the tile (default: 128)")
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, metavar="DIR", help="(default: the shipped one)")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
 
-    model = load_checkpoint(CHECKPOINT).model
+    model = load_checkpoint(arguments.checkpoint).model
     with tempfile.TemporaryDirectory() as folder:
-        bundle_from_checkpoint(CHECKPOINT, Path(folder) / "bundle", tile=arguments.tile)
+        bundle_from_checkpoint(arguments.checkpoint, Path(folder) / "bundle", tile=arguments.tile)
         bundle = read_bundle(Path(folder) / "bundle")
         encoder, decoder = SceneEncoder(bundle), SceneDecoder(bundle)
     resampled = resample_bands(load_indian_pines(), np.array(bundle.manifest.wavelengths))
