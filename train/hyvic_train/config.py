@@ -10,7 +10,8 @@ import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, TypeVar
 
 import yaml
@@ -21,6 +22,14 @@ T = TypeVar("T")
 MAX_BASES = 8
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+Dataset = Literal["scenes", "hyspecnet-11k", "mlretset"]
+Split = Literal["easy", "hard", "random"]
+_SPLITS: dict[Dataset, tuple[Split, ...]] = {
+    "scenes": (),
+    "hyspecnet-11k": ("easy", "hard"),
+    "mlretset": ("random",),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,17 +98,34 @@ class BandRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """Which scenes are read, and how they reach one band grid.
+    """Which data set is read, how it reaches one band grid, and what is done to its crops.
 
     Attributes:
-        wavelengths: the model's band centres in nm; scenes that know theirs are resampled to them.
+        dataset: what lies under `--data`. `scenes`: files and folders of scenes in any format of the runtime;
+            `hyspecnet-11k` and `mlretset`: the folder of that public data set as published.
+        split: which of the data set's own splits. HySpecNet-11k publishes `easy` (patches of one tile in several
+            sets; the paper's, and the one taken where none is named) and `hard` (all patches of a tile in one set).
+            MLRetSet publishes none: its folder must then hold splits/train.csv and splits/val.csv, unless `random`
+            names 70 % of the patches for training and 20 % for validation here, by a hash of their file names.
+        wavelengths: the model's band centres in nm; scenes that know theirs are resampled to them. Patches are
+            never resampled: for them it records what the bands are.
         source_wavelengths: file-name pattern -> band centres, for scene files that carry none.
             A YAML file may name a JSON file in place of either list; it is read with the configuration.
-        exclude: file-name patterns never read, neither to train nor to validate.
-        validation: file-name patterns of the scenes that are only measured. The split is by scene.
+        exclude: patterns of files never read, neither to train nor to validate. A pattern is matched against the
+            file's name and against its path below the folder that was named.
+        validation: patterns of the scenes that are only measured. The split is by scene.
         crop: side of the square that training cuts, in pixels.
+        flips: whether a crop is mirrored along lines, samples, both or neither, each equally often.
+        transposes: whether lines and samples change places in half of the crops; with `flips` these are all
+            eight positions of a square.
+        gain: standard deviation of the logarithm of the random factor that multiplies a whole crop: brighter
+            and darker illumination. 0 leaves digital numbers alone.
         spectral_gain: standard deviation of the random log gain curve that multiplies a crop's spectra; it
             stands for other illuminations, atmospheres and calibrations. 0 leaves spectra alone.
+        no_data: stored value that marks a pixel without data, in place of the one that a scene's file names
+            (GeoTIFF's nodata, ENVI's `data ignore value`). No crop and no measurement contains such a pixel.
+        scale: digital numbers per stored unit of patches in floating point; 10,000 where none is named, since
+            reflectances are stored from 0 to 1. Integers are digital numbers already.
         remove_mean_spectrum: whether the model codes what differs from the scene's mean spectrum, which the
             stream then carries (two octets a band and scene). The paper's models see the digital numbers
             themselves; with a handful of training scenes the mean of an unseen sensor is what is missed most.
@@ -107,19 +133,69 @@ class DataConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
+    dataset: Dataset = "scenes"
+    split: Split | None = None
     wavelengths: tuple[float, ...] | None = None
     source_wavelengths: dict[str, BandRange | tuple[float, ...]] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     crop: int = 128
+    flips: bool = True
+    transposes: bool = True
+    gain: float = 0.0
     spectral_gain: float = 0.0
+    no_data: int | None = None
+    scale: float | None = None
     remove_mean_spectrum: bool = False
 
     def __post_init__(self) -> None:
+        problems = self._impossible_values() + self._unused_keys()
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    def excludes(self, relative: str) -> bool:
+        """Whether the file at this path below its folder is never read."""
+        return _matches(relative, self.exclude)
+
+    def measures(self, relative: str) -> bool:
+        """Whether the scene at this path below its folder is only measured."""
+        return _matches(relative, self.validation)
+
+    def _impossible_values(self) -> list[str]:
+        problems = []
         if self.crop < 1:
-            raise ValueError(f"crop is {self.crop}; it must be at least 1 pixel")
-        if not 0 <= self.spectral_gain <= 2:
-            raise ValueError(f"spectral_gain is {self.spectral_gain}; it must lie in 0..2")
+            problems.append(f"crop is {self.crop}; it must be at least 1 pixel")
+        problems += [
+            f"{name} is {getattr(self, name)}; it must lie in 0..2"
+            for name in ("gain", "spectral_gain")
+            if not 0 <= getattr(self, name) <= 2
+        ]
+        if self.scale is not None and self.scale <= 0:
+            problems.append(f"scale is {self.scale}; it must be positive")
+        if self.split is not None and self.split not in _SPLITS[self.dataset]:
+            known = " or ".join(_SPLITS[self.dataset]) or "only validation patterns"
+            problems.append(f"split is {self.split}; {self.dataset} has {known}")
+        return problems
+
+    def _unused_keys(self) -> list[str]:
+        """A key that its data set would ignore is a mistake, not a wish."""
+        unused: dict[str, str] = {}
+        if self.dataset == "scenes":
+            unused["scale"] = "scenes hold digital numbers"
+        else:
+            unused["validation"] = "the data set has its own split; name it with split"
+            unused["source_wavelengths"] = "patches are not resampled"
+        if self.dataset == "hyspecnet-11k":
+            unused["no_data"] = "its preprocessing leaves zeros where there is no data"
+        return [
+            f"{name} has no use with dataset {self.dataset}: {why}"
+            for name, why in unused.items()
+            if getattr(self, name) not in (None, (), {})
+        ]
+
+
+def _matches(relative: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(path, pattern) for pattern in patterns for path in (relative, PurePosixPath(relative).name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
