@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.errors import SceneError
 from hyvic_train.config import DataConfig
@@ -23,6 +23,7 @@ def _shown(batch: np.ndarray) -> list[int]:
     return batch[:, 0, 0, 0].astype(int).tolist()
 
 
+@settings(deadline=None)
 @given(patches=st.integers(1, 40), batch=st.integers(1, 12), seed=st.integers(0, 2**63 - 1), epochs=st.integers(1, 3))
 def test_every_epoch_shows_every_patch_once(patches: int, batch: int, seed: int, epochs: int) -> None:
     cubes = _cubes(patches)
@@ -42,6 +43,7 @@ def test_epochs_and_seeds_differ_in_their_order() -> None:
     assert len({tuple(order) for order in orders}) == 4
 
 
+@settings(deadline=None)
 @given(
     processes=st.sampled_from([1, 2, 3, 4, 6]),
     dataset=st.sampled_from(["scenes", "mlretset"]),

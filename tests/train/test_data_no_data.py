@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from hyvic_runtime.errors import SceneError
@@ -14,6 +14,7 @@ from hyvic_train.no_data import free_corners, largest_rectangle
 MAPS = arrays.arrays(bool, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.booleans())
 
 
+@settings(deadline=None)
 @given(valid=MAPS, side=st.integers(1, 8))
 def test_free_corners_are_those_of_every_square_without_no_data(valid: np.ndarray, side: int) -> None:
     lines, samples = valid.shape
@@ -26,6 +27,7 @@ def test_free_corners_are_those_of_every_square_without_no_data(valid: np.ndarra
     assert free_corners(valid, side).tolist() == expected
 
 
+@settings(deadline=None)
 @given(valid=MAPS)
 def test_no_rectangle_without_no_data_is_larger(valid: np.ndarray) -> None:
     lines, samples = valid.shape
@@ -56,6 +58,7 @@ def _cube(missing: np.ndarray) -> StoredCube:
     return StoredCube(name="c", size=(missing.shape[0], missing.shape[1]), pixels=1, source=_Source(values))
 
 
+@settings(deadline=None)
 @given(missing=MAPS, side=st.integers(1, 4), seed=st.integers(0, 99))
 def test_a_square_holds_no_data_of_any_kind_but_data(missing: np.ndarray, side: int, seed: int) -> None:
     if min(missing.shape) < side:

@@ -32,10 +32,11 @@ import numpy as np
 from hyvic_runtime.errors import SceneError
 from numpy.typing import NDArray
 
+from hyvic_train.array_file import array_start, mapped
 from hyvic_train.config import DataConfig, HyVICConfig
 from hyvic_train.cubes import StoredCube
 from hyvic_train.geotiff import open_geotiff
-from hyvic_train.patch_set import mapped, only_folder, read_patch_set, split_entries
+from hyvic_train.patch_set import only_folder, read_patch_set, split_entries
 from hyvic_train.stored_units import REFLECTANCE_SCALE, StoredUnits
 
 TITLE = "HySpecNet-11k"
@@ -45,7 +46,6 @@ DROPPED_BANDS = (*range(127, 142), *range(161, 168))
 KEPT_BANDS = tuple(band for band in range(1, ENMAP_BANDS + 1) if band not in DROPPED_BANDS)
 """1-based, as EnMAP and GDAL count."""
 _PREPROCESSED, _ORIGINAL = "-DATA.npy", "-SPECTRAL_IMAGE.TIF"
-_FIRST_LINES = 8  # of the first band: what is in memory anyway once the header is read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +72,13 @@ class HySpecNetLayout:
     def check_header(self, path: Path) -> None:
         """Refuse another shape or type, and floats that are no reflectances."""
         if path.suffix == ".npy":
-            array = mapped(path)
-            if array.shape != (self.bands, SIDE, SIDE) or array.dtype.kind not in "iuf":
+            start = array_start(path)
+            if start.shape != (self.bands, SIDE, SIDE) or start.values.dtype.kind not in "iuf":
                 wanted = f"({self.bands}, {SIDE}, {SIDE}) of floats or integers"
-                raise SceneError(f"shape {array.shape} of {array.dtype}, {wanted} is needed (band, line, sample)")
-            self.units.digital_numbers(array[0, :_FIRST_LINES])
+                raise SceneError(
+                    f"shape {start.shape} of {start.values.dtype}, {wanted} is needed (band, line, sample)"
+                )
+            self.units.digital_numbers(start.values)
             return
         with open_geotiff(path) as dataset:
             shape, dtypes = (dataset.count, *dataset.shape), dataset.dtypes
@@ -92,7 +94,8 @@ class HySpecNetLayout:
             with open_geotiff(path) as dataset:
                 window = tuple(part.indices(SIDE)[:2] for part in (lines, samples))
                 values = dataset.read(KEPT_BANDS, window=window).astype(np.float32)
-        np.clip(values, 0, REFLECTANCE_SCALE, out=values)
+        np.maximum(values, 0, out=values)  # in place, these two take a tenth of np.clip's time
+        np.minimum(values, REFLECTANCE_SCALE, out=values)
         missing = ~(values.max(axis=0) > 0)  # true for NaN in any band, too
         if missing.any():
             values[:, missing] = np.nan

@@ -27,9 +27,10 @@ import numpy as np
 from hyvic_runtime.errors import SceneError
 from numpy.typing import NDArray
 
+from hyvic_train.array_file import array_start, mapped
 from hyvic_train.config import DataConfig, HyVICConfig
 from hyvic_train.cubes import StoredCube
-from hyvic_train.patch_set import mapped, only_folder, read_patch_set, split_entries
+from hyvic_train.patch_set import only_folder, read_patch_set, split_entries
 from hyvic_train.stored_units import StoredUnits
 
 TITLE = "MLRetSet"
@@ -63,9 +64,9 @@ class MLRetSetLayout:
     def check_header(self, path: Path) -> None:
         """Refuse another shape, and floats in `.npy` that are no reflectances."""
         if path.suffix == ".npy":
-            array = mapped(path)
-            _check_shape(array.shape)
-            self.units.digital_numbers(array[0, 0])
+            start = array_start(path)
+            _check_shape(start.shape)
+            self.units.digital_numbers(start.values)
         else:
             _variable(path)
 

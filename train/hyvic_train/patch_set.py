@@ -10,7 +10,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from hyvic_runtime.errors import SceneError
@@ -153,12 +153,6 @@ def split_entries(path: Path) -> list[str]:
     if not entries:
         raise SceneError(f"{path} is empty; it lists one patch a line")
     return entries
-
-
-def mapped(path: Path) -> NDArray[Any]:
-    """A `.npy` file as an array of which only what is used gets read; never unpickled."""
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
 
 
 def _header_problem(layout: PatchLayout, path: Path) -> str | None:
