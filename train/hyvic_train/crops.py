@@ -80,9 +80,13 @@ def crops(
     Raises:
         SceneError: a file cannot be read, or no crop free of no-data is found.
     """
-    return np.stack(
-        [_crop(cubes, config, seed, step, slot, step * count + slot) for slot in shard.slots(count)], dtype=np.float32
-    )
+    slots = shard.slots(count)
+    first = _crop(cubes, config, seed, step, slots[0], step * count + slots[0])
+    batch = np.empty((len(slots), *first.shape), np.float32)  # fails at once where memory does not suffice
+    batch[0] = first
+    for place, slot in enumerate(slots[1:], start=1):
+        batch[place] = _crop(cubes, config, seed, step, slot, step * count + slot)
+    return batch
 
 
 def _crop(
