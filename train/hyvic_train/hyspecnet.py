@@ -94,7 +94,7 @@ class HySpecNetLayout:
             with open_geotiff(path) as dataset:
                 window = tuple(part.indices(SIDE)[:2] for part in (lines, samples))
                 values = dataset.read(KEPT_BANDS, window=window).astype(np.float32)
-        np.maximum(values, 0, out=values)  # in place, these two take a tenth of np.clip's time
+        np.maximum(values, 0, out=values)
         np.minimum(values, REFLECTANCE_SCALE, out=values)
         missing = ~(values.max(axis=0) > 0)  # true for NaN in any band, too
         if missing.any():
