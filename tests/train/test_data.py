@@ -10,7 +10,7 @@ from conftest import ROOT
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.scene_files import write_scene
-from hyvic_train.config import BandRange, ConfigError, DataConfig, HyVICConfig, config_from_json, read_config
+from hyvic_train.config import BandRange, ConfigError, DataConfig, HyVICConfig, config_from_json, read_sweep
 from hyvic_train.data import NamedCube, crops, read_split
 
 MODEL = HyVICConfig(bands=3, latent_channels=5, hyperlatent_channels=4, spatial_stages=0)
@@ -238,4 +238,4 @@ def test_every_impossible_key_of_the_data_section_is_reported_at_once() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "train" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_configuration_is_read(path: Path) -> None:
-    read_config(path)
+    assert read_sweep(path)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, smooth_cube
+from conftest import smooth_cube
 from hyvic_train.cli import main
 from hyvic_train.config import config_from_json
 from hyvic_train.data import NamedCube, read_split
@@ -264,7 +264,7 @@ def test_several_processes_share_a_batch_evenly_or_not_at_all(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _train(workspace, "out", "--devices", "3") == 1
-    assert "a batch of 2 cannot be shared by 3 processes" in capsys.readouterr().err
+    assert "a batch of 2 crops cannot be shared by 3 processes" in capsys.readouterr().err
 
 
 def test_nothing_to_resume_is_said(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -272,9 +272,23 @@ def test_nothing_to_resume_is_said(workspace: Path, capsys: pytest.CaptureFixtur
     assert "holds no state to resume" in capsys.readouterr().err
 
 
-def test_the_shipped_configuration_reads() -> None:
-    from hyvic_train.config import read_config
+def test_epochs_are_told_in_steps(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    epochs = ["--set", "optimisation.steps=0", "--set", "optimisation.epochs=3"]
+    assert _train(workspace, "out", *epochs) == 0
+    # Two scenes of 24 × 20 pixels hold one crop of 16 × 16 each: 3 epochs are 6 crops in batches of 2.
+    assert json.loads((workspace / "out" / "config.json").read_text())["optimisation"]["steps"] == 3
+    capsys.readouterr()
+    assert _train(workspace, "both", "--set", "optimisation.epochs=3") == 1
+    assert "steps is 6 and epochs 3" in capsys.readouterr().err
 
-    config = read_config(ROOT / "train" / "configs" / "hyvic-s-202.yaml")
-    assert config.data.wavelengths is not None
-    assert len(config.data.wavelengths) == config.model.bands == 202
+
+def test_a_configuration_builds_on_another(workspace: Path) -> None:
+    from hyvic_train.config import ConfigError, read_config
+
+    (workspace / "child.yaml").write_text("base: config.yaml\noptimisation: {steps: 9}\n")
+    config = read_config(workspace / "child.yaml")
+    assert (config.optimisation.steps, config.optimisation.klt_step) == (9, 30)
+    assert config.data == config_from_json(CONFIG).data
+    (workspace / "config.yaml").write_text("base: child.yaml\n")
+    with pytest.raises(ConfigError, match="at most 8 in a chain"):
+        read_config(workspace / "child.yaml")

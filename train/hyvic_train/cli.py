@@ -76,12 +76,14 @@ def _run(arguments: argparse.Namespace, config: TrainingConfig, out: Path) -> Re
     )
 
     from hyvic_train.checkpoint import RESUME
-    from hyvic_train.data import read_split
+    from hyvic_train.config import in_steps
+    from hyvic_train.data import crops_per_epoch, read_split
     from hyvic_train.objective import RateDistortion
     from hyvic_train.training import train
     from hyvic_train.validation import json_from_points, validate
 
     scenes = read_split(arguments.data, config.data, config.model)
+    config = in_steps(config, crops_per_epoch(scenes.training, config.data))
     begun = time.perf_counter()
     peak, steps = config.model.peak, config.optimisation.steps
     console = Console(stderr=True)

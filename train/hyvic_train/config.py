@@ -9,7 +9,7 @@ import copy
 import itertools
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, TypeVar
@@ -206,6 +206,7 @@ class OptimisationConfig:
         lmbda: λ of eq. 2, bits per sample against squared digital numbers. A list, rising, trains one model of
             as many rate levels (model.rates).
         steps: gradient steps; 0 measures and converts what `train-model --weights` gives.
+        epochs: times that training sees what there is, in place of steps; the run's own configuration names steps.
         batch_size: crops a step, over all processes.
         precision: "32-true", or "bf16-mixed": transforms in bfloat16, entropy model and weights in float32.
         learning_rate: of encoder and decoder, at the first step; a cosine takes it to zero.
@@ -224,7 +225,8 @@ class OptimisationConfig:
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     lmbda: float | tuple[float, ...]
-    steps: int
+    steps: int = 0
+    epochs: int = 0
     batch_size: int = 16
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     learning_rate: float = 1e-4
@@ -245,8 +247,8 @@ class OptimisationConfig:
     def __post_init__(self) -> None:
         if not self.lmbdas or min(self.lmbdas) <= 0 or list(self.lmbdas) != sorted(set(self.lmbdas)):
             raise ValueError(f"lmbda is {self.lmbda}; it must be positive, and a list must rise")
-        if self.steps < 0:
-            raise ValueError(f"steps is {self.steps}; it must not be negative")
+        if min(self.steps, self.epochs) < 0 or (self.steps and self.epochs):
+            raise ValueError(f"steps is {self.steps} and epochs {self.epochs}; one of them may be positive")
         for name in (
             "batch_size",
             "learning_rate",
@@ -259,7 +261,7 @@ class OptimisationConfig:
         ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
-        if not 0 <= self.integer_path_steps <= self.steps:
+        if self.integer_path_steps < 0 or (not self.epochs and self.integer_path_steps > self.steps):
             raise ValueError(f"integer_path_steps is {self.integer_path_steps}; it must lie in 0..steps")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed}; it must lie in 0..2^63 - 1")
@@ -289,6 +291,15 @@ class TrainingConfig:
                 f"data.crop is {self.data.crop}; with {self.model.spatial_stages} spatial stages it must be "
                 f"a multiple of {self.model.hyper_stride}"
             )
+
+
+def in_steps(config: TrainingConfig, crops_per_epoch: int) -> TrainingConfig:
+    """The run with its epochs told in steps; a batch may end an epoch and begin the next."""
+    optimisation = config.optimisation
+    if not optimisation.epochs:
+        return config
+    steps = -(-optimisation.epochs * crops_per_epoch // optimisation.batch_size)
+    return replace(config, optimisation=replace(optimisation, steps=steps, epochs=0))
 
 
 class ConfigError(ValueError):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from hyvic_runtime.scene import TRUE_COLOUR_NM, nearest_bands
 
-from hyvic_train.data import NamedCube
+from hyvic_train.data import TrainingCube
 from hyvic_train.hyvic import HyVIC
 from hyvic_train.validation import OperatingPoint, whole_cells
 
@@ -36,7 +36,7 @@ def rate_distortion_figure(points: Sequence[OperatingPoint], peak: float) -> Fig
 
 @torch.no_grad()
 def reconstruction_figures(
-    model: HyVIC, scene: NamedCube, level: int, wavelengths: Sequence[float] | None
+    model: HyVIC, scene: TrainingCube, level: int, wavelengths: Sequence[float] | None
 ) -> tuple[Figure, Figure]:
     """True colour before and after, and the spectra of a few pixels, of one scene at one rate level."""
     from matplotlib.figure import Figure

@@ -26,7 +26,7 @@ from torch import Tensor
 from hyvic_train import checkpoint
 from hyvic_train.checkpoint import RunState
 from hyvic_train.config import OptimisationConfig, TrainingConfig
-from hyvic_train.data import SceneSplit, crops
+from hyvic_train.data import ALONE, SceneSplit, Shard, crops
 from hyvic_train.figures import rate_distortion_figure, reconstruction_figures
 from hyvic_train.hyvic import HyVIC, uniform_noise
 from hyvic_train.klt import initialise, initialise_gains
@@ -77,8 +77,7 @@ def train(
         ValueError: the batch cannot be shared evenly.
     """
     optimisation = config.optimisation
-    if optimisation.batch_size % devices:
-        raise ValueError(f"a batch of {optimisation.batch_size} cannot be shared by {devices} processes evenly")
+    Shard(processes=devices).slots(optimisation.batch_size)
     keep_freed_memory()
     strategy = "ddp" if devices > 1 else "auto"
     fabric = Fabric(devices=devices, strategy=strategy, precision=optimisation.precision)
@@ -142,9 +141,10 @@ def make_optimisers(model: HyVIC, config: OptimisationConfig) -> tuple[torch.opt
     return main, torch.optim.Adam([quantiles], lr=config.aux_learning_rate)
 
 
-def batch(scenes: SceneSplit, config: TrainingConfig, *, step: int, count: int) -> Tensor:
-    """Crops of a step, (count, band, crop, crop)."""
-    drawn = crops(scenes.training, count=count, config=config.data, seed=config.optimisation.seed, step=step)
+def batch(scenes: SceneSplit, config: TrainingConfig, *, step: int, count: int, shard: Shard = ALONE) -> Tensor:
+    """A process's crops of a step's `count`, (crop, band, line, sample)."""
+    seed = config.optimisation.seed
+    drawn = crops(scenes.training, count=count, config=config.data, seed=seed, step=step, shard=shard)
     return torch.from_numpy(drawn)
 
 
@@ -156,9 +156,9 @@ def gradients(
     Returns:
         The loss of the slice, and mean rate and distortion of the whole batch.
     """
-    count, rank, processes = config.optimisation.batch_size, fabric.global_rank, fabric.world_size
-    mine = slice(rank * count // processes, (rank + 1) * count // processes)
-    x = batch(scenes, config, step=step, count=count)[mine].contiguous(memory_format=torch.channels_last)
+    count, shard = config.optimisation.batch_size, Shard(rank=fabric.global_rank, processes=fabric.world_size)
+    mine = shard.slots(count)
+    x = batch(scenes, config, step=step, count=count, shard=shard).contiguous(memory_format=torch.channels_last)
     level = levels_of_step(step, count, config.model.rates)[mine]
     torch.manual_seed(hash((config.optimisation.seed, step)) & 0x7FFF_FFFF)
     model.noise = lambda like: uniform_noise((count, *like.shape[1:]), like.device)[mine]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyvic_train.data import NamedCube
+from hyvic_train.data import TrainingCube
 from hyvic_train.hyvic import HyVIC
 from hyvic_train.objective import RateDistortion, level_weights
 
@@ -40,7 +40,7 @@ def quality_of_level(level: int, rates: int) -> float:
 
 
 @torch.no_grad()
-def validate(model: HyVIC, scenes: Sequence[NamedCube], lmbdas: Sequence[float]) -> tuple[OperatingPoint, ...]:
+def validate(model: HyVIC, scenes: Sequence[TrainingCube], lmbdas: Sequence[float]) -> tuple[OperatingPoint, ...]:
     """Measure every level on the part of each scene that whole cells cover."""
     was_training = model.training
     model.eval()
@@ -88,7 +88,7 @@ def json_from_points(points: Sequence[OperatingPoint], peak: float) -> dict[str,
     }
 
 
-def spread(scenes: Sequence[NamedCube], count: int) -> list[NamedCube]:
+def spread(scenes: Sequence[TrainingCube], count: int) -> list[TrainingCube]:
     """At most `count` scenes, evenly spread."""
     count = min(count, len(scenes))
     return [scenes[index * len(scenes) // count] for index in range(count)]
