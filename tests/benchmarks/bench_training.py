@@ -33,7 +33,7 @@ def step_of(side: str) -> tuple[Callable[[], object], int]:
     import torch
     from hyvic_compare.indian_pines import load_indian_pines
     from hyvic_runtime.scene import resample_bands
-    from hyvic_train.config import read_config
+    from hyvic_train.config_file import read_config
     from hyvic_train.data import NamedCube, SceneSplit
     from hyvic_train.hyvic import HyVIC
     from hyvic_train.klt import initialise

@@ -283,7 +283,8 @@ def test_epochs_are_told_in_steps(workspace: Path, capsys: pytest.CaptureFixture
 
 
 def test_a_configuration_builds_on_another(workspace: Path) -> None:
-    from hyvic_train.config import ConfigError, read_config
+    from hyvic_train.config import ConfigError
+    from hyvic_train.config_file import read_config
 
     (workspace / "child.yaml").write_text("base: config.yaml\noptimisation: {steps: 9}\n")
     config = read_config(workspace / "child.yaml")

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(arguments: argparse.Namespace) -> Result:
     from hyvic_train.checkpoint import CONFIG, RESUME, WEIGHTS, CheckpointError
-    from hyvic_train.config import read_sweep
+    from hyvic_train.config_file import read_sweep
     from hyvic_train.run_log import LOG
 
     if arguments.devices < 1:
