@@ -1,0 +1,87 @@
+"""Bits of a header, most significant first: small, so plain Python. The bodies' bits are in `bit_stream`."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from hyvic_runtime.errors import DecodeError
+
+
+class BitWriter:
+    """Appends fields to a header."""
+
+    def __init__(self) -> None:
+        self._bits: list[str] = []
+        self._count = 0
+
+    def put(self, value: int, width: int) -> None:
+        """Append an unsigned integer; `width` 0 appends nothing."""
+        assert 0 <= value < 1 << width, f"{value} does not fit {width} bits"
+        if width:
+            self._bits.append(f"{value:0{width}b}")
+            self._count += width
+
+    def fill(self) -> None:
+        """Append zeros up to the next octet (5.3.1.2)."""
+        self.put(0, -self._count % 8)
+
+    def octets(self) -> bytes:
+        """What was put, which must be whole octets."""
+        assert self._count % 8 == 0
+        text = "".join(self._bits)
+        return int(text, 2).to_bytes(len(text) // 8, "big") if text else b""
+
+
+class BitReader:
+    """Takes fields off a header.
+
+    Raises:
+        DecodeError: from every method, where the octets end early or a field has no meaning.
+    """
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+        self._position = 0
+
+    @property
+    def octets_read(self) -> int:
+        """Octets begun so far."""
+        return -(-self._position // 8)
+
+    def get(self, width: int) -> int:
+        """Take an unsigned integer off."""
+        self.need(width)
+        begin, end = self._position, self._position + width
+        self._position = end
+        value = int.from_bytes(self._octets[begin // 8 : -(-end // 8)], "big")
+        return value >> -end % 8 & (1 << width) - 1
+
+    def get_signed(self, width: int) -> int:
+        """Take an integer in two's complement off."""
+        value = self.get(width)
+        return value - (1 << width) if value >> width - 1 else value
+
+    def skip(self, width: int) -> None:
+        """Pass over bits."""
+        self.need(width)
+        self._position += width
+
+    def get_zeros(self, width: int) -> None:
+        """Take reserved bits off."""
+        if self.get(width):
+            self.refuse(f"reserved bits before bit {self._position} of the header are set")
+
+    def skip_fill(self) -> None:
+        """Take fill bits off, up to the next octet (5.3.1.2)."""
+        if self.get(-self._position % 8):
+            self.refuse(f"fill bits before octet {self.octets_read} of the header are set")
+
+    def need(self, bits: int) -> None:
+        """Refuse an announcement of more bits than there are."""
+        left = 8 * len(self._octets) - self._position
+        if bits > left:
+            self.refuse(f"the header needs {bits} more bits and {left} are there")
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Say what is wrong with these octets."""
+        raise DecodeError(f"{reason}; this is no CCSDS 123.0-B-2 image, or a damaged one")

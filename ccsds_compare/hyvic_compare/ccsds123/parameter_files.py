@@ -1,0 +1,321 @@
+"""Parameters and image descriptions in JSON: the format of the golden vectors, `image` and `parameters`.
+
+Keys are the book's symbols (`N_X`, `Omega`, `gamma_star`); what is left out has its default.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hyvic_runtime.errors import DecodeError
+
+from hyvic_compare.ccsds123.bit_string import BitReader, BitWriter
+from hyvic_compare.ccsds123.parameters import (
+    BlockAdaptive,
+    EntropyCoder,
+    ErrorLimit,
+    ErrorLimits,
+    Fidelity,
+    Hybrid,
+    ImageShape,
+    LocalSum,
+    ParameterError,
+    Parameters,
+    Predictor,
+    SampleAdaptive,
+    SampleRepresentatives,
+    WeightExponentOffsets,
+    WeightInitialization,
+)
+from hyvic_compare.ccsds123.supplementary import (
+    FloatElement,
+    FloatTable,
+    IntegerTable,
+    SupplementaryTable,
+    TableStructure,
+    read_table_data,
+)
+
+CODER_NAMES: dict[type[EntropyCoder], str] = {
+    SampleAdaptive: "sample-adaptive",
+    Hybrid: "hybrid",
+    BlockAdaptive: "block-adaptive",
+}
+FIDELITY_NAMES = {fidelity: fidelity.name.lower().replace("_", " ") for fidelity in Fidelity}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """An image to encode: its dimensions and how."""
+
+    shape: ImageShape
+    parameters: Parameters
+
+
+def read_job(path: Path) -> Job:
+    """Read a parameter file.
+
+    Raises:
+        ParameterError: no JSON, an unknown or missing key, or values that break the standard.
+    """
+    try:
+        return job_from_json(json.loads(path.read_text()))
+    except OSError as error:
+        raise ParameterError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise ParameterError(f"{path}: {error}") from error
+
+
+def job_from_json(value: object) -> Job:
+    """An image description and parameters from parsed JSON.
+
+    Raises:
+        ParameterError: an unknown or missing key, a value of the wrong type, or one that breaks the standard.
+    """
+    top = _Fields("the file", value)
+    image = _Fields("image", top.get("image"))
+    given = _Fields("parameters", top.get("parameters", {}))
+    shape = ImageShape(lines=image.get("N_Y"), samples=image.get("N_X"), bands=image.get("N_Z"))
+    dynamic_range, sample_type = image.get("D", 16), image.get("sample_type", "unsigned")
+    if given.get("D", dynamic_range) != dynamic_range or given.get("sample_type", sample_type) != sample_type:
+        raise ParameterError("image and parameters differ in D or sample_type")
+    order, depth = given.get("sample_encoding_order", "BSQ"), given.get("sub_frame_interleaving_depth_M", None)
+    if (order == "BSQ") != (depth is None):
+        raise ParameterError(f"sample_encoding_order {order!r} does not go with sub_frame_interleaving_depth_M {depth}")
+    predictor = _Fields("predictor", given.get("predictor", {}))
+    coder_name = given.get("entropy_coder_type", CODER_NAMES[SampleAdaptive])
+    fidelity = given.get("quantizer_fidelity_control_method", FIDELITY_NAMES[Fidelity.LOSSLESS])
+    parameters = Parameters(
+        signed=_one_of("sample_type", sample_type, {"unsigned": False, "signed": True}),
+        dynamic_range=dynamic_range,
+        interleaving_depth=_one_of("sample_encoding_order", order, {"BSQ": None, "BI": depth}),
+        entropy_coder=_coder(coder_name, _Fields("entropy_coder", given.get("entropy_coder", {}))),
+        predictor=_predictor(predictor),
+        error_limits=_error_limits(
+            _one_of("quantizer_fidelity_control_method", fidelity, {v: k for k, v in FIDELITY_NAMES.items()}),
+            _Fields("quantization", given.get("quantization", {})),
+        ),
+        sample_representatives=_sample_representatives(predictor),
+        supplementary_tables=tuple(
+            _table(_Fields("supplementary table", table), shape)
+            for table in given.get("supplementary_information_tables", [])
+        ),
+        user_defined_data=given.get("user_defined_data", 0),
+        output_word_size=given.get("output_word_size_B", 1),
+    )
+    predictor.done()
+    given.done()
+    parameters.check_shape(shape)
+    return Job(shape=shape, parameters=parameters)
+
+
+class _Fields:
+    """A JSON object whose keys must all be used."""
+
+    def __init__(self, name: str, value: object) -> None:
+        if not isinstance(value, Mapping):
+            raise ParameterError(f"{name} is no JSON object")
+        self._name, self._values, self._used = name, value, {"note"}
+
+    def get(self, key: str, *default: Any) -> Any:
+        self._used.add(key)
+        if key not in self._values and not default:
+            raise ParameterError(f"{self._name} lacks {key}")
+        return self._values.get(key, *default)
+
+    def done(self) -> None:
+        for key in self._values:
+            if key not in self._used:
+                raise ParameterError(f"{self._name} has an unknown key {key!r}")
+
+
+T = TypeVar("T")
+
+
+def _one_of(key: str, value: object, choices: Mapping[str, T]) -> T:
+    if not isinstance(value, str) or value not in choices:
+        raise ParameterError(f"{key} {value!r} is none of {', '.join(choices)}")
+    return choices[value]
+
+
+def _predictor(fields: _Fields) -> Predictor:
+    custom, offsets = fields.get("weight_initialization", "default"), fields.get("weight_exponent_offsets", None)
+    return Predictor(
+        prediction_bands=fields.get("P", 3),
+        reduced=_one_of("prediction_mode", fields.get("prediction_mode", "full"), {"full": False, "reduced": True}),
+        local_sum=_one_of(
+            "local_sum_type",
+            fields.get("local_sum_type", LocalSum.WIDE_NEIGHBOR_ORIENTED.words),
+            {kind.words: kind for kind in LocalSum},
+        ),
+        register_size=fields.get("R", 64),
+        weight_resolution=fields.get("Omega", 19),
+        weight_change_interval=fields.get("t_inc", 64),
+        weight_initial_exponent=fields.get("nu_min", -1),
+        weight_final_exponent=fields.get("nu_max", 3),
+        weight_initialization=None if custom == "default" else _weight_initialization(custom),
+        weight_exponent_offsets=None if offsets is None else _weight_exponent_offsets(offsets),
+    )
+
+
+def _weight_initialization(value: object) -> WeightInitialization:
+    fields = _Fields("weight_initialization", value)
+    _one_of("method", fields.get("method", "custom"), {"custom": None})
+    vectors, in_header = fields.get("Lambda_z"), fields.get("table_included", True)
+    resolution = fields.get("Q")
+    fields.done()
+    return WeightInitialization(resolution=resolution, vectors=_rows("Lambda_z", vectors), in_header=in_header)
+
+
+def _weight_exponent_offsets(value: object) -> WeightExponentOffsets:
+    fields = _Fields("weight_exponent_offsets", value)
+    fields.get("rows", None)  # a remark in the golden vectors
+    values, in_header = fields.get("values"), fields.get("table_included", True)
+    fields.done()
+    return WeightExponentOffsets(values=_rows("values", values), in_header=in_header)
+
+
+def _sample_representatives(fields: _Fields) -> SampleRepresentatives | None:
+    flag, resolution = fields.get("sample_representative_flag", None), fields.get("Theta", None)
+    damping, offset = fields.get("phi_z", None), fields.get("psi_z", None)
+    in_header = fields.get("phi_z_table_included", True), fields.get("psi_z_table_included", True)
+    if bool(resolution) != (bool(resolution) if flag is None else flag):
+        raise ParameterError(f"sample_representative_flag {flag} does not go with Theta {resolution} (5.3.3.5.1.1)")
+    if not resolution:
+        if damping or offset:
+            raise ParameterError("phi_z and psi_z need Theta > 0 (4.9.1)")
+        return None
+    return SampleRepresentatives(
+        resolution=resolution,
+        damping=_scalar_or_row("phi_z", damping or 0),
+        offset=_scalar_or_row("psi_z", offset or 0),
+        damping_in_header=in_header[0],
+        offset_in_header=in_header[1],
+    )
+
+
+def _error_limits(fidelity: Fidelity, fields: _Fields) -> ErrorLimits | None:
+    if fidelity is Fidelity.LOSSLESS:
+        fields.done()
+        return None
+    exponent = fields.get("u", None)
+    if fields.get("periodic_error_limit_updating", exponent is not None) != (exponent is not None):
+        raise ParameterError("periodic_error_limit_updating does not go with u")
+
+    def limit(symbol: str) -> ErrorLimit:
+        values, bit_depth = fields.get(f"{symbol.lower()}_z"), fields.get(f"D_{symbol}")
+        rows = [values] if exponent is None else values
+        if not isinstance(rows, list):
+            raise ParameterError(f"periodic {symbol.lower()}_z is a list of one entry an update period")
+        band_dependent = any(isinstance(row, list) for row in rows)
+        return ErrorLimit(
+            bit_depth=bit_depth,
+            band_dependent=band_dependent,
+            values=_rows(f"{symbol.lower()}_z", rows if band_dependent else [[row] for row in rows]),
+        )
+
+    limits = ErrorLimits(
+        absolute=limit("A") if fidelity is not Fidelity.RELATIVE else None,
+        relative=limit("R") if fidelity is not Fidelity.ABSOLUTE else None,
+        update_period_exponent=exponent,
+    )
+    fields.done()
+    return limits
+
+
+def _coder(name: object, fields: _Fields) -> EntropyCoder:
+    kind = _one_of("entropy_coder_type", name, {word: kind for kind, word in CODER_NAMES.items()})
+    coder: EntropyCoder
+    if kind is BlockAdaptive:
+        coder = BlockAdaptive(
+            block_size=fields.get("J", 32),
+            restricted=fields.get("restricted_code_options", False),
+            reference_sample_interval=fields.get("r", 4096),
+        )
+    else:
+        limit, size, count = fields.get("U_max", 18), fields.get("gamma_star", 6), fields.get("gamma_0", 1)
+        if kind is Hybrid:
+            initial = fields.get("initial_high_resolution_accumulator_Sigma_z_0", 0)
+            coder = Hybrid(
+                unary_length_limit=limit,
+                rescaling_counter_size=size,
+                initial_count_exponent=count,
+                initial_accumulators=_scalar_or_row("Sigma_z_0", initial),
+            )
+        else:
+            table = fields.get("k_z_dprime", None)
+            constant = fields.get("K", 0 if table is None else None)
+            if (table is None) == (constant is None):
+                raise ParameterError("either K or k_z_dprime is given (5.4.3.2.3.3)")
+            coder = SampleAdaptive(
+                unary_length_limit=limit,
+                rescaling_counter_size=size,
+                initial_count_exponent=count,
+                accumulator_initialization=constant if table is None else _scalar_or_row("k_z_dprime", table),
+                in_header=fields.get("k_z_dprime_table_included", True),
+            )
+    fields.done()
+    return coder
+
+
+def _table(fields: _Fields, shape: ImageShape) -> SupplementaryTable:
+    """A table whose data are given as bits, as in the golden vectors, or as values."""
+    kind, purpose = fields.get("table_type"), fields.get("table_purpose")
+    structure, user = fields.get("table_structure"), fields.get("supplementary_user_defined_data", 0)
+    fields.get("comment", None)
+    octets = fields.get("table_data_subblock_bits", None)
+    if kind not in (0, 1, 2) or structure not in range(4):
+        raise ParameterError("table_type is 0, 1 or 2 and table_structure 0 to 3 (table 5-4)")
+    structure = TableStructure(structure)
+    table: SupplementaryTable
+    if octets is not None:
+        if not isinstance(octets, str) or set(octets) - {"0", "1"} or len(octets) % 8 or not octets:
+            raise ParameterError("table_data_subblock_bits are whole octets of '0' and '1'")
+        bits = BitReader(int(octets, 2).to_bytes(len(octets) // 8, "big"))
+        entries = structure.entries(shape.lines, shape.samples, shape.bands)
+        try:
+            table = read_table_data(bits, kind, purpose, structure, user, entries)
+        except DecodeError as error:
+            raise ParameterError(f"table_data_subblock_bits: {error}") from error
+    elif kind == 2:
+        table = FloatTable(
+            purpose=purpose,
+            structure=structure,
+            values=tuple(FloatElement(*row) for row in _rows("elements", fields.get("elements"), length=3)),
+            significand_depth=fields.get("D_F"),
+            exponent_depth=fields.get("D_E"),
+            exponent_bias=fields.get("beta"),
+            user_defined_data=user,
+        )
+    else:
+        table = IntegerTable(
+            purpose=purpose,
+            structure=structure,
+            values=_rows("values", [fields.get("values")])[0],
+            bit_depth=fields.get("D_I"),
+            signed=kind == 1,
+            user_defined_data=user,
+        )
+    fields.done()
+    return table
+
+
+def _rows(name: str, rows: object, *, length: int | None = None) -> tuple[tuple[int, ...], ...]:
+    if (
+        not isinstance(rows, list)
+        or not all(isinstance(row, list) for row in rows)
+        or not all(type(value) is int for row in rows for value in row)
+        or (length is not None and any(len(row) != length for row in rows))
+    ):
+        raise ParameterError(f"{name} is no list of lists of integers{f', {length} each' if length else ''}")
+    return tuple(tuple(row) for row in rows)
+
+
+def _scalar_or_row(name: str, value: object) -> int | tuple[int, ...]:
+    if type(value) is int:
+        return value
+    return _rows(name, [value])[0]

@@ -1,0 +1,42 @@
+"""Collects what is wrong with a set of parameters, so that one error names all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class ParameterError(ValueError):
+    """Parameters break CCSDS 123.0-B-2; the message names each violation with its clause."""
+
+
+class Violations(list[str]):
+    """Sentences, each with the clause that is broken."""
+
+    def outside(self, name: str, value: object, low: int, high: int, clause: str) -> None:
+        """Note a value that is no integer in low..high."""
+        if not isinstance(value, int) or isinstance(value, bool):
+            self.append(f"{name} {value!r} is no integer ({clause})")
+        elif not low <= value <= high:
+            self.append(f"{name} {value} is {f'not {low}' if low == high else f'outside {low}..{high}'} ({clause})")
+
+    def any_outside(self, name: str, values: Sequence[object], low: int, high: int, clause: str) -> None:
+        """Note the first of the values that is no integer in low..high."""
+        for value in values:
+            before = len(self)
+            self.outside(name, value, low, high, clause)
+            if len(self) > before:
+                return
+
+    def other_lengths(self, name: str, rows: Sequence[Sequence[int]], lengths: Sequence[int], clause: str) -> None:
+        """Note rows of a table that are too many, too few, too long or too short."""
+        if len(rows) != len(lengths):
+            self.append(f"{len(rows)} rows of {name} where {len(lengths)} are needed ({clause})")
+        for number, (row, length) in enumerate(zip(rows, lengths, strict=False)):
+            if len(row) != length:
+                self.append(f"row {number} of {name} has {len(row)} values and needs {length} ({clause})")
+                return
+
+    def complain(self) -> None:
+        """Raise what was noted, if anything was."""
+        if self:
+            raise ParameterError("; ".join(self))
