@@ -67,11 +67,9 @@ def put(words: Words, position: int, accumulator: int, pending: int, value: int,
     """
     accumulator = (accumulator << width) | value
     pending += width
-    if pending >= 32:
-        pending -= 32
-        words[position] = np.uint32((accumulator >> pending) & 0xFFFFFFFF)
-        position += 1
-    return position, accumulator, pending
+    # Whether a word is full is as good as random, so it is stored in any case: one that is not is overwritten.
+    words[position] = np.uint32((accumulator >> (pending & 31)) & 0xFFFFFFFF)
+    return position + (pending >> 5), accumulator, pending & 31
 
 
 @kernel

@@ -279,9 +279,8 @@ def _map_known(
         residual = samples[band] - predicted
         magnitude = abs(residual)
         room = min(predicted - low, high - predicted)
-        # The parity of s̃ picks the sign with the even codes: −1 there makes an even residual's code even.
         odd = ((residual ^ -(double & 1)) >> 63) & 1
-        near = 2 * magnitude - (odd if residual != 0 else 0)
+        near = 2 * magnitude - min(odd, magnitude)
         mapped[band] = np.uint32(near if magnitude <= room else magnitude + room)
         sign[band] = integer(1 if 2 * samples[band] >= double else -1)
 
@@ -334,6 +333,50 @@ def _code_first(
 
 
 @kernel
+def _unmap_lossless(
+    samples: Integers,
+    mapped: Mapped,
+    row: Integers,
+    difference: Integers,
+    sign: Integers,
+    product: NDArray[np.int64],
+    local_sum: Integers,
+    weights: Integers,
+    spare: int,
+    resolution: int,
+    low: int,
+    high: int,
+    middle: int,
+) -> None:
+    """`_code_chain` for decoding where m_z(t) = 0 and s″ = s, with the shortest chain from band to band."""
+    integer = sign.dtype.type
+    components = len(weights)
+    previous = np.int64(0)
+    for band in range(samples.size):
+        total = product[band]
+        for component in range(1, components):
+            total += np.int64(weights[component, band]) * np.int64(difference[band + components - 1 - component])
+        if components > 0:
+            total += np.int64(weights[0, band]) * previous
+        double = _high_resolution(total, spare, resolution, low, high, middle) >> (resolution + 1)
+        predicted = double >> 1
+        code = np.int64(mapped[band])
+        magnitude = (code + 1) >> 1
+        if magnitude <= min(predicted - low, high - predicted):
+            # Equal parities mean + (eq. (55)). They are as good as random, so no branch may depend on them.
+            negative = -((code ^ double) & 1)
+            value = predicted + ((magnitude ^ negative) - negative)
+        else:
+            value = predicted + unmap_index(code, 0, double, predicted, low, high)
+            value = min(max(value, low), high)
+        previous = 4 * value - np.int64(local_sum[band])
+        difference[band + components] = previous
+        samples[band] = value
+        row[band] = value
+        sign[band] = integer(1 if 2 * value >= double else -1)
+
+
+@kernel
 def _code_chain(
     decode: bool,
     samples: Integers,
@@ -365,10 +408,13 @@ def _code_chain(
     """
     integer = sign.dtype.type
     components = len(weights)
+    previous = np.int64(0)
     for band in range(samples.size):
         total = product[band]
-        for component in range(components):
+        for component in range(1, components):
             total += np.int64(weights[component, band]) * np.int64(difference[band + components - 1 - component])
+        if components > 0:
+            total += np.int64(weights[0, band]) * previous
         high_resolution = _high_resolution(total, spare, resolution, low, high, middle)
         double = high_resolution >> (resolution + 1)
         predicted = double >> 1
@@ -387,7 +433,8 @@ def _code_chain(
                 clipped, index, maximum, high_resolution, damping[band], offset[band], theta, resolution
             )
         row[band] = value
-        difference[band + components] = 4 * value - local_sum[band]
+        previous = 4 * value - local_sum[band]
+        difference[band + components] = previous
         sign[band] = integer(1 if 2 * clipped >= double else -1)
 
 
@@ -479,6 +526,22 @@ def _code(
                     first = prediction_bands - 1 - (component - directional)
                     _add_product(product, weights[component], differences[CENTRAL, first : first + bands])
                 _map_known(mapped[line, sample], sign, row, product, spare, resolution, low, high, middle)
+            elif lossless and not shaped:
+                _unmap_lossless(
+                    samples[line, sample],
+                    mapped[line, sample],
+                    row,
+                    differences[CENTRAL],
+                    sign,
+                    product,
+                    local_sum,
+                    weights[directional:],
+                    spare,
+                    resolution,
+                    low,
+                    high,
+                    middle,
+                )
             else:
                 _code_chain(
                     decode,

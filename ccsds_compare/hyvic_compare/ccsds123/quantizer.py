@@ -49,7 +49,8 @@ def quantize(residual: int, maximum: int) -> int:
     if maximum == 0:
         return residual
     index = np.int64(np.float64(abs(residual) + maximum) / np.float64(2 * maximum + 1))
-    return index if residual >= 0 else -index
+    negative = residual >> 63
+    return (index ^ negative) - negative
 
 
 @kernel
@@ -72,8 +73,10 @@ def map_index(index: int, maximum: int, double: int, predicted: int, low: int, h
     room = min(predicted - low, high - predicted) + maximum
     if magnitude * step > room:
         return magnitude + room // step
-    odd = (index > 0) == ((double & 1) != 0)
-    return 2 * magnitude - (odd and index != 0)
+    # The sign with the odd codes is − where s̃ is even and + where it is odd; 0 has the code 0. No branch may depend
+    # on what is as good as random.
+    odd = ((index ^ -(double & 1)) >> 63) & 1
+    return 2 * magnitude - min(odd, magnitude)
 
 
 @kernel
@@ -86,4 +89,6 @@ def unmap_index(mapped: int, maximum: int, double: int, predicted: int, low: int
         # Beyond θ only the farther end of the range is left.
         magnitude = mapped - room // step
         return magnitude if predicted - low < high - predicted else -magnitude
-    return magnitude if (mapped & 1) == (double & 1) else -magnitude
+    # Equal parities mean +. They are as good as random, so no branch may depend on them.
+    negative = -((mapped ^ double) & 1)
+    return (magnitude ^ negative) - negative
