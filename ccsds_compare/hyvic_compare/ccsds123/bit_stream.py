@@ -14,7 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from hyvic_compare.ccsds123.kernel import kernel
+from hyvic_compare.ccsds123.kernel import kernel, signed
 
 SPARE_WORDS = 3
 
@@ -22,32 +22,35 @@ Words = NDArray[np.uint32]
 Window = NDArray[np.uint64]
 
 
-@intrinsic  # type: ignore[misc]
-def _count_leading_zeros(typing_context: Any, value: Any) -> Any:
+def _leading(typing_context: Any, value: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctlz(arguments[0], context.get_constant(types.boolean, False))
 
     return types.uint64(types.uint64), code
 
 
-@intrinsic  # type: ignore[misc]
-def _count_trailing_zeros(typing_context: Any, value: Any) -> Any:
+def _trailing(typing_context: Any, value: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], context.get_constant(types.boolean, False))
 
     return types.uint64(types.uint64), code
 
 
+# Processors count zeros in one instruction that numba has no name for. False: 0 is no undefined case.
+_count_leading_zeros: Any = intrinsic(_leading)
+_count_trailing_zeros: Any = intrinsic(_trailing)
+
+
 @kernel
 def leading_zeros(value: int) -> int:
     """Zeros before the first one of a 64-bit value; 64 of 0."""
-    return np.int64(_count_leading_zeros(np.uint64(value)))
+    return signed(_count_leading_zeros(np.uint64(value)))
 
 
 @kernel
 def trailing_zeros(value: int) -> int:
     """Zeros behind the last one of a 64-bit value; 64 of 0."""
-    return np.int64(_count_trailing_zeros(np.uint64(value)))
+    return signed(_count_trailing_zeros(np.uint64(value)))
 
 
 @kernel
@@ -76,14 +79,16 @@ def put(words: Words, position: int, accumulator: int, pending: int, value: int,
 def window(words: Window, position: int) -> int:
     """64 bits from a position on, as an unsigned word; the 64 bits before position + 64."""
     index, shift = position >> 6, np.uint64(position & 63)
-    following = (words[index + 1] >> np.uint64(1)) >> (np.uint64(63) - shift)
-    return (words[index] << shift) | following
+    first: Any = words[index]
+    following: Any = words[index + 1]
+    bits: int = (first << shift) | ((following >> np.uint64(1)) >> (np.uint64(63) - shift))
+    return bits
 
 
 @kernel
 def take(words: Window, position: int, width: int) -> int:
     """The 1 to 63 bits from a position on."""
-    return np.int64(window(words, position) >> np.uint64(64 - width))
+    return signed(window(words, position) >> np.uint64(64 - width))
 
 
 def octets_from_words(words: Words, bits: int) -> bytes:

@@ -23,7 +23,7 @@ from hyvic_compare.ccsds123.bit_stream import (
     words_from_octets,
 )
 from hyvic_compare.ccsds123.encoding_order import InlineLimits, Mapped, Walk
-from hyvic_compare.ccsds123.kernel import kernel
+from hyvic_compare.ccsds123.kernel import kernel, signed
 from hyvic_compare.ccsds123.parameters import BlockAdaptive
 
 SEGMENT = 64
@@ -133,11 +133,11 @@ def _split_index(block: Mapped, largest: int, bound: int) -> tuple[int, int]:
     Each further k saves ⌈⌊δ/2^k⌋/2⌉ bits a value and costs one, so the length only falls up to its minimum.
     """
     best, shortest = -1, bound
-    before = np.int64(1) << 62
+    before = signed(1) << 62
     for k in range(largest + 1):
-        length = np.int64(block.size * (k + 1))
+        length = signed(block.size * (k + 1))
         for value in block:
-            length += np.int64(value) >> k
+            length += signed(value) >> k
         if length >= before:
             break
         before = length
@@ -154,10 +154,10 @@ def _encode(blocks: Mapped, words: Words, dynamic_range: int, identifier_bits: i
     zero_blocks = 0
     for number in range(count):
         block = blocks[number]
-        pair_bits = np.int64(1)
+        pair_bits = signed(1)
         any_bits = np.uint32(0)
         for pair in range(0, size, 2):
-            first, second = np.int64(block[pair]), np.int64(block[pair + 1])
+            first, second = signed(block[pair]), signed(block[pair + 1])
             any_bits |= block[pair] | block[pair + 1]
             total = min(first + second, LARGEST_PAIR_SUM)
             pair_bits += ((total * (total + 1)) >> 1) + second + 1
@@ -176,20 +176,20 @@ def _encode(blocks: Mapped, words: Words, dynamic_range: int, identifier_bits: i
             zero_blocks = 0
         if zero:
             continue
-        bits = np.int64(size * dynamic_range)
+        bits = signed(size * dynamic_range)
         extended = pair_bits < bits
         k, bits = _split_index(block, uncompressed - 2, min(bits, pair_bits))
         if k >= 0:
             position, accumulator, pending = put(words, position, accumulator, pending, k + 1, identifier_bits)
             for value in block:
-                position, accumulator, pending = _put_unary(words, position, accumulator, pending, np.int64(value) >> k)
+                position, accumulator, pending = _put_unary(words, position, accumulator, pending, signed(value) >> k)
             for value in block:
-                rest = np.int64(value) & ((1 << k) - 1)
+                rest = signed(value) & ((1 << k) - 1)
                 position, accumulator, pending = put(words, position, accumulator, pending, rest, k)
         elif extended:
             position, accumulator, pending = put(words, position, accumulator, pending, 1, identifier_bits + 1)
             for pair in range(0, size, 2):
-                first, second = np.int64(block[pair]), np.int64(block[pair + 1])
+                first, second = signed(block[pair]), signed(block[pair + 1])
                 total = first + second
                 position, accumulator, pending = _put_unary(
                     words, position, accumulator, pending, ((total * (total + 1)) >> 1) + second
@@ -198,7 +198,7 @@ def _encode(blocks: Mapped, words: Words, dynamic_range: int, identifier_bits: i
             position, accumulator, pending = put(words, position, accumulator, pending, uncompressed, identifier_bits)
             for value in block:
                 position, accumulator, pending = put(
-                    words, position, accumulator, pending, np.int64(value), dynamic_range
+                    words, position, accumulator, pending, signed(value), dynamic_range
                 )
     words[position] = np.uint32((accumulator << (32 - pending)) & 0xFFFFFFFF)
     return 32 * position + pending
@@ -261,7 +261,7 @@ def _decode(words: Window, bits: int, blocks: Mapped, dynamic_range: int, identi
                         return DAMAGED
                     code, position = _take_unary(words, position, bits)
                     # The largest total with total(total + 1)/2 ≤ code; the square root may be off by one.
-                    total = np.int64((np.sqrt(8.0 * code + 1.0) - 1.0) / 2.0)
+                    total = signed((np.sqrt(8.0 * code + 1.0) - 1.0) / 2.0)
                     if (total * (total + 1)) >> 1 > code:
                         total -= 1
                     if ((total + 1) * (total + 2)) >> 1 <= code:

@@ -6,6 +6,7 @@ cube ─▶ predictor, quantizer, mapping ─▶ δ ─▶ encoding order ─▶
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from hyvic_runtime.errors import DecodeError
@@ -30,7 +31,7 @@ from hyvic_compare.ccsds123.parameters import (
 )
 from hyvic_compare.ccsds123.predictor import map_samples, unmap_samples
 
-Cube = NDArray[np.integer]
+Cube = NDArray[np.integer[Any]]
 
 
 def compress(cube: Cube, parameters: Parameters) -> bytes:
@@ -116,7 +117,7 @@ def shape_of(cube: Cube) -> ImageShape:
     return ImageShape(lines=lines, samples=samples, bands=bands)
 
 
-def sample_dtype(parameters: Parameters) -> np.dtype[np.integer]:
+def sample_dtype(parameters: Parameters) -> np.dtype[np.integer[Any]]:
     """The smallest type for samples of D bits."""
     octets = next(size for size in (1, 2, 4) if parameters.dynamic_range <= 8 * size)
     return np.dtype(f"{'i' if parameters.signed else 'u'}{octets}")

@@ -12,7 +12,6 @@ import numpy as np
 from hyvic_runtime.errors import DecodeError
 from numpy.typing import NDArray
 
-from hyvic_compare.ccsds123.bit_string import BitReader
 from hyvic_compare.ccsds123.bit_stream import (
     Window,
     Words,
@@ -23,8 +22,9 @@ from hyvic_compare.ccsds123.bit_stream import (
     window,
     words_from_octets,
 )
+from hyvic_compare.ccsds123.bit_string import BitReader
 from hyvic_compare.ccsds123.encoding_order import InlineLimits, Mapped, Walk
-from hyvic_compare.ccsds123.kernel import kernel
+from hyvic_compare.ccsds123.kernel import Integers, kernel, signed
 from hyvic_compare.ccsds123.low_entropy_codes import CODES, DIRECT_BITS, LONGEST_INPUT, low_entropy_codes
 from hyvic_compare.ccsds123.parameters import Hybrid
 from hyvic_compare.ccsds123.sample_adaptive import counter_at
@@ -130,7 +130,11 @@ def decode(
 def _read_tail(
     octets: bytes, bands: int, coder: Hybrid, dynamic_range: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], int, int]:
-    """Compressed image tail, 5.4.3.3.5.4: final Σ̃_z, each code's active prefix, bits of the body, and where it begins."""
+    """Compressed image tail, 5.4.3.3.5.4.
+
+    Returns:
+        The final Σ̃_z, each code's active prefix, the bits of the body, and where the tail begins.
+    """
     codes = low_entropy_codes()
     content = octets.rstrip(b"\0")
     if not content:
@@ -159,7 +163,7 @@ def _read_tail(
 
 
 @kernel
-def _low_entropy_code(scaled: int, counter: int, thresholds: NDArray[np.int64]) -> int:
+def _low_entropy_code(scaled: int, counter: int, thresholds: Integers) -> int:
     """The largest code index i with Σ̃ · 2^14 < Γ T_i (5.4.3.3.5.3.1), which code 0 satisfies."""
     code = 0
     for step in (8, 4, 2, 1):
@@ -205,7 +209,7 @@ def _put_reversed(
 def _encode(
     sequence: Mapped,
     words: Words,
-    accumulators: NDArray[np.int64],
+    accumulators: Integers,
     accumulator_width: int,
     lines: int,
     samples: int,
@@ -215,16 +219,16 @@ def _encode(
     counter_size: int,
     initial_exponent: int,
     dynamic_range: int,
-    limits: NDArray[np.int64],
-    limit_widths: NDArray[np.int64],
+    limits: Integers,
+    limit_widths: Integers,
     period: int,
-    thresholds: NDArray[np.int64],
-    symbol_limits: NDArray[np.int64],
-    roots: NDArray[np.int32],
-    children: NDArray[np.int32],
-    leaf: NDArray[np.bool_],
-    word: NDArray[np.int64],
-    width: NDArray[np.int64],
+    thresholds: Integers,
+    symbol_limits: Integers,
+    roots: Integers,
+    children: Integers,
+    leaf: Integers,
+    word: Integers,
+    width: Integers,
 ) -> int:
     active = roots.copy()
     position, accumulator, pending = 0, 0, 0
@@ -240,7 +244,7 @@ def _encode(
             for sample in range(samples):
                 if line == 0 and sample == 0:
                     for _ in range(first, last):
-                        value = np.int64(sequence[at])
+                        value = signed(sequence[at])
                         at += 1
                         position, accumulator, pending = put(
                             words, position, accumulator, pending, value, dynamic_range
@@ -249,7 +253,7 @@ def _encode(
                 rescale = counter == (1 << counter_size) - 1
                 counter = (counter + 1) >> 1 if rescale else counter + 1
                 for band in range(first, last):
-                    value = np.int64(sequence[at])
+                    value = signed(sequence[at])
                     at += 1
                     statistic = accumulators[band]
                     if rescale:
@@ -278,15 +282,15 @@ def _encode(
                         position, accumulator, pending = _put_reversed(
                             words, position, accumulator, pending, value - symbol, 0, unary_limit, dynamic_range
                         )
-                    node = children[active[code], symbol]
+                    node = signed(children[active[code], symbol])
                     if leaf[node]:
                         position, accumulator, pending = put(
                             words, position, accumulator, pending, word[node], width[node]
                         )
-                        node = roots[code]
+                        node = signed(roots[code])
                     active[code] = node
     for code in range(len(roots)):
-        node = active[code]
+        node = signed(active[code])
         position, accumulator, pending = put(words, position, accumulator, pending, word[node], width[node])
     for band in range(bands):
         high = accumulators[band] >> 30
@@ -306,9 +310,9 @@ def _take_reversed(tail: int, k: int, unary_limit: int, dynamic_range: int) -> t
     """The value of the codeword ℜ′_k that ends a window, and its width."""
     quotient = trailing_zeros(tail)
     if quotient < unary_limit:
-        rest = np.int64(tail >> np.uint64(quotient + 1)) & ((1 << k) - 1)
+        rest = signed(tail >> np.uint64(quotient + 1)) & ((1 << k) - 1)
         return (quotient << k) | rest, quotient + 1 + k
-    value = np.int64(tail >> np.uint64(unary_limit)) & ((1 << dynamic_range) - 1)
+    value = signed(tail >> np.uint64(unary_limit)) & ((1 << dynamic_range) - 1)
     return value, unary_limit + dynamic_range
 
 
@@ -317,9 +321,9 @@ def _decode(
     words: Window,
     position: int,
     sequence: Mapped,
-    accumulators: NDArray[np.int64],
+    accumulators: Integers,
     accumulator_width: int,
-    active: NDArray[np.int32],
+    active: Integers,
     lines: int,
     samples: int,
     bands: int,
@@ -328,17 +332,17 @@ def _decode(
     counter_size: int,
     initial_exponent: int,
     dynamic_range: int,
-    limits: NDArray[np.int64],
-    limit_widths: NDArray[np.int64],
+    limits: Integers,
+    limit_widths: Integers,
     period: int,
-    thresholds: NDArray[np.int64],
-    symbol_limits: NDArray[np.int64],
-    roots: NDArray[np.int32],
-    parents: NDArray[np.int32],
-    symbols: NDArray[np.int64],
-    output_width: NDArray[np.int64],
-    direct: NDArray[np.int32],
-    second: NDArray[np.int32],
+    thresholds: Integers,
+    symbol_limits: Integers,
+    roots: Integers,
+    parents: Integers,
+    symbols: Integers,
+    output_width: Integers,
+    direct: Integers,
+    second: Integers,
 ) -> int:
     """Bits left before the first sample, 0 for an intact body, or DAMAGED."""
     at = len(sequence)
@@ -353,7 +357,7 @@ def _decode(
                     for _ in range(first, last):
                         at -= 1
                         tail = window(words, position)
-                        sequence[at] = np.uint32(np.int64(tail) & ((1 << dynamic_range) - 1))
+                        sequence[at] = np.uint32(signed(tail) & ((1 << dynamic_range) - 1))
                         position -= dynamic_range
                         if position < 0:
                             return DAMAGED
@@ -372,16 +376,16 @@ def _decode(
                         position -= width
                     else:
                         code = _low_entropy_code(scaled, counter, thresholds)
-                        node = active[code]
+                        node = signed(active[code])
                         if node == roots[code]:
-                            node = direct[code, np.int64(tail) & ((1 << DIRECT_BITS) - 1)]
+                            node = signed(direct[code, signed(tail) & ((1 << DIRECT_BITS) - 1)])
                             if node < 0:
-                                longer = np.int64(tail >> np.uint64(DIRECT_BITS)) & (second.shape[1] - 1)
-                                node = second[-1 - node, longer]
+                                longer = signed(tail >> np.uint64(DIRECT_BITS)) & (second.shape[1] - 1)
+                                node = signed(second[-1 - node, longer])
                             position -= output_width[node]
                             if position < 0:
                                 return DAMAGED
-                        value = symbols[node]
+                        value = signed(symbols[node])
                         active[code] = parents[node]
                         if value > symbol_limits[code]:
                             residual, width = _take_reversed(window(words, position), 0, unary_limit, dynamic_range)
@@ -391,7 +395,7 @@ def _decode(
                         return DAMAGED
                     if rescale:
                         # 2Σ̃(t) is Σ̃(t − 1) + 4δ rounded up to even; its lost bit is written before δ.
-                        statistic = 2 * statistic - (np.int64(window(words, position)) & 1)
+                        statistic = 2 * statistic - (signed(window(words, position)) & 1)
                         position -= 1
                     statistic -= 4 * value
                     if position < 0 or statistic < 0 or statistic >> accumulator_width:
@@ -402,7 +406,7 @@ def _decode(
                 counter = before
         if len(limit_widths) > 0 and line % period == 0:
             for column in range(len(limit_widths) - 1, -1, -1):
-                limits[line // period, column] = np.int64(window(words, position)) & ((1 << limit_widths[column]) - 1)
+                limits[line // period, column] = signed(window(words, position)) & ((1 << limit_widths[column]) - 1)
                 position -= limit_widths[column]
                 if position < 0:
                     return DAMAGED

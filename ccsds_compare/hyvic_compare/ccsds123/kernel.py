@@ -13,23 +13,39 @@ import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import numba
+import numpy as np
+from numba.core import config as numba_config
+from numpy.typing import NDArray
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+Integers = NDArray[Any]
+"""Array of signed integers inside kernels, where an element is an `int` to its reader."""
+
+if TYPE_CHECKING:
+
+    def signed(value: Any) -> int:
+        """A value as a signed integer of 64 bits, which is what kernels calculate with."""
+        return int(value)
+
+else:
+    signed = np.int64  # the only spelling of a conversion that numba knows
+
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function at its first call."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(_cache_folder(before))
+    config: Any = numba_config  # whose attributes come from the environment, so no type checker sees them
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(_cache_folder(before))
     try:
-        compiled: Callable[P, R] = numba.njit(function, cache=True, nogil=True)
+        compiled: Any = numba.njit(cache=True, nogil=True)(function)
     finally:
-        numba.config.CACHE_DIR = before
-    return compiled
+        config.CACHE_DIR = before
+    return cast("Callable[P, R]", compiled)
 
 
 @cache

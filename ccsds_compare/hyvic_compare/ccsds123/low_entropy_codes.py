@@ -67,7 +67,7 @@ def low_entropy_codes() -> LowEntropyCodes:
     words: list[tuple[int, int]] = []
     leaves: list[bool] = []
     in_flush = False
-    for line in (files(__package__) / "low_entropy_codes.txt").read_text("ascii").splitlines():
+    for line in (files("hyvic_compare.ccsds123") / "low_entropy_codes.txt").read_text("ascii").splitlines():
         if line.startswith("#"):
             continue
         if line.startswith("code"):

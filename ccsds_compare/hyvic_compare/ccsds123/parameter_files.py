@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from hyvic_runtime.errors import DecodeError
 
-from hyvic_compare.ccsds123.bit_string import BitReader, BitWriter
+from hyvic_compare.ccsds123.bit_string import BitReader
 from hyvic_compare.ccsds123.parameters import (
     BlockAdaptive,
     EntropyCoder,

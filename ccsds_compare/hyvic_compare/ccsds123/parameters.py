@@ -400,7 +400,7 @@ class Parameters:
             ParameterError: with every violation and its clause.
         """
         wrong = Violations()
-        bands, predictor, coder = shape.bands, self.predictor, self.entropy_coder
+        bands, predictor = shape.bands, self.predictor
         if self.interleaving_depth is not None:
             wrong.outside("M", self.interleaving_depth, 1, bands, "5.4.2.2.1")
         if shape.samples == 1:
@@ -423,10 +423,18 @@ class Parameters:
                 if exponent is None or limit.values:
                     row = bands if limit.band_dependent else 1
                     wrong.other_lengths("error limits", limit.values, [row] * periods, "4.8.2.3")
+        self._check_band_values(wrong, bands)
+        for number, supplement in enumerate(self.supplementary_tables):
+            entries = supplement.structure.entries(shape.lines, shape.samples, bands)
+            if len(supplement.values) != entries:
+                wrong.append(f"table {number} has {len(supplement.values)} entries and needs {entries} (3.5.2.4)")
+        wrong.complain()
+
+    def _check_band_values(self, wrong: Violations, bands: int) -> None:
+        coder, representatives = self.entropy_coder, self.sample_representatives
         tables: list[tuple[str, object, str]] = []
-        if self.sample_representatives is not None:
-            tables.append(("φ", self.sample_representatives.damping, "4.9.1"))
-            tables.append(("ψ", self.sample_representatives.offset, "4.9.1"))
+        if representatives is not None:
+            tables += [("φ", representatives.damping, "4.9.1"), ("ψ", representatives.offset, "4.9.1")]
         if isinstance(coder, SampleAdaptive):
             tables.append(("k″", coder.accumulator_initialization, "5.4.3.2.3.3"))
         elif isinstance(coder, Hybrid):
@@ -434,15 +442,6 @@ class Parameters:
         for name, table, clause in tables:
             if isinstance(table, tuple) and len(table) != bands:
                 wrong.append(f"{len(table)} values of {name} for {bands} bands ({clause})")
-        for number, supplement in enumerate(self.supplementary_tables):
-            wrong.outside(
-                f"entries of supplementary table {number}",
-                len(supplement.values),
-                supplement.structure.entries(shape.lines, shape.samples, bands),
-                supplement.structure.entries(shape.lines, shape.samples, bands),
-                "3.5.2.4",
-            )
-        wrong.complain()
 
 
 def _values(table: int | Sequence[int] | None) -> Sequence[int]:

@@ -25,12 +25,12 @@ mod*_R (eq. (37)) is a pair of shifts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_compare.ccsds123.kernel import kernel
+from hyvic_compare.ccsds123.kernel import Integers, kernel, signed
 from hyvic_compare.ccsds123.parameters import ImageShape, LocalSum, Parameters, SampleRepresentatives
 from hyvic_compare.ccsds123.quantizer import (
     UNLIMITED,
@@ -41,7 +41,7 @@ from hyvic_compare.ccsds123.quantizer import (
     unmap_index,
 )
 
-Integers = NDArray[np.int32] | NDArray[np.int64]
+Samples = NDArray[np.signedinteger[Any]]
 Mapped = NDArray[np.uint32]
 
 DIRECTIONAL = 3
@@ -55,7 +55,7 @@ WIDE_COLUMN = int(LocalSum.WIDE_COLUMN_ORIENTED)
 NARROW_COLUMN = int(LocalSum.NARROW_COLUMN_ORIENTED)
 
 
-def map_samples(cube: NDArray[np.integer], parameters: Parameters) -> Mapped:
+def map_samples(cube: NDArray[np.integer[Any]], parameters: Parameters) -> Mapped:
     """Mapped quantizer indices δ of an image.
 
     Args:
@@ -71,7 +71,7 @@ def map_samples(cube: NDArray[np.integer], parameters: Parameters) -> Mapped:
     return mapped
 
 
-def unmap_samples(mapped: Mapped, parameters: Parameters) -> Integers:
+def unmap_samples(mapped: Mapped, parameters: Parameters) -> Samples:
     """The image that mapped quantizer indices stand for: each sample its clipped bin centre s′, eq. (48).
 
     Args:
@@ -130,8 +130,8 @@ def _exponent_offsets(parameters: Parameters, bands: int) -> NDArray[np.int64]:
     return offsets
 
 
-def _dtype(parameters: Parameters) -> type[np.int32] | type[np.int64]:
-    return np.int32 if narrow_suffices(parameters) else np.int64
+def _dtype(parameters: Parameters) -> np.dtype[np.signedinteger[Any]]:
+    return np.dtype(np.int32 if narrow_suffices(parameters) else np.int64)
 
 
 def _band_values(table: int | tuple[int, ...] | None, bands: int) -> NDArray[np.int64]:
@@ -139,7 +139,7 @@ def _band_values(table: int | tuple[int, ...] | None, bands: int) -> NDArray[np.
     return np.ascontiguousarray(np.broadcast_to(np.array(table, np.int64), bands))
 
 
-def _run(samples: Integers, mapped: Mapped, parameters: Parameters, *, decode: bool) -> None:
+def _run(samples: Samples, mapped: Mapped, parameters: Parameters, *, decode: bool) -> None:
     lines, width, bands = mapped.shape
     shape = ImageShape(lines=lines, samples=width, bands=bands)
     predictor, limits = parameters.predictor, parameters.error_limits
@@ -191,7 +191,7 @@ def _run(samples: Integers, mapped: Mapped, parameters: Parameters, *, decode: b
 
 @kernel
 def _add_rows(total: Integers, a: Integers, b: Integers, c: Integers, d: Integers) -> None:
-    """σ = a + b + c + d."""
+    """σ as the sum of four rows, eqs. (20) to (23)."""
     integer = total.dtype.type
     for band in range(total.size):
         total[band] = integer(a[band] + b[band] + c[band] + d[band])
@@ -199,24 +199,24 @@ def _add_rows(total: Integers, a: Integers, b: Integers, c: Integers, d: Integer
 
 @kernel
 def _subtract_sum(difference: Integers, representative: Integers, local_sum: Integers) -> None:
-    """d = 4s″ − σ, eqs. (24) to (27)."""
+    """Local differences 4s″ − σ, eqs. (24) to (27)."""
     integer = difference.dtype.type
     for band in range(difference.size):
         difference[band] = integer(4 * representative[band] - local_sum[band])
 
 
 @kernel
-def _begin_product(total: NDArray[np.int64], local_sum: Integers, four_middle: int, resolution: int) -> None:
+def _begin_product(total: Integers, local_sum: Integers, four_middle: int, resolution: int) -> None:
     """2^Ω (σ − 4 s_mid), eq. (37)."""
     for band in range(total.size):
-        total[band] = (np.int64(local_sum[band]) - four_middle) << resolution
+        total[band] = (signed(local_sum[band]) - four_middle) << resolution
 
 
 @kernel
-def _add_product(total: NDArray[np.int64], weight: Integers, difference: Integers) -> None:
+def _add_product(total: Integers, weight: Integers, difference: Integers) -> None:
     """One component of the inner product, eq. (36)."""
     for band in range(total.size):
-        total[band] += np.int64(weight[band]) * np.int64(difference[band])
+        total[band] += signed(weight[band]) * signed(difference[band])
 
 
 @kernel
@@ -238,7 +238,7 @@ def _update_weights(weight: Integers, difference: Integers, sign: Integers, expo
 
 @kernel
 def _update_weights_each(
-    weight: Integers, difference: Integers, sign: Integers, exponent: int, offsets: NDArray[np.int64], limit: int
+    weight: Integers, difference: Integers, sign: Integers, exponent: int, offsets: Integers, limit: int
 ) -> None:
     """The same with an exponent offset a band."""
     integer = weight.dtype.type
@@ -246,9 +246,9 @@ def _update_weights_each(
     for band in range(weight.size):
         sum_of_exponents = exponent + offsets[band]
         left, right = max(-sum_of_exponents, 0), max(sum_of_exponents, 0) + 1
-        scaled = np.int64(sign[band]) * (np.int64(difference[band]) << left)
-        step = (scaled + (np.int64(1) << (right - 1))) >> right
-        weight[band] = integer(min(max(np.int64(weight[band]) + step, low), high))
+        scaled = signed(sign[band]) * (signed(difference[band]) << left)
+        step = (scaled + (signed(1) << (right - 1))) >> right
+        weight[band] = integer(min(max(signed(weight[band]) + step, low), high))
 
 
 @kernel
@@ -264,7 +264,7 @@ def _map_known(
     mapped: Mapped,
     sign: Integers,
     samples: Integers,
-    product: NDArray[np.int64],
+    product: Integers,
     spare: int,
     resolution: int,
     low: int,
@@ -320,16 +320,16 @@ def _code_first(
     middle: int,
 ) -> None:
     """The pixel t = 0: no weights, no quantization, and s̃ of the band before, eq. (38)."""
-    predicted = np.int64(middle)
+    predicted = signed(middle)
     for band in range(samples.size):
         if decode:
-            index = unmap_index(np.int64(mapped[band]), 0, 0, predicted, low, high)
+            index = unmap_index(signed(mapped[band]), 0, 0, predicted, low, high)
             samples[band] = min(max(predicted + index, low), high)
         else:
             mapped[band] = map_index(samples[band] - predicted, 0, 0, predicted, low, high)
         row[band] = samples[band]
         if prediction_bands > 0:
-            predicted = np.int64(samples[band])
+            predicted = signed(samples[band])
 
 
 @kernel
@@ -339,7 +339,7 @@ def _unmap_lossless(
     row: Integers,
     difference: Integers,
     sign: Integers,
-    product: NDArray[np.int64],
+    product: Integers,
     local_sum: Integers,
     weights: Integers,
     spare: int,
@@ -351,16 +351,16 @@ def _unmap_lossless(
     """`_code_chain` for decoding where m_z(t) = 0 and s″ = s, with the shortest chain from band to band."""
     integer = sign.dtype.type
     components = len(weights)
-    previous = np.int64(0)
+    previous = signed(0)
     for band in range(samples.size):
         total = product[band]
         for component in range(1, components):
-            total += np.int64(weights[component, band]) * np.int64(difference[band + components - 1 - component])
+            total += signed(weights[component, band]) * signed(difference[band + components - 1 - component])
         if components > 0:
-            total += np.int64(weights[0, band]) * previous
+            total += signed(weights[0, band]) * previous
         double = _high_resolution(total, spare, resolution, low, high, middle) >> (resolution + 1)
         predicted = double >> 1
-        code = np.int64(mapped[band])
+        code = signed(mapped[band])
         magnitude = (code + 1) >> 1
         if magnitude <= min(predicted - low, high - predicted):
             # Equal parities mean + (eq. (55)). They are as good as random, so no branch may depend on them.
@@ -369,7 +369,7 @@ def _unmap_lossless(
         else:
             value = predicted + unmap_index(code, 0, double, predicted, low, high)
             value = min(max(value, low), high)
-        previous = 4 * value - np.int64(local_sum[band])
+        previous = 4 * value - signed(local_sum[band])
         difference[band + components] = previous
         samples[band] = value
         row[band] = value
@@ -384,13 +384,13 @@ def _code_chain(
     row: Integers,
     difference: Integers,
     sign: Integers,
-    product: NDArray[np.int64],
+    product: Integers,
     local_sum: Integers,
     weights: Integers,
-    absolute: NDArray[np.int64],
-    relative: NDArray[np.int64],
-    damping: NDArray[np.int64],
-    offset: NDArray[np.int64],
+    absolute: Integers,
+    relative: Integers,
+    damping: Integers,
+    offset: Integers,
     theta: int,
     shaped: bool,
     spare: int,
@@ -402,27 +402,26 @@ def _code_chain(
 ) -> None:
     """All bands of a pixel where a band's representative must be known for the next band's prediction.
 
-    Args:
-        difference: central differences behind as many zeros as `weights`, those of the central components, has rows.
-        product: 2^Ω(σ − 4s_mid) and the directional components' share of the inner product.
+    The central differences stand behind as many zeros as there are components, whose weights these are; `product`
+    holds 2^Ω(σ − 4s_mid) and the directional components' share of the inner product.
     """
     integer = sign.dtype.type
     components = len(weights)
-    previous = np.int64(0)
+    previous = signed(0)
     for band in range(samples.size):
         total = product[band]
         for component in range(1, components):
-            total += np.int64(weights[component, band]) * np.int64(difference[band + components - 1 - component])
+            total += signed(weights[component, band]) * signed(difference[band + components - 1 - component])
         if components > 0:
-            total += np.int64(weights[0, band]) * previous
+            total += signed(weights[0, band]) * previous
         high_resolution = _high_resolution(total, spare, resolution, low, high, middle)
         double = high_resolution >> (resolution + 1)
         predicted = double >> 1
         maximum = maximum_error(absolute[band], relative[band], predicted, dynamic_range)
         if decode:
-            index = unmap_index(np.int64(mapped[band]), maximum, double, predicted, low, high)
+            index = unmap_index(signed(mapped[band]), maximum, double, predicted, low, high)
         else:
-            index = quantize(np.int64(samples[band]) - predicted, maximum)
+            index = quantize(signed(samples[band]) - predicted, maximum)
             mapped[band] = map_index(index, maximum, double, predicted, low, high)
         clipped = min(max(predicted + index * (2 * maximum + 1), low), high)
         if decode:
@@ -447,12 +446,12 @@ def _code(
     samples: Integers,
     mapped: Mapped,
     weights: Integers,
-    offsets: NDArray[np.int64],
-    absolute: NDArray[np.int64],
-    relative: NDArray[np.int64],
+    offsets: Integers,
+    absolute: Integers,
+    relative: Integers,
     period_shift: int,
-    damping: NDArray[np.int64],
-    offset: NDArray[np.int64],
+    damping: Integers,
+    offset: Integers,
     theta: int,
     shaped: bool,
     lossless: bool,

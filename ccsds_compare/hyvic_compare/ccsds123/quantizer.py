@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_compare.ccsds123.kernel import kernel
+from hyvic_compare.ccsds123.kernel import kernel, signed
 from hyvic_compare.ccsds123.parameters import ErrorLimit, ImageShape
 
 UNLIMITED = 1 << 40
@@ -48,7 +48,7 @@ def quantize(residual: int, maximum: int) -> int:
     """
     if maximum == 0:
         return residual
-    index = np.int64(np.float64(abs(residual) + maximum) / np.float64(2 * maximum + 1))
+    index = signed(np.float64(abs(residual) + maximum) / np.float64(2 * maximum + 1))
     negative = residual >> 63
     return (index ^ negative) - negative
 

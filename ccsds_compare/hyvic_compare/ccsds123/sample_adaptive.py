@@ -21,7 +21,7 @@ from hyvic_compare.ccsds123.bit_stream import (
     words_from_octets,
 )
 from hyvic_compare.ccsds123.encoding_order import InlineLimits, Mapped, Walk
-from hyvic_compare.ccsds123.kernel import kernel
+from hyvic_compare.ccsds123.kernel import Integers, kernel, signed
 from hyvic_compare.ccsds123.parameters import SampleAdaptive
 
 TRUNCATED, TOO_LARGE = -1, -2
@@ -139,7 +139,7 @@ def _code_index(accumulator: int, counter: int, counter_width: int, largest: int
 def _encode(
     sequence: Mapped,
     words: Words,
-    accumulators: NDArray[np.int64],
+    accumulators: Integers,
     lines: int,
     samples: int,
     bands: int,
@@ -148,8 +148,8 @@ def _encode(
     counter_size: int,
     initial_exponent: int,
     dynamic_range: int,
-    limits: NDArray[np.int64],
-    limit_widths: NDArray[np.int64],
+    limits: Integers,
+    limit_widths: Integers,
     period: int,
 ) -> int:
     position, accumulator, pending = 0, 0, 0
@@ -165,7 +165,7 @@ def _encode(
             for sample in range(samples):
                 if line == 0 and sample == 0:
                     for _ in range(first, last):
-                        value = np.int64(sequence[at])
+                        value = signed(sequence[at])
                         at += 1
                         position, accumulator, pending = put(
                             words, position, accumulator, pending, value, dynamic_range
@@ -174,7 +174,7 @@ def _encode(
                 rescale = counter == (1 << counter_size) - 1
                 counter_width = 64 - leading_zeros(counter)
                 for band in range(first, last):
-                    value = np.int64(sequence[at])
+                    value = signed(sequence[at])
                     at += 1
                     statistic = accumulators[band]
                     k = _code_index(statistic, counter, counter_width, dynamic_range - 2)
@@ -204,7 +204,7 @@ def _decode(
     words: Window,
     bits: int,
     sequence: Mapped,
-    accumulators: NDArray[np.int64],
+    accumulators: Integers,
     lines: int,
     samples: int,
     bands: int,
@@ -213,8 +213,8 @@ def _decode(
     counter_size: int,
     initial_exponent: int,
     dynamic_range: int,
-    limits: NDArray[np.int64],
-    limit_widths: NDArray[np.int64],
+    limits: Integers,
+    limit_widths: Integers,
     period: int,
 ) -> int:
     """Bits read, or TRUNCATED, or TOO_LARGE; `bits` is where they end, the first being bit 64."""
@@ -248,13 +248,13 @@ def _decode(
                     quotient = leading_zeros(ahead)
                     if quotient < unary_limit:
                         # The one and the k bits behind it; quotient ≤ 31 and k ≤ 30, so the shift is positive.
-                        one_and_rest = np.int64(ahead >> np.uint64(63 - quotient - k))
+                        one_and_rest = signed(ahead >> np.uint64(63 - quotient - k))
                         value = ((quotient - 1) << k) + one_and_rest
                         position += quotient + 1 + k
                         if value >> dynamic_range:
                             return TOO_LARGE
                     else:
-                        value = np.int64((ahead << np.uint64(unary_limit)) >> np.uint64(64 - dynamic_range))
+                        value = signed((ahead << np.uint64(unary_limit)) >> np.uint64(64 - dynamic_range))
                         position += unary_limit + dynamic_range
                     if position > bits:
                         return TRUNCATED

@@ -9,8 +9,13 @@ from enum import IntEnum
 from hyvic_compare.ccsds123.bit_string import BitReader, BitWriter
 from hyvic_compare.ccsds123.violations import Violations
 
-PURPOSES = {0: "scale", 1: "offset", 2: "wavelength", 3: "full width at half maximum", 4: "defect indicator"} | {
-    purpose: "user-defined" for purpose in range(10, 16)
+PURPOSES = {
+    0: "scale",
+    1: "offset",
+    2: "wavelength",
+    3: "full width at half maximum",
+    4: "defect indicator",
+    **dict.fromkeys(range(10, 16), "user-defined"),
 }
 """Table 3-1; 5 to 9 are reserved."""
 

@@ -17,7 +17,7 @@ class Violations(list[str]):
         if not isinstance(value, int) or isinstance(value, bool):
             self.append(f"{name} {value!r} is no integer ({clause})")
         elif not low <= value <= high:
-            self.append(f"{name} {value} is {f'not {low}' if low == high else f'outside {low}..{high}'} ({clause})")
+            self.append(f"{name} {value} is outside {low}..{high} ({clause})")
 
     def any_outside(self, name: str, values: Sequence[object], low: int, high: int, clause: str) -> None:
         """Note the first of the values that is no integer in low..high."""
