@@ -4,7 +4,7 @@ Integers inside are 64 bits wide unless an array is narrower. Numba checks no in
 foreign octets checks its positions itself.
 
 Numba takes a cached kernel for current as long as the kernel's own file is, although helpers from other files are
-compiled into it. So the cache is a folder named after the sources of the whole package.
+compiled into it. So the cache is a folder named after the sources of all kernels of the package.
 """
 
 from __future__ import annotations
@@ -53,5 +53,7 @@ def _cache_folder(base: str) -> Path:
     """Below numba's folder where one is set; numba falls back to the user's if it cannot be written."""
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
+        octets = source.read_bytes()
+        if b"@kernel" in octets:
+            digest.update(octets)
     return (Path(base) if base else Path(__file__).parent / "__pycache__") / f"kernels-{digest.hexdigest()[:12]}"
