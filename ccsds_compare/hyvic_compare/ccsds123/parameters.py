@@ -409,9 +409,8 @@ class Parameters:
             if predictor.local_sum < LocalSum.WIDE_COLUMN_ORIENTED:
                 wrong.append("an image of width 1 needs column-oriented local sums (4.4.1)")
         custom, offsets = predictor.weight_initialization, predictor.weight_exponent_offsets
-        components = [predictor.differences(band) for band in range(bands)]
         if custom is not None and custom.vectors is not None:
-            wrong.other_lengths("Λ", custom.vectors, components, "4.6.3.3.1")
+            wrong.other_lengths("Λ", custom.vectors, [predictor.differences(z) for z in range(bands)], "4.6.3.3.1")
         if offsets is not None and offsets.values is not None:
             directional = 0 if predictor.reduced else 1
             lengths = [min(band, predictor.prediction_bands) + directional for band in range(bands)]

@@ -32,10 +32,11 @@ def decoded(octets: bytes) -> np.ndarray | None:
     """An image whose samples are in range, or None for an error that says so in one line."""
     try:
         return decompress(octets)
-    except DecodeError as error:
-        assert len(str(error).splitlines()) == 1
-    except ParameterError as error:
-        assert "is not in the header" in str(error)  # noqa: PT017
+    except (DecodeError, ParameterError) as error:
+        # The latter where the damaged header says that tables are known otherwise.
+        message, kind = str(error), type(error)
+    assert len(message.splitlines()) == 1
+    assert kind is DecodeError or "is not in the header" in message
     return None
 
 
@@ -84,7 +85,7 @@ def test_a_small_file_that_announces_a_huge_image_is_refused_at_once(coder: Entr
     header = write_header(Header(shape=ImageShape(lines=2**16, samples=2**16, bands=2**16), parameters=parameters))
     tracemalloc.start()
     begun = time.process_time()
-    with pytest.raises(DecodeError, match="samples do not fit a body|values do not fit a body"):
+    with pytest.raises(DecodeError, match=r"(samples|values) do not fit a body"):
         decompress(header + bytes(1000))
     assert time.process_time() - begun < 1
     assert tracemalloc.get_traced_memory()[1] < 10**6
@@ -95,7 +96,7 @@ def test_a_huge_supplementary_table_is_refused_at_once() -> None:
     octets = bytearray(vector("supp_ba_one_table").stream.read_bytes())
     octets[1:7] = bytes(6)
     octets[13] |= 0b01100000  # two-dimensional: 2^32 entries
-    with pytest.raises(DecodeError, match="the header needs .* more bits"):
+    with pytest.raises(DecodeError, match=r"the header needs .* more bits"):
         decompress(bytes(octets))
 
 

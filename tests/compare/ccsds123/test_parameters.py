@@ -60,7 +60,7 @@ def limit(value: int, bits: int = 4) -> ErrorLimits:
         ),
         (lambda: limit(16), r"error limit 16 is outside 0..15 \(4.8.2.2\)"),
         (lambda: Parameters(dynamic_range=4, error_limits=limit(3)), r"error limit bit depth 4 is outside 1..3"),
-        (lambda: ErrorLimits(), r"neither absolute nor relative error limits are given \(4.8.2.1.1\)"),
+        (ErrorLimits, r"neither absolute nor relative error limits are given \(4.8.2.1.1\)"),
         (
             lambda: Parameters(
                 error_limits=ErrorLimits(absolute=ErrorLimit(bit_depth=2, values=((1,),)), update_period_exponent=2)
@@ -184,15 +184,15 @@ def _with(name: str, **changes: Any) -> dict[str, Any]:
     ("facts", "match"),
     [
         ([], "the file is no JSON object"),
-        ({"parameters": {}}, "image is no JSON object"),
+        ({"parameters": {}}, "the file lacks image"),
         (_with("edge_sa_single", image__N_X="1"), "N_X '1' is no integer"),
         (_with("edge_sa_single", image__D=12), "image and parameters differ in D or sample_type"),
         (_with("edge_sa_single", parameters__omega=3), "parameters has an unknown key 'omega'"),
         (_with("edge_sa_single", parameters__entropy_coder__J=8), "entropy_coder has an unknown key 'J'"),
         (_with("edge_sa_single", parameters__entropy_coder_type="rice"), "'rice' is none of sample-adaptive, hybrid"),
-        (_with("edge_sa_single", parameters__sample_encoding_order="BSQ"), "'BSQ' does not go with"),
+        (_with("lossless_sa_bip_full_wn", parameters__sample_encoding_order="BSQ"), "'BSQ' does not go with"),
         (_with("edge_sa_single", parameters__predictor__Theta=2), "does not go with Theta 2"),
-        (_with("nl_sa_bsq_abs5", parameters__quantization__a_z=[[1, 2]]), "error limits"),
+        (_with("nl_sa_bsq_abs5", parameters__quantization__a_z=[[1, 2]]), "a_z is no list of lists"),
         (_with("par_sa_bandvar_sr", parameters__predictor__phi_z=[0.5]), "phi_z is no list of lists of integers"),
         (_with("supp_ba_one_table", parameters__supplementary_information_tables=[{}]), "lacks table_type"),
     ],
@@ -205,21 +205,18 @@ def test_a_wrong_parameter_file_is_refused(facts: Any, match: str) -> None:
 @pytest.mark.parametrize(
     ("octet", "bit", "match"),
     [
-        (7, 1, "reserved bits"),
-        (8, 7, "breaks CCSDS 123.0-B-2: M 134"),
+        (7, 6, "reserved bits"),
+        (8, 7, "breaks CCSDS 123.0-B-2: M 32774"),
         (10, 6, "reserved bits"),
-        (10, 1, None),
+        (10, 0, "reserved bits"),
         (12, 7, "reserved bits"),
         (16, 7, "table is announced without offsets"),
         (16, 5, "table is announced for default weights"),
         (16, 0, "resolution is given for default weights"),
     ],
 )
-def test_a_header_that_breaks_the_standard_is_refused(octet: int, bit: int, match: str | None) -> None:
+def test_a_header_that_breaks_the_standard_is_refused(octet: int, bit: int, match: str) -> None:
     octets = bytearray(vector("lossless_sa_bip_full_wn").stream.read_bytes())
     octets[octet] ^= 1 << bit
-    if match is None:
-        read_header(bytes(octets))
-        return
     with pytest.raises(DecodeError, match=match):
         read_header(bytes(octets))
