@@ -34,6 +34,7 @@ flight: $(VENV)/dev.stamp  ## install the wheel where there is no torch, encode 
 bench: $(VENV)/dev.stamp  ## timings, both sides in one run
 	$(BIN)/python tests/benchmarks/bench_encoder.py
 	$(BIN)/python tests/benchmarks/bench_training.py
+	$(BIN)/python tests/benchmarks/bench_ccsds123.py
 
 clean:               ## remove the environment and everything built
 	rm -rf $(VENV) build dist demo-report .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

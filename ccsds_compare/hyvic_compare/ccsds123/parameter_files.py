@@ -79,11 +79,11 @@ def job_from_json(value: object) -> Job:
     top = _Fields("the file", value)
     image = _Fields("image", top.get("image"))
     given = _Fields("parameters", top.get("parameters", {}))
-    shape = ImageShape(lines=image.get("N_Y"), samples=image.get("N_X"), bands=image.get("N_Z"))
-    dynamic_range, sample_type = image.get("D", 16), image.get("sample_type", "unsigned")
-    if given.get("D", dynamic_range) != dynamic_range or given.get("sample_type", sample_type) != sample_type:
+    shape = ImageShape(lines=image.integer("N_Y"), samples=image.integer("N_X"), bands=image.integer("N_Z"))
+    dynamic_range, sample_type = image.integer("D", 16), image.get("sample_type", "unsigned")
+    if given.integer("D", dynamic_range) != dynamic_range or given.get("sample_type", sample_type) != sample_type:
         raise ParameterError("image and parameters differ in D or sample_type")
-    order, depth = given.get("sample_encoding_order", "BSQ"), given.get("sub_frame_interleaving_depth_M", None)
+    order, depth = given.get("sample_encoding_order", "BSQ"), given.integer_or_null("sub_frame_interleaving_depth_M")
     if (order == "BSQ") != (depth is None):
         raise ParameterError(f"sample_encoding_order {order!r} does not go with sub_frame_interleaving_depth_M {depth}")
     predictor = _Fields("predictor", given.get("predictor", {}))
@@ -102,10 +102,10 @@ def job_from_json(value: object) -> Job:
         sample_representatives=_sample_representatives(predictor),
         supplementary_tables=tuple(
             _table(_Fields("supplementary table", table), shape)
-            for table in given.get("supplementary_information_tables", [])
+            for table in _list("supplementary_information_tables", given.get("supplementary_information_tables", []))
         ),
-        user_defined_data=given.get("user_defined_data", 0),
-        output_word_size=given.get("output_word_size_B", 1),
+        user_defined_data=given.integer("user_defined_data", 0),
+        output_word_size=given.integer("output_word_size_B", 1),
     )
     predictor.done()
     given.done()
@@ -244,6 +244,21 @@ class _Fields:
             raise ParameterError(f"{self._name} lacks {key}")
         return self._values.get(key, *default)
 
+    def integer(self, key: str, *default: int) -> int:
+        value = self.get(key, *default)
+        if type(value) is not int:
+            raise ParameterError(f"{key} of {self._name} is no integer but {value!r}")
+        return value
+
+    def integer_or_null(self, key: str) -> int | None:
+        return None if self.get(key, None) is None else self.integer(key)
+
+    def boolean(self, key: str, default: bool) -> bool:
+        value = self.get(key, default)
+        if type(value) is not bool:
+            raise ParameterError(f"{key} of {self._name} is neither true nor false but {value!r}")
+        return value
+
     def done(self) -> None:
         for key in self._values:
             if key not in self._used:
@@ -262,18 +277,18 @@ def _one_of(key: str, value: object, choices: Mapping[str, T]) -> T:
 def _predictor(fields: _Fields) -> Predictor:
     custom, offsets = fields.get("weight_initialization", "default"), fields.get("weight_exponent_offsets", None)
     return Predictor(
-        prediction_bands=fields.get("P", 3),
+        prediction_bands=fields.integer("P", 3),
         reduced=_one_of("prediction_mode", fields.get("prediction_mode", "full"), {"full": False, "reduced": True}),
         local_sum=_one_of(
             "local_sum_type",
             fields.get("local_sum_type", LocalSum.WIDE_NEIGHBOR_ORIENTED.words),
             {kind.words: kind for kind in LocalSum},
         ),
-        register_size=fields.get("R", 64),
-        weight_resolution=fields.get("Omega", 19),
-        weight_change_interval=fields.get("t_inc", 64),
-        weight_initial_exponent=fields.get("nu_min", -1),
-        weight_final_exponent=fields.get("nu_max", 3),
+        register_size=fields.integer("R", 64),
+        weight_resolution=fields.integer("Omega", 19),
+        weight_change_interval=fields.integer("t_inc", 64),
+        weight_initial_exponent=fields.integer("nu_min", -1),
+        weight_final_exponent=fields.integer("nu_max", 3),
         weight_initialization=None if custom == "default" else _weight_initialization(custom),
         weight_exponent_offsets=None if offsets is None else _weight_exponent_offsets(offsets),
     )
@@ -282,8 +297,8 @@ def _predictor(fields: _Fields) -> Predictor:
 def _weight_initialization(value: object) -> WeightInitialization:
     fields = _Fields("weight_initialization", value)
     _one_of("method", fields.get("method", "custom"), {"custom": None})
-    vectors, in_header = fields.get("Lambda_z"), fields.get("table_included", True)
-    resolution = fields.get("Q")
+    vectors, in_header = fields.get("Lambda_z"), fields.boolean("table_included", True)
+    resolution = fields.integer("Q")
     fields.done()
     return WeightInitialization(resolution=resolution, vectors=_rows("Lambda_z", vectors), in_header=in_header)
 
@@ -291,15 +306,15 @@ def _weight_initialization(value: object) -> WeightInitialization:
 def _weight_exponent_offsets(value: object) -> WeightExponentOffsets:
     fields = _Fields("weight_exponent_offsets", value)
     fields.get("rows", None)  # a remark in the golden vectors
-    values, in_header = fields.get("values"), fields.get("table_included", True)
+    values, in_header = fields.get("values"), fields.boolean("table_included", True)
     fields.done()
     return WeightExponentOffsets(values=_rows("values", values), in_header=in_header)
 
 
 def _sample_representatives(fields: _Fields) -> SampleRepresentatives | None:
-    flag, resolution = fields.get("sample_representative_flag", None), fields.get("Theta", None)
+    flag, resolution = fields.get("sample_representative_flag", None), fields.integer_or_null("Theta")
     damping, offset = fields.get("phi_z", None), fields.get("psi_z", None)
-    in_header = fields.get("phi_z_table_included", True), fields.get("psi_z_table_included", True)
+    in_header = fields.boolean("phi_z_table_included", True), fields.boolean("psi_z_table_included", True)
     if bool(resolution) != (bool(resolution) if flag is None else flag):
         raise ParameterError(f"sample_representative_flag {flag} does not go with Theta {resolution} (5.3.3.5.1.1)")
     if not resolution:
@@ -319,12 +334,12 @@ def _error_limits(fidelity: Fidelity, fields: _Fields) -> ErrorLimits | None:
     if fidelity is Fidelity.LOSSLESS:
         fields.done()
         return None
-    exponent = fields.get("u", None)
+    exponent = fields.integer_or_null("u")
     if fields.get("periodic_error_limit_updating", exponent is not None) != (exponent is not None):
         raise ParameterError("periodic_error_limit_updating does not go with u")
 
     def limit(symbol: str) -> ErrorLimit:
-        values, bit_depth = fields.get(f"{symbol.lower()}_z"), fields.get(f"D_{symbol}")
+        values, bit_depth = fields.get(f"{symbol.lower()}_z"), fields.integer(f"D_{symbol}")
         rows = [values] if exponent is None else values
         if not isinstance(rows, list | tuple):
             raise ParameterError(f"periodic {symbol.lower()}_z is a list of one entry an update period")
@@ -349,12 +364,12 @@ def _coder(name: object, fields: _Fields) -> EntropyCoder:
     coder: EntropyCoder
     if kind is BlockAdaptive:
         coder = BlockAdaptive(
-            block_size=fields.get("J", 32),
-            restricted=fields.get("restricted_code_options", False),
-            reference_sample_interval=fields.get("r", 4096),
+            block_size=fields.integer("J", 32),
+            restricted=fields.boolean("restricted_code_options", False),
+            reference_sample_interval=fields.integer("r", 4096),
         )
     else:
-        limit, size, count = fields.get("U_max", 18), fields.get("gamma_star", 6), fields.get("gamma_0", 1)
+        limit, size, count = fields.integer("U_max", 18), fields.integer("gamma_star", 6), fields.integer("gamma_0", 1)
         if kind is Hybrid:
             initial = fields.get("initial_high_resolution_accumulator_Sigma_z_0", 0)
             coder = Hybrid(
@@ -365,15 +380,17 @@ def _coder(name: object, fields: _Fields) -> EntropyCoder:
             )
         else:
             table = fields.get("k_z_dprime", None)
-            constant = fields.get("K", 0 if table is None else None)
-            if (table is None) == (constant is None):
+            constant = fields.integer_or_null("K")
+            if table is None and constant is None:
+                constant = 0
+            if table is not None and constant is not None:
                 raise ParameterError("either K or k_z_dprime is given (5.4.3.2.3.3)")
             coder = SampleAdaptive(
                 unary_length_limit=limit,
                 rescaling_counter_size=size,
                 initial_count_exponent=count,
                 accumulator_initialization=constant if table is None else _scalar_or_row("k_z_dprime", table),
-                in_header=fields.get("k_z_dprime_table_included", True),
+                in_header=fields.boolean("k_z_dprime_table_included", True),
             )
     fields.done()
     return coder
@@ -381,8 +398,8 @@ def _coder(name: object, fields: _Fields) -> EntropyCoder:
 
 def _table(fields: _Fields, shape: ImageShape) -> SupplementaryTable:
     """A table whose data are given as bits, as in the golden vectors, or as values."""
-    kind, purpose = fields.get("table_type"), fields.get("table_purpose")
-    structure, user = fields.get("table_structure"), fields.get("supplementary_user_defined_data", 0)
+    kind, purpose = fields.integer("table_type"), fields.integer("table_purpose")
+    structure, user = fields.integer("table_structure"), fields.integer("supplementary_user_defined_data", 0)
     fields.get("comment", None)
     octets = fields.get("table_data_subblock_bits", None)
     if kind not in (0, 1, 2) or structure not in range(4):
@@ -403,9 +420,9 @@ def _table(fields: _Fields, shape: ImageShape) -> SupplementaryTable:
             purpose=purpose,
             structure=structure,
             values=tuple(FloatElement(*row) for row in _rows("elements", fields.get("elements"), length=3)),
-            significand_depth=fields.get("D_F"),
-            exponent_depth=fields.get("D_E"),
-            exponent_bias=fields.get("beta"),
+            significand_depth=fields.integer("D_F"),
+            exponent_depth=fields.integer("D_E"),
+            exponent_bias=fields.integer("beta"),
             user_defined_data=user,
         )
     else:
@@ -413,12 +430,18 @@ def _table(fields: _Fields, shape: ImageShape) -> SupplementaryTable:
             purpose=purpose,
             structure=structure,
             values=_rows("values", [fields.get("values")])[0],
-            bit_depth=fields.get("D_I"),
+            bit_depth=fields.integer("D_I"),
             signed=kind == 1,
             user_defined_data=user,
         )
     fields.done()
     return table
+
+
+def _list(name: str, value: object) -> list[Any] | tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ParameterError(f"{name} is no list")
+    return value
 
 
 def _rows(name: str, rows: Any, *, length: int | None = None) -> tuple[tuple[int, ...], ...]:

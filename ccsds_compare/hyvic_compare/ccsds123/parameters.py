@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
 from hyvic_compare.ccsds123.supplementary import SupplementaryTable
-from hyvic_compare.ccsds123.violations import ParameterError, Violations
+from hyvic_compare.ccsds123.violations import ParameterError, Violations, power_of_two
 
 __all__ = [
     "BlockAdaptive",
@@ -160,7 +160,7 @@ class Predictor:
         custom = self.weight_initialization
         if custom is not None:
             wrong.outside("Q", custom.resolution, 3, self.weight_resolution + 3, "4.6.3.3.2")
-            limit = 1 << custom.resolution - 1 if custom.resolution > 0 else 0
+            limit = power_of_two(custom.resolution - 1)
             for band, row in enumerate(custom.vectors or ()):
                 wrong.any_outside(f"Λ of band {band}", row, -limit, limit - 1, "4.6.3.3.1")
         wrong.complain()
@@ -188,8 +188,8 @@ class ErrorLimit:
     def __post_init__(self) -> None:
         wrong = Violations()
         wrong.outside("error limit bit depth", self.bit_depth, 1, 16, "4.8.2.2")
-        for row in self.values if self.bit_depth > 0 else ():
-            wrong.any_outside("error limit", row, 0, (1 << self.bit_depth) - 1, "4.8.2.2")
+        for row in self.values:
+            wrong.any_outside("error limit", row, 0, power_of_two(self.bit_depth) - 1, "4.8.2.2")
             if not self.band_dependent and len(row) != 1:
                 wrong.append(f"{len(row)} band-independent error limits where one is meant (4.8.2.3)")
         wrong.complain()
@@ -244,7 +244,7 @@ class SampleRepresentatives:
     def __post_init__(self) -> None:
         wrong = Violations()
         wrong.outside("Θ", self.resolution, 1, 4, "4.9.1")
-        largest = (1 << self.resolution) - 1 if self.resolution > 0 else 0
+        largest = power_of_two(self.resolution) - 1
         wrong.any_outside("φ", _values(self.damping), 0, largest, "4.9.1.1")
         wrong.any_outside("ψ", _values(self.offset), 0, largest, "4.9.1.2")
         wrong.complain()
@@ -364,7 +364,7 @@ class Parameters:
         if isinstance(coder, SampleAdaptive):
             wrong.any_outside("k″", _values(coder.accumulator_initialization), 0, min(depth - 2, 14), "5.4.3.2.3.3")
         elif isinstance(coder, Hybrid):
-            largest = (1 << depth + coder.initial_count_exponent) - 1 if depth > 0 else 0
+            largest = power_of_two(depth + coder.initial_count_exponent) - 1
             wrong.any_outside("Σ̃(0)", _values(coder.initial_accumulators), 0, largest, "5.4.3.3.4.3")
         elif coder.restricted and depth > 4:
             wrong.append(f"the Restricted code options need D ≤ 4, not {depth} (table 5-15)")

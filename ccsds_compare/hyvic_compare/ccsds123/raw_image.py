@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from hyvic_compare.ccsds123.codec import Cube
@@ -29,5 +31,5 @@ def raw_from_cube(cube: Cube, parameters: Parameters) -> bytes:
     return np.moveaxis(cube, 2, 0).astype(_dtype(parameters)).tobytes()
 
 
-def _dtype(parameters: Parameters) -> np.dtype[np.generic]:
+def _dtype(parameters: Parameters) -> np.dtype[np.integer[Any]]:
     return np.dtype(f">{'i' if parameters.signed else 'u'}{2 if parameters.dynamic_range <= 16 else 4}")

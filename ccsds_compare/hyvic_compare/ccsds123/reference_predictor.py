@@ -142,7 +142,7 @@ class ReferencePredictor:
         phi, psi = (v[z] if isinstance(v, tuple) else v for v in (given.damping, given.offset))
         assert phi is not None
         assert psi is not None
-        double = (
+        double: int = (
             4 * (2**Theta - phi) * (s1 * 2**Omega - sign(q) * m * psi * 2 ** (Omega - Theta))
             + phi * high_resolution
             - phi * 2 ** (Omega + 1)
@@ -172,7 +172,8 @@ class ReferencePredictor:
         theta = min((prediction - self.s_min + m) // (2 * m + 1), (self.s_max - prediction + m) // (2 * m + 1))
         if abs(q) > theta:
             return abs(q) + theta
-        return 2 * abs(q) if 0 <= (-1) ** (double % 2) * q <= theta else 2 * abs(q) - 1
+        even = -q if double % 2 else q  # (−1)^s̃ q
+        return 2 * abs(q) if 0 <= even <= theta else 2 * abs(q) - 1
 
 
 def clip(value: int, low: int, high: int) -> int:

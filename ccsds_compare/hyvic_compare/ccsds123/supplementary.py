@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from hyvic_compare.ccsds123.bit_string import BitReader, BitWriter
-from hyvic_compare.ccsds123.violations import Violations
+from hyvic_compare.ccsds123.violations import Violations, power_of_two
 
 PURPOSES = {
     0: "scale",
@@ -57,7 +57,7 @@ class IntegerTable:
         wrong = Violations()
         _check_common(wrong, self.purpose, self.user_defined_data)
         wrong.outside("D_I", self.bit_depth, 1, 32, "3.5.2.3.1")
-        limit = 1 << max(self.bit_depth, 1)
+        limit = power_of_two(self.bit_depth)
         low, high = (-limit // 2, limit // 2 - 1) if self.signed else (0, limit - 1)
         wrong.any_outside("table element", self.values, low, high, "3.5.2.3.1")
         wrong.complain()
@@ -117,11 +117,11 @@ class FloatTable:
         _check_common(wrong, self.purpose, self.user_defined_data)
         wrong.outside("D_F", self.significand_depth, 1, 23, "3.5.2.3.3")
         wrong.outside("D_E", self.exponent_depth, 2, 8, "3.5.2.3.3")
-        exponents = 1 << max(self.exponent_depth, 1)
+        exponents = power_of_two(self.exponent_depth)
         wrong.outside("β", self.exponent_bias, 0, exponents - 1, "3.5.2.3.3")
         wrong.any_outside("sign", [v.sign for v in self.values], 0, 1, "3.5.2.3.3")
         wrong.any_outside("exponent", [v.exponent for v in self.values], 0, exponents - 1, "3.5.2.3.3")
-        significands = 1 << max(self.significand_depth, 1)
+        significands = power_of_two(self.significand_depth)
         wrong.any_outside("significand", [v.significand for v in self.values], 0, significands - 1, "3.5.2.3.3")
         wrong.complain()
 

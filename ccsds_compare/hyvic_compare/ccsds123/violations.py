@@ -9,6 +9,11 @@ class ParameterError(ValueError):
     """Parameters break CCSDS 123.0-B-2; the message names each violation with its clause."""
 
 
+def power_of_two(exponent: int) -> int:
+    """2^exponent for a bound, also where the exponent itself is what is wrong: 0 to 64 of it count."""
+    return 1 << min(max(exponent, 0), 64)
+
+
 class Violations(list[str]):
     """Sentences, each with the clause that is broken."""
 

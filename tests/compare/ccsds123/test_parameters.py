@@ -77,6 +77,10 @@ def limit(value: int, bits: int = 4) -> ErrorLimits:
             lambda: Parameters(dynamic_range=2, entropy_coder=Hybrid(initial_accumulators=8)),
             r"Σ̃\(0\) 8 is outside 0..7 \(5.4.3.3.4.3\)",
         ),
+        (
+            lambda: Parameters(dynamic_range=10**12, entropy_coder=Hybrid(), predictor=Predictor(register_size=40)),
+            r"D 1000000000000 is outside 2..32 \(3.3.1\); R 40 is outside",
+        ),
         (lambda: BlockAdaptive(block_size=24), r"J 24 is none of 8, 16, 32, 64 \(5.4.3.4.2.4\)"),
         (
             lambda: Parameters(entropy_coder=BlockAdaptive(restricted=True)),
@@ -185,7 +189,10 @@ def _with(name: str, **changes: Any) -> dict[str, Any]:
     [
         ([], "the file is no JSON object"),
         ({"parameters": {}}, "the file lacks image"),
-        (_with("edge_sa_single", image__N_X="1"), "N_X '1' is no integer"),
+        (_with("edge_sa_single", image__N_X="1"), "N_X of image is no integer but '1'"),
+        (_with("edge_sa_single", parameters__predictor__P=[3]), r"P of predictor is no integer but \[3\]"),
+        (_with("edge_sa_single", image__D=10**12, parameters__D=10**12), r"D 1000000000000 is outside 2..32"),
+        (_with("edge_sa_single", parameters__supplementary_information_tables=3), "is no list"),
         (_with("edge_sa_single", image__D=12), "image and parameters differ in D or sample_type"),
         (_with("edge_sa_single", parameters__omega=3), "parameters has an unknown key 'omega'"),
         (_with("edge_sa_single", parameters__entropy_coder__J=8), "entropy_coder has an unknown key 'J'"),
