@@ -30,6 +30,7 @@ from hyvic_compare.ccsds123.reference_predictor import reference_prediction
 CODERS = (SampleAdaptive(), Hybrid(), BlockAdaptive())
 
 
+@pytest.mark.slow
 @given(cases())
 @settings(deadline=None, max_examples=300)
 def test_any_image_with_any_parameters_comes_back_within_its_limits(case: Case) -> None:

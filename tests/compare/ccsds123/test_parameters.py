@@ -132,7 +132,7 @@ def test_what_does_not_go_with_the_image_is_refused(parameters: Parameters, matc
 
 
 @given(cases())
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_header_and_parameter_file_hold_every_parameter(case: Case) -> None:
     lines, samples, bands = case.cube.shape
     shape = ImageShape(lines=lines, samples=samples, bands=bands)
