@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
+import yaml
+from conftest import smooth_cube
 from safetensors.torch import load_file
 
 # Run as a script, by the test and again by Fabric for the second process.
@@ -65,3 +71,33 @@ def test_two_processes_give_the_gradient_of_one(tmp_path: Path) -> None:
     for name, expected in one.items():
         # Double precision: the same products summed in two halves differ by rounding alone.
         assert torch.allclose(two[name], expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max())), name
+
+
+def test_the_command_trains_with_two_processes_as_with_one_and_speaks_once(tmp_path: Path) -> None:
+    config = {
+        "model": {"bands": 8, "latent_channels": 10, "hyperlatent_channels": 6, "spatial_stages": 1},
+        "optimisation": {"lmbda": 1e-4, "steps": 3, "batch_size": 2, "klt_step": 30},
+        "data": {"crop": 16},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    np.savez(tmp_path / "scene.npz", cube=smooth_cube(24, 20, 8))
+    for processes in (1, 2):
+        done = subprocess.run(
+            [
+                Path(sysconfig.get_path("scripts")) / "train-model",
+                *(tmp_path / "config.yaml", "--data", tmp_path / "scene.npz", "--out", tmp_path / str(processes)),
+                *("--devices", str(processes), "--json"),
+            ],
+            env={"PATH": "", "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["steps"] == 3  # one object: the second process says nothing
+    one, two = ([json.loads(line) for line in (tmp_path / n / "log.jsonl").read_text().splitlines()] for n in "12")
+    for alone, shared in zip(one, two, strict=True):
+        # float32 sums in two halves.
+        assert shared["rate_bpppb"] == pytest.approx(alone["rate_bpppb"], rel=1e-4)
+        assert shared["mse"] == pytest.approx(alone["mse"], rel=1e-4)

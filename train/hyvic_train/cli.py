@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> Result:
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
+
     from hyvic_train.checkpoint import CONFIG, RESUME, WEIGHTS, CheckpointError
     from hyvic_train.config_file import read_sweep
     from hyvic_train.run_log import LOG
@@ -58,6 +60,8 @@ def _train(arguments: argparse.Namespace) -> Result:
         if present and not arguments.resume:
             raise CheckpointError(f"{out} already holds {present[0]}; pass --resume or another --out")
     finished = [_run(arguments, config, out) for out, config in runs.items()]
+    if rank_zero_only.rank:
+        raise SystemExit(0)  # the first of several processes speaks for all
     text = "\n".join(text for _, text in finished)
     if list(runs) == [arguments.out]:
         return finished[0]
