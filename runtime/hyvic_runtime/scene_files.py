@@ -31,10 +31,10 @@ def read_scene(path: Path) -> Scene:
         SceneError: missing, unreadable, not a cube of whole numbers: in one line, with the numbers.
     """
     suffix = path.suffix.lower()
-    if suffix not in _READERS:
-        raise SceneError(f"{path}: cannot read '{suffix}' files; use one of {', '.join(_READERS)}")
     if not path.is_file():
         raise SceneError(f"{path}: no such file")
+    if suffix not in _READERS:
+        raise SceneError(f"{path}: cannot read '{suffix}' files; use one of {', '.join(_READERS)}")
     try:
         values, wavelengths = _READERS[suffix](path)
         return Scene(cube=integer_cube(values), wavelengths=wavelengths)

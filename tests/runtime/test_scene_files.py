@@ -175,6 +175,7 @@ def test_pickles_are_never_opened(tmp_path: Path) -> None:
 
 
 def test_unknown_suffixes_name_the_known_ones(tmp_path: Path) -> None:
+    (tmp_path / "s.jpg").write_bytes(b"")
     with pytest.raises(SceneError, match=r"cannot read '\.jpg' files; use one of \.npz"):
         read_scene(tmp_path / "s.jpg")
     with pytest.raises(SceneError, match=r"cannot write '\.jpg' files; use one of \.npz"):

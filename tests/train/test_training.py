@@ -144,11 +144,13 @@ def test_a_run_is_resumed_only_with_its_own_configuration(workspace: Path, capsy
 
 
 def test_every_problem_of_a_configuration_is_named_at_once(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    overrides = ["model.kernel_size=4", "optimisation.lmbda=-1", "data.crop=0"]
+    overrides = ["model.kernel_size=4", "model.spatial_stages=9", "model.colour=red", "optimisation.lmbda=-1"]
+    overrides += ["optimisation.batch_size=0", "data.crop=0", "data.dataset=imagenet"]
     status = _train(workspace, "out", *(v for o in overrides for v in ("--set", o)))
     error = capsys.readouterr().err
     assert status == 1
-    for part in ("kernel_size is 4", "lmbda is -1", "crop is 0"):
+    named = ("model.colour", "kernel_size is 4", "spatial_stages is 9", "lmbda is -1", "batch_size is 0", "crop is 0")
+    for part in (*named, "data.dataset"):
         assert part in error
     assert len(error.strip().splitlines()) == 1
     assert not (workspace / "out").exists()

@@ -60,7 +60,7 @@ def _train(arguments: argparse.Namespace) -> Result:
         if present and not arguments.resume:
             raise CheckpointError(f"{out} already holds {present[0]}; pass --resume or another --out")
     finished = [_run(arguments, config, out) for out, config in runs.items()]
-    if rank_zero_only.rank:
+    if getattr(rank_zero_only, "rank", 0):
         raise SystemExit(0)  # the first of several processes speaks for all
     text = "\n".join(text for _, text in finished)
     if list(runs) == [arguments.out]:

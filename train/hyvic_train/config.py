@@ -5,16 +5,15 @@ Validation is pydantic's: every wrong key and every impossible value of a file i
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-T = TypeVar("T")
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -58,17 +57,20 @@ class HyVICConfig:
     leaky_slope_bits: int = 7
 
     def __post_init__(self) -> None:
-        for name in ("bands", "latent_channels", "hyperlatent_channels", "rates"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        problems = [
+            f"{name} is {getattr(self, name)}; it must be at least 1"
+            for name in ("bands", "latent_channels", "hyperlatent_channels", "rates")
+            if getattr(self, name) < 1
+        ]
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size is {self.kernel_size}; it must be odd")
+            problems.append(f"kernel_size is {self.kernel_size}; it must be odd")
         if not 0 <= self.spatial_stages <= 4:
-            raise ValueError(f"spatial_stages is {self.spatial_stages}; 0..4 are supported")
+            problems.append(f"spatial_stages is {self.spatial_stages}; 0..4 are supported")
         if not 1 <= self.leaky_slope_bits <= 10:
-            raise ValueError(f"leaky_slope_bits is {self.leaky_slope_bits}; 1..10 are supported")
+            problems.append(f"leaky_slope_bits is {self.leaky_slope_bits}; 1..10 are supported")
         if self.peak <= 0:
-            raise ValueError(f"peak is {self.peak}; it must be positive")
+            problems.append(f"peak is {self.peak}; it must be positive")
+        _refuse(problems)
 
     @property
     def latent_stride(self) -> int:
@@ -144,9 +146,7 @@ class DataConfig:
     remove_mean_spectrum: bool = False
 
     def __post_init__(self) -> None:
-        problems = self._impossible_values() + self._unused_keys()
-        if problems:
-            raise ValueError("; ".join(problems))
+        _refuse(self._impossible_values() + self._unused_keys())
 
     def excludes(self, relative: str) -> bool:
         """Whether the file at this path below its folder is never read."""
@@ -240,26 +240,30 @@ class OptimisationConfig:
         return self.lmbda if isinstance(self.lmbda, tuple) else (self.lmbda,)
 
     def __post_init__(self) -> None:
+        problems = []
         if not self.lmbdas or min(self.lmbdas) <= 0 or list(self.lmbdas) != sorted(set(self.lmbdas)):
-            raise ValueError(f"lmbda is {self.lmbda}; it must be positive, and a list must rise")
+            problems.append(f"lmbda is {self.lmbda}; it must be positive, and a list must rise")
         if min(self.steps, self.epochs) < 0 or (self.steps and self.epochs):
-            raise ValueError(f"steps is {self.steps} and epochs {self.epochs}; one of them may be positive")
-        for name in (
-            "batch_size",
-            "learning_rate",
-            "hyperprior_learning_rate",
-            "aux_learning_rate",
-            "gradient_clip",
-            "klt_step",
-            "checkpoint_every",
-            "state_every",
-        ):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+            problems.append(f"steps is {self.steps} and epochs {self.epochs}; one of them may be positive")
+        problems += [
+            f"{name} is {getattr(self, name)}; it must be positive"
+            for name in (
+                "batch_size",
+                "learning_rate",
+                "hyperprior_learning_rate",
+                "aux_learning_rate",
+                "gradient_clip",
+                "klt_step",
+                "checkpoint_every",
+                "state_every",
+            )
+            if getattr(self, name) <= 0
+        ]
         if self.integer_path_steps < 0 or (not self.epochs and self.integer_path_steps > self.steps):
-            raise ValueError(f"integer_path_steps is {self.integer_path_steps}; it must lie in 0..steps")
+            problems.append(f"integer_path_steps is {self.integer_path_steps}; it must lie in 0..steps")
         if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed is {self.seed}; it must lie in 0..2^63 - 1")
+            problems.append(f"seed is {self.seed}; it must lie in 0..2^63 - 1")
+        _refuse(problems)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,19 +277,26 @@ class TrainingConfig:
     data: DataConfig = field(default_factory=DataConfig)
 
     def __post_init__(self) -> None:
+        problems = []
         wavelengths = self.data.wavelengths
         if wavelengths is not None and len(wavelengths) != self.model.bands:
-            raise ValueError(f"data.wavelengths names {len(wavelengths)} bands, model.bands is {self.model.bands}")
+            problems.append(f"data.wavelengths names {len(wavelengths)} bands, model.bands is {self.model.bands}")
         if len(self.optimisation.lmbdas) != self.model.rates:
-            raise ValueError(
+            problems.append(
                 f"optimisation.lmbda names {len(self.optimisation.lmbdas)} values, model.rates is {self.model.rates}; "
                 "each rate level has its own λ"
             )
         if self.data.crop % self.model.hyper_stride:
-            raise ValueError(
+            problems.append(
                 f"data.crop is {self.data.crop}; with {self.model.spatial_stages} spatial stages it must be "
                 f"a multiple of {self.model.hyper_stride}"
             )
+        _refuse(problems)
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise ValueError("; ".join(problems))
 
 
 def in_steps(config: TrainingConfig, crops_per_epoch: int) -> TrainingConfig:
@@ -303,26 +314,45 @@ class ConfigError(ValueError):
 
 def config_from_json(document: object) -> TrainingConfig:
     """Validate a parsed document; every problem is in the one ConfigError."""
-    return _validated(TypeAdapter(TrainingConfig), document)
-
-
-def model_config_from_json(document: object) -> HyVICConfig:
-    """Validate the model section alone."""
-    return _validated(TypeAdapter(HyVICConfig), document)
-
-
-def _validated(adapter: TypeAdapter[T], document: object) -> T:
     try:
-        return adapter.validate_python(document)
+        return _ADAPTER.validate_python(document)
     except ValidationError as error:
-        problems = (
-            f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
-        raise ConfigError("; ".join(problems)) from error
+        raise ConfigError("; ".join(_problems(document, error))) from error
 
 
-def json_from_config(config: TrainingConfig | HyVICConfig) -> dict[str, Any]:
+_ADAPTER = TypeAdapter(TrainingConfig)
+
+
+def _problems(document: object, error: ValidationError) -> list[str]:
+    """Every problem of a document.
+
+    Pydantic builds a section, and so compares its values, only when each of its keys is right by itself. So what is
+    wrong by itself is taken out, and the rest is looked at once more.
+    """
+    problems = _texts(error)
+    remaining = copy.deepcopy(document)
+    for entry in error.errors():
+        match entry["loc"]:
+            case (section, key, *_) if isinstance(remaining, dict) and isinstance(remaining.get(section), dict):
+                remaining[section].pop(key, None)
+    if remaining != document:
+        try:
+            _ADAPTER.validate_python(remaining)
+        except ValidationError as rest:
+            # What is missing now was named before, or taken out.
+            problems += [text for text in _texts(rest, but="missing") if text not in problems]
+    return problems
+
+
+def _texts(error: ValidationError, but: str = "") -> list[str]:
+    return [
+        f"{'.'.join(map(str, entry['loc'])) or 'config'}: {entry['msg'].removeprefix('Value error, ')}"
+        for entry in error.errors()
+        if entry["type"] != but
+    ]
+
+
+def json_from_config(config: TrainingConfig) -> dict[str, Any]:
     """The JSON document that `config_from_json` reads back."""
-    document: dict[str, Any] = json.loads(TypeAdapter(type(config)).dump_json(config))
+    document: dict[str, Any] = json.loads(_ADAPTER.dump_json(config))
     return document
