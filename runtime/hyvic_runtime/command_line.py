@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import sys
@@ -66,6 +67,9 @@ def run_command(
     except (HyvicError, ValueError, RuntimeError) as error:  # torch's allocator raises RuntimeError
         print(f"{parser.prog}: {_line(error)}", file=sys.stderr)
         return 1
+    # Outside UTF-8 a × or ² is shown as its escape, not as a traceback after the work is done.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     print(json.dumps(result) if arguments.json else text)
     return 0
 
