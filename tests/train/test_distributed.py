@@ -44,22 +44,25 @@ torch.manual_seed(0)
 model = HyVIC(config.model)
 initialise(model, batch(scenes, config, step=0, count=8), 30.0, config.optimisation.lmbdas)
 optimiser = torch.optim.SGD(model.parameters())
+model.integer_path = sys.argv[3] == "rounded"
 objective, _ = fabric.setup(Objective(model, config.optimisation.lmbdas), optimiser)
 _, measured = gradients(fabric, objective, model, scenes, config, step=3)
 if fabric.is_global_zero:
     tensors = {name: p.grad for name, p in model.named_parameters()}
+    tensors |= {"peak_0": model.hidden_peak_0, "peak_1": model.hidden_peak_1}
     save_file(tensors | {"measured": torch.tensor([measured.rate_bpppb, measured.mse])}, out)
 fabric.barrier()
 """
 
 
-def test_two_processes_give_the_gradient_of_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("entropy_path", ["real", "rounded"])
+def test_two_processes_give_the_gradient_of_one(tmp_path: Path, entropy_path: str) -> None:
     script = tmp_path / "gradients.py"
     script.write_text(GRADIENTS)
     results = []
     for processes in (1, 2):
         out = tmp_path / f"{processes}.safetensors"
-        command = [sys.executable, str(script), str(processes), str(out)]
+        command = [sys.executable, str(script), str(processes), str(out), entropy_path]
         path = str(Path(__file__).parents[1])
         environment = {"PYTHONPATH": path, "PATH": "", "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)

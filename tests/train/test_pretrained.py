@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,10 +155,30 @@ def test_a_pickle_that_would_run_code_is_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_checkpoint_of_one_rate_starts_a_model_of_several(tiny_checkpoint: Path) -> None:
-    config = load_checkpoint(tiny_checkpoint).config.model
-    model = HyVIC(config)
-    load_pretrained(model, tiny_checkpoint)
+def test_a_checkpoint_starts_a_model_of_other_rates(tiny_checkpoint: Path) -> None:
     expected = load_checkpoint(tiny_checkpoint).model
-    assert torch.equal(model.g_a[0].weight, expected.g_a[0].weight)
-    assert torch.equal(model.log2_gain, expected.log2_gain)
+    for rates in (1, 2, 3):
+        model = HyVIC(replace(expected.config, rates=rates))
+        load_pretrained(model, tiny_checkpoint)
+        assert torch.equal(model.g_a[0].weight, expected.g_a[0].weight)
+        if rates > 1:
+            assert torch.equal(model.log2_gain, expected.log2_gain) == (rates == 3)
+
+
+def test_weights_that_would_mean_something_else_are_refused(tiny_checkpoint: Path, state_dict: Path) -> None:
+    config = load_checkpoint(tiny_checkpoint).config.model
+    with pytest.raises(CheckpointError, match=r"another model\.peak, model\.hyperprior"):
+        load_pretrained(HyVIC(replace(config, hyperprior="compressai", peak=4095)), tiny_checkpoint)
+    with pytest.raises(CheckpointError, match=r"set model\.hyperprior=compressai"):
+        load_pretrained(HyVIC(HyVICConfig(**{**MODEL, "hyperprior": "log2"})), state_dict)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_damaged_file_is_one_error(state_dict: Path, tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    octets = bytearray(state_dict.read_bytes())
+    for position in rng.integers(len(octets), size=30):
+        octets[position] ^= 1 << rng.integers(8)
+    (tmp_path / "model.pth").write_bytes(octets)
+    with contextlib.suppress(CheckpointError):  # a flipped weight is a weight
+        load_pretrained(HyVIC(HyVICConfig(**MODEL)), tmp_path / "model.pth")  # type: ignore[arg-type]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -132,6 +133,7 @@ def test_a_diverging_run_stops_and_keeps_its_last_checkpoint(
     assert len(error.strip().splitlines()) == 1
     assert (workspace / "out" / "model.safetensors").read_bytes() == before
     assert not (workspace / "wild" / "model.safetensors").exists()
+    assert (workspace / "wild" / "resume.safetensors").exists()  # its start, for --resume
 
 
 def test_a_run_is_resumed_only_with_its_own_configuration(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,6 +269,55 @@ def test_several_processes_share_a_batch_evenly_or_not_at_all(
 ) -> None:
     assert _train(workspace, "out", "--devices", "3") == 1
     assert "a batch of 2 crops cannot be shared by 3 processes" in capsys.readouterr().err
+
+
+def test_a_run_killed_in_its_first_step_begins_anew_with_resume(workspace: Path) -> None:
+    steps = ["--set", "optimisation.steps=3", "--set", "optimisation.state_every=50"]
+    assert _train(workspace, "whole", *steps) == 0
+    script = (
+        "import os, signal, sys; from hyvic_train.cli import main; from hyvic_train.hyvic import HyVIC\n"
+        "HyVIC.aux_loss = lambda model: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    arguments = [
+        str(workspace / "config.yaml"),
+        "--data",
+        str(workspace / "scenes"),
+        "--out",
+        str(workspace / "killed"),
+    ]
+    subprocess.run([sys.executable, "-c", script, *arguments, *steps], check=False, timeout=300, capture_output=True)
+    assert not (workspace / "killed" / "config.json").exists()
+    assert _train(workspace, "killed", "--resume", *steps) == 0
+    assert _losses(workspace, "killed") == _losses(workspace, "whole")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "match"),
+    [
+        (["optimisation.steps=0"], "neither steps nor epochs"),
+        (["data.validation=[x*, y*]"], "x\\*, y\\*, which none of 3 scenes matches"),
+        (["model.hyperlatent_channels=10000000000000000000000"], "it must lie in 1..65536"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(
+    workspace: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], match: str
+) -> None:
+    assert _train(workspace, "out", *(v for o in overrides for v in ("--set", o))) == 1
+    assert re.search(match, capsys.readouterr().err)
+    assert not (workspace / "out").exists()
+
+
+def test_axes_that_set_one_key_and_keys_that_are_no_names_are_refused(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for sweep, match in (
+        ({"a": [{"model.kernel_size": 3}], "b": [{"model.kernel_size": 5}, {"model.kernel_size": 5}]}, "are called"),
+        ({"a": [{1: 2}]}, "sweep names axes"),
+    ):
+        (workspace / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"sweep": sweep}))
+        assert _train(workspace, "out") == 1
+        assert match in capsys.readouterr().err
 
 
 def test_nothing_to_resume_is_said(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -152,7 +152,7 @@ def resume(folder: Path, config: TrainingConfig, model: HyVIC, optimisers: Seque
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             state = RunState(**json.loads(metadata["state"]))
-            before = json.loads(metadata["config"])
+            before = dict(json.loads(metadata["config"]))
             for name in file.keys():  # noqa: SIM118 - a safetensors handle is no mapping
                 owner, _, rest = name.partition(".")
                 if owner == "model":
@@ -167,7 +167,7 @@ def resume(folder: Path, config: TrainingConfig, model: HyVIC, optimisers: Seque
         f"{section}.{key}"
         for section in now
         for key in now[section]
-        if before.get(section, {}).get(key) != now[section][key]
+        if (before.get(section) or {}).get(key) != now[section][key]
     ]
     if differing:
         raise CheckpointError(

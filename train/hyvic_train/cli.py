@@ -55,7 +55,11 @@ def _train(arguments: argparse.Namespace) -> Result:
     if arguments.devices < 1:
         raise ValueError(f"--devices is {arguments.devices}; at least one is needed")
     runs = {arguments.out / name: config for name, config in read_sweep(arguments.config, arguments.set).items()}
-    for out in runs:
+    for out, config in runs.items():
+        if not (config.optimisation.steps or config.optimisation.epochs or arguments.weights):
+            raise ValueError("optimisation names neither steps nor epochs: name one, or --weights to convert")
+        if arguments.weights and arguments.resume and (out / RESUME).exists():
+            raise ValueError(f"{out} is resumed with its own weights: leave out --weights")
         present = [name for name in (CONFIG, RESUME, WEIGHTS, LOG) if (out / name).exists()]
         if present and not arguments.resume:
             raise CheckpointError(f"{out} already holds {present[0]}; pass --resume or another --out")
@@ -106,7 +110,7 @@ def _run(arguments: argparse.Namespace, config: TrainingConfig, out: Path) -> Re
         def report(step: int, measured: RateDistortion) -> None:
             since.append(time.perf_counter())
             images_per_s = (len(since) - 1) * config.optimisation.batch_size / max(since[-1] - since[0], 1e-9)
-            state = f"CR {16 / measured.rate_bpppb:.0f}, {measured.psnr(peak):.2f} dB, {images_per_s:.1f} images/s"
+            state = f"CR {measured.compression_ratio:.0f}, {measured.psnr(peak):.2f} dB, {images_per_s:.1f} images/s"
             progress.update(task, completed=step, state=state)
 
         try:
@@ -133,7 +137,7 @@ def _run(arguments: argparse.Namespace, config: TrainingConfig, out: Path) -> Re
     }
     lines = [f"{result['checkpoint']}: {result['parameters']:,} parameters, {steps} steps"]
     lines += [
-        f"  {name}, λ {point.lmbda:g}: {r.rate_bpppb:.4f} bit, CR {16 / r.rate_bpppb:.0f}, {r.psnr(peak):.2f} dB"
+        f"  {name}, λ {point.lmbda:g}: {r.rate_bpppb:.4f} bit, CR {r.compression_ratio:.0f}, {r.psnr(peak):.2f} dB"
         for point in points
         for name, r in point.scenes.items()
     ]

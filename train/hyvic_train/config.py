@@ -58,12 +58,17 @@ class HyVICConfig:
 
     def __post_init__(self) -> None:
         problems = [
-            f"{name} is {getattr(self, name)}; it must be at least 1"
-            for name in ("bands", "latent_channels", "hyperlatent_channels", "rates")
-            if getattr(self, name) < 1
+            f"{name} is {getattr(self, name)}; it must lie in 1..{most}"
+            for name, most in (
+                ("bands", 65_535),
+                ("latent_channels", 65_536),
+                ("hyperlatent_channels", 65_536),
+                ("rates", 256),
+            )
+            if not 1 <= getattr(self, name) <= most
         ]
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
-            problems.append(f"kernel_size is {self.kernel_size}; it must be odd")
+        if not 1 <= self.kernel_size <= 31 or self.kernel_size % 2 == 0:
+            problems.append(f"kernel_size is {self.kernel_size}; it must be odd and at most 31")
         if not 0 <= self.spatial_stages <= 4:
             problems.append(f"spatial_stages is {self.spatial_stages}; 0..4 are supported")
         if not 1 <= self.leaky_slope_bits <= 10:

@@ -56,7 +56,9 @@ def read_sweep(path: Path, overrides: Sequence[str] = ()) -> dict[str, TrainingC
     runs, problems = {}, []
     for variants in itertools.product(*axes):
         assignments = {key: value for variant in variants for key, value in variant.items()}
-        name = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in assignments.items())
+        name = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in assignments.items()).replace("/", "_")
+        if name in runs:
+            problems.append(f"{path}: two combinations of the sweep are called {name}; let no two axes set one key")
         run = copy.deepcopy(document)
         try:
             for key, value in assignments.items():
@@ -74,7 +76,9 @@ def read_sweep(path: Path, overrides: Sequence[str] = ()) -> dict[str, TrainingC
 def _axes(sweep: object, path: Path) -> list[list[dict[str, Any]]]:
     axes: list[Any] = list(sweep.values()) if isinstance(sweep, dict) else [None]
     for axis in axes:
-        if not isinstance(axis, list) or not axis or not all(isinstance(variant, dict) for variant in axis):
+        variants = axis if isinstance(axis, list) else []
+        named = [isinstance(variant, dict) and all(type(key) is str for key in variant) for variant in variants]
+        if not named or not all(named):
             raise ConfigError(f"{path}: sweep names axes, and each a list of variants such as {{model.kernel_size: 5}}")
     return axes
 

@@ -27,7 +27,7 @@ def rate_distortion_figure(points: Sequence[OperatingPoint], peak: float) -> Fig
     axes = figure.subplots()
     for name in points[0].scenes:
         results = [point.scenes[name] for point in points]
-        axes.plot([16 / r.rate_bpppb for r in results], [r.psnr(peak) for r in results], "o-", label=name)
+        axes.plot([r.compression_ratio for r in results], [r.psnr(peak) for r in results], "o-", label=name)
     axes.set(xscale="log", xlabel="compression ratio", ylabel="PSNR, dB")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -22,6 +22,7 @@ from hyvic_train.config import HyVICConfig
 from hyvic_train.integer_path import (
     SCALE_BOUND,
     hidden_step,
+    raise_peak,
     rounded_hidden,
     rounded_log2_scale,
     rounded_mean,
@@ -216,8 +217,8 @@ class HyVIC(nn.Module):
         for index, peak in ((0, self.hidden_peak_0), (2, self.hidden_peak_1)):
             hidden = self.h_s[index + 1](self.h_s[index](hidden))
             if self.integer_path:
-                with torch.no_grad():
-                    torch.maximum(peak, hidden.abs().amax(dim=(0, 2, 3)), out=peak)
+                if self.training:
+                    raise_peak(peak, hidden)
                 hidden = rounded_hidden(hidden, hidden_step(peak)[:, None, None])
         scales, means = self.h_s[4](hidden).chunk(2, dim=1)
         logarithmic = self.config.hyperprior == "log2"

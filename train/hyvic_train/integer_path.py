@@ -47,6 +47,15 @@ def hidden_step(peak: Tensor) -> Tensor:
     return CALIBRATION_MARGIN * torch.maximum(peak, smallest) / HIDDEN_MAX
 
 
+@torch.no_grad()
+def raise_peak(peak: Tensor, hidden: Tensor) -> None:
+    """Raise (channel,) peaks to the magnitudes that activations reach, in the batch of all processes together."""
+    reached = hidden.abs().amax(dim=(0, 2, 3)).to(peak.dtype)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(reached, op=torch.distributed.ReduceOp.MAX)
+    torch.maximum(peak, reached, out=peak)
+
+
 def rounded_hidden(hidden: Tensor, step: Tensor) -> Tensor:
     """Hidden activations as the integer network holds them."""
     return _straight_through(hidden, torch.clamp(torch.round(hidden / step), -HIDDEN_MAX, HIDDEN_MAX) * step)

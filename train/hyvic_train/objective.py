@@ -25,8 +25,13 @@ class RateDistortion:
     mse: float
 
     def psnr(self, peak: float) -> float:
-        """Eq. 5, in dB."""
-        return 10 * math.log10(peak**2 / self.mse)
+        """Eq. 5, in dB; infinite without an error."""
+        return 10 * math.log10(peak**2 / self.mse) if self.mse else math.inf
+
+    @property
+    def compression_ratio(self) -> float:
+        """Eq. 4, of samples of 16 bits."""
+        return 16 / self.rate_bpppb if self.rate_bpppb else math.inf
 
     def loss(self, lmbda: float) -> float:
         """Eq. 2."""

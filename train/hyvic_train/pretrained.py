@@ -9,16 +9,16 @@ What differs: CompressAI's LeakyReLU has a slope of 0.01, ours a power of two, 2
 
 from __future__ import annotations
 
-import pickle
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hyvic_train.checkpoint import CODING_TABLES, WEIGHTS, CheckpointError, fill, weights
+from hyvic_train.checkpoint import CODING_TABLES, WEIGHTS, CheckpointError, fill, read_checkpoint_config, weights
+from hyvic_train.config import HyVICConfig
 from hyvic_train.hyvic import HyVIC
 
 _STARTED_AFRESH = ("hidden_peak_0", "hidden_peak_1", "log2_gain", "log2_inverse_gain")
@@ -36,13 +36,31 @@ def load_pretrained(model: HyVIC, path: Path) -> None:
         CheckpointError: unreadable, or of another architecture than the configuration's.
     """
     file = path / WEIGHTS if path.is_dir() else path
+    if path.is_dir():
+        _refuse_another_model(model.config, read_checkpoint_config(path).model, path)
+    elif file.suffix != ".safetensors" and model.config.hyperprior != "compressai":
+        raise CheckpointError(f"{path} is CompressAI's; set model.hyperprior=compressai to read it as it was meant")
     tensors = _read(file)
     own = weights(model)
     constants = {name for name in own if name.endswith((".pedestal", ".bound", ".target", "scale_bound"))}
+    for name in _STARTED_AFRESH:
+        if name in tensors and (name not in own or tensors[name].shape != own[name].shape):
+            del tensors[name]  # gains of other rates
     for name in (*_STARTED_AFRESH, *constants):
         if name in own:
             tensors.setdefault(name, own[name])
     fill(model, tensors, file)
+
+
+def _refuse_another_model(wanted: HyVICConfig, found: HyVICConfig, path: Path) -> None:
+    """Rates may differ, since gains are started afresh; a weight means nothing under another peak or hyperprior."""
+    differing = [
+        field.name
+        for field in fields(HyVICConfig)
+        if field.name != "rates" and getattr(wanted, field.name) != getattr(found, field.name)
+    ]
+    if differing:
+        raise CheckpointError(f"{path} was trained with another model.{', model.'.join(differing)}")
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -50,7 +68,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is missing; --weights takes a checkpoint folder or a file of weights")
     try:
         document = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (OSError, ValueError, RuntimeError, EOFError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged file makes torch's unpickler raise nearly anything
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{path} holds no tensors that can be read safely ({reason})") from error
     if isinstance(document, dict) and isinstance(document.get("state_dict"), dict):

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from hyvic_runtime.atomic_file import replacing
+
 from hyvic_train.objective import RateDistortion
 from hyvic_train.validation import OperatingPoint
 
@@ -68,4 +70,5 @@ def _keep_until(path: Path, step: int) -> None:
         lines = path.read_text(encoding="utf-8").splitlines()
         # A killed run may have left half a line.
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        with replacing(path) as (partial,):
+            partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

@@ -74,6 +74,11 @@ def read_scenes(
         for name, count in Counter(_name(relative) for _, relative in files).items()
         if count > 1
     ]
+    if config.validation and files and not any(config.measures(relative) for _, relative in files):
+        problems.append(
+            f"data.validation names {', '.join(config.validation)}, which none of {len(files)} scenes matches; name "
+            "scenes to measure, or set it to [] to measure none"
+        )
     if not training and not problems:
         problems.append(f"no scene to train on under {', '.join(map(str, paths))}")
     if problems:

@@ -85,22 +85,24 @@ def train(
 
     torch.manual_seed(optimisation.seed)
     model = HyVIC(config.model)
-    optimisers = make_optimisers(model, optimisation)
-    state = RunState()
-    if resume:
-        state = checkpoint.resume(out, config, model, optimisers)
-        logger.info("resuming after step %d", state.step)
-    elif pretrained is not None:
+    if pretrained is not None:
         initialise_gains(model, optimisation.lmbdas)
         load_pretrained(model, pretrained)
-    else:
+    elif not resume:
         tiles = batch(scenes, config, step=0, count=_KLT_CROPS)
         initialise(model, tiles, optimisation.klt_step, optimisation.lmbdas)
     # Pixels are vectors of bands: the layout in which pixelwise convolutions are matrix products.
     model.to(memory_format=torch.channels_last)
+    optimisers = make_optimisers(model, optimisation)
     objective, main, aux = fabric.setup(Objective(model, optimisation.lmbdas), *optimisers)
-
     first = fabric.is_global_zero
+    state = RunState()
+    if resume:  # now that the model is where it will be trained: the optimisers' moments follow it
+        state = checkpoint.resume(out, config, model, optimisers)
+        logger.info("resuming after step %d", state.step)
+    elif first:
+        checkpoint.save_state(out, model, config, optimisers, state)  # a run that dies at once can be resumed
+
     begun, begun_at = time.monotonic(), state.step
     with RunLog(out, state.step, config.model.peak) if first else nullcontext() as log, interrupts() as interrupted:
         for step in range(state.step, optimisation.steps):
@@ -197,6 +199,7 @@ def _checkpoint(
     model: HyVIC, config: TrainingConfig, scenes: SceneSplit, out: Path, state: RunState, log: RunLog
 ) -> RunState:
     """Validate, and write the checkpoint and perhaps the best one."""
+    model.integer_path = False  # what is measured is what the checkpoint gives
     peak, lmbdas = config.model.peak, config.optimisation.lmbdas
     tensors = checkpoint.weights(model) | _calibrated(model, scenes)
     points = validate(model, scenes.validation, lmbdas)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hyvic_train.data import TrainingCube
@@ -17,6 +18,9 @@ from hyvic_train.objective import RateDistortion, level_weights
 
 MAX_SCENES = 256
 """Of a larger set as many are measured, evenly spread: a validation must not cost more than the steps between."""
+
+MAX_SIDE = 256
+"""Of a larger scene the middle is measured, this many lines and samples: whole swaths do not fit a network's memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +98,11 @@ def spread(scenes: Sequence[TrainingCube], count: int) -> list[TrainingCube]:
     return [scenes[index * len(scenes) // count] for index in range(count)]
 
 
-def whole_cells(cube: Any, stride: int) -> Tensor:
-    """A cube as a batch of one, cut to a multiple of `stride` lines and samples."""
-    x = torch.as_tensor(np.asarray(cube, np.float32))[None]
-    return x[..., : x.shape[-2] // stride * stride, : x.shape[-1] // stride * stride]
+def whole_cells(cube: NDArray[np.float32], stride: int) -> Tensor:
+    """A cube as a batch of one, cut to a multiple of `stride` lines and samples, at most MAX_SIDE of its middle."""
+    x = torch.as_tensor(cube, dtype=torch.float32)[None]
+    for axis in (-2, -1):
+        size = min(x.shape[axis] // stride, MAX_SIDE // stride) * stride
+        start = (x.shape[axis] - size) // 2 if x.shape[axis] > MAX_SIDE else 0
+        x = x.narrow(axis, start, size)
+    return x
