@@ -108,6 +108,32 @@ def test_what_cannot_be_encoded_is_one_line_and_no_file(
         assert not out.exists()
 
 
+def test_decode_takes_left_out_tables_from_params_and_refuses_params_that_lack_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = vector("ec_sa_Ktable")
+    facts = json.loads(json.dumps({key: chosen.facts[key] for key in ("image", "parameters")}))
+    facts["parameters"]["entropy_coder"]["k_z_dprime_table_included"] = False
+    (tmp_path / "right.json").write_text(json.dumps(facts))
+    facts["parameters"]["entropy_coder"] = {"K": 3}
+    (tmp_path / "constant.json").write_text(json.dumps(facts))
+    facts["parameters"] |= {"entropy_coder_type": "hybrid", "entropy_coder": {}}
+    (tmp_path / "hybrid.json").write_text(json.dumps(facts))
+    stream, out = tmp_path / "f.c123", tmp_path / "image.raw"
+    params = str(tmp_path / "right.json")
+    assert ccsds123(["encode", str(chosen.image), "--params", params, "--out", str(stream)]) == 0
+    assert stream.stat().st_size < chosen.stream.stat().st_size
+    for options in ([], ["--params", str(tmp_path / "constant.json")], ["--params", str(tmp_path / "hybrid.json")]):
+        capsys.readouterr()
+        assert ccsds123(["decode", str(stream), "--out", str(out), *options]) == 1
+        error = capsys.readouterr().err
+        assert "the accumulator initialization table is not in the header" in error
+        assert _one_line(error)
+        assert not out.exists()
+    assert ccsds123(["decode", str(stream), "--out", str(out), "--params", params]) == 0
+    assert out.read_bytes() == chosen.image.read_bytes()
+
+
 def test_inputs_and_folders_are_not_replaced(
     golden: Vector, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

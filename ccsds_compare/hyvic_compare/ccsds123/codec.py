@@ -30,6 +30,7 @@ from hyvic_compare.ccsds123.parameters import (
     SampleAdaptive,
 )
 from hyvic_compare.ccsds123.predictor import map_samples, unmap_samples
+from hyvic_compare.ccsds123.violations import Violations
 
 Cube = NDArray[np.integer[Any]]
 
@@ -71,15 +72,17 @@ def decompress(octets: bytes, known: Parameters | None = None) -> Cube:
 
     Args:
         octets: a complete compressed image.
-        known: where the header leaves out tables that both sides know, parameters that hold them.
+        known: where the header leaves out tables that both sides know, parameters that hold them. Nothing else of
+            it counts.
 
     Returns:
         The smallest of int8, uint8, … uint32 that holds D bits of the sample type.
 
     Raises:
         DecodeError: the octets are no compressed image, or a damaged one.
-        ParameterError: a table is left out and not in `known`.
+        ParameterError: a table is left out and not in `known`, or the one there does not go with the header.
     """
+    octets = bytes(octets)  # also of a bytearray or memoryview
     header, begin = read_header(octets)
     parameters, shape = _with_known_tables(header.parameters, known, header.shape), header.shape
     if len(octets) % parameters.output_word_size:
@@ -160,24 +163,41 @@ def _need_tables(parameters: Parameters) -> None:
 
 
 def _with_known_tables(parameters: Parameters, known: Parameters | None, shape: ImageShape) -> Parameters:
-    """Parameters of a header, with the tables that it leaves out taken from `known`."""
+    """Parameters of a header, with the tables that it leaves out, and nothing else, taken from `known`.
+
+    A single value for all bands is no table: the header itself would hold it.
+    """
     if known is not None:
+        wrong = Violations()
         predictor, representatives = parameters.predictor, parameters.sample_representatives
-        custom, offsets = predictor.weight_initialization, predictor.weight_exponent_offsets
-        if custom is not None and custom.vectors is None:
-            custom = known.predictor.weight_initialization
-        if offsets is not None and offsets.values is None:
-            offsets = known.predictor.weight_exponent_offsets
-        given = known.sample_representatives
-        if representatives is not None and given is not None:
-            representatives = replace(
-                representatives,
-                damping=given.damping if representatives.damping is None else representatives.damping,
-                offset=given.offset if representatives.offset is None else representatives.offset,
+        custom, offsets, coder = (
+            predictor.weight_initialization,
+            predictor.weight_exponent_offsets,
+            parameters.entropy_coder,
+        )
+        given, given_coder = known.predictor, known.entropy_coder
+        if custom is not None and custom.vectors is None and given.weight_initialization is not None:
+            wrong.differs("Q", given.weight_initialization.resolution, custom.resolution, "5.3.3.2")
+            custom = replace(custom, vectors=given.weight_initialization.vectors)
+        if offsets is not None and offsets.values is None and given.weight_exponent_offsets is not None:
+            offsets = replace(offsets, values=given.weight_exponent_offsets.values)
+        if representatives is not None and known.sample_representatives is not None:
+            damping, offset = (
+                table if own is None and isinstance(table, tuple) else own
+                for own, table in (
+                    (representatives.damping, known.sample_representatives.damping),
+                    (representatives.offset, known.sample_representatives.offset),
+                )
             )
-        coder = parameters.entropy_coder
-        if isinstance(coder, SampleAdaptive) and coder.accumulator_initialization is None:
-            coder = known.entropy_coder
+            if (damping, offset) != (representatives.damping, representatives.offset):
+                wrong.differs("Θ", known.sample_representatives.resolution, representatives.resolution, "5.3.3.5")
+            wrong.complain()  # before the tables' ranges are judged by a Θ that is not theirs
+            representatives = replace(representatives, damping=damping, offset=offset)
+        wrong.complain()
+        if isinstance(coder, SampleAdaptive) and isinstance(given_coder, SampleAdaptive):
+            table = given_coder.accumulator_initialization
+            if coder.accumulator_initialization is None and isinstance(table, tuple):
+                coder = replace(coder, accumulator_initialization=table)
         parameters = replace(
             parameters,
             predictor=replace(predictor, weight_initialization=custom, weight_exponent_offsets=offsets),

@@ -41,6 +41,11 @@ class Violations(list[str]):
                 self.append(f"row {number} of {name} has {len(row)} values and needs {length} ({clause})")
                 return
 
+    def differs(self, name: str, given: int, own: int, clause: str) -> None:
+        """Note a value of given tables that is not the header's."""
+        if given != own:
+            self.append(f"{name} {given} of the given tables is not the header's {own} ({clause})")
+
     def complain(self) -> None:
         """Raise what was noted, if anything was."""
         if self:

@@ -96,22 +96,25 @@ def test_wide_arrays_are_taken_where_narrow_ones_would_overflow() -> None:
     assert not narrow_suffices(Parameters(dynamic_range=15, predictor=steeper))
 
 
+WITHOUT_TABLES = Parameters(
+    predictor=Predictor(
+        prediction_bands=1,
+        weight_initialization=WeightInitialization(
+            resolution=5, vectors=((1, 2, 3), (4, -5, 6, 7), (0, 0, 0, 9)), in_header=False
+        ),
+        weight_exponent_offsets=WeightExponentOffsets(values=((1,), (2, -3), (0, 5)), in_header=False),
+    ),
+    error_limits=ErrorLimits(relative=ErrorLimit(bit_depth=8, values=((200,),))),
+    sample_representatives=SampleRepresentatives(
+        resolution=2, damping=(1, 2, 3), offset=(3, 0, 1), damping_in_header=False, offset_in_header=False
+    ),
+    entropy_coder=SampleAdaptive(accumulator_initialization=(1, 5, 9), in_header=False),
+)
+"""Every table that a header may leave out, left out, for three bands."""
+
+
 def test_tables_that_the_header_leaves_out_are_taken_from_known_parameters() -> None:
-    cube = smooth_cube(6, 7, 3)
-    parameters = Parameters(
-        predictor=Predictor(
-            prediction_bands=1,
-            weight_initialization=WeightInitialization(
-                resolution=5, vectors=((1, 2, 3), (4, -5, 6, 7), (0, 0, 0, 9)), in_header=False
-            ),
-            weight_exponent_offsets=WeightExponentOffsets(values=((1,), (2, -3), (0, 5)), in_header=False),
-        ),
-        error_limits=ErrorLimits(relative=ErrorLimit(bit_depth=8, values=((200,),))),
-        sample_representatives=SampleRepresentatives(
-            resolution=2, damping=(1, 2, 3), offset=(3, 0, 1), damping_in_header=False, offset_in_header=False
-        ),
-        entropy_coder=SampleAdaptive(accumulator_initialization=(1, 5, 9), in_header=False),
-    )
+    cube, parameters = smooth_cube(6, 7, 3), WITHOUT_TABLES
     octets = compress(cube, parameters)
     with pytest.raises(
         ParameterError,
@@ -133,6 +136,87 @@ def test_tables_that_the_header_leaves_out_are_taken_from_known_parameters() -> 
     longer = compress(cube, carried)
     assert len(longer) > len(octets)
     assert np.array_equal(decompress(octets, parameters), decompress(longer))
+
+
+def _without(*parts: str) -> Parameters:
+    """`WITHOUT_TABLES` with some parts of the predictor or of the whole as they are by default."""
+    predictor = replace(
+        WITHOUT_TABLES.predictor, **{part: None for part in parts if part in Predictor.__dataclass_fields__}
+    )
+    whole = {"predictor": predictor, "entropy_coder": Hybrid(), "sample_representatives": None}
+    return replace(WITHOUT_TABLES, **{key: value for key, value in whole.items() if key in {"predictor", *parts}})
+
+
+@pytest.mark.parametrize(
+    ("known", "match"),
+    [
+        (_without("weight_initialization"), "the weight initialization table is not in the header"),
+        (_without("weight_exponent_offsets"), "the weight exponent offset table is not in the header"),
+        (_without("sample_representatives"), "the damping and the offset table is not in the header"),
+        (_without("entropy_coder"), "the accumulator initialization table is not in the header"),
+        (
+            replace(WITHOUT_TABLES, entropy_coder=SampleAdaptive(accumulator_initialization=3)),
+            "the accumulator initialization table is not in the header",
+        ),
+        (
+            replace(WITHOUT_TABLES, sample_representatives=SampleRepresentatives(resolution=2, damping=1)),
+            "the damping and the offset table is not in the header",
+        ),
+        (Parameters(), "the weight initialization and the weight exponent offset and the damping and the offset and"),
+    ],
+)
+def test_known_parameters_without_a_table_are_refused(known: Parameters, match: str) -> None:
+    octets = compress(smooth_cube(6, 7, 3), WITHOUT_TABLES)
+    with pytest.raises(ParameterError, match=match):
+        decompress(octets, known)
+
+
+def test_known_tables_that_do_not_go_with_the_header_are_refused() -> None:
+    octets = compress(smooth_cube(6, 7, 3), WITHOUT_TABLES)
+    representatives = WITHOUT_TABLES.sample_representatives
+    vectors = WeightInitialization(resolution=6, vectors=((1, 2, 3), (4, -5, 6, 7), (0, 0, 0, 9)))
+    short = WeightExponentOffsets(values=((1,), (2, -3)))
+    for known, match in (
+        (
+            replace(WITHOUT_TABLES, predictor=replace(WITHOUT_TABLES.predictor, weight_initialization=vectors)),
+            "Q 6 of the given tables is not the header's 5",
+        ),
+        (
+            replace(WITHOUT_TABLES, predictor=replace(WITHOUT_TABLES.predictor, weight_exponent_offsets=short)),
+            "2 rows of ς where 3 are needed",
+        ),
+        (
+            replace(WITHOUT_TABLES, sample_representatives=replace(representatives, resolution=3)),
+            "Θ 3 of the given tables is not the header's 2",
+        ),
+    ):
+        with pytest.raises(ParameterError, match=match):
+            decompress(octets, known)
+
+
+def test_only_tables_are_taken_from_known_parameters() -> None:
+    octets = compress(smooth_cube(6, 7, 3), WITHOUT_TABLES)
+    coder = SampleAdaptive(
+        unary_length_limit=9,
+        rescaling_counter_size=9,
+        initial_count_exponent=3,
+        accumulator_initialization=(1, 5, 9),
+    )
+    known = replace(
+        WITHOUT_TABLES,
+        entropy_coder=coder,
+        interleaving_depth=1,
+        predictor=replace(WITHOUT_TABLES.predictor, reduced=True),
+    )
+    assert np.array_equal(decompress(octets, known), decompress(octets, WITHOUT_TABLES))
+
+
+@pytest.mark.parametrize("coder", CODERS, ids=lambda c: type(c).__name__)
+def test_a_file_may_come_as_any_kind_of_octets(coder: EntropyCoder) -> None:
+    cube = smooth_cube(6, 7, 3)
+    octets = compress(cube, Parameters(entropy_coder=coder))
+    for same in (memoryview(octets), bytearray(octets)):
+        assert np.array_equal(decompress(same), cube)
 
 
 @pytest.mark.parametrize(
