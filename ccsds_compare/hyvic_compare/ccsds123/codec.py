@@ -48,6 +48,8 @@ def compress(cube: Cube, parameters: Parameters) -> bytes:
     shape = shape_of(cube)
     header = write_header(Header(shape=shape, parameters=parameters))
     _need_tables(parameters)
+    if parameters.error_limits is not None and not all(limit.values for limit in parameters.error_limits.present):
+        raise ParameterError("periodic error limits have no values; give one row an update period (4.8.2.4)")
     low, high, _ = parameters.sample_limits
     smallest, largest = int(cube.min()), int(cube.max())
     if smallest < low or largest > high:

@@ -238,6 +238,17 @@ def test_a_cube_that_cannot_be_coded_is_refused(cube: np.ndarray, match: str) ->
         compress(cube, Parameters())
 
 
+def test_periodic_limits_without_values_are_refused() -> None:
+    """A header that was read has them empty, since the body holds the values; an encoder needs them."""
+    given, empty = ErrorLimit(bit_depth=4, values=((1,), (2,), (3,))), ErrorLimit(bit_depth=4, values=())
+    for limits in (
+        ErrorLimits(absolute=empty, update_period_exponent=1),
+        ErrorLimits(absolute=given, relative=empty, update_period_exponent=1),
+    ):
+        with pytest.raises(ParameterError, match=r"periodic error limits have no values; .* \(4.8.2.4\)"):
+            compress(smooth_cube(6, 7, 3), Parameters(interleaving_depth=1, error_limits=limits))
+
+
 def test_target_ratio_is_met_with_the_smallest_limit() -> None:
     cube = smooth_cube(24, 24, 12)
     lossless = match_ratio(cube, Parameters(), 1.5)
