@@ -1,17 +1,16 @@
 """What a user chooses (CCSDS 123.0-B-2, sections 3 to 5), checked when it is put together.
 
 Names are the words of the standard; the book's symbol and clause stand beside each. A wrong value raises
-`ParameterError`, which lists every violation with the clause it breaks.
+`ParameterError`, which lists every violation with the clause it breaks; a value of a wrong type is named by its field.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
 from hyvic_compare.ccsds123.supplementary import SupplementaryTable
-from hyvic_compare.ccsds123.violations import ParameterError, Violations, power_of_two
+from hyvic_compare.ccsds123.violations import ParameterError, Violations, power_of_two, settle
 
 __all__ = [
     "BlockAdaptive",
@@ -74,6 +73,7 @@ class ImageShape:
     bands: int
 
     def __post_init__(self) -> None:
+        settle(self)
         wrong = Violations()
         for name, value in (("N_X", self.samples), ("N_Y", self.lines), ("N_Z", self.bands)):
             wrong.outside(name, value, 1, MAX_DIMENSION, "3.2.2")
@@ -99,6 +99,9 @@ class WeightInitialization:
     vectors: BandTable | None
     in_header: bool = True
 
+    def __post_init__(self) -> None:
+        settle(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightExponentOffsets:
@@ -114,6 +117,7 @@ class WeightExponentOffsets:
     in_header: bool = True
 
     def __post_init__(self) -> None:
+        settle(self)
         wrong = Violations()
         for band, row in enumerate(self.values or ()):
             wrong.any_outside(f"ς of band {band}", row, -6, 5, "4.10.4")
@@ -149,6 +153,7 @@ class Predictor:
     weight_exponent_offsets: WeightExponentOffsets | None = None
 
     def __post_init__(self) -> None:
+        settle(self)
         wrong = Violations()
         wrong.outside("P", self.prediction_bands, 0, 15, "4.2")
         wrong.outside("R", self.register_size, 32, 64, "4.7.2")
@@ -186,6 +191,7 @@ class ErrorLimit:
     band_dependent: bool = False
 
     def __post_init__(self) -> None:
+        settle(self)
         wrong = Violations()
         wrong.outside("error limit bit depth", self.bit_depth, 1, 16, "4.8.2.2")
         for row in self.values:
@@ -210,6 +216,7 @@ class ErrorLimits:
     update_period_exponent: int | None = None
 
     def __post_init__(self) -> None:
+        settle(self)
         wrong = Violations()
         if self.absolute is None and self.relative is None:
             wrong.append("neither absolute nor relative error limits are given (4.8.2.1.1)")
@@ -242,6 +249,7 @@ class SampleRepresentatives:
     offset_in_header: bool = True
 
     def __post_init__(self) -> None:
+        settle(self)
         wrong = Violations()
         wrong.outside("Θ", self.resolution, 1, 4, "4.9.1")
         largest = power_of_two(self.resolution) - 1
@@ -270,8 +278,9 @@ class SampleAdaptive:
     in_header: bool = True
 
     def __post_init__(self) -> None:
+        settle(self)
         wrong = Violations()
-        _check_statistics(wrong, self)
+        _check_statistics(wrong, self, clauses=("5.4.3.2.2.2", "5.4.3.2.3.2", "5.4.3.2.3.4"))
         wrong.any_outside("k″", _values(self.accumulator_initialization), 0, 14, "5.4.3.2.3.3")
         wrong.complain()
 
@@ -294,8 +303,9 @@ class Hybrid:
     initial_accumulators: int | tuple[int, ...] = 0
 
     def __post_init__(self) -> None:
+        settle(self)
         wrong = Violations()
-        _check_statistics(wrong, self)
+        _check_statistics(wrong, self, clauses=("5.4.3.3.3.2.2", "5.4.3.3.4.2", "5.4.3.3.4.5"))
         wrong.complain()
 
 
@@ -314,6 +324,7 @@ class BlockAdaptive:
     reference_sample_interval: int = 4096
 
     def __post_init__(self) -> None:
+        settle(self)
         wrong = Violations()
         if self.block_size not in (8, 16, 32, 64):
             wrong.append(f"J {self.block_size} is none of 8, 16, 32, 64 (5.4.3.4.2.4)")
@@ -353,6 +364,7 @@ class Parameters:
     output_word_size: int = 1
 
     def __post_init__(self) -> None:
+        settle(self)
         wrong = Violations()
         depth, predictor, coder = self.dynamic_range, self.predictor, self.entropy_coder
         wrong.outside("D", depth, 2, 32, "3.3.1")
@@ -443,14 +455,16 @@ class Parameters:
                 wrong.append(f"{len(table)} values of {name} for {bands} bands ({clause})")
 
 
-def _values(table: int | Sequence[int] | None) -> Sequence[int]:
+def _values(table: int | tuple[int, ...] | None) -> tuple[int, ...]:
     """The values of what is one for all bands, or one a band, or not known."""
     if table is None:
         return ()
     return (table,) if isinstance(table, int) else table
 
 
-def _check_statistics(wrong: Violations, coder: SampleAdaptive | Hybrid) -> None:
-    wrong.outside("U_max", coder.unary_length_limit, 8, 32, "5.4.3.2.2.2")
-    wrong.outside("γ0", coder.initial_count_exponent, 1, 8, "5.4.3.2.3.2")
-    wrong.outside("γ*", coder.rescaling_counter_size, max(4, coder.initial_count_exponent + 1), 11, "5.4.3.2.3.4")
+def _check_statistics(wrong: Violations, coder: SampleAdaptive | Hybrid, *, clauses: tuple[str, str, str]) -> None:
+    """Check U_max, γ0 and γ*, which the clauses define in this order."""
+    least = max(4, coder.initial_count_exponent + 1)
+    wrong.outside("U_max", coder.unary_length_limit, 8, 32, clauses[0])
+    wrong.outside("γ0", coder.initial_count_exponent, 1, 8, clauses[1])
+    wrong.outside("γ*", coder.rescaling_counter_size, least, 11, clauses[2])

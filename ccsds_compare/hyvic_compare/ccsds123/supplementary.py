@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from hyvic_compare.ccsds123.bit_string import BitReader, BitWriter
-from hyvic_compare.ccsds123.violations import Violations, power_of_two
+from hyvic_compare.ccsds123.violations import Violations, power_of_two, settle
 
 PURPOSES = {
     0: "scale",
@@ -54,6 +54,7 @@ class IntegerTable:
     user_defined_data: int = 0
 
     def __post_init__(self) -> None:
+        settle(self)
         wrong = Violations()
         _check_common(wrong, self.purpose, self.user_defined_data)
         wrong.outside("D_I", self.bit_depth, 1, 32, "3.5.2.3.1")
@@ -89,6 +90,9 @@ class FloatElement:
     exponent: int
     significand: int
 
+    def __post_init__(self) -> None:
+        settle(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FloatTable:
@@ -113,6 +117,7 @@ class FloatTable:
     user_defined_data: int = 0
 
     def __post_init__(self) -> None:
+        settle(self)
         wrong = Violations()
         _check_common(wrong, self.purpose, self.user_defined_data)
         wrong.outside("D_F", self.significand_depth, 1, 23, "3.5.2.3.3")

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from compare.ccsds123.golden_vectors import vector
 from compare.ccsds123.strategies import Case, cases
@@ -39,7 +41,7 @@ def limit(value: int, bits: int = 4) -> ErrorLimits:
         (lambda: Parameters(dynamic_range=33), r"D 33 is outside 2..32 \(3.3.1\)"),
         (lambda: Parameters(output_word_size=9), r"B 9 is outside 1..8 \(5.2.2\)"),
         (lambda: Parameters(dynamic_range=32, predictor=Predictor(register_size=40)), r"R 40 .* 53..64 \(4.7.2\)"),
-        (lambda: Parameters(user_defined_data=True), r"user-defined data True is no integer"),
+        (lambda: Parameters(user_defined_data=True), r"user_defined_data is not an integer but True"),
         (lambda: Predictor(prediction_bands=16), r"P 16 is outside 0..15 \(4.2\)"),
         (lambda: Predictor(weight_change_interval=48), r"t_inc 48 is no power of two in 16..2048 \(4.10.2\)"),
         (lambda: Predictor(weight_initial_exponent=4), r"ν_max 3 is outside 4..9 \(4.10.2\)"),
@@ -81,6 +83,10 @@ def limit(value: int, bits: int = 4) -> ErrorLimits:
             lambda: Parameters(dynamic_range=10**12, entropy_coder=Hybrid(), predictor=Predictor(register_size=40)),
             r"D 1000000000000 is outside 2..32 \(3.3.1\); R 40 is outside",
         ),
+        (
+            lambda: Hybrid(unary_length_limit=7, initial_count_exponent=9, rescaling_counter_size=12),
+            r"U_max 7 .* \(5.4.3.3.3.2.2\); γ0 9 .* \(5.4.3.3.4.2\); γ\* 12 .* \(5.4.3.3.4.5\)",
+        ),
         (lambda: BlockAdaptive(block_size=24), r"J 24 is none of 8, 16, 32, 64 \(5.4.3.4.2.4\)"),
         (
             lambda: Parameters(entropy_coder=BlockAdaptive(restricted=True)),
@@ -95,6 +101,69 @@ def limit(value: int, bits: int = 4) -> ErrorLimits:
 def test_a_wrong_value_is_refused_with_the_clause_it_breaks(build: Callable[[], object], match: str) -> None:
     with pytest.raises(ParameterError, match=match):
         build()
+
+
+@pytest.mark.parametrize(
+    ("build", "match"),
+    [
+        (
+            lambda: Parameters(dynamic_range="16", signed="no"),
+            "signed is not True or False but 'no'; dynamic_range is not an integer but '16'",
+        ),
+        (
+            lambda: Parameters(entropy_coder=None),
+            "entropy_coder is not of SampleAdaptive or of Hybrid or of BlockAdapti",
+        ),
+        (lambda: Parameters(supplementary_tables=(3,)), "supplementary_tables is not a list, each entry of IntegerTab"),
+        (lambda: SampleRepresentatives(resolution="2"), "resolution is not an integer but '2'"),
+        (
+            lambda: SampleRepresentatives(resolution=2, damping="1"),
+            "damping is not an integer or a list of integers or",
+        ),
+        (lambda: SampleRepresentatives(resolution=2, offset=[1, 0.5]), r"or None but \[1, 0.5\]"),
+        (lambda: WeightInitialization(resolution=5.0, vectors=None), "resolution is not an integer but 5.0"),
+        (lambda: WeightExponentOffsets(values=(1, 2)), "values is not a list, each entry a list of integers, or None"),
+        (lambda: Predictor(local_sum=7), "local_sum is not of LocalSum but 7"),
+        (lambda: Predictor(weight_change_interval=64.0), "weight_change_interval is not an integer but 64.0"),
+        (lambda: BlockAdaptive(restricted=3), "restricted is not True or False but 3"),
+        (lambda: SampleAdaptive(accumulator_initialization={1, 2}), "or a list of integers or None but {1, 2}"),
+        (lambda: Hybrid(initial_accumulators=None), "initial_accumulators is not an integer or a list of integers but"),
+        (lambda: ErrorLimit(bit_depth=4, values=3), "values is not a list"),
+        (lambda: ErrorLimits(absolute=3), "absolute is not of ErrorLimit or None but 3"),
+        (lambda: ImageShape(lines=1.0, samples=2, bands=3), "lines is not an integer but 1.0"),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_refused_by_its_name(build: Callable[[], object], match: str) -> None:
+    with pytest.raises(ParameterError, match=match):
+        build()
+
+
+def test_lists_and_numpy_values_are_the_parameters_that_tuples_and_integers_are() -> None:
+    def parameters(row: Callable[[list[int]], Any], number: Callable[[int], Any]) -> Parameters:
+        return Parameters(
+            signed=np.bool_(True),
+            dynamic_range=number(12),
+            predictor=Predictor(
+                prediction_bands=number(1),
+                local_sum=number(1),
+                weight_initialization=WeightInitialization(
+                    resolution=number(5), vectors=[row([1, 2, 3]), row([4, -5, 6, 7])]
+                ),
+                weight_exponent_offsets=WeightExponentOffsets(values=[row([1]), row([2, -3])]),
+            ),
+            error_limits=ErrorLimits(absolute=ErrorLimit(bit_depth=4, values=[row([3, 9])], band_dependent=True)),
+            sample_representatives=SampleRepresentatives(resolution=number(2), damping=row([1, 2]), offset=row([3, 0])),
+            entropy_coder=SampleAdaptive(accumulator_initialization=row([1, 9])),
+            supplementary_tables=[
+                IntegerTable(purpose=2, structure=number(1), values=row([3, 1]), bit_depth=number(2))
+            ],
+        )
+
+    plain = parameters(tuple, int)
+    assert parameters(list, np.int16) == parameters(np.array, np.uint8) == plain
+    assert Hybrid(initial_accumulators=[4, 5]) == Hybrid(initial_accumulators=(4, 5))
+    header = Header(shape=ImageShape(lines=4, samples=5, bands=2), parameters=parameters(list, np.int64))
+    assert read_header(write_header(header))[0] == replace(header, parameters=plain)
 
 
 @pytest.mark.parametrize(
