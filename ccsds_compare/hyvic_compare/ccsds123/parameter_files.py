@@ -1,6 +1,7 @@
 """Parameters and image descriptions in JSON: the format of the golden vectors, `image` and `parameters`.
 
-Keys are the book's symbols (`N_X`, `Omega`, `gamma_star`); what is left out has its default.
+Keys are the book's symbols (`N_X`, `Omega`, `gamma_star`); what is left out has its default. An unknown key is
+refused, and so is null for a table that another key calls for.
 """
 
 from __future__ import annotations
@@ -48,6 +49,10 @@ CODER_NAMES: dict[type[EntropyCoder], str] = {
 FIDELITY_NAMES = {fidelity: fidelity.name.lower().replace("_", " ") for fidelity in Fidelity}
 
 
+REMARKS = ("name", "trust", "header_octets", "mapped_sha256", "reconstruction_sha256")
+"""Keys of a golden vector beside `image` and `parameters`; they say nothing about how to encode."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """An image to encode: its dimensions and how."""
@@ -79,8 +84,13 @@ def job_from_json(value: object) -> Job:
     top = _Fields("the file", value)
     image = _Fields("image", top.get("image"))
     given = _Fields("parameters", top.get("parameters", {}))
+    for remark in REMARKS:
+        top.get(remark, None)
+    top.done()
+    image.get("file", None)  # a remark in the golden vectors
     shape = ImageShape(lines=image.integer("N_Y"), samples=image.integer("N_X"), bands=image.integer("N_Z"))
     dynamic_range, sample_type = image.integer("D", 16), image.get("sample_type", "unsigned")
+    image.done()
     if given.integer("D", dynamic_range) != dynamic_range or given.get("sample_type", sample_type) != sample_type:
         raise ParameterError("image and parameters differ in D or sample_type")
     order, depth = given.get("sample_encoding_order", "BSQ"), given.integer_or_null("sub_frame_interleaving_depth_M")
@@ -244,6 +254,10 @@ class _Fields:
             raise ParameterError(f"{self._name} lacks {key}")
         return self._values.get(key, *default)
 
+    def states(self, key: str) -> bool:
+        """Whether the key is there, be it with null."""
+        return key in self._values
+
     def integer(self, key: str, *default: int) -> int:
         value = self.get(key, *default)
         if type(value) is not int:
@@ -312,10 +326,11 @@ def _weight_exponent_offsets(value: object) -> WeightExponentOffsets:
 
 
 def _sample_representatives(fields: _Fields) -> SampleRepresentatives | None:
-    flag, resolution = fields.get("sample_representative_flag", None), fields.integer_or_null("Theta")
+    resolution = fields.integer_or_null("Theta")
+    flag = fields.boolean("sample_representative_flag", bool(resolution))
     damping, offset = fields.get("phi_z", None), fields.get("psi_z", None)
     in_header = fields.boolean("phi_z_table_included", True), fields.boolean("psi_z_table_included", True)
-    if bool(resolution) != (bool(resolution) if flag is None else flag):
+    if flag != bool(resolution):
         raise ParameterError(f"sample_representative_flag {flag} does not go with Theta {resolution} (5.3.3.5.1.1)")
     if not resolution:
         if damping or offset:
@@ -323,8 +338,8 @@ def _sample_representatives(fields: _Fields) -> SampleRepresentatives | None:
         return None
     return SampleRepresentatives(
         resolution=resolution,
-        damping=_scalar_or_row("phi_z", damping or 0),
-        offset=_scalar_or_row("psi_z", offset or 0),
+        damping=_scalar_or_row("phi_z", fields.get("phi_z", 0)),
+        offset=_scalar_or_row("psi_z", fields.get("psi_z", 0)),
         damping_in_header=in_header[0],
         offset_in_header=in_header[1],
     )
@@ -335,7 +350,7 @@ def _error_limits(fidelity: Fidelity, fields: _Fields) -> ErrorLimits | None:
         fields.done()
         return None
     exponent = fields.integer_or_null("u")
-    if fields.get("periodic_error_limit_updating", exponent is not None) != (exponent is not None):
+    if fields.boolean("periodic_error_limit_updating", exponent is not None) != (exponent is not None):
         raise ParameterError("periodic_error_limit_updating does not go with u")
 
     def limit(symbol: str) -> ErrorLimit:
@@ -382,6 +397,8 @@ def _coder(name: object, fields: _Fields) -> EntropyCoder:
             table = fields.get("k_z_dprime", None)
             constant = fields.integer_or_null("K")
             if table is None and constant is None:
+                if any(fields.states(key) for key in ("K", "k_z_dprime", "k_z_dprime_table_included")):
+                    raise ParameterError("neither K nor k_z_dprime has a value (5.4.3.2.3.3)")
                 constant = 0
             if table is not None and constant is not None:
                 raise ParameterError("either K or k_z_dprime is given (5.4.3.2.3.3)")
@@ -415,6 +432,10 @@ def _table(fields: _Fields, shape: ImageShape) -> SupplementaryTable:
             table = read_table_data(bits, kind, purpose, structure, user, entries)
         except DecodeError as error:
             raise ParameterError(f"table_data_subblock_bits: {error}") from error
+        if bits.octets_read != len(octets) // 8:
+            raise ParameterError(
+                f"table_data_subblock_bits are {len(octets) // 8} octets where the table takes {bits.octets_read}"
+            )
     elif kind == 2:
         table = FloatTable(
             purpose=purpose,
@@ -458,4 +479,6 @@ def _rows(name: str, rows: Any, *, length: int | None = None) -> tuple[tuple[int
 def _scalar_or_row(name: str, value: object) -> int | tuple[int, ...]:
     if type(value) is int:
         return value
+    if value is None:
+        raise ParameterError(f"{name} is null; give a number, or a list with one for every band")
     return _rows(name, [value])[0]

@@ -253,6 +253,16 @@ def _with(name: str, **changes: Any) -> dict[str, Any]:
     return facts
 
 
+SMALLEST = {"N_X": 7, "N_Y": 6, "N_Z": 3, "D": 16}
+TABLE_AND_AN_OCTET = {
+    "table_type": 0,
+    "table_purpose": 0,
+    "table_structure": 0,
+    "table_data_subblock_bits": "01000" + "11111111" + "000" + "00000000",
+}
+"""One unsigned number of 8 bits, its fill, and eight zeros too many."""
+
+
 @pytest.mark.parametrize(
     ("facts", "match"),
     [
@@ -271,11 +281,34 @@ def _with(name: str, **changes: Any) -> dict[str, Any]:
         (_with("nl_sa_bsq_abs5", parameters__quantization__a_z=[[1, 2]]), "a_z is no list of lists"),
         (_with("par_sa_bandvar_sr", parameters__predictor__phi_z=[0.5]), "phi_z is no list of lists of integers"),
         (_with("supp_ba_one_table", parameters__supplementary_information_tables=[{}]), "lacks table_type"),
+        ({"image": SMALLEST, "paramters": {}}, "the file has an unknown key 'paramters'"),
+        ({"image": SMALLEST | {"sampletype": "signed"}}, "image has an unknown key 'sampletype'"),
+        (
+            _with("par_sa_bandvar_sr", parameters__predictor__sample_representative_flag=1),
+            "sample_representative_flag of predictor is neither true nor false but 1",
+        ),
+        (_with("par_sa_bandvar_sr", parameters__predictor__phi_z=None), "phi_z is null; give a number, or a list"),
+        (_with("par_sa_bandvar_sr", parameters__predictor__psi_z=None), "psi_z is null; give a number, or a list"),
+        (_with("ec_sa_Ktable", parameters__entropy_coder__k_z_dprime=None), "neither K nor k_z_dprime has a value"),
+        (
+            {"image": SMALLEST, "parameters": {"entropy_coder": {"k_z_dprime_table_included": True}}},
+            "neither K nor k_z_dprime has a value",
+        ),
+        (
+            _with("supp_ba_one_table", parameters__supplementary_information_tables=[TABLE_AND_AN_OCTET]),
+            "table_data_subblock_bits are 3 octets where the table takes 2",
+        ),
     ],
 )
 def test_a_wrong_parameter_file_is_refused(facts: Any, match: str) -> None:
     with pytest.raises(ParameterError, match=match):
         job_from_json(facts)
+
+
+def test_a_golden_vectors_whole_document_is_a_parameter_file() -> None:
+    chosen = vector("edge_sa_single")
+    assert job_from_json(chosen.facts) == chosen.job
+    assert job_from_json({"image": SMALLEST}).parameters == Parameters()
 
 
 @pytest.mark.parametrize(
