@@ -62,7 +62,9 @@ def decode(
     """
     rows = inline.rows(walk.lines)
     size = walk.lines * walk.samples * walk.bands + rows * inline.columns
-    if size > SEGMENT * 64 * 8 * len(octets):
+    # The shortest codeword for its blocks is an identifier, a bit and the five bits for all blocks of a segment.
+    identifier = identifier_bits(coder, dynamic_range)
+    if size > SEGMENT * coder.block_size * (8 * len(octets) // (identifier + 2 + REMAINDER_OF_SEGMENT) + 1):
         raise DecodeError(f"{size} values do not fit a body of {len(octets)} octets; the header or the body is damaged")
     blocks = np.empty((-(-size // coder.block_size), coder.block_size), np.uint32)
     bits = _decode(
@@ -70,7 +72,7 @@ def decode(
         8 * len(octets) + 64,
         blocks,
         dynamic_range,
-        identifier_bits(coder, dynamic_range),
+        identifier,
         coder.reference_sample_interval,
     )
     if bits == DAMAGED:
@@ -250,6 +252,8 @@ def _decode(words: Window, bits: int, blocks: Mapped, dynamic_range: int, identi
                         return DAMAGED
                     block[index] |= np.uint32(take(words, position, k))
                     position += k
+                    if signed(block[index]) >> dynamic_range:
+                        return DAMAGED
         else:
             extended = take(words, position, 1)
             position += 1

@@ -72,6 +72,11 @@ def compress(cube: Cube, parameters: Parameters) -> bytes:
 def decompress(octets: bytes, known: Parameters | None = None) -> Cube:
     """The image in a compressed image, (line, sample, band); lossy ones at their bin centres (4.9.2, note 1).
 
+    The header may announce a larger image than the octets could hold, which is refused before memory is taken. An octet
+    of the body holds at most 8 samples of the sample-adaptive coder, 2048 of the hybrid coder, and 64 · 8 · J/7 to
+    64 · 8 · J/11 of the block-adaptive coder, 4681 for J = 64 and D ≤ 2 and 3277 for 16 bits: a file of n octets from
+    an unknown sender may ask for memory for that many times n samples.
+
     Args:
         octets: a complete compressed image.
         known: where the header leaves out tables that both sides know, parameters that hold them. Nothing else of

@@ -9,6 +9,7 @@ from hyvic_compare.ccsds123 import block_adaptive, hybrid, sample_adaptive
 from hyvic_compare.ccsds123.encoding_order import inline_limits, mapped_from_sequence, sequence_from_mapped, walk
 from hyvic_compare.ccsds123.low_entropy_codes import CODES, DIRECT_BITS, low_entropy_codes
 from hyvic_compare.ccsds123.parameters import BlockAdaptive, Hybrid, ImageShape, Parameters, SampleAdaptive
+from hyvic_runtime.errors import DecodeError
 
 NO_LIMITS = np.empty((0, 0), np.int64)
 NO_INLINE = inline_limits(Parameters(), 1)
@@ -130,3 +131,37 @@ def test_constant_images_cost_next_to_nothing_where_the_coder_allows(module) -> 
     octets = module.encode(values, way, coder, 16, NO_INLINE, NO_LIMITS)
     assert len(octets) <= {sample_adaptive: 12_600, hybrid: 1_200, block_adaptive: 70}[module]
     assert np.array_equal(module.decode(octets, way, coder, 16, NO_INLINE)[0], values)
+
+
+@pytest.mark.parametrize(("depth", "block_size"), [(2, 8), (8, 16), (16, 32), (32, 64)])
+@pytest.mark.parametrize("segments", [1, 4, 9])
+def test_a_block_adaptive_body_holds_64_blocks_a_codeword_and_no_more(
+    depth: int, block_size: int, segments: int
+) -> None:
+    values = np.zeros(segments * 64 * block_size, np.uint32)
+    for restricted in {False, depth == 2}:
+        coder = BlockAdaptive(block_size=block_size, restricted=restricted)
+        way = walk(ImageShape(lines=1, samples=values.size, bands=1), None)
+        octets = block_adaptive.encode(values, way, coder, depth, NO_INLINE, NO_LIMITS)
+        assert len(octets) == -(-segments * (block_adaptive.identifier_bits(coder, depth) + 6) // 8)
+        assert not block_adaptive.decode(octets, way, coder, depth, NO_INLINE)[0].any()
+        # The bits that fill the last octet may be fewer than a codeword takes, or more.
+        many = walk(ImageShape(lines=1, samples=values.size, bands=4), None)
+        with pytest.raises(DecodeError, match="values do not fit a body"):
+            block_adaptive.decode(octets, many, coder, depth, NO_INLINE)
+
+
+@pytest.mark.parametrize(("depth", "k"), [(3, 5), (9, 13), (17, 20), (17, 29)])
+def test_split_samples_of_more_bits_than_the_image_has_are_damage(depth: int, k: int) -> None:
+    coder = BlockAdaptive(block_size=8)
+    identifier = block_adaptive.identifier_bits(coder, depth)
+    way = walk(ImageShape(lines=1, samples=8, bands=1), None)
+    for rest, damaged in ((2**depth - 1, False), (2**depth, True), (2**k - 1, True)):
+        bits = f"{k + 1:0{identifier}b}" + 8 * "1" + 7 * f"{1:0{k}b}" + f"{rest:0{k}b}"
+        bits += "0" * (-len(bits) % 8)
+        octets = int(bits, 2).to_bytes(len(bits) // 8, "big")
+        if damaged:
+            with pytest.raises(DecodeError, match="a block of the body cannot be read"):
+                block_adaptive.decode(octets, way, coder, depth, NO_INLINE)
+        else:
+            assert block_adaptive.decode(octets, way, coder, depth, NO_INLINE)[0].tolist() == [*7 * [1], rest]
