@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from compare.ccsds123.golden_vectors import Vector, vector
 from hyvic_compare.cli import ccsds123
@@ -32,6 +33,23 @@ def test_encode_and_decode_give_the_golden_files(
     assert ccsds123(["--json", "decode", str(out), "--out", str(back)]) == 0
     assert json.loads(capsys.readouterr().out)["shape"] == [8, 7, 6]
     assert back.stat().st_size == golden.image.stat().st_size
+
+
+def test_the_parameter_files_of_the_readme_encode_within_their_limit(tmp_path: Path) -> None:
+    """README, CCSDS 123.0-B-2: the smallest one, and that with an error limit."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    section = readme[readme.index("## CCSDS 123.0-B-2") :]
+    limited = section[section.index('    {"image"') :].split("\n\n")[0]
+    smallest = section[section.index('{"image"') :].split("`")[0]
+    cube = np.random.default_rng(0).integers(0, 2**16, (3, 6, 7)).astype(">u2")
+    image, params, stream, out = (tmp_path / name for name in ("image.raw", "p.json", "f.c123", "out.raw"))
+    image.write_bytes(cube.tobytes())
+    for text, limit in ((smallest, 0), (limited, 3)):
+        params.write_text(text)
+        assert ccsds123(["encode", str(image), "--params", str(params), "--out", str(stream)]) == 0
+        assert ccsds123(["decode", str(stream), "--out", str(out)]) == 0
+        back = np.frombuffer(out.read_bytes(), ">u2").reshape(cube.shape)
+        assert np.abs(back.astype(int) - cube).max() == limit
 
 
 def test_lossless_files_come_back_as_they_were(tmp_path: Path) -> None:
