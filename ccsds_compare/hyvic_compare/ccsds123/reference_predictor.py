@@ -1,6 +1,6 @@
 """The predictor as the book writes it, CCSDS 123.0-B-2, section 4: plain Python, a sample at a time, for reading.
 
-`predictor` computes the same a hundred thousand times as fast; the tests hold it against this.
+`predictor` computes the same some thousand times as fast; the tests hold it against this.
 """
 
 from __future__ import annotations
