@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -70,7 +71,10 @@ def run_command(
     # Outside UTF-8 a × or ² is shown as its escape, not as a traceback after the work is done.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    print(json.dumps(result) if arguments.json else text)
+    try:
+        print(json.dumps(result) if arguments.json else text, flush=True)
+    except BrokenPipeError:  # `... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
