@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 import torch
 from hyvic_compare.model_complexity import TILE, Architecture, architecture_from_config, complexity
-from hyvic_train.config import HyVICConfig, json_from_config
+from hyvic_train.config import HyVICConfig
 from hyvic_train.hyvic import HyVIC
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -23,7 +25,7 @@ def test_the_formulas_are_what_torch_counts(stages: int, kernel_size: int) -> No
         bands=7, latent_channels=11, hyperlatent_channels=5, kernel_size=kernel_size, spatial_stages=stages
     )
     model = HyVIC(config).eval()
-    architecture = architecture_from_config(json_from_config(config))
+    architecture = architecture_from_config(asdict(config))
     assert architecture is not None
     figures = complexity(architecture)
     assert figures.parameters == sum(p.numel() for p in model.parameters())
