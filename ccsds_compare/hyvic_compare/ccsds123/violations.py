@@ -51,7 +51,7 @@ def _plain(value: Any, hint: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
         settled = type(value) is tuple and all(type(item) is int for item in value)
         return value if settled else tuple(_plain(item, None) for item in value)
-    if not isinstance(value, int):
+    if not isinstance(value, int | str | bytes | bytearray):
         with suppress(TypeError):
             value = operator.index(value)
     if type(value) is int:
