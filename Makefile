@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports flight bench clean
+.PHONY: help demo test slow check lint types imports flight bench clean
 
 help:                ## list the targets
 	@grep -E '^[a-z]+: .*##|^[a-z]+: +##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 16
@@ -12,10 +12,13 @@ help:                ## list the targets
 demo: $(VENV)/demo.stamp  ## a real scene from checkpoint to packets and back, with a report
 	$(BIN)/python -m hyvic_compare.demo --checkpoint checkpoints/hyvic-s-202 --out demo-report
 
-test: $(VENV)/dev.stamp  ## all tests
-	$(BIN)/python -m pytest -q
+test: $(VENV)/dev.stamp  ## all tests but the slow ones
+	$(BIN)/python -m pytest -q -m "not slow"
 
-check: lint types imports flight  ## what CI asks beyond the tests
+slow: $(VENV)/dev.stamp  ## those
+	$(BIN)/python -m pytest -q -m slow
+
+check: lint types imports flight slow  ## what CI asks beyond the tests
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -15,6 +15,8 @@ import yaml
 from conftest import smooth_cube
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.slow
+
 # Run as a script, by the test and again by Fabric for the second process.
 GRADIENTS = """
 import sys
