@@ -13,17 +13,19 @@ import torch
 from hyvic_runtime import bundle as layout
 from hyvic_runtime.atomic_file import replacing_folder
 from hyvic_runtime.bundle import BundleManifest
-from hyvic_runtime.conformance import outputs_sha256
-from hyvic_runtime.frequency_table import FrequencyTables
+from hyvic_runtime.conformance import coder_sha256, outputs_sha256
+from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.tile_grid import DEFAULT_TILE, geometry_of
 from hyvic_train.checkpoint import WEIGHTS, load_checkpoint
 from hyvic_train.hyvic import HyVIC
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 from numpy.typing import NDArray
 
-from hyvic_export.frequency_tables import factorised_tables, gaussian_tables
+from hyvic_export.conformance_vectors import conformance_vectors
+from hyvic_export.entropy_model import entropy_model
+from hyvic_export.export_report import ExportReport, report_bytes
 from hyvic_export.graphs import decoder_graph, encoder_graph, hyperdecoder_graph
-from hyvic_export.integer_network import IntegerNetwork, integer_network, run_reference, scale_table
+from hyvic_export.integer_network import run_reference
 
 STEPS = 5
 """Calls of `progress`."""
@@ -59,18 +61,16 @@ def bundle_from_checkpoint(
     model, config = loaded.model, loaded.config.model
     geometry = geometry_of(tile=tile, kernel_size=config.kernel_size, spatial_stages=config.spatial_stages)
 
-    progress("frequency tables")
-    prior = factorised_tables(model)
-    tables = _joined(gaussian_tables(scale_table()), prior)
-
     progress("integer entropy path")
-    peak = np.maximum(np.abs(prior.first), np.abs(prior.first + prior.length - 1)).astype(np.int64)
-    network = integer_network(model, peak)
-    vectors = conformance_vectors(prior, network, geometry.hyperlatents)
+    entropy = entropy_model(model)
+    tables, network = entropy.tables, entropy.network
+
+    progress("conformance vectors")
+    vectors, unreached = conformance_vectors(entropy.prior, network, geometry.hyperlatents)
 
     progress("graphs")
     graphs = {
-        layout.ENCODER: encoder_graph(model, network, prior, geometry),
+        layout.ENCODER: encoder_graph(model, network, entropy.prior, geometry),
         layout.HYPERDECODER: hyperdecoder_graph(model, network, geometry),
         layout.DECODER: decoder_graph(model, geometry),
     }
@@ -88,6 +88,11 @@ def bundle_from_checkpoint(
         }
         for name, array in arrays.items():
             np.save(partial / name, array)
+        report = ExportReport(
+            conformance_unreached=tuple(sorted(unreached)),
+            table_excess_bits=tuple(row.excess_bits() for row in entropy.distributions),
+        )
+        (partial / layout.REPORT).write_bytes(report_bytes(report))
         manifest = BundleManifest(
             family="hyvic",
             bands=config.bands,
@@ -101,6 +106,7 @@ def bundle_from_checkpoint(
             geometry=geometry,
             wavelengths=loaded.config.data.wavelengths,
             conformance=tuple(outputs_sha256(*run_reference(network, vector)) for vector in vectors),
+            coder_sha256=coder_sha256(EntropyCoder(tables)),
             provenance={
                 "checkpoint_sha256": _sha256(checkpoint / WEIGHTS),
                 "lambda": repr(loaded.config.optimisation.lmbda),
@@ -122,38 +128,3 @@ def rate_gains(model: HyVIC) -> NDArray[np.float32]:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _joined(*tables: FrequencyTables) -> FrequencyTables:
-    return FrequencyTables(
-        first=np.concatenate([t.first for t in tables]),
-        length=np.concatenate([t.length for t in tables]),
-        frequencies=np.concatenate([t.frequencies for t in tables]),
-    )
-
-
-def conformance_vectors(prior: FrequencyTables, network: IntegerNetwork, cells: int) -> NDArray[np.int64]:
-    """ẑ that stress the entropy path, (vector, N, line, sample).
-
-    Zero; every channel at its lowest and at its highest; the signs of the first layer's heaviest row, so
-    that its sum reaches its bound; and seeded draws over a narrow and over the whole range.
-    """
-    low = prior.first.astype(np.int64)[:, None, None]
-    high = low + prior.length.astype(np.int64)[:, None, None] - 1
-    shape = (len(low), cells, cells)
-    rng = np.random.default_rng(123)
-    first = network.layers[0]
-    heaviest = np.abs(first.weight).sum(axis=(1, 2, 3)).argmax()
-    sign = first.weight[heaviest].sum(axis=(1, 2))[:, None, None]
-    return np.stack(
-        [
-            np.zeros(shape, np.int64),
-            np.broadcast_to(low, shape),
-            np.broadcast_to(high, shape),
-            np.broadcast_to(np.where(sign > 0, high, low), shape),
-            np.broadcast_to(np.where(sign > 0, low, high), shape),
-            np.clip(np.rint(rng.normal(0, 1, shape)).astype(np.int64), low, high),
-            np.clip(np.rint(rng.normal(0, 8, shape)).astype(np.int64), low, high),
-            rng.integers(low, high + 1, shape),
-        ]
-    )

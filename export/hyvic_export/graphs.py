@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from spox import Tensor, Var, argument, build
 from torch import nn
 
-from hyvic_export.integer_network import IntegerNetwork, sub_pixel_weight
+from hyvic_export.integer_network import IntegerLayer, IntegerNetwork, sub_pixel_weight
 
 
 def encoder_graph(
@@ -140,9 +140,7 @@ def _gdn_parameters(layer: Any) -> tuple[NDArray[np.float32], NDArray[np.float32
 def _entropy_path(z_hat: Var, network: IntegerNetwork) -> tuple[Var, Var]:
     x = z_hat
     for layer in network.layers:
-        before, after = layer.pad
-        pads = [before, before, after, after]
-        x = op.conv(x, op.const(layer.weight.astype(np.float32)), op.const(layer.bias.astype(np.float32)), pads=pads)
+        x = _integer_sums(x, layer)
         if layer.leaky_slope_bits is not None:
             x = op.max([x, op.mul(x, _scalar(2.0**-layer.leaky_slope_bits))])
         x = op.round(op.mul(x, _per_channel(np.exp2(-layer.shift.astype(np.float64)))))
@@ -153,6 +151,21 @@ def _entropy_path(z_hat: Var, network: IntegerNetwork) -> tuple[Var, Var]:
     if network.scale_index is not None:
         scales = op.gather(op.const(network.scale_index.astype(np.int32)), _int32(scales))
     return scales, mean_steps
+
+
+def _integer_sums(x: Var, layer: IntegerLayer) -> Var:
+    before, after = layer.pad
+    pads = [before, before, after, after]
+    weight, bias = layer.weight.astype(np.float32), layer.bias.astype(np.float32)
+    if layer.split_bits == 0:
+        return op.conv(x, op.const(weight), op.const(bias), pads=pads)
+    sizes = np.array([group.stop - group.start for group in layer.groups])
+    groups = op.split(x, op.const(sizes), axis=1, outputs_count=len(sizes))
+    partial = [
+        op.conv(part, op.const(weight[:, group]), pads=pads) for part, group in zip(groups, layer.groups, strict=True)
+    ]
+    scale = _scalar(2.0**-layer.split_bits)
+    return op.sum([_per_channel(layer.bias), *(op.round(op.mul(sums, scale)) for sums in partial)])
 
 
 def _weights(layer: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -5,7 +5,8 @@ hyper-decoder runs on integers (Ballé et al., Integer Networks for Data Compres
 Models, ICLR 2019), carried in floating point because that is what engines are fast at:
 
 - every weight and activation is an integer of magnitude ≤ 2048, exact in TF32 and fp16 operands;
-- Σ|w|·max|x| + |b| < 2²⁴ per output channel, so a float32 sum is exact in any order;
+- Σ|w|·max|x| + |b| < 2²⁴ per output channel, so a float32 sum is exact in any order; where a wide layer would leave
+  its weights too few bits for that, channels are summed in groups, and the groups' rounded sums are added up;
 - a layer requantises by a power of two, rounding half to even, and clamps; LeakyReLU's slope is a power of two;
 - the last layer gives the mean in steps of 2⁻⁴ and, where the model predicts log2 σ, the scale index itself; from a
   model that predicts σ it gives σ in steps of 2⁻⁶, and a lookup gives the index: never a logarithm.
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,10 @@ MAX_OPERAND = 2048
 MAX_SUM = 2**24
 MAX_MEAN_STEPS = 2**19 - 1
 """±32,768 quantiser steps, the range of a symbol."""
+MIN_WEIGHT_RMS = 64.0
+"""Sums are split until the weights of half the rows are this large or as large as operands may be: their rounding,
+12**-½ each, then moves a sum by under ½ %, no more than the rounding of eight-bit activations does."""
+MAX_SPLIT_BITS = 6
 
 Integers = NDArray[np.int64]
 
@@ -53,10 +59,13 @@ def scale_table() -> NDArray[np.float64]:
 class IntegerLayer:
     """One convolution of the entropy path with its requantisation.
 
-    out = clamp(round(leaky(Σ weight · x + bias) · 2**-shift), low, high), then depth-to-space if upsampling.
+        partial(g) = Σ weight · x over the input channels of group g
+        sum        = Σ round(partial(g) · 2**-split_bits) + bias
+        out        = clamp(round(leaky(sum) · 2**-shift), low, high), then depth-to-space if upsampling
 
     Attributes:
         weight: (row, input channel, line tap, sample tap).
+        split_bits: there are 2**split_bits groups of consecutive input channels; of one group nothing is rounded.
         bias, shift, low, high: (row,). A row is an output channel, or one of its four phases (channel, line
             phase, sample phase) if upsampling.
         pad: zeros before and after, along lines and samples alike.
@@ -65,6 +74,7 @@ class IntegerLayer:
     """
 
     weight: Integers
+    split_bits: int
     bias: Integers
     shift: Integers
     low: Integers
@@ -72,6 +82,12 @@ class IntegerLayer:
     pad: tuple[int, int]
     leaky_slope_bits: int | None
     upsampling: bool
+
+    @property
+    def groups(self) -> tuple[slice, ...]:
+        """Input channels of every group."""
+        edges = np.linspace(0, self.weight.shape[1], 2**self.split_bits + 1).astype(int).tolist()
+        return tuple(slice(low, high) for low, high in pairwise(edges))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,47 +221,50 @@ def _quantised(
     leaky_slope_bits: int | None,
     upsampling: bool,
 ) -> IntegerLayer:
-    """Give every row the largest power-of-two gain at which its operands and its sum stay exact."""
+    """Give every row the largest power-of-two gain at which its operands and its sums stay exact.
+
+    Raises:
+        ValueError: the layer is too wide for that.
+    """
     real = weight * input_step[:, None, None] / output_step[:, None, None, None]
     real_bias = bias / output_step
     magnitude = np.abs(real).max(axis=(1, 2, 3))
-    # Rounding moves a weight by at most 1/2, so this bounds the integer sum for every gain 2**shift:
-    # Σ|w|·2**shift·x + Σ x / 2 + |b|·2**shift + 1/2 < 2**24.
-    reach = np.einsum("oiuv,i->o", np.abs(real), input_peak.astype(np.float64)) + np.abs(real_bias)
-    slack = 0.5 * float(input_peak.sum()) * weight.shape[2] * weight.shape[3] + 1.0
-    if slack >= MAX_SUM / 2:
-        raise ValueError(
-            f"a row sums {weight[0].size} products of up to {input_peak.max()}: too many to stay below 2^24"
-        )
-    tiny = 2.0**-40
-    shift = np.floor(
-        np.minimum(
-            np.log2((MAX_OPERAND - 1) / np.maximum(magnitude, tiny)),
-            np.log2((MAX_SUM - slack) / np.maximum(reach, tiny)),
-        )
-    ).astype(np.int64)
-    shift = np.minimum(shift, 24)
-    gain = np.exp2(shift)
-    layer = IntegerLayer(
-        weight=np.rint(real * gain[:, None, None, None]).astype(np.int64),
-        bias=np.rint(real_bias * gain).astype(np.int64),
-        shift=shift,
-        low=np.asarray(low, np.int64),
-        high=np.asarray(high, np.int64),
-        pad=pad,
-        leaky_slope_bits=leaky_slope_bits,
-        upsampling=upsampling,
-    )
-    assert np.abs(layer.weight).max() <= MAX_OPERAND
-    assert largest_sum(layer, input_peak).max() < MAX_SUM
-    return layer
+    most_bits = np.floor(np.log2(MAX_OPERAND / np.maximum(magnitude, 2.0**-24))).astype(np.int64)
+    most_splits = min(MAX_SPLIT_BITS, weight.shape[1].bit_length() - 1)
+    for split_bits in range(most_splits + 1):
+        bits = most_bits
+        while True:
+            layer = IntegerLayer(
+                weight=np.rint(real * np.exp2(bits)[:, None, None, None]).astype(np.int64),
+                split_bits=split_bits,
+                bias=np.rint(real_bias * np.exp2(bits - split_bits)).astype(np.int64),
+                shift=bits - split_bits,
+                low=np.asarray(low, np.int64),
+                high=np.asarray(high, np.int64),
+                pad=pad,
+                leaky_slope_bits=leaky_slope_bits,
+                upsampling=upsampling,
+            )
+            excess = np.log2(np.maximum(largest_sum(layer, input_peak), 1) / MAX_SUM)
+            if (excess < 0).all():
+                break
+            bits = bits - np.where(excess < 0, 0, np.maximum(np.floor(excess), 1)).astype(np.int64)
+        rms = np.sqrt((layer.weight.astype(np.float64) ** 2).mean(axis=(1, 2, 3)))
+        enough = MIN_WEIGHT_RMS if split_bits < most_splits else 1.0
+        if ((rms >= enough) | (bits == most_bits) | (magnitude == 0)).mean() >= 0.5:
+            return layer
+    raise ValueError(f"a row sums {weight[0].size} products of up to {input_peak.max()}: too many for 2^24")
 
 
 def largest_sum(layer: IntegerLayer, input_peak: Integers) -> Integers:
-    """Σ|w|·max|x| + |b| of every row: the proof that its float32 sum is exact."""
-    products: Integers = np.einsum("oiuv,i->o", np.abs(layer.weight), input_peak)
-    total: Integers = products + np.abs(layer.bias)
-    return total
+    """The largest magnitude that any sum of a row can reach, (row,): the proof that float32 holds it exactly.
+
+    Σ|w|·max|x| of each group and, over their rounded sums and the bias, of the whole.
+    """
+    magnitude = np.abs(layer.weight).sum(axis=(2, 3))
+    partial = np.stack([magnitude[:, group] @ input_peak[group] for group in layer.groups])
+    rounded = partial if layer.split_bits == 0 else (partial >> layer.split_bits) + 1
+    return np.asarray(np.maximum(partial.max(axis=0), rounded.sum(axis=0) + np.abs(layer.bias)), np.int64)
 
 
 def run_reference(network: IntegerNetwork, hyperlatent: Integers) -> tuple[Integers, Integers]:
@@ -266,27 +285,44 @@ def run_layers(layers: Sequence[IntegerLayer], hyperlatent: Integers) -> Integer
     """Output of the last of some layers, (channel, line, sample)."""
     x = hyperlatent
     for layer in layers:
-        before, after = layer.pad
-        padded = np.pad(x, ((0, 0), (before, after), (before, after)))
-        lines, samples = x.shape[1:]
-        total = np.broadcast_to(layer.bias[:, None, None], (len(layer.bias), lines, samples)).copy()
-        for u in range(layer.weight.shape[2]):
-            for v in range(layer.weight.shape[3]):
-                window = padded[:, u : u + lines, v : v + samples]
-                # Through doubles, whose matrix product is fast and, below 2**53, exact.
-                product = np.tensordot(layer.weight[:, :, u, v].astype(np.float64), window.astype(np.float64), axes=1)
-                total += product.astype(np.int64)
-        shift = np.broadcast_to(layer.shift[:, None, None], total.shape)
-        if layer.leaky_slope_bits is not None:
-            shift = np.where(total < 0, shift + layer.leaky_slope_bits, shift)
-        x = np.clip(_rounded_shift(total, shift), layer.low[:, None, None], layer.high[:, None, None])
-        if layer.upsampling:
-            phases = x.reshape(-1, 2, 2, lines, samples)
-            x = phases.transpose(0, 3, 1, 4, 2).reshape(-1, 2 * lines, 2 * samples)
+        x = requantised(layer, layer_sums(layer, x))
     return x
 
 
-def _rounded_shift(value: Integers, shift: Integers) -> Integers:
+def layer_sums(layer: IntegerLayer, x: Integers) -> Integers:
+    """What a layer sums up before it requantises, (row, line, sample)."""
+    before, after = layer.pad
+    padded = np.pad(x, ((0, 0), (before, after), (before, after)))
+    lines, samples = x.shape[1:]
+    total = np.broadcast_to(layer.bias[:, None, None], (len(layer.bias), lines, samples)).copy()
+    for group in layer.groups:
+        partial = np.zeros_like(total)
+        for u, v in np.ndindex(layer.weight.shape[2:]):
+            window = padded[group, u : u + lines, v : v + samples]
+            weight = layer.weight[:, group, u, v]
+            # Through doubles, whose matrix product is fast and, below 2**53, exact.
+            partial += np.tensordot(weight.astype(np.float64), window.astype(np.float64), axes=1).astype(np.int64)
+        total += rounded_shift(partial, np.int64(layer.split_bits))
+    return total
+
+
+def requantised(layer: IntegerLayer, sums: Integers) -> Integers:
+    """A layer's output, (channel, line, sample)."""
+    x = np.clip(rounded_shift(sums, shift_of(layer, sums)), layer.low[:, None, None], layer.high[:, None, None])
+    if not layer.upsampling:
+        return x
+    lines, samples = x.shape[1:]
+    phases = x.reshape(-1, 2, 2, lines, samples)
+    return phases.transpose(0, 3, 1, 4, 2).reshape(-1, 2 * lines, 2 * samples)
+
+
+def shift_of(layer: IntegerLayer, sums: Integers) -> Integers:
+    """How many bits each sum is rounded by, LeakyReLU's slope included."""
+    shift = np.broadcast_to(layer.shift[:, None, None], sums.shape)
+    return shift if layer.leaky_slope_bits is None else np.where(sums < 0, shift + layer.leaky_slope_bits, shift)
+
+
+def rounded_shift(value: Integers, shift: Integers | np.int64) -> Integers:
     """Value · 2**-shift, rounded half to even."""
     right = np.maximum(shift, 0)
     floor: Integers = value >> right

@@ -6,6 +6,8 @@
     BUNDLE/decoder.onnx                  latents → digital numbers
     BUNDLE/table-first.npy …-length.npy …-frequencies.npy     frequency tables
     BUNDLE/conformance-hyperlatents.npy  inputs of the conformance vectors
+    BUNDLE/gains.npy                     of the rate levels
+    BUNDLE/report.json                   what the export measured, for people
 
 Rows 0 … scales - 1 of the tables code latent symbols by scale index, the next N code ẑ by channel.
 """
@@ -31,8 +33,8 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 ENCODER, HYPERDECODER, DECODER = "encoder.onnx", "hyperdecoder.onnx", "decoder.onnx"
 TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES = "table-first.npy", "table-length.npy", "table-frequencies.npy"
-CONFORMANCE, GAINS = "conformance-hyperlatents.npy", "gains.npy"
-FILES = (ENCODER, HYPERDECODER, DECODER, TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES, CONFORMANCE, GAINS)
+CONFORMANCE, GAINS, REPORT = "conformance-hyperlatents.npy", "gains.npy", "report.json"
+FILES = (ENCODER, HYPERDECODER, DECODER, TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES, CONFORMANCE, GAINS, REPORT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,7 @@ class BundleManifest:
         wavelengths: band centres in nm, or None where the model has no fixed grid.
         conformance: SHA-256 of each conformance vector's outputs (scale indices, then means in steps, as
             little-endian int32).
+        coder_sha256: SHA-256 of what the entropy coder made of every symbol of every table.
         provenance: checkpoint hash, tool versions, command: for people.
         files: name → SHA-256 of every other file.
     """
@@ -70,6 +73,7 @@ class BundleManifest:
     geometry: TileGeometry
     wavelengths: tuple[float, ...] | None
     conformance: tuple[str, ...]
+    coder_sha256: str
     provenance: dict[str, str]
     files: dict[str, str]
 
@@ -95,7 +99,14 @@ class BundleManifest:
         for wavelength in self.wavelengths or ():
             if type(wavelength) not in (int, float) or not 0 < wavelength < 2**32:
                 raise ValueError(f"{wavelength!r} is no wavelength in nm")
-        texts = (self.family, *self.conformance, *self.files, *self.files.values(), *self.provenance.values())
+        texts = (
+            self.family,
+            self.coder_sha256,
+            *self.conformance,
+            *self.files,
+            *self.files.values(),
+            *self.provenance.values(),
+        )
         if not all(type(text) is str for text in texts):
             raise ValueError("a name or digest is not text")
 

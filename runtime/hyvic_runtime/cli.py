@@ -227,7 +227,7 @@ def verify_bundle(argv: Sequence[str] | None = None) -> int:
 
 def _verify_bundle(arguments: argparse.Namespace) -> Result:
     from hyvic_runtime.bundle import DECODER, ENCODER, HYPERDECODER, read_bundle
-    from hyvic_runtime.conformance import check_decoder, check_encoder, check_hyperdecoder
+    from hyvic_runtime.conformance import check_coder, check_decoder, check_encoder, check_hyperdecoder
     from hyvic_runtime.engine import OnnxRuntimeEngine
     from hyvic_runtime.entropy_coder import EntropyCoder
 
@@ -236,18 +236,19 @@ def _verify_bundle(arguments: argparse.Namespace) -> Result:
     check_hyperdecoder(bundle, hyperdecoder)
     check_encoder(bundle, OnnxRuntimeEngine(bundle.folder / ENCODER), hyperdecoder)
     check_decoder(bundle, OnnxRuntimeEngine(bundle.folder / DECODER))
-    coder = EntropyCoder(bundle.tables).describe()
+    coder = EntropyCoder(bundle.tables)
+    check_coder(bundle, coder)
     result = {
         "bundle": str(arguments.bundle),
         "identity": bundle.identity.hex(),
         "family": bundle.manifest.family,
         "bands": bundle.manifest.bands,
         "engine": hyperdecoder.describe(),
-        "entropy_coder": coder,
+        "entropy_coder": coder.describe(),
         "conformance_vectors": len(bundle.conformance),
         "provenance": bundle.manifest.provenance,
     }
     return result, (
         f"{arguments.bundle}: intact; {hyperdecoder.describe()} computes all {len(bundle.conformance)} conformance "
-        f"vectors exactly; symbols are coded by {coder}"
+        f"vectors exactly, and {coder.describe()} codes every symbol of its tables as the exporter did"
     )

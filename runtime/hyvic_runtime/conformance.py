@@ -1,8 +1,8 @@
-"""Does the engine at hand compute the entropy path to the bit?
+"""Do the engine and the coder at hand give the same bits as those that made the bundle?
 
-If it does not, everything after the first wrong table is noise on the ground, so the runtime asks before
-it codes: every conformance vector through the hyper-decoder, and the encoder graph's own copy of the
-entropy path against it.
+If they do not, everything after the first wrong table is noise on the ground, so the runtime asks before
+it codes: every conformance vector through the hyper-decoder, the encoder graph's own copy of the
+entropy path against it, and every symbol of every frequency table through the entropy coder.
 """
 
 from __future__ import annotations
@@ -15,13 +15,44 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.bundle import Bundle
 from hyvic_runtime.engine import Engine
+from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import BundleError
+from hyvic_runtime.frequency_table import FrequencyTables
 from hyvic_runtime.rate_gains import MAX_QUALITY_CODE
 
 
 def outputs_sha256(scale_index: NDArray[np.integer[Any]], mean_steps: NDArray[np.integer[Any]]) -> str:
     """Digest of one vector's outputs, each (M, line, sample)."""
     return hashlib.sha256(scale_index.astype("<i4").tobytes() + mean_steps.astype("<i4").tobytes()).hexdigest()
+
+
+def coder_vector(tables: FrequencyTables) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Every symbol of every row and one beyond each row's end, with their rows: 1-D, of equal length."""
+    counts = tables.length.astype(np.int64) + 1
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return np.arange(len(rows)) - tables.starts()[rows] + tables.first[rows], rows
+
+
+def coder_sha256(coder: EntropyCoder) -> str:
+    """Digest of what a coder makes of `coder_vector`."""
+    return hashlib.sha256(coder.encode(*coder_vector(coder.tables))).hexdigest()
+
+
+def check_coder(bundle: Bundle, coder: EntropyCoder) -> None:
+    """Code every symbol of every frequency table, and decode it.
+
+    Raises:
+        BundleError: the octets differ from the exporter's, or the symbols do not come back.
+    """
+    symbols, rows = coder_vector(bundle.tables)
+    octets = coder.encode(symbols, rows)
+    if hashlib.sha256(octets).hexdigest() != bundle.manifest.coder_sha256:
+        raise BundleError(
+            f"{coder.describe()} does not code the bundle's tables as the exporter's coder did, so streams would not "
+            "decode; use another version of it"
+        )
+    if not np.array_equal(coder.decode(octets, rows), symbols):
+        raise BundleError(f"{coder.describe()} does not decode what it coded; use another version of it")
 
 
 def check_hyperdecoder(bundle: Bundle, hyperdecoder: Engine) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.bundle import DECODER, HYPERDECODER, Bundle
-from hyvic_runtime.conformance import check_hyperdecoder
+from hyvic_runtime.conformance import check_coder, check_hyperdecoder
 from hyvic_runtime.encoder import QUALITY_OCTETS, hyperlatent_rows
 from hyvic_runtime.engine import Engine, OnnxRuntimeEngine
 from hyvic_runtime.entropy_coder import EntropyCoder
@@ -158,6 +158,7 @@ class SceneDecoder:
         check_hyperdecoder(self.bundle, self._hyperdecoder)
         self._decoder: Engine = OnnxRuntimeEngine(self.bundle.folder / DECODER)
         self._coder = EntropyCoder(self.bundle.tables)
+        check_coder(self.bundle, self._coder)
 
     def decode(
         self,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.bundle import ENCODER, HYPERDECODER, Bundle
-from hyvic_runtime.conformance import check_encoder, check_hyperdecoder
+from hyvic_runtime.conformance import check_coder, check_encoder, check_hyperdecoder
 from hyvic_runtime.engine import Engine, OnnxRuntimeEngine
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import SceneError
@@ -74,6 +74,7 @@ class SceneEncoder:
         check_hyperdecoder(self.bundle, hyperdecoder)
         check_encoder(self.bundle, self._engine, hyperdecoder)
         self._coder = EntropyCoder(self.bundle.tables)
+        check_coder(self.bundle, self._coder)
         manifest = self.bundle.manifest
         window = manifest.geometry.window
         # One input buffer for all tiles.

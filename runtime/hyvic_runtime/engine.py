@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,7 +61,7 @@ class OnnxRuntimeEngine:
 
     def describe(self) -> str:
         """Library, version and device."""
-        return f"ONNX Runtime {self._version}, CPU"
+        return f"ONNX Runtime {self._version}, CPU ({platform.machine()})"
 
 
 def _line(error: Exception) -> str:

@@ -24,6 +24,8 @@ from hyvic_runtime.errors import DecodeError, EngineError
 from hyvic_runtime.frequency_table import FrequencyTables
 
 SYMBOL_MIN, SYMBOL_MAX = -32768, 32767
+ESCAPE_OCTETS = 2
+"""An escaped value stands beside the ANS words."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class EntropyCoder:
         if len(data) < 4:
             raise DecodeError(f"a coded unit has {len(data)} octets, at least 4 are needed")
         escape_count = int.from_bytes(data[:4], "big")
-        words_at = 4 + 2 * escape_count
+        words_at = 4 + ESCAPE_OCTETS * escape_count
         if escape_count > rows.size or words_at > len(data) or (len(data) - words_at) % 4:
             raise DecodeError(
                 f"a coded unit of {len(data)} octets cannot hold {escape_count} escapes among {rows.size} symbols"

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from hyvic_export.cli import main
 from hyvic_export.exporter import bundle_from_checkpoint
-from hyvic_runtime.bundle import DECODER, ENCODER, FILES, HYPERDECODER, read_bundle
+from hyvic_runtime.bundle import DECODER, ENCODER, FILES, HYPERDECODER, REPORT, read_bundle
 
 
 def test_the_same_checkpoint_gives_the_same_octets(tiny_checkpoint: Path, tiny_bundle: Path, tmp_path: Path) -> None:
@@ -61,6 +61,15 @@ def test_other_architectures_export(tmp_path: Path, stages: int, kernel_size: in
     model.calibrate(torch.rand(1, 5, 64, 64) * 5000)
     save_checkpoint(tmp_path / "checkpoint", weights(model), config, 1, {})
     assert main(["--checkpoint", str(tmp_path / "checkpoint"), "--out", str(tmp_path / "b"), "--tile", "64"]) == 0
+
+
+def test_the_bundle_says_what_its_tables_cost_and_its_vectors_leave_out(tiny_bundle: Path) -> None:
+    report = json.loads((tiny_bundle / REPORT).read_text())
+    rows = len(read_bundle(tiny_bundle).tables.first)
+    assert len(report["table_excess_bits"]) == rows
+    assert all(0 <= excess < 1e-3 for excess in report["table_excess_bits"])
+    assert "layer 1 clamps low" in report["conformance_unreached"]
+    assert "layer 0 clamps high" not in report["conformance_unreached"]
 
 
 def test_command_reports_as_json(tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

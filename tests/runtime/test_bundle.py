@@ -111,7 +111,7 @@ def test_an_engine_that_is_wrong_in_one_element_is_refused(tiny_bundle: Path, ou
     bundle = read_bundle(tiny_bundle)
     engine = OnnxRuntimeEngine(tiny_bundle / "hyperdecoder.onnx")
     check_hyperdecoder(bundle, engine)
-    with pytest.raises(BundleError, match="broken engine fails conformance vector 0 of 8"):
+    with pytest.raises(BundleError, match="broken engine fails conformance vector 0 of 9"):
         check_hyperdecoder(bundle, _BrokenEngine(engine, output))
 
 

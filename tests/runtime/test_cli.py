@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+import platform
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import BANDS, smooth_cube
 from hyvic_runtime import cli
+from hyvic_runtime.engine import OnnxRuntimeEngine
+from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.scene_files import read_scene, write_scene
 
@@ -96,9 +100,56 @@ def test_a_missing_library_is_one_line(capsys: pytest.CaptureFixture[str]) -> No
 def test_verify_names_engine_and_coder(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.verify_bundle([str(tiny_bundle), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["engine"].startswith("ONNX Runtime 1.")
+    assert re.fullmatch(rf"ONNX Runtime 1\.[\d.]+, CPU \({platform.machine()}\)", result["engine"])
     assert result["entropy_coder"].startswith("constriction 0.")
-    assert result["conformance_vectors"] == 8
+    assert result["conformance_vectors"] == 9
+
+
+class _OffByOne(OnnxRuntimeEngine):
+    """An engine whose last scale index is one too high, as a kernel of lower precision would make it."""
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        outputs = super().run(inputs)
+        if "scale_index" in outputs:
+            outputs["scale_index"] = outputs["scale_index"].copy()
+            outputs["scale_index"].flat[-1] += 1
+        return outputs
+
+
+@pytest.mark.parametrize("command", ["encode", "verify"])
+def test_an_engine_that_fails_a_vector_codes_nothing(
+    tmp_path: Path,
+    tiny_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    np.savez(tmp_path / "s.npz", cube=smooth_cube(16, 16, BANDS))
+    monkeypatch.setattr("hyvic_runtime.engine.OnnxRuntimeEngine", _OffByOne)
+    monkeypatch.setattr("hyvic_runtime.encoder.OnnxRuntimeEngine", _OffByOne)
+    out = tmp_path / "p"
+    if command == "encode":
+        assert cli.encode_scene([str(tmp_path / "s.npz"), "--bundle", str(tiny_bundle), "--out", str(out)]) == 1
+    else:
+        assert cli.verify_bundle([str(tiny_bundle)]) == 1
+    error = capsys.readouterr().err
+    assert _one_line(error)
+    assert "fails conformance vector 0 of 9" in error
+    assert not out.exists()
+
+
+def test_a_coder_of_other_octets_codes_nothing(
+    tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encode = EntropyCoder.encode
+    monkeypatch.setattr(EntropyCoder, "encode", lambda self, symbols, rows: encode(self, symbols, rows) + b"\0\0\0\1")
+    np.savez(tmp_path / "s.npz", cube=smooth_cube(16, 16, BANDS))
+    out = tmp_path / "p"
+    assert cli.encode_scene([str(tmp_path / "s.npz"), "--bundle", str(tiny_bundle), "--out", str(out)]) == 1
+    error = capsys.readouterr().err
+    assert _one_line(error)
+    assert "does not code the bundle's tables as the exporter's coder did" in error
+    assert not out.exists()
 
 
 def _one_line(error: str) -> bool:

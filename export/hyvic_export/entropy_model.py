@@ -1,0 +1,46 @@
+"""What both sides must agree on to the bit: frequency tables and the integer entropy path of one model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from hyvic_runtime.frequency_table import FrequencyTables
+from hyvic_train.hyvic import HyVIC
+
+from hyvic_export.frequency_tables import Distribution, factorised_prior, frequency_tables, gaussians
+from hyvic_export.integer_network import IntegerNetwork, integer_network, scale_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntropyModel:
+    """Tables and network of a model.
+
+    Attributes:
+        distributions: what the rows of `tables` approximate.
+        prior: a row for every channel of ẑ; the encoder clamps ẑ to it.
+        tables: rows of the scale indices, then those of `prior`.
+        network: from ẑ to scale indices and means.
+    """
+
+    distributions: tuple[Distribution, ...]
+    prior: FrequencyTables
+    tables: FrequencyTables
+    network: IntegerNetwork
+
+
+def entropy_model(model: HyVIC) -> EntropyModel:
+    """Build the integer form of a calibrated model's entropy models.
+
+    Raises:
+        ValueError: the model was never calibrated, or its prior has diverged.
+    """
+    of_scales, of_channels = gaussians(scale_table()), factorised_prior(model)
+    prior = frequency_tables(of_channels)
+    peak = np.maximum(np.abs(prior.first), np.abs(prior.first + prior.length - 1)).astype(np.int64)
+    return EntropyModel(
+        distributions=(*of_scales, *of_channels),
+        prior=prior,
+        tables=frequency_tables([*of_scales, *of_channels]),
+        network=integer_network(model, peak),
+    )
