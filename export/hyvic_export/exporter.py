@@ -21,6 +21,7 @@ from hyvic_train.hyvic import HyVIC
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 from numpy.typing import NDArray
 
+from hyvic_export.analysis_graph import AnalysisForm
 from hyvic_export.conformance_vectors import conformance_vectors
 from hyvic_export.entropy_model import entropy_model
 from hyvic_export.export_report import ExportReport, report_bytes
@@ -70,7 +71,7 @@ def bundle_from_checkpoint(
 
     progress("graphs")
     graphs = {
-        layout.ENCODER: encoder_graph(model, network, entropy.prior, geometry),
+        layout.ENCODER: encoder_graph(model, network, entropy.prior, geometry, AnalysisForm()),
         layout.HYPERDECODER: hyperdecoder_graph(model, network, geometry),
         layout.DECODER: decoder_graph(model, geometry),
     }

@@ -22,18 +22,26 @@ from numpy.typing import NDArray
 from spox import Tensor, Var, argument, build
 from torch import nn
 
+from hyvic_export.analysis_graph import AnalysisForm, analysis, gdn_parameters, layer_weights
 from hyvic_export.integer_network import IntegerLayer, IntegerNetwork, sub_pixel_weight
 
 
 def encoder_graph(
-    model: HyVIC, network: IntegerNetwork, prior: FrequencyTables, geometry: TileGeometry
+    model: HyVIC,
+    network: IntegerNetwork,
+    prior: FrequencyTables,
+    geometry: TileGeometry,
+    form: AnalysisForm,
+    *,
+    with_latent: bool = False,
 ) -> onnx.ModelProto:
     """Digital numbers to integers in one graph: analysis, hyper-encoder, entropy path, quantiser.
 
     Inputs: `tile` float32 (tile, line, sample, band), digital numbers of a tile and its halo, in the order
     that sensors deliver and a matrix product wants; `gain` float32 (tile, M, 1, 1), the quantiser's resolution;
     `hyperlatent_mask` float32 (tile, 1, line, sample), one where ẑ is coded and zero where it is not.
-    Outputs, int32: `hyperlatent` (tile, N, line, sample), `symbols` and `scale_index` (tile, M, line, sample).
+    Outputs, int32: `hyperlatent` (tile, N, line, sample), `symbols` and `scale_index` (tile, M, line, sample);
+    for measurements also `latent`, float32: y times the gain.
     """
     window = geometry.window
     cells = geometry.hyperlatents
@@ -41,7 +49,7 @@ def encoder_graph(
     gain = argument(Tensor(np.float32, ("tile", model.config.latent_channels, 1, 1)))
     mask = argument(Tensor(np.float32, ("tile", 1, cells, cells)))
 
-    y = op.mul(_analysis(model, tile), gain)
+    y = op.mul(analysis(model, tile, form), gain)
     z = y
     for layer in model.h_a:
         if isinstance(layer, nn.Conv2d):
@@ -58,7 +66,8 @@ def encoder_graph(
     symbols = op.clip(op.round(op.sub(y, mean)), _scalar(SYMBOL_MIN), _scalar(SYMBOL_MAX))
     return _built(
         {"tile": tile, "gain": gain, "hyperlatent_mask": mask},
-        {"hyperlatent": _int32(z_hat), "symbols": _int32(symbols), "scale_index": _int32(scale_index)},
+        {"hyperlatent": _int32(z_hat), "symbols": _int32(symbols), "scale_index": _int32(scale_index)}
+        | ({"latent": y} if with_latent else {}),
     )
 
 
@@ -84,57 +93,38 @@ def decoder_graph(model: HyVIC, geometry: TileGeometry) -> onnx.ModelProto:
     latent = argument(Tensor(np.float32, ("tile", model.config.latent_channels, size, size)))
     x = latent
     for layer in model.g_s[:-1]:
-        x = _upsampling(x, layer) if isinstance(layer, nn.ConvTranspose2d) else _pixelwise(x, layer)
+        if isinstance(layer, nn.Conv2d):
+            x = _convolution(x, layer, pad=0)
+        else:
+            x = _upsampling(x, layer) if isinstance(layer, nn.ConvTranspose2d) else _igdn(x, layer)
     before = geometry.latent_halo_before * geometry.latent_stride
     crop = np.array([before, before]), np.array([before + geometry.tile] * 2), np.array([2, 3])
     x = op.transpose(op.slice(x, *(op.const(v) for v in crop)), perm=[0, 2, 3, 1])
-    weight, bias = _weights(model.g_s[-1])
+    weight, bias = layer_weights(model.g_s[-1])
     peak = np.float32(model.config.peak)
     spectra = op.add(op.matmul(x, op.const(weight[:, :, 0, 0].T * peak)), op.const(bias * peak))
     return _built({"latent": latent}, {"reconstruction": spectra})
 
 
-def _analysis(model: HyVIC, x: Var) -> Var:
-    """E without padding: the halo holds what every kernel reaches. (tile, line, sample, band) to channels first."""
-    first, gdn, *others = model.g_a
-    weight, bias = _weights(first)
-    x = op.add(op.matmul(x, op.const(weight[:, :, 0, 0].T / np.float32(model.config.peak))), op.const(bias))
-    gamma, beta = _gdn_parameters(gdn)
-    norm = op.sqrt(op.add(op.matmul(op.mul(x, x), op.const(gamma.T)), op.const(beta)))
-    x = op.transpose(op.div(x, norm), perm=[0, 3, 1, 2])
-    for layer in others:
-        x = _pixelwise(x, layer)
-    return x
-
-
-def _pixelwise(x: Var, layer: Any) -> Var:
-    return _convolution(x, layer, pad=0) if isinstance(layer, nn.Conv2d) else _gdn(x, layer)
-
-
 def _convolution(x: Var, layer: nn.Conv2d, *, pad: int) -> Var:
-    weight, bias = _weights(layer)
+    weight, bias = layer_weights(layer)
     return op.conv(x, op.const(weight), op.const(bias), strides=list(layer.stride), pads=[pad] * 4)
 
 
 def _upsampling(x: Var, layer: nn.ConvTranspose2d) -> Var:
     """A stride-2 transposed convolution as a sub-pixel convolution, the faster of the two in ONNX Runtime."""
     weight, (before, after) = sub_pixel_weight(_array(layer.weight).astype(np.float64))
-    _, bias = _weights(layer)
+    _, bias = layer_weights(layer)
     pads = [before, before, after, after]
     phases = op.conv(x, op.const(weight.astype(np.float32)), op.const(np.repeat(bias, 4)), pads=pads)
     return op.depth_to_space(phases, blocksize=2, mode="CRD")
 
 
-def _gdn(x: Var, layer: Any) -> Var:
-    """Gives x / √(β + γ x²), or times it for the inverse (Ballé et al., ICLR 2016)."""
-    gamma, beta = _gdn_parameters(layer)
-    norm = op.sqrt(op.conv(op.mul(x, x), op.const(gamma[:, :, None, None]), op.const(beta)))
-    return op.mul(x, norm) if layer.inverse else op.div(x, norm)
-
-
-def _gdn_parameters(layer: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """γ (channel, channel) and β (channel,), out of their reparametrisation."""
-    return _array(layer.gamma_reparam(layer.gamma)), _array(layer.beta_reparam(layer.beta))
+def _igdn(x: Var, layer: Any) -> Var:
+    """IGDN: x · √(β + γ x²)."""
+    ones = np.ones(len(layer.beta), np.float32)
+    gamma, beta = gdn_parameters(layer, ones, ones)
+    return op.mul(x, op.sqrt(op.conv(op.mul(x, x), op.const(gamma[:, :, None, None]), op.const(beta))))
 
 
 def _entropy_path(z_hat: Var, network: IntegerNetwork) -> tuple[Var, Var]:
@@ -166,10 +156,6 @@ def _integer_sums(x: Var, layer: IntegerLayer) -> Var:
     ]
     scale = _scalar(2.0**-layer.split_bits)
     return op.sum([_per_channel(layer.bias), *(op.round(op.mul(sums, scale)) for sums in partial)])
-
-
-def _weights(layer: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    return _array(layer.weight), _array(layer.bias)
 
 
 def _array(tensor: torch.Tensor) -> NDArray[np.float32]:

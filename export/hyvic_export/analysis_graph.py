@@ -1,0 +1,157 @@
+"""E as ONNX nodes, in the precision that is asked for.
+
+Its precision moves the encoder's choice of symbols and nothing else: whatever symbols it chooses, the decoder reads.
+
+In int8 the strided convolutions are quantised, explicitly, by QuantizeLinear and DequantizeLinear: their weights per
+output channel, their inputs and outputs to ±127 of a peak per channel. The peaks are folded away: GDN gives
+x / peak by a factor on its γ and β, and takes it back the same way. Pixelwise layers stay in float32: the first sees
+digital numbers of 16 bits, the last decides how finely a latent can be told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import spox.opset.ai.onnx.v17 as op
+import torch
+from hyvic_train.hyvic import HyVIC
+from numpy.typing import NDArray
+from spox import Var
+
+INT8_MAX = 127
+Floats = NDArray[np.float32]
+
+
+class Precision(StrEnum):
+    """Of the analysis transform; the entropy path is exact in each."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvolutionPeaks:
+    """Largest magnitudes on both sides of one strided convolution, each (N,), above zero."""
+
+    inputs: Floats
+    outputs: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysisForm:
+    """How the analysis is written.
+
+    Attributes:
+        precision: of its arithmetic.
+        peaks: of every strided convolution, for int8.
+        unsigned: whether int8 activations are written as uint8 about 128, which ONNX Runtime is fast at on x86, or as
+            int8 about 0, which is all that TensorRT takes. The values are the same.
+    """
+
+    precision: Precision = Precision.FP32
+    peaks: tuple[ConvolutionPeaks, ...] = ()
+    unsigned: bool = True
+
+
+@torch.no_grad()
+def calibrated_peaks(model: HyVIC, digital_numbers: torch.Tensor) -> tuple[ConvolutionPeaks, ...]:
+    """What the strided convolutions take and give on real pixels, (batch, band, line, sample)."""
+    first, gdn, *others = model.g_a
+    x = gdn(first(digital_numbers / model.config.peak))
+    peaks = []
+    for convolution, normalisation in zip(others[:-1:2], others[1:-1:2], strict=True):
+        outputs = convolution(x)
+        peaks.append(ConvolutionPeaks(inputs=_peak(x), outputs=_peak(outputs)))
+        x = normalisation(outputs)
+    return tuple(peaks)
+
+
+def _peak(x: torch.Tensor) -> Floats:
+    peak = np.asarray(x.abs().amax(dim=(0, 2, 3)), np.float32)
+    return np.maximum(peak, max(float(peak.max()), 1.0) * 2.0**-20)  # a channel may be silent on these pixels
+
+
+def analysis(model: HyVIC, tile: Var, form: AnalysisForm) -> Var:
+    """E without padding: the halo holds what every kernel reaches.
+
+    Args:
+        model: whose E.
+        tile: float32 (tile, line, sample, band), digital numbers.
+        form: how to write it.
+
+    Returns:
+        y, float32 (tile, M, line, sample).
+    """
+    dtype = np.float16 if form.precision is Precision.FP16 else np.float32
+    first, gdn, *others = model.g_a
+    convolutions, normalisations, last = others[:-1:2], others[1:-1:2], others[-1]
+    ones = np.ones(model.config.hyperlatent_channels, np.float32)
+    peaks = form.peaks or (ConvolutionPeaks(inputs=ones, outputs=ones),) * len(convolutions)
+
+    def constant(values: NDArray[np.floating[Any]]) -> Var:
+        return op.const(values.astype(dtype))
+
+    def quantised(x: Var) -> Var:
+        return _quantised(x, unsigned=form.unsigned) if form.precision is Precision.INT8 else x
+
+    weight, bias = layer_weights(first)
+    if form.precision is Precision.FP16:  # digital numbers do not fit, fractions of the peak do
+        x = op.cast(op.mul(tile, op.const(np.float32(1 / model.config.peak))), to=np.float16)
+    else:
+        x, weight = tile, weight / np.float32(model.config.peak)
+    x = op.add(op.matmul(x, constant(weight[:, :, 0, 0].T)), constant(bias))
+    gamma, beta = gdn_parameters(gdn, ones, peaks[0].inputs if peaks else ones)
+    norm = op.sqrt(op.add(op.matmul(op.mul(x, x), constant(gamma.T)), constant(beta)))
+    x = op.transpose(op.div(x, norm), perm=[0, 3, 1, 2])
+    following = [*(peak.inputs for peak in peaks[1:]), ones]
+    for convolution, normalisation, peak, wanted in zip(convolutions, normalisations, peaks, following, strict=False):
+        weight, bias = layer_weights(convolution)
+        weight = weight * (peak.inputs / peak.outputs[:, None])[:, :, None, None]
+        kernel = _quantised_weight(weight) if form.precision is Precision.INT8 else constant(weight)
+        x = op.conv(quantised(x), kernel, constant(bias / peak.outputs), strides=[2, 2], pads=[0] * 4)
+        gamma, beta = gdn_parameters(normalisation, peak.outputs, wanted)
+        x = quantised(x)
+        norm = op.sqrt(op.conv(op.mul(x, x), constant(gamma[:, :, None, None]), constant(beta)))
+        x = op.div(x, norm)
+    weight, bias = layer_weights(last)
+    return op.conv(op.cast(x, to=np.float32), op.const(weight), op.const(bias))
+
+
+def _quantised(x: Var, *, unsigned: bool) -> Var:
+    """X in ±1 to steps of 1/127, and back to float."""
+    scale = op.const(np.float32(1 / INT8_MAX))
+    zero = op.const(np.uint8(128) if unsigned else np.int8(0))
+    return op.dequantize_linear(op.quantize_linear(x, scale, zero), scale, zero)
+
+
+def _quantised_weight(weight: Floats) -> Var:
+    scale = np.abs(weight).max(axis=(1, 2, 3)) / INT8_MAX
+    scale = np.where(scale > 0, scale, np.float32(1)).astype(np.float32)
+    steps = np.rint(weight / scale[:, None, None, None]).astype(np.int8)
+    return op.dequantize_linear(op.const(steps), op.const(scale), op.const(np.zeros(len(scale), np.int8)), axis=0)
+
+
+def gdn_parameters(layer: Any, taken: Floats, given: Floats) -> tuple[Floats, Floats]:
+    """γ (channel, channel) and β (channel,), out of their reparametrisation, for scaled inputs and outputs.
+
+    GDN gives x / √(β + γ x²) (Ballé et al., ICLR 2016). Of x / taken, it gives that over `given` if γ and β of channel
+    i are multiplied by (given_i / taken_i)² and γ's column j by taken_j².
+
+    Args:
+        layer: CompressAI's.
+        taken: (channel,) what the input was divided by.
+        given: (channel,) what the output is divided by.
+    """
+    gamma = np.asarray(layer.gamma_reparam(layer.gamma).detach().cpu(), np.float32)
+    beta = np.asarray(layer.beta_reparam(layer.beta).detach().cpu(), np.float32)
+    factor = (given / taken) ** 2
+    return factor[:, None] * gamma * taken**2, factor * beta
+
+
+def layer_weights(layer: Any) -> tuple[Floats, Floats]:
+    """Weight and bias as arrays."""
+    return tuple(np.asarray(tensor.detach().cpu(), np.float32) for tensor in (layer.weight, layer.bias))  # type: ignore[return-value]
