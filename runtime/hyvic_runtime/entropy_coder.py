@@ -1,26 +1,21 @@
-"""Asymmetric numeral systems over grouped symbols.
+"""Symbols to octets: which table codes which symbol, in what order, and what no table holds.
 
-Symbols are sorted, stably, by the row of the frequency table that codes them, so that each row is one call of the
-coder instead of a model per symbol. ANS is a stack: the encoder pushes the last row first, and within a row the last
-symbol first, and the decoder pops in reading order.
-
-The coder is constriction's (Bamler 2022): 64-bit state, 32-bit words, 24-bit precision. Words are stored
-little-endian.
+Symbols are sorted, stably, by the row of the frequency table that codes them, so that each row is one stretch of the
+ANS coder's work. Its words are stored little-endian.
 """
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.errors import DecodeError, EngineError
+from hyvic_runtime.ans import AnsCoder, installed_coder
+from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.frequency_table import FrequencyTables
 
 SYMBOL_MIN, SYMBOL_MAX = -32768, 32767
@@ -30,33 +25,23 @@ ESCAPE_OCTETS = 2
 
 @dataclass(frozen=True)
 class EntropyCoder:
-    """Codes integer symbols under the rows of a bundle's frequency tables."""
+    """Codes integer symbols under the rows of a bundle's frequency tables.
+
+    Attributes:
+        tables: what every symbol costs.
+        coder: makes the ANS coder of the tables; all write the same octets.
+    """
 
     tables: FrequencyTables
+    coder: Callable[[FrequencyTables], AnsCoder] = installed_coder
 
     @cached_property
-    def _library(self) -> Any:
-        try:
-            constriction: Any = import_module("constriction")  # its submodules exist at run time only
-        except ImportError as error:
-            raise EngineError("the ANS coder needs constriction: pip install constriction") from error
-        return constriction.stream
+    def _ans(self) -> AnsCoder:
+        return self.coder(self.tables)
 
     def describe(self) -> str:
-        """Library and version, for reports."""
-        return f"constriction {version('constriction')}"
-
-    @cached_property
-    def _models(self) -> list[Any]:
-        # constriction rescales (2^24 - n) by the sum of n "probabilities" and adds 1 to each. Frequencies
-        # minus one sum to exactly 2^24 - n, so the scale is 1, every step is exact and the model's
-        # frequencies are the table's.
-        return [
-            self._library.model.Categorical(
-                (self.tables.row(index) - np.uint32(1)).astype(np.float64), perfect=False, lazy=False
-            )
-            for index in range(len(self.tables.first))
-        ]
+        """Which ANS coder is in use, for reports."""
+        return self._ans.describe()
 
     def encode(self, symbols: NDArray[np.integer[Any]], rows: NDArray[np.integer[Any]]) -> bytes:
         """Code symbols[i] under table rows[i].
@@ -69,19 +54,14 @@ class EntropyCoder:
             Octets: count of escaped symbols (big-endian u32), their values in coding order (big-endian i16),
             ANS words (little-endian u32).
         """
-        order, groups = _grouped(rows)
+        order, counts = self._grouped(rows)
         grouped = symbols[order].astype(np.int32)
-        used = [row for row, _ in groups]
-        counts = [group.stop - group.start for _, group in groups]
-        lengths = np.repeat(self.tables.length[used], counts)
-        positions = grouped - np.repeat(self.tables.first[used], counts)
+        lengths = np.repeat(self.tables.length, counts)
+        positions = grouped - np.repeat(self.tables.first, counts)
         escaped = np.flatnonzero(positions.view(np.uint32) >= lengths)  # a negative position is a large unsigned one
         positions[escaped] = lengths[escaped]
-        coder = self._library.stack.AnsCoder()
-        for row, group in reversed(groups):
-            coder.encode_reverse(positions[group], self._models[row])
+        words = self._ans.encode(positions, counts)
         values = grouped[escaped].astype(">i2")
-        words: NDArray[np.uint32] = coder.get_compressed()
         return b"".join((len(values).to_bytes(4, "big"), values.tobytes(), words.astype("<u4").tobytes()))
 
     def decode(self, data: bytes, rows: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
@@ -100,36 +80,27 @@ class EntropyCoder:
             )
         escapes = np.frombuffer(data, ">i2", escape_count, offset=4)
         words = np.frombuffer(data, "<u4", offset=words_at).astype(np.uint32)
-        try:
-            coder = self._library.stack.AnsCoder(words)
-        except ValueError as error:  # the last word of a state is never zero
-            raise DecodeError("a coded unit ends in a zero word, which no encoder writes") from error
-        order, groups = _grouped(rows)
-        grouped = np.empty(rows.size, np.int32)
-        used = 0
-        for row, group in groups:
-            positions = coder.decode(self._models[row], group.stop - group.start)
-            escaped = np.flatnonzero(positions == self.tables.length[row])
-            grouped[group] = positions + self.tables.first[row]
-            if escaped.size:
-                values = escapes[used : used + escaped.size]
-                used += escaped.size
-                if used > escape_count:
-                    raise DecodeError(f"a coded unit announces {escape_count} escapes and uses more")
-                grouped[group.start + escaped] = values
-        if used != escape_count or not coder.is_empty():
+        if words.size and words[-1] == 0:
+            raise DecodeError("a coded unit ends in a zero word, which no encoder writes")
+        order, counts = self._grouped(rows)
+        positions, exhausted = self._ans.decode(words, counts)
+        grouped = positions + np.repeat(self.tables.first, counts)
+        escaped = np.flatnonzero(positions == np.repeat(self.tables.length, counts))
+        if escaped.size > escape_count:
+            raise DecodeError(f"a coded unit announces {escape_count} escapes and uses more")
+        if escaped.size < escape_count or not exhausted:
             raise DecodeError("a coded unit holds more than its symbols")
+        grouped[escaped] = escapes
         symbols = np.empty(rows.size, np.int32)
         symbols[order] = grouped
         return symbols
 
-
-def _grouped(rows: NDArray[np.integer[Any]]) -> tuple[NDArray[np.intp], list[tuple[int, slice]]]:
-    """Stable order by row, and the rows in use with the stretch of that order each takes."""
-    highest = int(rows.max(initial=0))
-    # uint8 and uint16 keys sort by radix, several times faster than a comparison sort.
-    keys = rows.astype(np.uint8 if highest < 256 else np.uint16)
-    order = np.argsort(keys, kind="stable")
-    edges = np.searchsorted(keys[order], np.arange(highest + 2)).tolist()
-    groups = [(row, slice(low, high)) for row, (low, high) in enumerate(itertools.pairwise(edges)) if low < high]
-    return order, groups
+    def _grouped(self, rows: NDArray[np.integer[Any]]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """Stable order by row, and how many symbols every row of the tables has."""
+        row_count = len(self.tables.first)
+        counts = np.bincount(rows, minlength=row_count).astype(np.int64)
+        if counts.size > row_count:
+            raise ValueError(f"row {counts.size - 1} is outside the {row_count} frequency tables")
+        # uint8 and uint16 keys sort by radix, several times faster than a comparison sort.
+        keys = rows.astype(np.uint8 if row_count <= 256 else np.uint16 if row_count <= 65536 else np.intp)
+        return np.argsort(keys, kind="stable"), counts

@@ -1,0 +1,22 @@
+"""The ANS coder in C, absent where the package was built without a compiler.
+
+All buffers are C-contiguous and aligned. Any contents are safe: what is not of the tables is refused.
+"""
+
+from typing import NewType
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tables = NewType("Tables", object)
+
+def tables(length: NDArray[np.int32], frequencies: NDArray[np.uint32], /) -> Tables: ...
+def encode(
+    tables: Tables, positions: NDArray[np.int32], counts: NDArray[np.int64], words: NDArray[np.uint32], /
+) -> int:
+    """Number of words written; `words` has room for two more than there are positions."""
+
+def decode(
+    tables: Tables, words: NDArray[np.uint32], counts: NDArray[np.int64], positions: NDArray[np.int32], /
+) -> bool:
+    """Fill `positions`, and say whether the words hold them and nothing else."""

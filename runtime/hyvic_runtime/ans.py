@@ -1,0 +1,145 @@
+"""Asymmetric numeral systems over positions grouped by row, in two implementations that write the same words.
+
+A position says which frequency of its row codes a symbol. Positions come grouped, those of row 0 first, and `counts`
+says how many each row has, so that a row is one stretch of work instead of a model per symbol. ANS is a stack: the
+encoder pushes the last row first, and within a row the last position first, and the decoder pops in reading order.
+
+State of 64 bits, words of 32, precision of 24 (docs/packet-format.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.errors import EngineError
+from hyvic_runtime.frequency_table import FrequencyTables
+
+STATE_WORDS = 2
+
+
+class AnsCoder(Protocol):
+    """Codes positions under the rows of one set of frequency tables."""
+
+    def encode(self, positions: NDArray[np.int32], counts: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Words of the positions, the last not zero.
+
+        Args:
+            positions: grouped by row, each at most its row's length.
+            counts: (row,), adding up to the positions.
+        """
+        ...
+
+    def decode(self, words: NDArray[np.uint32], counts: NDArray[np.int64]) -> tuple[NDArray[np.int32], bool]:
+        """Positions, and whether the words hold them and nothing else. The last word is not zero."""
+        ...
+
+    def describe(self) -> str:
+        """Implementation and version, for reports."""
+        ...
+
+
+class ConstrictionCoder:
+    """constriction's `AnsCoder` (Bamler 2022), one call a row."""
+
+    def __init__(self, tables: FrequencyTables) -> None:
+        """Make a model of every row.
+
+        Raises:
+            EngineError: constriction is not installed.
+        """
+        try:
+            constriction: Any = import_module("constriction")  # its submodules exist at run time only
+        except ImportError as error:
+            raise EngineError("constriction is missing: pip install constriction") from error
+        self._stream: Any = constriction.stream
+        # constriction rescales (2^24 - n) by the sum of n "probabilities" and adds 1 to each. Frequencies
+        # minus one sum to exactly 2^24 - n, so the scale is 1, every step is exact and the model's
+        # frequencies are the table's.
+        self._models: list[Any] = [
+            self._stream.model.Categorical((row - np.uint32(1)).astype(np.float64), perfect=False, lazy=False)
+            for row in np.split(tables.frequencies, tables.starts()[1:])
+        ]
+
+    def encode(self, positions: NDArray[np.int32], counts: NDArray[np.int64]) -> NDArray[np.uint32]:
+        coder = self._stream.stack.AnsCoder()
+        for row, group in reversed(list(_groups(counts))):
+            coder.encode_reverse(positions[group], self._models[row])
+        words: NDArray[np.uint32] = coder.get_compressed()
+        return words
+
+    def decode(self, words: NDArray[np.uint32], counts: NDArray[np.int64]) -> tuple[NDArray[np.int32], bool]:
+        coder = self._stream.stack.AnsCoder(words)
+        positions = np.empty(counts.sum(), np.int32)
+        for row, group in _groups(counts):
+            positions[group] = coder.decode(self._models[row], group.stop - group.start)
+        return positions, bool(coder.is_empty())
+
+    def describe(self) -> str:
+        return f"constriction {version('constriction')}"
+
+
+class NativeCoder:
+    """The runtime's own, in C, where it was built with the package: for machines that constriction has no wheel for."""
+
+    def __init__(self, tables: FrequencyTables) -> None:
+        """Prepare the rows.
+
+        Raises:
+            EngineError: the package was installed without it.
+        """
+        try:
+            from hyvic_runtime import _ans
+        except ImportError as error:
+            raise EngineError(
+                "hyvic-onboard was installed without its C coder: install gcc and python3-dev, then it again"
+            ) from error
+        self._library = _ans
+        self._tables = _ans.tables(
+            np.ascontiguousarray(tables.length, np.int32), np.ascontiguousarray(tables.frequencies, np.uint32)
+        )
+
+    def encode(self, positions: NDArray[np.int32], counts: NDArray[np.int64]) -> NDArray[np.uint32]:
+        words = np.empty(positions.size + STATE_WORDS, np.uint32)  # a position writes one word at most
+        used = self._library.encode(
+            self._tables, np.ascontiguousarray(positions, np.int32), np.ascontiguousarray(counts, np.int64), words
+        )
+        return words[:used]
+
+    def decode(self, words: NDArray[np.uint32], counts: NDArray[np.int64]) -> tuple[NDArray[np.int32], bool]:
+        positions = np.empty(counts.sum(), np.int32)
+        exhausted = self._library.decode(
+            self._tables, np.ascontiguousarray(words, np.uint32), np.ascontiguousarray(counts, np.int64), positions
+        )
+        return positions, exhausted
+
+    def describe(self) -> str:
+        return "the runtime's own C coder"
+
+
+def installed_coder(tables: FrequencyTables) -> AnsCoder:
+    """The coder of constriction where it is installed, the runtime's own where it is not.
+
+    Raises:
+        EngineError: neither is there.
+    """
+    for implementation in (ConstrictionCoder, NativeCoder):
+        with contextlib.suppress(EngineError):
+            return implementation(tables)
+    raise EngineError(
+        "no ANS coder: pip install constriction or, where it has no wheel, install gcc and python3-dev and then "
+        "hyvic-onboard again"
+    )
+
+
+def _groups(counts: NDArray[np.int64]) -> Iterator[tuple[int, slice]]:
+    """Rows in use, and the stretch of positions of each."""
+    edges = np.concatenate(([0], np.cumsum(counts))).tolist()
+    return ((row, slice(low, high)) for row, (low, high) in enumerate(itertools.pairwise(edges)) if low < high)
