@@ -4,10 +4,10 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check lint types imports flight bench clean
+.PHONY: help demo test slow check lint types imports sanitised flight bench clean
 
 help:                ## list the targets
-	@grep -E '^[a-z]+: .*##|^[a-z]+: +##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 16
+	@grep -E '^[a-z]+: .*##|^[a-z]+: +##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 18
 
 demo: $(VENV)/demo.stamp  ## a real scene from checkpoint to packets and back, with a report
 	$(BIN)/python -m hyvic_compare.demo --checkpoint checkpoints/hyvic-s-202 --out demo-report
@@ -18,7 +18,7 @@ test: $(VENV)/dev.stamp  ## all tests but the slow ones
 slow: $(VENV)/dev.stamp  ## those
 	$(BIN)/python -m pytest -q -m slow
 
-check: lint types imports flight slow  ## what CI asks beyond the tests
+check: lint types imports sanitised flight slow  ## what CI asks beyond the tests
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -31,17 +31,21 @@ types: $(VENV)/dev.stamp
 imports: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 
+sanitised: $(VENV)/dev.stamp  ## the tests of the coder in C under AddressSanitizer
+	$(BIN)/python tests/sanitised_ans.py
+
 flight: $(VENV)/dev.stamp  ## install the wheel where there is no torch, encode and decode there
 	$(BIN)/python tests/flight_install.py
 
 bench: $(VENV)/dev.stamp  ## timings, both sides in one run
 	$(BIN)/python tests/benchmarks/bench_encoder.py
+	$(BIN)/python tests/benchmarks/bench_ans.py
 	$(BIN)/python tests/benchmarks/bench_training.py
 	$(BIN)/python tests/benchmarks/bench_ccsds123.py
 
 clean:               ## remove the environment and everything built
 	rm -rf $(VENV) build dist demo-report .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find . -name '*.egg-info' -o -name __pycache__ | xargs rm -rf
+	find . -name '*.egg-info' -o -name __pycache__ -o -name '_ans.*.so' | xargs rm -rf
 
 # Debian and Ubuntu keep venv's pip in a package of its own.
 $(BIN)/python:
@@ -56,6 +60,11 @@ $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q -e '.[demo]'
 	touch $@
 
-$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+# The ANS coder in C is built where it can be; only `make sanitised` cannot do without a compiler.
+$(VENV)/dev.stamp: pyproject.toml runtime/hyvic_runtime/_ans.c | $(BIN)/python
+	@{ command -v gcc >/dev/null && $(PYTHON) -c 'import os, sys, sysconfig; \
+	    sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'; } \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -q -y gcc libc6-dev python3-dev; } \
+	  || echo "no C compiler, so the ANS coder in C is left out: sudo apt-get install gcc python3-dev" >&2
 	$(BIN)/python -m pip install -q -e '.[dev]'
 	touch $@ $(VENV)/demo.stamp

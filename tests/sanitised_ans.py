@@ -1,0 +1,60 @@
+"""Run the tests of the ANS coder in C against a build that stops at the first access outside a buffer.
+
+Run by `make sanitised`. Compiles a copy of the runtime with GCC's AddressSanitizer and UndefinedBehaviorSanitizer
+beside nothing of the checkout, and fails on any report of theirs, on a warning of the compiler, and where the copy is
+not what the tests would import.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TESTS = ("test_ans.py", "test_entropy_coder.py")
+SANITISERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1")
+WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="hyvic-sanitised-") as scratch:
+        folder = Path(scratch)
+        package = folder / "hyvic_runtime"
+        shutil.copytree(ROOT / "runtime" / "hyvic_runtime", package, ignore=shutil.ignore_patterns("*.so"))
+        library = package / "_ans.abi3.so"
+        headers = ("-isystem", sysconfig.get_path("include"), "-isystem", sysconfig.get_path("platinclude"))
+        language = ("-std=c11", "-DPy_LIMITED_API=0x030B0000", "-fPIC", "-shared")
+        source = package / "_ans.c"
+        subprocess.run(["gcc", *language, *SANITISERS, *WARNINGS, *headers, source, "-o", library], check=True)
+        runtime = subprocess.run(["gcc", "-print-file-name=libasan.so"], stdout=subprocess.PIPE, text=True, check=True)
+        environment = os.environ | {
+            "PYTHONPATH": str(folder),
+            "PYTHONMALLOC": "malloc",  # so that the sanitiser sees where Python's own buffers end
+            "LD_PRELOAD": runtime.stdout.strip(),
+            "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter's
+            "UBSAN_OPTIONS": "print_stacktrace=1",
+        }
+
+        def python(*words: str | Path) -> str:
+            command = [sys.executable, *map(str, words)]
+            done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+            if done.returncode:
+                sys.exit(f"{done.stdout}the sanitised build failed: exit status {done.returncode}")
+            return done.stdout.strip()
+
+        imported = python("-c", "from hyvic_runtime import _ans; print(_ans.__file__)")
+        assert imported == str(library), f"{imported} would be tested"
+        # capture=sys: the sanitisers write their reports to the descriptor, which pytest must leave alone.
+        options = ["-q", "--capture=sys", "--noconftest", "--import-mode=importlib", "-p", "no:cacheprovider", "-c"]
+        tests = [ROOT / "tests" / "runtime" / name for name in TESTS]
+        print(python("-m", "pytest", *options, os.devnull, *tests).splitlines()[-1])
+        print("no access outside a buffer, no undefined behaviour")
+
+
+if __name__ == "__main__":
+    main()
