@@ -58,7 +58,8 @@ class EntropyCoder:
         grouped = symbols[order].astype(np.int32)
         lengths = np.repeat(self.tables.length, counts)
         positions = grouped - np.repeat(self.tables.first, counts)
-        escaped = np.flatnonzero(positions.view(np.uint32) >= lengths)  # a negative position is a large unsigned one
+        # A negative position is a large unsigned one.
+        escaped = np.flatnonzero(positions.view(np.uint32) >= lengths.view(np.uint32))
         positions[escaped] = lengths[escaped]
         words = self._ans.encode(positions, counts)
         values = grouped[escaped].astype(">i2")
