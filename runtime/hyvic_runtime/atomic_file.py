@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
@@ -53,7 +54,12 @@ def replacing_folder(target: Path, *, contents: Collection[str]) -> Iterator[Pat
     partial, replaced = scratch / target.name, scratch / "replaced"
     try:
         partial.mkdir()
-        yield partial
+        try:
+            yield partial
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise OSError(errno.ENOSPC, f"no space left for {target}; free some or name another place") from error
+            raise
         if target.exists():
             target.replace(replaced)  # a rename cannot replace a folder that has files
         try:

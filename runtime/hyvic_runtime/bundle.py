@@ -8,6 +8,9 @@
     BUNDLE/conformance-hyperlatents.npy  inputs of the conformance vectors
     BUNDLE/gains.npy                     of the rate levels
     BUNDLE/report.json                   what the export measured, for people
+    BUNDLE/encoder.onnx.data …           weights of a graph too large for one file
+    BUNDLE/encoder.engine …              the graphs compiled by TensorRT for one kind of GPU
+    BUNDLE/build-on-device.sh            builds those on a device; expected-outputs.npz: what they should give
 
 Rows 0 … scales - 1 of the tables code latent symbols by scale index, the next N code ẑ by channel.
 """
@@ -16,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +30,47 @@ from hyvic_runtime.errors import BundleError
 from hyvic_runtime.frequency_table import FrequencyTables
 from hyvic_runtime.rate_gains import RateGains
 from hyvic_runtime.scene_header import BUNDLE_ID_OCTETS
+from hyvic_runtime.tensorrt_library import TensorRTLibrary
 from hyvic_runtime.tile_grid import TileGeometry
 
 FORMAT_VERSION = 1
+_NOT_IDENTITY = ("provenance", "engines", "extras")
 MANIFEST = "manifest.json"
 ENCODER, HYPERDECODER, DECODER = "encoder.onnx", "hyperdecoder.onnx", "decoder.onnx"
 TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES = "table-first.npy", "table-length.npy", "table-frequencies.npy"
 CONFORMANCE, GAINS, REPORT = "conformance-hyperlatents.npy", "gains.npy", "report.json"
-FILES = (ENCODER, HYPERDECODER, DECODER, TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES, CONFORMANCE, GAINS, REPORT)
+GRAPHS = (ENCODER, HYPERDECODER, DECODER)
+FILES = (*GRAPHS, TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES, CONFORMANCE, GAINS, REPORT)
+WEIGHTS = tuple(f"{graph}.data" for graph in GRAPHS)
+"""Beside a graph whose weights do not fit its file."""
+ENGINES = tuple(f"{Path(graph).stem}.engine" for graph in GRAPHS)
+BUILD_SCRIPT, EXPECTED_OUTPUTS = "build-on-device.sh", "expected-outputs.npz"
+EXTRAS = (BUILD_SCRIPT, EXPECTED_OUTPUTS)
+ALL_FILES = (MANIFEST, *FILES, *WEIGHTS, *ENGINES, *EXTRAS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSet:
+    """A bundle's graphs compiled for one kind of GPU.
+
+    Attributes:
+        library: "tensorrt" or "tensorrt-rtx".
+        library_version: only this version loads them.
+        compute_capability: of the GPUs that run them, "8.7", or "8.0 and later".
+        files: name → SHA-256 of ENGINES.
+    """
+
+    library: TensorRTLibrary
+    library_version: str
+    compute_capability: str
+    files: dict[str, str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "library", TensorRTLibrary(self.library))
+        if not all(type(text) is str for text in (self.library_version, self.compute_capability, *self.files.values())):
+            raise ValueError("a version or digest of an engine is not text")
+        if self.files.keys() != set(ENGINES):
+            raise ValueError(f"engines are {', '.join(ENGINES)}, not {', '.join(self.files)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +94,9 @@ class BundleManifest:
             little-endian int32).
         coder_sha256: SHA-256 of what the entropy coder made of every symbol of every table.
         provenance: checkpoint hash, tool versions, command: for people.
-        files: name → SHA-256 of every other file.
+        files: name → SHA-256 of FILES, and of WEIGHTS that there are: what the codec is.
+        engines: compiled graphs, which change nothing of what is coded.
+        extras: name → SHA-256 of EXTRAS that there are: nothing that codes reads them.
     """
 
     family: str
@@ -76,6 +114,8 @@ class BundleManifest:
     coder_sha256: str
     provenance: dict[str, str]
     files: dict[str, str]
+    engines: EngineSet | None = None
+    extras: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # JSON has carried these: types are checked, not assumed.
@@ -99,16 +139,23 @@ class BundleManifest:
         for wavelength in self.wavelengths or ():
             if type(wavelength) not in (int, float) or not 0 < wavelength < 2**32:
                 raise ValueError(f"{wavelength!r} is no wavelength in nm")
+        if not set(FILES) <= self.files.keys() <= {*FILES, *WEIGHTS} or not self.extras.keys() <= set(EXTRAS):
+            raise ValueError("its files are not those of this format")
         texts = (
             self.family,
             self.coder_sha256,
             *self.conformance,
-            *self.files,
             *self.files.values(),
+            *self.extras.values(),
             *self.provenance.values(),
         )
         if not all(type(text) is str for text in texts):
             raise ValueError("a name or digest is not text")
+
+    @property
+    def pinned(self) -> dict[str, str]:
+        """Name → SHA-256 of every other file of the bundle."""
+        return self.files | self.extras | (self.engines.files if self.engines else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +165,9 @@ class Bundle:
     Attributes:
         folder: where its graphs lie.
         manifest: what it is.
-        identity: SHA-256 of the manifest without its provenance; the first eight octets name the bundle in a
-            stream. Two exports of one checkpoint are the same bundle, whoever typed the command.
+        identity: SHA-256 of the manifest without its provenance, engines and extras; the first eight octets name the
+            bundle in a stream. Two exports of one checkpoint are the same bundle, whoever typed the command and
+            whatever device it was compiled for.
         tables: frequency tables of symbols and hyper-latents.
         conformance: ẑ of the conformance vectors, (vector, N, line, sample) int16.
         gains: of the rate levels.
@@ -154,12 +202,12 @@ def read_bundle(folder: Path) -> Bundle:
     if not (folder / MANIFEST).is_file():
         raise BundleError(f"{folder} is no bundle: {MANIFEST} is missing; make one with export-engine")
     manifest, identity = _parse_manifest(folder / MANIFEST)
-    for name in FILES:
+    for name, recorded in manifest.pinned.items():
         try:
-            digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            digest = file_sha256(folder / name)
         except OSError as error:
             raise BundleError(f"{folder / name} cannot be read ({error.strerror}); copy the bundle again") from error
-        if digest != manifest.files.get(name):
+        if digest != recorded:
             raise BundleError(f"{folder / name} was altered: its SHA-256 is not the manifest's; copy the bundle again")
     tables = FrequencyTables(
         first=_array(folder / TABLE_FIRST, np.int32),
@@ -186,6 +234,12 @@ def read_bundle(folder: Path) -> Bundle:
     )
 
 
+def file_sha256(path: Path) -> str:
+    """What a manifest pins a file by."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _canonical_sha256(body: dict[str, Any]) -> bytes:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).digest()
 
@@ -202,16 +256,17 @@ def _parse_manifest(path: Path) -> tuple[BundleManifest, bytes]:
         raise BundleError(f"{path}: bundle format {version}, this runtime reads {FORMAT_VERSION}; export it again")
     if _canonical_sha256(document) != recorded:
         raise BundleError(altered)
-    identity = _canonical_sha256({name: value for name, value in document.items() if name != "provenance"})
+    identity = _canonical_sha256({name: value for name, value in document.items() if name not in _NOT_IDENTITY})
     try:
         if document.keys() != {field.name for field in fields(BundleManifest)}:
             raise ValueError("its entries are not this format's")
         geometry = TileGeometry(**document.pop("geometry"))
-        wavelengths = document.pop("wavelengths")
+        wavelengths, engines = document.pop("wavelengths"), document.pop("engines")
         manifest = BundleManifest(
             geometry=geometry,
             wavelengths=None if wavelengths is None else tuple(wavelengths),
             conformance=tuple(document.pop("conformance")),
+            engines=None if engines is None else EngineSet(**engines),
             **document,
         )
     except (ValueError, TypeError, AttributeError) as error:

@@ -14,6 +14,7 @@ from hyvic_runtime.errors import DecodeError
 
 if TYPE_CHECKING:
     from hyvic_runtime.bundle import Bundle
+    from hyvic_runtime.engine_choice import EngineKind
     from hyvic_runtime.scene import Scene
 
 MAX_BAND_SHIFT_NM = 5.0
@@ -31,6 +32,7 @@ def encode_scene(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("scene", type=Path, metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
     parser.add_argument("--bundle", type=Path, required=True, help="what export-engine wrote")
+    _add_engine_option(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="STREAM", help="file of packets to write")
     parser.add_argument(
         "--resample", action="store_true", help="interpolate the scene to the bundle's band centres first"
@@ -72,7 +74,7 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
     bundle = read_bundle(arguments.bundle)
     _refuse_input_as_output(arguments.out, arguments.scene, bundle)
     scene = _on_band_centres(scene, bundle, resample=arguments.resample)
-    encoder = SceneEncoder(bundle)
+    encoder = SceneEncoder(bundle, engine=_engine(arguments))
     grid = encoder.grid(scene)
     sizes: list[int] = []
     begun = time.perf_counter()
@@ -105,6 +107,22 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
         f"{arguments.out}: {octets:,} octets in {len(sizes)} packets, CR {ratio:.1f}, "
         f"{result['msamples_per_s']:.1f} MSamples/s"
     )
+
+
+def _add_engine_option(parser: argparse.ArgumentParser) -> None:
+    from hyvic_runtime.engine_choice import EngineKind
+
+    parser.add_argument(
+        "--engine",
+        choices=[kind.value for kind in EngineKind],
+        help="what runs the graphs (default: what the bundle was compiled for, else onnxruntime)",
+    )
+
+
+def _engine(arguments: argparse.Namespace) -> EngineKind | None:
+    from hyvic_runtime.engine_choice import EngineKind
+
+    return None if arguments.engine is None else EngineKind(arguments.engine)
 
 
 def _refuse_input_as_output(out: Path, source: Path, bundle: Bundle) -> None:
@@ -149,6 +167,7 @@ def decode_packets(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("stream", type=Path, metavar="STREAM", help="file of packets")
     parser.add_argument("--bundle", type=Path, required=True, help="the bundle that encoded it")
+    _add_engine_option(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="SCENE", help=".npz .npy .hdr .tif .h5 or .mat")
     parser.add_argument(
         "--conceal",
@@ -175,7 +194,7 @@ def _decode_packets(arguments: argparse.Namespace) -> Result:
         raise DecodeError(f"{arguments.stream}: cannot be read ({error.strerror})") from error
     bundle = read_bundle(arguments.bundle)
     _refuse_input_as_output(arguments.out, arguments.stream, bundle)
-    decoder = SceneDecoder(bundle)
+    decoder = SceneDecoder(bundle, engine=_engine(arguments))
     begun = time.perf_counter()
     with tqdm(unit="tile", disable=None) as bar:
 
@@ -222,20 +241,27 @@ def verify_bundle(argv: Sequence[str] | None = None) -> int:
         "verify-bundle hyvic.bundle",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    _add_engine_option(parser)
     return run_command(parser, argv, _verify_bundle)
 
 
 def _verify_bundle(arguments: argparse.Namespace) -> Result:
-    from hyvic_runtime.bundle import DECODER, ENCODER, HYPERDECODER, read_bundle
+    from hyvic_runtime.bundle import DECODER, ENCODER, EXPECTED_OUTPUTS, HYPERDECODER, read_bundle
     from hyvic_runtime.conformance import check_coder, check_decoder, check_encoder, check_hyperdecoder
-    from hyvic_runtime.engine import OnnxRuntimeEngine
+    from hyvic_runtime.engine_choice import load_engine
     from hyvic_runtime.entropy_coder import EntropyCoder
+    from hyvic_runtime.expected_outputs import check_expected_outputs
 
     bundle = read_bundle(arguments.bundle)
-    hyperdecoder = OnnxRuntimeEngine(bundle.folder / HYPERDECODER)
+    encoder, hyperdecoder, decoder = (
+        load_engine(bundle, graph, _engine(arguments)) for graph in (ENCODER, HYPERDECODER, DECODER)
+    )
     check_hyperdecoder(bundle, hyperdecoder)
-    check_encoder(bundle, OnnxRuntimeEngine(bundle.folder / ENCODER), hyperdecoder)
-    check_decoder(bundle, OnnxRuntimeEngine(bundle.folder / DECODER))
+    check_encoder(bundle, encoder, hyperdecoder)
+    check_decoder(bundle, decoder)
+    expected = None
+    if EXPECTED_OUTPUTS in bundle.manifest.extras:
+        expected = check_expected_outputs(bundle, encoder, hyperdecoder, decoder)
     coder = EntropyCoder(bundle.tables)
     check_coder(bundle, coder)
     result = {
@@ -246,9 +272,12 @@ def _verify_bundle(arguments: argparse.Namespace) -> Result:
         "engine": hyperdecoder.describe(),
         "entropy_coder": coder.describe(),
         "conformance_vectors": len(bundle.conformance),
+        "expected_outputs": None if expected is None else asdict(expected),
+        "compiled": None if bundle.manifest.engines is None else asdict(bundle.manifest.engines),
         "provenance": bundle.manifest.provenance,
     }
+    beside = "" if expected is None else f" and {expected.symbols_equal:.2%} of the expected symbols"
     return result, (
         f"{arguments.bundle}: intact; {hyperdecoder.describe()} computes all {len(bundle.conformance)} conformance "
-        f"vectors exactly, and {coder.describe()} codes every symbol of its tables as the exporter did"
+        f"vectors exactly{beside}, and {coder.describe()} codes every symbol of its tables as the exporter did"
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hyvic_runtime.bundle import DECODER, HYPERDECODER, Bundle
 from hyvic_runtime.conformance import check_coder, check_hyperdecoder
 from hyvic_runtime.encoder import QUALITY_OCTETS, hyperlatent_rows
-from hyvic_runtime.engine import Engine, OnnxRuntimeEngine
+from hyvic_runtime.engine_choice import EngineKind, load_engine
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.rate_gains import MAX_QUALITY_CODE
@@ -147,16 +147,18 @@ class SceneDecoder:
 
     Attributes:
         bundle: what the streams were coded with.
+        engine: what runs its graphs; None: what the bundle was compiled for.
         times: where the time went, for reports.
     """
 
     bundle: Bundle
+    engine: EngineKind | None = None
     times: StageTimes = field(default_factory=StageTimes)
 
     def __post_init__(self) -> None:
-        self._hyperdecoder: Engine = OnnxRuntimeEngine(self.bundle.folder / HYPERDECODER)
+        self._hyperdecoder = load_engine(self.bundle, HYPERDECODER, self.engine)
         check_hyperdecoder(self.bundle, self._hyperdecoder)
-        self._decoder: Engine = OnnxRuntimeEngine(self.bundle.folder / DECODER)
+        self._decoder = load_engine(self.bundle, DECODER, self.engine)
         self._coder = EntropyCoder(self.bundle.tables)
         check_coder(self.bundle, self._coder)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.bundle import ENCODER, HYPERDECODER, Bundle
 from hyvic_runtime.conformance import check_coder, check_encoder, check_hyperdecoder
-from hyvic_runtime.engine import Engine, OnnxRuntimeEngine
+from hyvic_runtime.engine_choice import EngineKind, load_engine
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.rate_gains import quality_code
@@ -62,15 +62,17 @@ class SceneEncoder:
 
     Attributes:
         bundle: what to code with.
+        engine: what runs its graphs; None: what the bundle was compiled for.
         times: where the time went, for reports.
     """
 
     bundle: Bundle
+    engine: EngineKind | None = None
     times: StageTimes = field(default_factory=StageTimes)
 
     def __post_init__(self) -> None:
-        self._engine: Engine = OnnxRuntimeEngine(self.bundle.folder / ENCODER)
-        hyperdecoder = OnnxRuntimeEngine(self.bundle.folder / HYPERDECODER)
+        self._engine = load_engine(self.bundle, ENCODER, self.engine)
+        hyperdecoder = load_engine(self.bundle, HYPERDECODER, self.engine)
         check_hyperdecoder(self.bundle, hyperdecoder)
         check_encoder(self.bundle, self._engine, hyperdecoder)
         self._coder = EntropyCoder(self.bundle.tables)

@@ -1,0 +1,94 @@
+"""Memory, copies and a stream of the first CUDA device, through NVIDIA's own bindings."""
+
+from __future__ import annotations
+
+import importlib
+import weakref
+from typing import Any
+
+from numpy.typing import NDArray
+
+from hyvic_runtime.errors import EngineError
+
+
+class CudaDevice:
+    """The first CUDA device, with a stream of its own."""
+
+    def __init__(self) -> None:
+        """Open it.
+
+        Raises:
+            EngineError: the bindings are missing, or there is no device.
+        """
+        try:
+            self._runtime: Any = importlib.import_module("cuda.bindings.runtime")
+        except ImportError as error:
+            raise EngineError("cuda-bindings is missing: pip install 'hyvic-onboard[tensorrt]'") from error
+        self._call("cudaGetDeviceCount")
+        (self.stream,) = self._call("cudaStreamCreate")
+        weakref.finalize(self, self._runtime.cudaStreamDestroy, self.stream)
+
+    @property
+    def compute_capability(self) -> str:
+        """Such as "8.7" of a Jetson Orin."""
+        attributes = self._runtime.cudaDeviceAttr
+        major, minor = (
+            self._call("cudaDeviceGetAttribute", attribute, 0)[0]
+            for attribute in (
+                attributes.cudaDevAttrComputeCapabilityMajor,
+                attributes.cudaDevAttrComputeCapabilityMinor,
+            )
+        )
+        return f"{major}.{minor}"
+
+    @property
+    def name(self) -> str:
+        """What its maker calls it."""
+        (properties,) = self._call("cudaGetDeviceProperties", 0)
+        return bytes(properties.name).split(b"\0")[0].decode()
+
+    def upload(self, array: NDArray[Any], buffer: DeviceBuffer) -> None:
+        """Queue the copy of a C-contiguous array; it must live until `synchronise`."""
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
+        self._call("cudaMemcpyAsync", buffer.address, array.ctypes.data, array.nbytes, kind, self.stream)
+
+    def download(self, buffer: DeviceBuffer, array: NDArray[Any]) -> None:
+        """Queue the copy into a C-contiguous array, whole after `synchronise`."""
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self._call("cudaMemcpyAsync", array.ctypes.data, buffer.address, array.nbytes, kind, self.stream)
+
+    def synchronise(self) -> None:
+        """Wait for all that was queued."""
+        self._call("cudaStreamSynchronize", self.stream)
+
+    def allocate(self, octets: int) -> DeviceBuffer:
+        """Device memory, freed with the buffer."""
+        (address,) = self._call("cudaMalloc", octets)
+        buffer = DeviceBuffer(int(address), octets)
+        weakref.finalize(buffer, self._runtime.cudaFree, address)
+        return buffer
+
+    def _call(self, function: str, *arguments: Any) -> tuple[Any, ...]:
+        status, *results = getattr(self._runtime, function)(*arguments)
+        if status != self._runtime.cudaError_t.cudaSuccess:
+            reason = f"{function}: {status.name}"
+            if function == "cudaGetDeviceCount":
+                raise EngineError(
+                    f"no CUDA device here ({reason}); use a machine with one, or pass --engine onnxruntime"
+                )
+            raise EngineError(f"the CUDA device failed ({reason})")
+        return tuple(results)
+
+
+class DeviceBuffer:
+    """Octets on the device.
+
+    Attributes:
+        address: on the device.
+        octets: how many.
+    """
+
+    __slots__ = ("__weakref__", "address", "octets")
+
+    def __init__(self, address: int, octets: int) -> None:
+        self.address, self.octets = address, octets

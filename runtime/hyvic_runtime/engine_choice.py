@@ -1,0 +1,62 @@
+"""Which engine runs a bundle's graphs: what the bundle was compiled for, or what the user names."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+from hyvic_runtime.bundle import BUILD_SCRIPT, Bundle
+from hyvic_runtime.engine import Engine, OnnxRuntimeEngine, Provider
+from hyvic_runtime.errors import EngineError
+from hyvic_runtime.tensorrt_engine import TensorRTEngine
+from hyvic_runtime.tensorrt_library import TensorRTLibrary
+
+
+class EngineKind(StrEnum):
+    """What runs a graph."""
+
+    ONNXRUNTIME = "onnxruntime"
+    ONNXRUNTIME_CUDA = "onnxruntime-cuda"
+    ONNXRUNTIME_TENSORRT = "onnxruntime-tensorrt"
+    TENSORRT = "tensorrt"
+    TENSORRT_RTX = "tensorrt-rtx"
+
+
+_PROVIDERS = {
+    EngineKind.ONNXRUNTIME: Provider.CPU,
+    EngineKind.ONNXRUNTIME_CUDA: Provider.CUDA,
+    EngineKind.ONNXRUNTIME_TENSORRT: Provider.TENSORRT,
+}
+
+
+def load_engine(bundle: Bundle, graph: str, kind: EngineKind | None = None) -> Engine:
+    """Load the engine of one graph.
+
+    A bundle that was compiled for a GPU is not run on a processor unless that is asked for: it would be slow
+    without a word.
+
+    Args:
+        bundle: what to run.
+        graph: ENCODER, HYPERDECODER or DECODER.
+        kind: what runs it; None: the bundle's compiled engines, or ONNX Runtime where it was not meant to have any.
+
+    Raises:
+        EngineError: that engine is not in the bundle, or does not run here.
+    """
+    compiled = bundle.manifest.engines
+    if kind is None:
+        if compiled is None and BUILD_SCRIPT in bundle.manifest.extras:
+            raise EngineError(
+                f"{bundle.folder} has no engines yet: run its {BUILD_SCRIPT} where it shall run, or pass "
+                "--engine onnxruntime"
+            )
+        kind = EngineKind.ONNXRUNTIME if compiled is None else EngineKind(compiled.library)
+    if kind in _PROVIDERS:
+        return OnnxRuntimeEngine(bundle.folder / graph, provider=_PROVIDERS[kind])
+    if compiled is None or compiled.library != TensorRTLibrary(kind):
+        raise EngineError(
+            f"{bundle.folder} holds no engines of {kind}; build them: export-engine --bundle {bundle.folder} "
+            f"--out NEW --target {kind}"
+        )
+    engine = bundle.folder / f"{Path(graph).stem}.engine"
+    return TensorRTEngine(engine, compiled.library, built_with=compiled.library_version)
