@@ -16,39 +16,101 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Turn a checkpoint into a deployment bundle; 0 done, 1 failed with one line, 2 wrong usage."""
     parser = command_parser(
         "export-engine",
-        "Turn a checkpoint into a deployment bundle: ONNX graphs with an exact integer entropy path, frequency tables "
-        "and conformance vectors.",
+        "Turn a checkpoint into a deployment bundle: ONNX graphs with an exact integer entropy path, frequency tables, "
+        "conformance vectors, and engines for the target.",
         "export-engine --checkpoint checkpoints/hyvic-s-202 --out hyvic.bundle",
+        "export-engine --checkpoint checkpoints/hyvic-s-202 --out rtx.bundle --target tensorrt-rtx "
+        "--compute-capability 8.6",
+        "export-engine --bundle hyvic.bundle --out orin.bundle --target tensorrt",
         "verify-bundle hyvic.bundle",
     )
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="what train-model wrote")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--checkpoint", type=Path, metavar="DIR", help="what train-model wrote")
+    source.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="BUNDLE",
+        help="compile the graphs of this bundle for another target; it stays the same codec, and needs no torch",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to create")
     parser.add_argument(
-        "--tile", type=int, default=DEFAULT_TILE, metavar="PIXELS", help=f"side of a tile (default: {DEFAULT_TILE})"
+        "--target",
+        default="onnx",
+        metavar="TARGET",
+        help="onnx (default): ONNX Runtime anywhere; tensorrt-rtx: engines built here without a GPU; tensorrt: engines "
+        "built with this machine's TensorRT, or, where it is missing, what a device needs to build them",
     )
+    parser.add_argument(
+        "--compute-capability",
+        metavar="X.Y",
+        help="GPU that tensorrt-rtx builds for, such as 8.6 (default: all from 8.0)",
+    )
+    parser.add_argument(
+        "--timing-cache", type=Path, metavar="FILE", help="measurements that tensorrt reads and adds to: builds faster"
+    )
+    parser.add_argument("--tile", type=int, metavar="PIXELS", help=f"side of a tile (default: {DEFAULT_TILE})")
     parser.add_argument("--force", action="store_true", help="replace an existing bundle")
     typed = shlex.join([parser.prog, *(sys.argv[1:] if argv is None else argv)])
     return run_command(parser, argv, lambda arguments: _export(arguments, typed), extra="export")
 
 
 def _export(arguments: argparse.Namespace, command: str) -> Result:
+    from hyvic_runtime.bundle import BUILD_SCRIPT
     from tqdm import tqdm
 
-    from hyvic_export.exporter import STEPS, bundle_from_checkpoint
+    from hyvic_export.compiled_bundle import Target, TargetName, compiled_bundle
 
     out: Path = arguments.out
     if out.exists() and not arguments.force:
         raise FileExistsError(17, f"{out} exists; pass --force if it is a bundle to replace")
-    with tqdm(total=STEPS, unit="step", disable=None) as bar:
+    if arguments.bundle is not None and arguments.tile is not None:
+        raise ValueError("--tile belongs to a checkpoint: a bundle has its tiles")
+    target = Target(
+        name=arguments.target, compute_capability=arguments.compute_capability, timing_cache=arguments.timing_cache
+    )
+    with tqdm(unit="step", disable=None) as bar:
 
         def progress(what: str) -> None:
             bar.set_description(what)
             bar.update()
 
-        manifest = bundle_from_checkpoint(
-            arguments.checkpoint, out, tile=arguments.tile, command=command, progress=progress
-        )
+        if arguments.bundle is not None:
+            manifest = compiled_bundle(arguments.bundle, out, target, progress=progress, phase=bar.set_postfix_str)
+        else:
+            from hyvic_export.exporter import STEPS, bundle_from_checkpoint
+
+            bar.total = STEPS
+            manifest = bundle_from_checkpoint(
+                arguments.checkpoint,
+                out,
+                tile=DEFAULT_TILE if arguments.tile is None else arguments.tile,
+                target=target,
+                command=command,
+                progress=progress,
+                phase=bar.set_postfix_str,
+            )
     size = sum(f.stat().st_size for f in out.iterdir())
     tile = manifest.geometry.tile
-    result = {"bundle": str(out), "octets": size, "files": manifest.files, "provenance": manifest.provenance}
-    return result, f"{out}: {manifest.family}, {manifest.bands} bands, tiles of {tile}, {size / 1e6:.1f} MB"
+    engines = manifest.engines
+    text = f"{out}: {manifest.family}, {manifest.bands} bands, tiles of {tile}, {size / 1e6:.1f} MB"
+    if engines is not None:
+        text += f"; engines of {engines.library} {engines.library_version} for {engines.compute_capability}"
+    to_do = None
+    if target.name is TargetName.TENSORRT and engines is None:
+        to_do = f"copy {out} to the device and run its {BUILD_SCRIPT} there ({target.obstacle})"
+        text += f", without engines: {to_do}"
+    result = {
+        "bundle": str(out),
+        "octets": size,
+        "files": manifest.pinned,
+        "engines": None
+        if engines is None
+        else {
+            "library": engines.library,
+            "version": engines.library_version,
+            "compute_capability": engines.compute_capability,
+        },
+        "to_do": to_do,
+        "provenance": manifest.provenance,
+    }
+    return result, text

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from hyvic_runtime import bundle as layout
 from hyvic_runtime.atomic_file import replacing_folder
-from hyvic_runtime.bundle import BundleManifest
+from hyvic_runtime.bundle import BundleManifest, file_sha256
 from hyvic_runtime.conformance import coder_sha256, outputs_sha256
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.tile_grid import DEFAULT_TILE, geometry_of
@@ -22,14 +21,16 @@ from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 from numpy.typing import NDArray
 
 from hyvic_export.analysis_graph import AnalysisForm
+from hyvic_export.compiled_bundle import Target, compile_in_place
 from hyvic_export.conformance_vectors import conformance_vectors
 from hyvic_export.entropy_model import entropy_model
 from hyvic_export.export_report import ExportReport, report_bytes
+from hyvic_export.graph_files import save_graph
 from hyvic_export.graphs import decoder_graph, encoder_graph, hyperdecoder_graph
 from hyvic_export.integer_network import run_reference
 
 STEPS = 5
-"""Calls of `progress`."""
+"""Calls of `progress`, and one for each engine."""
 _TOOLS = ("hyvic-onboard", "numpy", "onnx", "spox", "torch", "compressai")
 
 
@@ -38,8 +39,10 @@ def bundle_from_checkpoint(
     out: Path,
     *,
     tile: int = DEFAULT_TILE,
+    target: Target | None = None,
     command: str = "",
     progress: Callable[[str], None] = lambda _: None,
+    phase: Callable[[str], None] = lambda _: None,
 ) -> BundleManifest:
     """Write the deployment bundle of a checkpoint; `out` appears whole or not at all.
 
@@ -50,13 +53,18 @@ def bundle_from_checkpoint(
         checkpoint: folder that train-model wrote.
         out: folder to create or replace.
         tile: pixels of a tile's side.
+        target: what the graphs are compiled for; None: nothing, ONNX Runtime takes them as they are.
         command: what the user typed, for the manifest.
         progress: told what is being made.
+        phase: told what an engine's builder is doing.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
-        ValueError: the tile does not fit the model.
+        EngineError: the target's engines cannot be built here.
+        ValueError: the tile does not fit the model, or the target the library.
     """
+    target = target or Target()
+    builder = target.builder()
     progress("reading the checkpoint")
     loaded = load_checkpoint(checkpoint)
     model, config = loaded.model, loaded.config.model
@@ -77,9 +85,9 @@ def bundle_from_checkpoint(
     }
 
     progress("writing")
-    with replacing_folder(out, contents=(layout.MANIFEST, *layout.FILES)) as partial:
+    with replacing_folder(out, contents=layout.ALL_FILES) as partial:
         for name, graph in graphs.items():
-            onnx.save(graph, partial / name)
+            save_graph(graph, partial / name)
         arrays: dict[str, NDArray[np.generic]] = {
             layout.TABLE_FIRST: tables.first,
             layout.TABLE_LENGTH: tables.length,
@@ -88,7 +96,9 @@ def bundle_from_checkpoint(
             layout.GAINS: rate_gains(model),
         }
         for name, array in arrays.items():
-            np.save(partial / name, array)
+            octets = io.BytesIO()  # into a file, NumPy gives no reason when the disk is full
+            np.save(octets, array)
+            (partial / name).write_bytes(octets.getvalue())
         report = ExportReport(
             conformance_unreached=tuple(sorted(unreached)),
             table_excess_bits=tuple(row.excess_bits() for row in entropy.distributions),
@@ -109,15 +119,15 @@ def bundle_from_checkpoint(
             conformance=tuple(outputs_sha256(*run_reference(network, vector)) for vector in vectors),
             coder_sha256=coder_sha256(EntropyCoder(tables)),
             provenance={
-                "checkpoint_sha256": _sha256(checkpoint / WEIGHTS),
+                "checkpoint_sha256": file_sha256(checkpoint / WEIGHTS),
                 "lambda": repr(loaded.config.optimisation.lmbda),
                 "command": command,
                 **{tool: version(tool) for tool in _TOOLS},
             },
-            files={name: _sha256(partial / name) for name in layout.FILES},
+            files={file.name: file_sha256(file) for file in sorted(partial.iterdir())},
         )
         (partial / layout.MANIFEST).write_bytes(layout.manifest_bytes(manifest))
-    return manifest
+        return compile_in_place(partial, target, builder, progress=progress, phase=phase)
 
 
 @torch.no_grad()
@@ -125,7 +135,3 @@ def rate_gains(model: HyVIC) -> NDArray[np.float32]:
     """Gain and inverse gain of every rate level, (2, rates, M)."""
     gains = model.gains(torch.arange(float(model.config.rates)))
     return np.stack([np.asarray(gain[:, :, 0, 0], np.float32) for gain in gains])
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

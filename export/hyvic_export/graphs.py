@@ -177,5 +177,4 @@ def _int32(x: Var) -> Var:
 def _built(inputs: dict[str, Var], outputs: dict[str, Var]) -> onnx.ModelProto:
     graph = build(inputs, outputs)
     graph.producer_name = "hyvic-onboard"
-    onnx.checker.check_model(graph, full_check=True)
     return graph
