@@ -11,18 +11,17 @@ MAX_WEIGHT_OCTETS = 2**31 - 2**24
 """Weights of a graph in one file. protobuf ends at 2 GiB; the nodes need far less than what is left of it."""
 
 
-def save_graph(graph: onnx.ModelProto, path: Path, *, max_weight_octets: int = MAX_WEIGHT_OCTETS) -> None:
+def save_graph(graph: onnx.ModelProto, path: Path) -> None:
     """Write a graph and check the file as a reader finds it, shapes inferred.
 
-    Weights beyond the limit go into `path` + ".data". Both files are the same for the same graph.
+    Weights beyond MAX_WEIGHT_OCTETS go into `path` + ".data". Both files are the same for the same graph.
 
     Args:
         graph: changed into what is written.
         path: ONNX file to write.
-        max_weight_octets: of a graph in one file.
     """
     _constants_to_initializers(graph)
-    if sum(len(weight.raw_data) for weight in graph.graph.initializer) > max_weight_octets:
+    if sum(len(weight.raw_data) for weight in graph.graph.initializer) > MAX_WEIGHT_OCTETS:
         external_data_helper.convert_model_to_external_data(graph, location=f"{path.name}.data")
     onnx.save(graph, path)
     onnx.checker.check_model(str(path), full_check=True)

@@ -23,7 +23,13 @@ PORTABLE = "8.0 and later"
 
 
 class EngineBuilder:
-    """Builds engines with one library for one kind of GPU."""
+    """Builds engines with one library for one kind of GPU.
+
+    Attributes:
+        library: which one.
+        compute_capability: of the GPUs that run its engines.
+        timing_cache: what TensorRT measured to choose kernels, for the next build; TensorRT-RTX measures nothing.
+    """
 
     def __init__(self, library: TensorRTLibrary, *, compute_capability: str | None, timing_cache: bytes = b"") -> None:
         """Load the library and see that it can build what is asked.
@@ -40,8 +46,7 @@ class EngineBuilder:
         self.library = library
         self._module = library.load()
         self._capability: Any = None
-        self._cache: Any = None
-        self._cache_octets = timing_cache
+        self.timing_cache = timing_cache
         if library is TensorRTLibrary.TENSORRT:
             self.compute_capability = CudaDevice().compute_capability
         else:
@@ -60,11 +65,6 @@ class EngineBuilder:
         """The library's."""
         return str(self._module.__version__)
 
-    @property
-    def timing_cache(self) -> bytes:
-        """What it took to choose kernels, for the next build; empty of TensorRT-RTX, which measures nothing."""
-        return self._cache_octets if self._cache is None else bytes(self._cache.serialize())
-
     def build(self, graph: Path, *, phase: Callable[[str], None] = lambda _: None) -> bytes:
         """Compile one graph.
 
@@ -81,7 +81,8 @@ class EngineBuilder:
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = trt.OnnxParser(network, log)
         if not parser.parse_from_file(str(graph)):
-            reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)]
+            errors = [parser.get_error(index) for index in range(parser.num_errors)]
+            reasons = [f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors]
             raise self._refusal(graph, reasons or log.errors)
         config = builder.create_builder_config()
         config.clear_flag(trt.BuilderFlag.TF32)
@@ -96,11 +97,12 @@ class EngineBuilder:
             config.num_compute_capabilities = 1
             config.set_compute_capability(self._capability, 0)
         if self.library is TensorRTLibrary.TENSORRT:
-            if self._cache is None:
-                self._cache = config.create_timing_cache(self._cache_octets)
-            config.set_timing_cache(self._cache, False)
+            config.set_timing_cache(config.create_timing_cache(self.timing_cache), False)
         engine = builder.build_serialized_network(network, config)
-        del monitor  # the builder held no reference of its own
+        if self.library is TensorRTLibrary.TENSORRT:
+            self.timing_cache = bytes(config.get_timing_cache().serialize())  # while the builder lives, whose it is
+        if monitor.stopped_by is not None:
+            raise monitor.stopped_by
         if engine is None:
             raise self._refusal(graph, log.errors)
         return bytes(engine)
@@ -124,19 +126,28 @@ def compute_capabilities(module: Any) -> dict[str, Any]:
 
 def _phase_monitor(module: Any, phase: Callable[[str], None]) -> Any:
     class PhaseMonitor(module.IProgressMonitor):  # type: ignore[misc]  # known when run
+        """What `phase` raises, Ctrl-C above all, must not run through the library's frames: it ends the build."""
+
         def __init__(self) -> None:
             super().__init__()
+            self.stopped_by: BaseException | None = None
             self._steps: dict[str, int] = {}
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             self._steps[phase_name] = num_steps
-            phase(phase_name)
+            self._tell(phase_name)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            phase(f"{phase_name} {step + 1}/{self._steps.get(phase_name, step + 1)}")
-            return True
+            self._tell(f"{phase_name} {step + 1}/{self._steps.get(phase_name, step + 1)}")
+            return self.stopped_by is None
 
         def phase_finish(self, phase_name: str) -> None:
             self._steps.pop(phase_name, None)
+
+        def _tell(self, what: str) -> None:
+            try:
+                phase(what)
+            except BaseException as error:
+                self.stopped_by = error
 
     return PhaseMonitor()
