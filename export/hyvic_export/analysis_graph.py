@@ -75,12 +75,13 @@ def _peak(x: torch.Tensor) -> Floats:
     return np.maximum(peak, max(float(peak.max()), 1.0) * 2.0**-20)  # a channel may be silent on these pixels
 
 
-def analysis(model: HyVIC, tile: Var, form: AnalysisForm) -> Var:
+def analysis(model: HyVIC, tile: Var, mean: Var, form: AnalysisForm) -> Var:
     """E without padding: the halo holds what every kernel reaches.
 
     Args:
         model: whose E.
         tile: float32 (tile, line, sample, band), digital numbers.
+        mean: float32 (tile, 1, 1, band), what is subtracted from every spectrum.
         form: how to write it.
 
     Returns:
@@ -100,10 +101,11 @@ def analysis(model: HyVIC, tile: Var, form: AnalysisForm) -> Var:
 
     weight, bias = layer_weights(first)
     if form.precision is Precision.FP16:  # digital numbers do not fit, fractions of the peak do
-        x = op.cast(op.mul(tile, op.const(np.float32(1 / model.config.peak))), to=np.float16)
-    else:
-        x, weight = tile, weight / np.float32(model.config.peak)
-    x = op.add(op.matmul(x, constant(weight[:, :, 0, 0].T)), constant(bias))
+        x = op.cast(op.mul(op.sub(tile, mean), op.const(np.float32(1 / model.config.peak))), to=np.float16)
+        x = op.add(op.matmul(x, constant(weight[:, :, 0, 0].T)), constant(bias))
+    else:  # the layer is linear: the mean, carried through it, goes into its bias, not out of every pixel
+        kernel = constant(weight[:, :, 0, 0].T / np.float32(model.config.peak))
+        x = op.add(op.matmul(tile, kernel), op.sub(constant(bias), op.matmul(mean, kernel)))
     gamma, beta = gdn_parameters(gdn, ones, peaks[0].inputs if peaks else ones)
     norm = op.sqrt(op.add(op.matmul(op.mul(x, x), constant(gamma.T)), constant(beta)))
     x = op.transpose(op.div(x, norm), perm=[0, 3, 1, 2])

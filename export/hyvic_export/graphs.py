@@ -38,7 +38,8 @@ def encoder_graph(
     """Digital numbers to integers in one graph: analysis, hyper-encoder, entropy path, quantiser.
 
     Inputs: `tile` float32 (tile, line, sample, band), digital numbers of a tile and its halo, in the order
-    that sensors deliver and a matrix product wants; `gain` float32 (tile, M, 1, 1), the quantiser's resolution;
+    that sensors deliver and a matrix product wants; `mean_spectrum` float32 (tile, 1, 1, band), zero for a model that
+    does not want it subtracted; `gain` float32 (tile, M, 1, 1), the quantiser's resolution;
     `hyperlatent_mask` float32 (tile, 1, line, sample), one where ẑ is coded and zero where it is not.
     Outputs, int32: `hyperlatent` (tile, N, line, sample), `symbols` and `scale_index` (tile, M, line, sample);
     for measurements also `latent`, float32: y times the gain.
@@ -46,10 +47,11 @@ def encoder_graph(
     window = geometry.window
     cells = geometry.hyperlatents
     tile = argument(Tensor(np.float32, ("tile", window, window, model.config.bands)))
+    mean_spectrum = argument(Tensor(np.float32, ("tile", 1, 1, model.config.bands)))
     gain = argument(Tensor(np.float32, ("tile", model.config.latent_channels, 1, 1)))
     mask = argument(Tensor(np.float32, ("tile", 1, cells, cells)))
 
-    y = op.mul(analysis(model, tile, form), gain)
+    y = op.mul(analysis(model, tile, mean_spectrum, form), gain)
     z = y
     for layer in model.h_a:
         if isinstance(layer, nn.Conv2d):
@@ -65,7 +67,7 @@ def encoder_graph(
     mean = op.mul(mean_steps, _scalar(2.0**-MEAN_STEP_BITS))
     symbols = op.clip(op.round(op.sub(y, mean)), _scalar(SYMBOL_MIN), _scalar(SYMBOL_MAX))
     return _built(
-        {"tile": tile, "gain": gain, "hyperlatent_mask": mask},
+        {"tile": tile, "mean_spectrum": mean_spectrum, "gain": gain, "hyperlatent_mask": mask},
         {"hyperlatent": _int32(z_hat), "symbols": _int32(symbols), "scale_index": _int32(scale_index)}
         | ({"latent": y} if with_latent else {}),
     )

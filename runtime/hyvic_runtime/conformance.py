@@ -89,6 +89,7 @@ def check_encoder(bundle: Bundle, encoder: Engine, hyperdecoder: Engine) -> None
         coded = encoder.run(
             {
                 "tile": tile[None].astype(np.float32),
+                "mean_spectrum": np.zeros((1, 1, 1, manifest.bands), np.float32),
                 "gain": gain[None],
                 "hyperlatent_mask": np.ones((1, 1, cells, cells), np.float32),
             }

@@ -148,25 +148,34 @@ class SceneEncoder:
             return mean_spectrum(scene)
         return np.zeros(scene.cube.shape[2], scene.cube.dtype)
 
+    def engine_inputs(
+        self, scene: Scene, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]], code: int
+    ) -> dict[str, NDArray[np.float32]]:
+        """What the encoder graph takes for one tile; the pixels are overwritten by the next call."""
+        columns = grid.window_samples(tile.column)
+        # A stretch of samples that mirrors none is a view. Line by line: a line fits the cache through its two passes,
+        # and a memory-mapped scene is read in order.
+        inside = slice(int(columns[0]), int(columns[-1]) + 1) if np.all(np.diff(columns) == 1) else columns
+        for spectra, line in zip(self._input[0], grid.window_lines(tile.row), strict=True):
+            np.copyto(spectra, scene.cube[line][inside], casting="unsafe")
+        cells = self.bundle.manifest.geometry.hyperlatents
+        lines, samples = coded_shape(tile, self.bundle.manifest.geometry.hyper_stride)
+        mask = np.zeros((1, 1, cells, cells), np.float32)
+        mask[..., :lines, :samples] = 1
+        gain, _ = self.bundle.gains.at(code)
+        spectrum = mean.astype(np.float32)[None, None, None]
+        return {"tile": self._input, "mean_spectrum": spectrum, "gain": gain[None], "hyperlatent_mask": mask}
+
     def symbols(
         self, scene: Scene, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]], code: int
     ) -> TileSymbols:
         """Run the encoder graph on one tile, at the quality of that code."""
         begun = time.perf_counter()
-        geometry = self.bundle.manifest.geometry
-        offset = mean.astype(np.float32)
-        columns = grid.window_samples(tile.column)
-        # Line by line: a line fits the cache through its two passes, and a memory-mapped scene is read in order.
-        for spectra, line in zip(self._input[0], grid.window_lines(tile.row), strict=True):
-            np.subtract(scene.cube[line].take(columns, axis=0), offset, out=spectra, dtype=np.float32, casting="unsafe")
-        cells = geometry.hyperlatents
-        hyper = coded_shape(tile, geometry.hyper_stride)
-        mask = np.zeros((1, 1, cells, cells), np.float32)
-        mask[..., : hyper[0], : hyper[1]] = 1
+        inputs = self.engine_inputs(scene, grid, tile, mean, code)
         ready = time.perf_counter()
-        gain, _ = self.bundle.gains.at(code)
-        outputs = self._engine.run({"tile": self._input, "gain": gain[None], "hyperlatent_mask": mask})
-        latent = coded_shape(tile, geometry.latent_stride)
+        outputs = self._engine.run(inputs)
+        geometry = self.bundle.manifest.geometry
+        hyper, latent = (coded_shape(tile, stride) for stride in (geometry.hyper_stride, geometry.latent_stride))
         self.times.tile_input_s += ready - begun
         self.times.engine_s += time.perf_counter() - ready
         return TileSymbols(

@@ -100,7 +100,14 @@ def _coded(bundle: Bundle, encoder: Engine) -> dict[str, NDArray[Any]]:
     gain, _ = bundle.gains.at(MAX_QUALITY_CODE)
     cells = bundle.manifest.geometry.hyperlatents
     mask = np.ones((1, 1, cells, cells), np.float32)
-    return encoder.run({"tile": probe_tile(bundle.manifest), "gain": gain[None], "hyperlatent_mask": mask})
+    return encoder.run(
+        {
+            "tile": probe_tile(bundle.manifest),
+            "mean_spectrum": np.zeros((1, 1, 1, bundle.manifest.bands), np.float32),
+            "gain": gain[None],
+            "hyperlatent_mask": mask,
+        }
+    )
 
 
 def _latent(bundle: Bundle, coded: dict[str, NDArray[Any]], hyperdecoder: Engine) -> NDArray[np.float32]:
