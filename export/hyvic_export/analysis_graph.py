@@ -10,8 +10,8 @@ digital numbers of 16 bits, the last decides how finely a latent can be told.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -21,16 +21,10 @@ from hyvic_train.hyvic import HyVIC
 from numpy.typing import NDArray
 from spox import Var
 
+from hyvic_export.precision import Precision
+
 INT8_MAX = 127
 Floats = NDArray[np.float32]
-
-
-class Precision(StrEnum):
-    """Of the analysis transform; the entropy path is exact in each."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    INT8 = "int8"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,21 +52,27 @@ class AnalysisForm:
 
 
 @torch.no_grad()
-def calibrated_peaks(model: HyVIC, digital_numbers: torch.Tensor) -> tuple[ConvolutionPeaks, ...]:
-    """What the strided convolutions take and give on real pixels, (batch, band, line, sample)."""
+def calibrated_peaks(model: HyVIC, pixels: Sequence[torch.Tensor]) -> tuple[ConvolutionPeaks, ...]:
+    """What the strided convolutions take and give at most, on real pixels.
+
+    Args:
+        model: whose analysis.
+        pixels: each (batch, band, line, sample) digital numbers, the mean spectrum subtracted where the model wants it.
+    """
     first, gdn, *others = model.g_a
-    x = gdn(first(digital_numbers / model.config.peak))
     peaks = []
+    hidden = [gdn(first(x / model.config.peak)) for x in pixels]
     for convolution, normalisation in zip(others[:-1:2], others[1:-1:2], strict=True):
-        outputs = convolution(x)
-        peaks.append(ConvolutionPeaks(inputs=_peak(x), outputs=_peak(outputs)))
-        x = normalisation(outputs)
+        outputs = [convolution(x) for x in hidden]
+        peaks.append(ConvolutionPeaks(inputs=_peak(hidden), outputs=_peak(outputs)))
+        hidden = [normalisation(x) for x in outputs]
     return tuple(peaks)
 
 
-def _peak(x: torch.Tensor) -> Floats:
-    peak = np.asarray(x.abs().amax(dim=(0, 2, 3)), np.float32)
-    return np.maximum(peak, max(float(peak.max()), 1.0) * 2.0**-20)  # a channel may be silent on these pixels
+def _peak(activations: Sequence[torch.Tensor]) -> Floats:
+    peak: Floats = np.max([np.asarray(x.abs().amax(dim=(0, 2, 3)), np.float32) for x in activations], axis=0)
+    silent = np.float32(max(float(peak.max()), 1.0) * 2.0**-20)  # on these pixels, but perhaps not on others
+    return np.maximum(peak, silent)
 
 
 def analysis(model: HyVIC, tile: Var, mean: Var, form: AnalysisForm) -> Var:

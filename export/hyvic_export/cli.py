@@ -48,6 +48,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--timing-cache", type=Path, metavar="FILE", help="measurements that tensorrt reads and adds to: builds faster"
     )
+    parser.add_argument(
+        "--precision",
+        default="fp32",
+        metavar="PRECISION",
+        help="of the analysis: fp32 (default), fp16 or int8; the entropy path is exact in each",
+    )
+    parser.add_argument(
+        "--scene",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="SCENE",
+        help="scenes to calibrate int8 with and to hold the engine against the model on (default: a tile drawn from "
+        "the model's prior, which int8 cannot be calibrated with)",
+    )
     parser.add_argument("--tile", type=int, metavar="PIXELS", help=f"side of a tile (default: {DEFAULT_TILE})")
     parser.add_argument("--force", action="store_true", help="replace an existing bundle")
     typed = shlex.join([parser.prog, *(sys.argv[1:] if argv is None else argv)])
@@ -59,12 +74,16 @@ def _export(arguments: argparse.Namespace, command: str) -> Result:
     from tqdm import tqdm
 
     from hyvic_export.compiled_bundle import Target, TargetName, compiled_bundle
+    from hyvic_export.precision import Precision
 
     out: Path = arguments.out
     if out.exists() and not arguments.force:
         raise FileExistsError(17, f"{out} exists; pass --force if it is a bundle to replace")
     if arguments.bundle is not None and arguments.tile is not None:
         raise ValueError("--tile belongs to a checkpoint: a bundle has its tiles")
+    precision = Precision.named(arguments.precision)
+    if arguments.bundle is not None and (arguments.scene or precision is not Precision.FP32):
+        raise ValueError("--precision and --scene belong to a checkpoint: a bundle has its graphs")
     target = Target(
         name=arguments.target, compute_capability=arguments.compute_capability, timing_cache=arguments.timing_cache
     )
@@ -85,6 +104,8 @@ def _export(arguments: argparse.Namespace, command: str) -> Result:
                 out,
                 tile=DEFAULT_TILE if arguments.tile is None else arguments.tile,
                 target=target,
+                precision=precision,
+                scenes=arguments.scene,
                 command=command,
                 progress=progress,
                 phase=bar.set_postfix_str,

@@ -116,13 +116,14 @@ def compile_in_place(
     """
     bundle = read_bundle(folder)
     manifest = bundle.manifest
-    if target.name is TargetName.TENSORRT and not manifest.extras:
+    if target.name is TargetName.TENSORRT and layout.EXPECTED_OUTPUTS not in manifest.extras:
         engines = [OnnxRuntimeEngine(folder / graph) for graph in layout.GRAPHS]
         write_expected_outputs(folder / layout.EXPECTED_OUTPUTS, bundle, *engines)
         script = folder / layout.BUILD_SCRIPT
         script.write_text(_BUILD_SCRIPT)
         script.chmod(0o755)
-        manifest = replace(manifest, extras={name: file_sha256(folder / name) for name in layout.EXTRAS})
+        made = {name: file_sha256(folder / name) for name in (layout.BUILD_SCRIPT, layout.EXPECTED_OUTPUTS)}
+        manifest = replace(manifest, extras=manifest.extras | made)
     if builder is not None:
         for graph, engine in zip(layout.GRAPHS, layout.ENGINES, strict=True):
             progress(f"{engine} for {builder.compute_capability}")

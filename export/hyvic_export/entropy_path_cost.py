@@ -10,23 +10,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from hyvic_runtime.atomic_file import replacing
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.encoder import hyperlatent_rows
-from hyvic_runtime.entropy_coder import ESCAPE_OCTETS, SYMBOL_MAX, SYMBOL_MIN, EntropyCoder
-from hyvic_runtime.frequency_table import TOTAL, FrequencyTables
+from hyvic_runtime.entropy_coder import SYMBOL_MAX, SYMBOL_MIN, EntropyCoder
 from hyvic_runtime.scene import Scene, mean_spectrum, resample_bands
 from hyvic_runtime.scene_files import read_scene
 from hyvic_train.checkpoint import Checkpoint, load_checkpoint
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
-from numpy.typing import NDArray
 
 from hyvic_export.entropy_model import EntropyModel, entropy_model
-from hyvic_export.frequency_tables import gaussians
+from hyvic_export.frequency_tables import gaussians, table_bits
 from hyvic_export.integer_network import run_reference, scale_table
 
 MAX_SIDE = 128
@@ -151,15 +148,6 @@ def entropy_path_cost(
 
 def _bits(likelihoods: torch.Tensor) -> float:
     return float(-likelihoods.double().log2().sum())
-
-
-def table_bits(tables: FrequencyTables, symbols: NDArray[np.int64], rows: NDArray[np.integer[Any]]) -> float:
-    """Ideal code length of symbols under integer frequencies, escaped values included."""
-    position = symbols - tables.first[rows]
-    length = tables.length[rows]
-    escaped = (position < 0) | (position >= length)
-    frequency = tables.frequencies[tables.starts()[rows] + np.where(escaped, length, position)]
-    return float(-np.log2(frequency / TOTAL).sum() + 8 * ESCAPE_OCTETS * escaped.sum())
 
 
 def markdown_table(costs: Sequence[EntropyPathCost]) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from hyvic_export.parity import Parity
+from hyvic_export.precision import Precision
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
@@ -14,10 +17,16 @@ class ExportReport:
         conformance_unreached: cases of the entropy path's arithmetic that no conformance vector reaches.
         table_excess_bits: what each row of the frequency tables costs above its distribution's entropy, bits a
             symbol; rows of the scale indices, then those of ẑ's channels.
+        precision: of the analysis.
+        calibrated_on: scenes that int8's ranges were taken from.
+        parity: the encoder graph in ONNX Runtime beside the model.
     """
 
     conformance_unreached: tuple[str, ...]
     table_excess_bits: tuple[float, ...]
+    precision: Precision
+    calibrated_on: tuple[str, ...]
+    parity: Parity
 
 
 def report_bytes(report: ExportReport) -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from hyvic_runtime import bundle as layout
 from hyvic_runtime.atomic_file import replacing_folder
-from hyvic_runtime.bundle import BundleManifest, file_sha256
+from hyvic_runtime.bundle import BundleManifest, file_sha256, read_bundle
 from hyvic_runtime.conformance import coder_sha256, outputs_sha256
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.tile_grid import DEFAULT_TILE, geometry_of
@@ -20,16 +21,19 @@ from hyvic_train.hyvic import HyVIC
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 from numpy.typing import NDArray
 
-from hyvic_export.analysis_graph import AnalysisForm
-from hyvic_export.compiled_bundle import Target, compile_in_place
+from hyvic_export.analysis_graph import AnalysisForm, calibrated_peaks
+from hyvic_export.compiled_bundle import Target, TargetName, compile_in_place
 from hyvic_export.conformance_vectors import conformance_vectors
 from hyvic_export.entropy_model import entropy_model
 from hyvic_export.export_report import ExportReport, report_bytes
 from hyvic_export.graph_files import save_graph
 from hyvic_export.graphs import decoder_graph, encoder_graph, hyperdecoder_graph
 from hyvic_export.integer_network import run_reference
+from hyvic_export.parity import measured_parity
+from hyvic_export.precision import Precision
+from hyvic_export.sample_scenes import centred_pixels, expected_scene, sample_scenes
 
-STEPS = 5
+STEPS = 6
 """Calls of `progress`, and one for each engine."""
 _TOOLS = ("hyvic-onboard", "numpy", "onnx", "spox", "torch", "compressai")
 
@@ -40,6 +44,8 @@ def bundle_from_checkpoint(
     *,
     tile: int = DEFAULT_TILE,
     target: Target | None = None,
+    precision: Precision = Precision.FP32,
+    scenes: Sequence[Path] = (),
     command: str = "",
     progress: Callable[[str], None] = lambda _: None,
     phase: Callable[[str], None] = lambda _: None,
@@ -54,21 +60,29 @@ def bundle_from_checkpoint(
         out: folder to create or replace.
         tile: pixels of a tile's side.
         target: what the graphs are compiled for; None: nothing, ONNX Runtime takes them as they are.
+        precision: of the analysis.
+        scenes: files to calibrate int8 with and to hold the engine against the model on; without any, a tile drawn
+            from the model's prior serves for the latter.
         command: what the user typed, for the manifest.
         progress: told what is being made.
         phase: told what an engine's builder is doing.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
-        EngineError: the target's engines cannot be built here.
-        ValueError: the tile does not fit the model, or the target the library.
+        EngineError: the target's engines cannot be built here, or the engine is not the model.
+        SceneError: a scene cannot be used.
+        ValueError: the tile does not fit the model, or the target the library; int8 without scenes.
     """
+    if precision is Precision.INT8 and not scenes:
+        raise ValueError("int8 needs scenes to calibrate with, like those that will be coded: --scene FILE...")
     target = target or Target()
     builder = target.builder()
     progress("reading the checkpoint")
     loaded = load_checkpoint(checkpoint)
     model, config = loaded.model, loaded.config.model
     geometry = geometry_of(tile=tile, kernel_size=config.kernel_size, spatial_stages=config.spatial_stages)
+
+    samples = sample_scenes(scenes, loaded.config, geometry)
 
     progress("integer entropy path")
     entropy = entropy_model(model)
@@ -78,8 +92,13 @@ def bundle_from_checkpoint(
     vectors, unreached = conformance_vectors(entropy.prior, network, geometry.hyperlatents)
 
     progress("graphs")
+    form = AnalysisForm(precision=precision, unsigned=target.name is TargetName.ONNX)
+    if precision is Precision.INT8:
+        centred = loaded.config.data.remove_mean_spectrum
+        pixels = [centred_pixels(sample, subtract_mean=centred) for sample in samples]
+        form = replace(form, peaks=calibrated_peaks(model, pixels))
     graphs = {
-        layout.ENCODER: encoder_graph(model, network, entropy.prior, geometry, AnalysisForm()),
+        layout.ENCODER: encoder_graph(model, network, entropy.prior, geometry, form),
         layout.HYPERDECODER: hyperdecoder_graph(model, network, geometry),
         layout.DECODER: decoder_graph(model, geometry),
     }
@@ -99,11 +118,6 @@ def bundle_from_checkpoint(
             octets = io.BytesIO()  # into a file, NumPy gives no reason when the disk is full
             np.save(octets, array)
             (partial / name).write_bytes(octets.getvalue())
-        report = ExportReport(
-            conformance_unreached=tuple(sorted(unreached)),
-            table_excess_bits=tuple(row.excess_bits() for row in entropy.distributions),
-        )
-        (partial / layout.REPORT).write_bytes(report_bytes(report))
         manifest = BundleManifest(
             family="hyvic",
             bands=config.bands,
@@ -113,6 +127,7 @@ def bundle_from_checkpoint(
             scales=SCALE_COUNT,
             mean_step_bits=MEAN_STEP_BITS,
             peak=config.peak,
+            precision=precision.value,
             mean_spectrum=loaded.config.data.remove_mean_spectrum,
             geometry=geometry,
             wavelengths=loaded.config.data.wavelengths,
@@ -126,6 +141,22 @@ def bundle_from_checkpoint(
             },
             files={file.name: file_sha256(file) for file in sorted(partial.iterdir())},
         )
+        (partial / layout.MANIFEST).write_bytes(layout.manifest_bytes(manifest))
+
+        progress("parity")
+        latent_graph = encoder_graph(model, network, entropy.prior, geometry, form, with_latent=True)
+        seen = samples or (expected_scene(model, entropy, geometry),)
+        parity = measured_parity(model, entropy, read_bundle(partial), latent_graph, seen)
+        parity.check(precision)
+        report = ExportReport(
+            conformance_unreached=tuple(sorted(unreached)),
+            table_excess_bits=tuple(row.excess_bits() for row in entropy.distributions),
+            precision=precision,
+            calibrated_on=tuple(sample.name for sample in samples) if form.peaks else (),
+            parity=parity,
+        )
+        (partial / layout.REPORT).write_bytes(report_bytes(report))
+        manifest = replace(manifest, extras={layout.REPORT: file_sha256(partial / layout.REPORT)})
         (partial / layout.MANIFEST).write_bytes(layout.manifest_bytes(manifest))
         return compile_in_place(partial, target, builder, progress=progress, phase=phase)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -114,3 +115,12 @@ def factorised_prior(model: HyVIC) -> list[Distribution]:
         low, high = min(int(inside[0]), MAX_HYPERLATENT - 1), max(int(inside[-1]), MAX_HYPERLATENT + 1)
         rows.append(Distribution(first=low - MAX_HYPERLATENT, mass=mass[channel, low : high + 1]))
     return rows
+
+
+def table_bits(tables: FrequencyTables, symbols: NDArray[np.integer[Any]], rows: NDArray[np.integer[Any]]) -> float:
+    """Ideal code length of symbols under integer frequencies, escaped values included."""
+    position = symbols - tables.first[rows]
+    length = tables.length[rows]
+    escaped = (position < 0) | (position >= length)
+    frequency = tables.frequencies[tables.starts()[rows] + np.where(escaped, length, position)]
+    return float(-np.log2(frequency / TOTAL).sum() + 8 * ESCAPE_OCTETS * escaped.sum())

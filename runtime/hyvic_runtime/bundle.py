@@ -34,18 +34,19 @@ from hyvic_runtime.tensorrt_library import TensorRTLibrary
 from hyvic_runtime.tile_grid import TileGeometry
 
 FORMAT_VERSION = 1
-_NOT_IDENTITY = ("provenance", "engines", "extras")
+_NOT_IDENTITY = ("provenance", "engines", "extras", "precision")
 MANIFEST = "manifest.json"
 ENCODER, HYPERDECODER, DECODER = "encoder.onnx", "hyperdecoder.onnx", "decoder.onnx"
 TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES = "table-first.npy", "table-length.npy", "table-frequencies.npy"
-CONFORMANCE, GAINS, REPORT = "conformance-hyperlatents.npy", "gains.npy", "report.json"
+CONFORMANCE, GAINS = "conformance-hyperlatents.npy", "gains.npy"
 GRAPHS = (ENCODER, HYPERDECODER, DECODER)
-FILES = (*GRAPHS, TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES, CONFORMANCE, GAINS, REPORT)
+FILES = (*GRAPHS, TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES, CONFORMANCE, GAINS)
 WEIGHTS = tuple(f"{graph}.data" for graph in GRAPHS)
 """Beside a graph whose weights do not fit its file."""
 ENGINES = tuple(f"{Path(graph).stem}.engine" for graph in GRAPHS)
-BUILD_SCRIPT, EXPECTED_OUTPUTS = "build-on-device.sh", "expected-outputs.npz"
-EXTRAS = (BUILD_SCRIPT, EXPECTED_OUTPUTS)
+REPORT, BUILD_SCRIPT, EXPECTED_OUTPUTS = "report.json", "build-on-device.sh", "expected-outputs.npz"
+EXTRAS = (REPORT, BUILD_SCRIPT, EXPECTED_OUTPUTS)
+_ENCODER_FILES = (ENCODER, f"{ENCODER}.data")
 ALL_FILES = (MANIFEST, *FILES, *WEIGHTS, *ENGINES, *EXTRAS)
 
 
@@ -86,6 +87,7 @@ class BundleManifest:
         scales: number of scale indices.
         mean_step_bits: a mean is a multiple of 2**-mean_step_bits quantiser steps.
         peak: largest digital number, for PSNR.
+        precision: of the encoder graph's analysis, "fp32", "fp16" or "int8": the encoder's affair alone.
         mean_spectrum: whether the graphs work on what differs from the scene's mean spectrum, which the
             scene header carries; otherwise that mean is zero.
         geometry: tile, strides and halos.
@@ -107,6 +109,7 @@ class BundleManifest:
     scales: int
     mean_step_bits: int
     peak: float
+    precision: str
     mean_spectrum: bool
     geometry: TileGeometry
     wavelengths: tuple[float, ...] | None
@@ -143,6 +146,7 @@ class BundleManifest:
             raise ValueError("its files are not those of this format")
         texts = (
             self.family,
+            self.precision,
             self.coder_sha256,
             *self.conformance,
             *self.files.values(),
@@ -165,9 +169,9 @@ class Bundle:
     Attributes:
         folder: where its graphs lie.
         manifest: what it is.
-        identity: SHA-256 of the manifest without its provenance, engines and extras; the first eight octets name the
-            bundle in a stream. Two exports of one checkpoint are the same bundle, whoever typed the command and
-            whatever device it was compiled for.
+        identity: SHA-256 of what a stream is decoded with: the manifest without provenance, engines, extras and the
+            encoder graph. Its first eight octets name the bundle in a stream. Two exports of one checkpoint are the
+            same bundle, whoever typed the command, whatever the device and the encoder's precision.
         tables: frequency tables of symbols and hyper-latents.
         conformance: ẑ of the conformance vectors, (vector, N, line, sample) int16.
         gains: of the rate levels.
@@ -256,10 +260,13 @@ def _parse_manifest(path: Path) -> tuple[BundleManifest, bytes]:
         raise BundleError(f"{path}: bundle format {version}, this runtime reads {FORMAT_VERSION}; export it again")
     if _canonical_sha256(document) != recorded:
         raise BundleError(altered)
-    identity = _canonical_sha256({name: value for name, value in document.items() if name not in _NOT_IDENTITY})
     try:
         if document.keys() != {field.name for field in fields(BundleManifest)}:
             raise ValueError("its entries are not this format's")
+        # What a stream is decoded with. How an encoder analyses is its own affair.
+        codec = {name: value for name, value in document.items() if name not in _NOT_IDENTITY}
+        codec["files"] = {name: digest for name, digest in codec["files"].items() if name not in _ENCODER_FILES}
+        identity = _canonical_sha256(codec)
         geometry = TileGeometry(**document.pop("geometry"))
         wavelengths, engines = document.pop("wavelengths"), document.pop("engines")
         manifest = BundleManifest(

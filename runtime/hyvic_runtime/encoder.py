@@ -126,6 +126,11 @@ class SceneEncoder:
             self.times.packets_s += time.perf_counter() - begun
             yield packets
 
+    @property
+    def engine_name(self) -> str:
+        """Library, version and device that run the encoder graph."""
+        return self._engine.describe()
+
     def grid(self, scene: Scene) -> TileGrid:
         """The tiles of a scene, once it is known to fit the bundle."""
         manifest = self.bundle.manifest

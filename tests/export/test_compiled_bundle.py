@@ -26,6 +26,7 @@ from hyvic_runtime.bundle import (
     FILES,
     HYPERDECODER,
     MANIFEST,
+    REPORT,
     read_bundle,
 )
 from hyvic_runtime.cli import verify_bundle
@@ -65,7 +66,7 @@ def test_tensorrt_rtx_compiles_a_checkpoint_without_a_gpu(
     }
     assert result["to_do"] is None
     bundle = read_bundle(out)
-    assert {path.name for path in out.iterdir()} == {MANIFEST, *FILES, *ENGINES}
+    assert {path.name for path in out.iterdir()} == {MANIFEST, *FILES, *ENGINES, REPORT}
     # The codec is the same: what one encodes, the other decodes.
     assert bundle.identity == read_bundle(tiny_bundle).identity
     (out / ENGINES[0]).write_bytes(b"another engine")
@@ -81,7 +82,7 @@ def test_a_compiled_bundle_is_not_run_on_a_processor_unasked(
     bundle = read_bundle(tmp_path / "b")
     assert bundle.manifest.engines is not None
     assert bundle.manifest.engines.compute_capability == "8.0 and later"
-    assert load_engine(bundle, HYPERDECODER, EngineKind.ONNXRUNTIME).describe().endswith("CPU")
+    assert load_engine(bundle, HYPERDECODER, EngineKind.ONNXRUNTIME).describe().startswith("ONNX Runtime")
     with pytest.raises(EngineError, match="holds no engines of tensorrt; build them: export-engine --bundle"):
         load_engine(bundle, HYPERDECODER, EngineKind.TENSORRT)
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", HostCuda(devices=0))

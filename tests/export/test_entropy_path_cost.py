@@ -8,12 +8,12 @@ import pytest
 from conftest import BANDS, SHIPPED_CHECKPOINT, smooth_cube
 from hyvic_compare import indian_pines
 from hyvic_export import entropy_path_cost
-from hyvic_export.frequency_tables import Distribution, frequency_tables
+from hyvic_export.frequency_tables import Distribution, frequency_tables, table_bits
 
 
 def test_table_bits_count_escapes_in_full() -> None:
     tables = frequency_tables([Distribution(first=-1, mass=np.array([0.25, 0.5, 0.125]))])  # 1/8 left to the escape
-    bits = entropy_path_cost.table_bits(tables, np.array([0, -1, 1, 900]), np.zeros(4, np.intp))
+    bits = table_bits(tables, np.array([0, -1, 1, 900]), np.zeros(4, np.intp))
     assert bits == pytest.approx(1 + 2 + 3 + (3 + 16))
 
 

@@ -76,7 +76,7 @@ def test_command_reports_as_json(tiny_checkpoint: Path, tmp_path: Path, capsys: 
     out = tmp_path / "b"
     assert main(["--checkpoint", str(tiny_checkpoint), "--out", str(out), "--tile", "32", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["files"].keys() == set(FILES)
+    assert result["files"].keys() == {*FILES, REPORT}
     assert result["octets"] == sum(f.stat().st_size for f in out.iterdir())
 
 

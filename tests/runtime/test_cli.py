@@ -125,8 +125,7 @@ def test_an_engine_that_fails_a_vector_codes_nothing(
     command: str,
 ) -> None:
     np.savez(tmp_path / "s.npz", cube=smooth_cube(16, 16, BANDS))
-    monkeypatch.setattr("hyvic_runtime.engine.OnnxRuntimeEngine", _OffByOne)
-    monkeypatch.setattr("hyvic_runtime.encoder.OnnxRuntimeEngine", _OffByOne)
+    monkeypatch.setattr("hyvic_runtime.engine_choice.OnnxRuntimeEngine", _OffByOne)
     out = tmp_path / "p"
     if command == "encode":
         assert cli.encode_scene([str(tmp_path / "s.npz"), "--bundle", str(tiny_bundle), "--out", str(out)]) == 1

@@ -1,0 +1,77 @@
+"""Pixels that an export is calibrated and measured on: the user's, or such as the model itself expects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from hyvic_runtime.errors import SceneError
+from hyvic_runtime.scene import Scene, mean_spectrum, resample_bands
+from hyvic_runtime.scene_files import read_scene
+from hyvic_runtime.tile_grid import TileGeometry
+from hyvic_train.config import TrainingConfig
+from hyvic_train.hyvic import HyVIC
+from hyvic_train.integer_path import MEAN_STEP_BITS
+
+from hyvic_export.entropy_model import EntropyModel
+from hyvic_export.integer_network import run_reference, scale_table
+
+MAX_TILES = 2
+"""Tiles a side that are taken of a scene, from its first line and sample."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedScene:
+    """A scene on the model's bands, and what to call it."""
+
+    name: str
+    scene: Scene
+
+
+def sample_scenes(paths: Sequence[Path], config: TrainingConfig, geometry: TileGeometry) -> tuple[NamedScene, ...]:
+    """Read scenes, resampled to the model's band centres where both have any.
+
+    Raises:
+        SceneError: a scene cannot be read, or has other bands.
+    """
+    scenes = []
+    for path in paths:
+        scene = read_scene(path)
+        if scene.wavelengths is not None and config.data.wavelengths is not None:
+            scene = resample_bands(scene, np.array(config.data.wavelengths))
+        if scene.cube.shape[2] != config.model.bands:
+            raise SceneError(f"{path} has {scene.cube.shape[2]} bands and the model codes {config.model.bands}")
+        side = MAX_TILES * geometry.tile
+        scenes.append(NamedScene(name=path.name, scene=replace(scene, cube=scene.cube[:side, :side])))
+    return tuple(scenes)
+
+
+@torch.no_grad()
+def expected_scene(model: HyVIC, entropy: EntropyModel, geometry: TileGeometry) -> NamedScene:
+    """A tile drawn from the model's own distributions: ẑ from its prior, y around the means that follow."""
+    rng = np.random.default_rng(0)
+    cells = geometry.hyperlatents
+    z_hat = np.stack(
+        [
+            rng.choice(len(row.mass), (cells, cells), p=row.mass / row.mass.sum()) + row.first
+            for row in entropy.distributions[-model.config.hyperlatent_channels :]
+        ]
+    )
+    scale_index, mean_steps = run_reference(entropy.network, z_hat.astype(np.int64))
+    y = rng.normal(mean_steps * 2.0**-MEAN_STEP_BITS, scale_table()[scale_index])
+    _, inverse_gain = model.gains(torch.tensor([float(model.config.rates - 1)]))
+    x = model.synthesise(torch.from_numpy(y.astype(np.float32))[None] * inverse_gain)[0].numpy()
+    offset = model.config.peak / 2 - x.mean()
+    cube = np.rint(np.moveaxis(x, 0, -1) + offset).clip(0, np.iinfo(np.uint16).max).astype(np.uint16)
+    return NamedScene(name="drawn from the model's prior", scene=Scene(cube=np.ascontiguousarray(cube)))
+
+
+def centred_pixels(named: NamedScene, *, subtract_mean: bool) -> torch.Tensor:
+    """A scene as the analysis sees it, (1, band, line, sample) float32."""
+    cube = named.scene.cube.astype(np.float32)
+    if subtract_mean:
+        cube -= mean_spectrum(named.scene).astype(np.float32)
+    return torch.from_numpy(np.moveaxis(cube, -1, 0).copy())[None]
