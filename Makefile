@@ -4,10 +4,10 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check lint types imports sanitised flight bench clean
+.PHONY: help demo test slow check lint types imports sanitised flight test-aarch64 bench clean
 
 help:                ## list the targets
-	@grep -E '^[a-z]+: .*##|^[a-z]+: +##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 18
+	@grep -E '^[a-z0-9-]+: .*##|^[a-z]+: +##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */  make \1\t/' | expand -t 22
 
 demo: $(VENV)/demo.stamp  ## a real scene from checkpoint to packets and back, with a report
 	$(BIN)/python -m hyvic_compare.demo --checkpoint checkpoints/hyvic-s-202 --out demo-report
@@ -36,6 +36,13 @@ sanitised: $(VENV)/dev.stamp  ## the tests of the coder in C under AddressSaniti
 
 flight: $(VENV)/dev.stamp  ## install the wheel where there is no torch, encode and decode there
 	$(BIN)/python tests/flight_install.py
+
+test-aarch64: $(VENV)/dev.stamp  ## encode on Arm (under QEMU, as root), decode here, and back
+	@{ command -v debootstrap && command -v qemu-aarch64-static; } >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -q \
+	    && apt-get install -q -y --no-install-recommends debootstrap debian-archive-keyring qemu-user-static; } \
+	  || { echo "debootstrap or qemu-user-static is missing: sudo apt-get install debootstrap qemu-user-static" >&2; exit 1; }
+	$(BIN)/python tests/cross_architecture.py
 
 bench: $(VENV)/dev.stamp  ## timings, both sides in one run
 	$(BIN)/python tests/benchmarks/bench_encoder.py
