@@ -310,10 +310,11 @@ def markdown(costs: dict[str, tuple[GraphCost, int]]) -> str:
             f"| {device.octets_per_s / 1e9:.1f} GB/s | {peaks} | {device.source} |"
         )
     page = _HEAD.format(enmap=ENMAP_SAMPLES_PER_S / 1e6, tile=DEFAULT_TILE, devices="\n".join(devices))
-    return page + "".join(_section(title, cost, samples) for title, (cost, samples) in costs.items())
+    return page + "".join(section(title, cost, samples) for title, (cost, samples) in costs.items())
 
 
-def _section(title: str, cost: GraphCost, samples: int) -> str:
+def section(title: str, cost: GraphCost, samples: int) -> str:
+    """The page's part on one model."""
     weight_octets, activation_octets = cost.octets(Precision.FP32)
     exact = sum(operator.macs for operator in cost.operators if operator.exact) / cost.macs
     rows = [

@@ -73,8 +73,10 @@ def test_peaks_are_the_dense_figures_of_the_data_sheets() -> None:
     assert pytest.approx(51e6, rel=0.01) == ENMAP_SAMPLES_PER_S
 
 
-@pytest.mark.slow
-def test_the_page_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    root = Path(__file__).parents[2]
-    assert roofline.main([str(root / "checkpoints" / "hyvic-s-202")]) == 0
-    assert capsys.readouterr().out == (root / "docs" / "jetson-roofline.md").read_text()
+def test_the_page_shows_the_shipped_models_figures(shipped_bundle: Path) -> None:
+    """Where this fails, the graph has changed: make the page again, by the command that it names."""
+    page = (Path(__file__).parents[2] / "docs" / "jetson-roofline.md").read_text()
+    cost = encoder_cost(onnx.load(shipped_bundle / ENCODER))
+    title = "hyvic-s-202 (M 200, N 120, 202 bands)"
+    assert roofline.section(title, cost, 128 * 128 * 202) in page
+    assert page.startswith(roofline.markdown({})[:500])
