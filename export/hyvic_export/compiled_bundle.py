@@ -20,6 +20,7 @@ from hyvic_runtime.errors import EngineError
 from hyvic_runtime.expected_outputs import write_expected_outputs
 from hyvic_runtime.tensorrt_library import TensorRTLibrary
 
+from hyvic_export.precision import Precision
 from hyvic_export.tensorrt_builder import EngineBuilder
 
 _BUILD_SCRIPT = """\
@@ -155,11 +156,18 @@ def compiled_bundle(
     Raises:
         BundleError: the source is no bundle, or was altered.
         EngineError: the engines cannot be built here.
-        ValueError: the target does not fit the library.
+        ValueError: the target does not fit the library or the bundle.
     """
     builder = target.builder()
     progress("reading the bundle")
-    manifest = replace(read_bundle(source).manifest, engines=None)
+    manifest = read_bundle(source).manifest
+    for_tensorrt = manifest.engines is not None or layout.BUILD_SCRIPT in manifest.extras
+    if manifest.precision == Precision.INT8 and target.name is not TargetName.ONNX and not for_tensorrt:
+        raise ValueError(
+            f"{source} holds int8 in the form that ONNX Runtime is fast at and TensorRT refuses: export its checkpoint "
+            f"again with --target {target.name}"
+        )
+    manifest = replace(manifest, engines=None)
     with replacing_folder(out, contents=layout.ALL_FILES) as partial:
         for name in manifest.pinned:
             shutil.copy(source / name, partial / name)

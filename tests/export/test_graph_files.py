@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from conftest import BANDS, smooth_cube
 from hyvic_export import graph_files
+from hyvic_export.cli import main
+from hyvic_export.compiled_bundle import Target, TargetName
 from hyvic_export.exporter import bundle_from_checkpoint
+from hyvic_export.precision import Precision
 from hyvic_export.tensorrt_builder import EngineBuilder, compute_capabilities
 from hyvic_runtime.bundle import ENCODER, FILES, GRAPHS, WEIGHTS, read_bundle
 from hyvic_runtime.encoder import SceneEncoder
@@ -69,6 +73,38 @@ def test_tensorrt_builds_every_graph(
     assert len(engine) > graph.stat().st_size / 2  # the weights are in it
     assert phases[0] == "Building engine"
     assert any(phase.endswith("2/6") for phase in phases)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    np.savez(tmp_path / "s.npz", cube=smooth_cube(32, 32, BANDS), wavelengths=np.linspace(420, 2450, BANDS))
+    return tmp_path / "s.npz"
+
+
+@pytest.mark.usefixtures("rtx")
+@pytest.mark.parametrize("precision", [Precision.FP16, Precision.INT8])
+def test_tensorrt_builds_the_analysis_in_fewer_bits(
+    tiny_checkpoint: Path, tiny_bundle: Path, scene: Path, tmp_path: Path, precision: Precision
+) -> None:
+    target = Target(name=TargetName.TENSORRT_RTX, compute_capability="8.6")
+    out = tmp_path / "b"
+    bundle_from_checkpoint(tiny_checkpoint, out, tile=32, target=target, precision=precision, scenes=[scene])
+    assert read_bundle(out).identity == read_bundle(tiny_bundle).identity
+    types = {weight.data_type for weight in onnx.load(out / ENCODER).graph.initializer}
+    fewer = onnx.TensorProto.FLOAT16 if precision is Precision.FP16 else onnx.TensorProto.INT8
+    assert fewer in types
+    assert onnx.TensorProto.UINT8 not in types
+
+
+@pytest.mark.usefixtures("rtx")
+def test_int8_for_onnx_runtime_is_not_compiled_for_tensorrt(
+    tiny_checkpoint: Path, scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle_from_checkpoint(tiny_checkpoint, tmp_path / "b", tile=32, precision=Precision.INT8, scenes=[scene])
+    arguments = ["--bundle", str(tmp_path / "b"), "--out", str(tmp_path / "c"), "--target", "tensorrt-rtx"]
+    assert main(arguments) == 1
+    assert "export its checkpoint again with --target tensorrt-rtx" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
 
 
 @pytest.mark.usefixtures("rtx")
