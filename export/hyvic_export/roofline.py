@@ -17,7 +17,6 @@ import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 import onnx
@@ -30,6 +29,7 @@ from hyvic_train.config import config_from_json
 from hyvic_train.hyvic import HyVIC
 
 from hyvic_export.exporter import bundle_from_checkpoint
+from hyvic_export.precision import Precision
 
 ENMAP_SAMPLES_PER_S = 1000 * 224 / 4.4e-3
 """EnMAP's push-broom line: 1,000 pixels of 224 bands every 4.4 ms."""
@@ -37,12 +37,8 @@ PAPER_BANDS, PAPER_LATENT_CHANNELS, PAPER_HYPERLATENT_CHANNELS = 202, 1280, 768
 """The HyVIC paper's final model."""
 
 
-class Precision(Enum):
-    """Of the analysis transform and the hyper-encoder: octets a value. The entropy path is float32 always."""
-
-    FP32 = 4
-    FP16 = 2
-    INT8 = 1
+VALUE_OCTETS = {Precision.FP32: 4, Precision.FP16: 2, Precision.INT8: 1}
+"""Of the analysis and the hyper-encoder; a value of the entropy path always has four."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +164,7 @@ def _precision(operator: OperatorCost, precision: Precision) -> Precision:
 
 
 def _width(operator: OperatorCost, precision: Precision) -> int:
-    return _precision(operator, precision).value
+    return VALUE_OCTETS[_precision(operator, precision)]
 
 
 def encoder_cost(model: onnx.ModelProto) -> GraphCost:
@@ -242,7 +238,7 @@ def _roofline(arguments: argparse.Namespace) -> Result:
     rates = {
         title: {
             device.name: {
-                precision.name.lower(): [
+                precision.value: [
                     samples / seconds(device, precision) / 1e6 for seconds in (cost.separate_s, cost.fused_s)
                 ]
                 for precision in Precision

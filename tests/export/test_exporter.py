@@ -2,13 +2,27 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+import torch
+from conftest import smooth_cube
 from hyvic_export.cli import main
+from hyvic_export.entropy_model import entropy_model
 from hyvic_export.exporter import bundle_from_checkpoint
+from hyvic_export.reference_codec import reference_coding
 from hyvic_runtime.bundle import DECODER, ENCODER, FILES, HYPERDECODER, REPORT, read_bundle
+from hyvic_runtime.decoder import Quality, SceneDecoder
+from hyvic_runtime.encoder import DEFAULT_QUALITY, SceneEncoder
+from hyvic_runtime.scene import Scene
+from hyvic_runtime.space_packet import Packetiser
+from hyvic_train.checkpoint import save_checkpoint, weights
+from hyvic_train.config import config_from_json
+from hyvic_train.hyvic import HyVIC
+from safetensors.torch import load_file, save_file
 
 
 def test_the_same_checkpoint_gives_the_same_octets(tiny_checkpoint: Path, tiny_bundle: Path, tmp_path: Path) -> None:
@@ -36,14 +50,11 @@ def test_normalisation_and_gdn_are_constants(tiny_bundle: Path) -> None:
     assert not operators & {"Pow", "Shape", "Reshape", "Gather", "Loop", "If", "Expand"}
 
 
-@pytest.mark.parametrize("stages", [0, 1, 3])
-@pytest.mark.parametrize("kernel_size", [3, 5])
-def test_other_architectures_export(tmp_path: Path, stages: int, kernel_size: int) -> None:
-    import torch
-    from hyvic_train.checkpoint import save_checkpoint, weights
-    from hyvic_train.config import config_from_json
-    from hyvic_train.hyvic import HyVIC
-
+@pytest.mark.parametrize("stages", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("kernel_size", [3, 5, 7])
+def test_every_architecture_of_table_i_exports_and_its_stream_decodes(
+    tmp_path: Path, stages: int, kernel_size: int
+) -> None:
     config = config_from_json(
         {
             "model": {
@@ -61,6 +72,61 @@ def test_other_architectures_export(tmp_path: Path, stages: int, kernel_size: in
     model.calibrate(torch.rand(1, 5, 64, 64) * 5000)
     save_checkpoint(tmp_path / "checkpoint", weights(model), config, 1, {})
     assert main(["--checkpoint", str(tmp_path / "checkpoint"), "--out", str(tmp_path / "b"), "--tile", "64"]) == 0
+    bundle = read_bundle(tmp_path / "b")
+    cube = smooth_cube(70, 90, 5)
+    packets = SceneEncoder(bundle).tile_packets(Scene(cube=cube), Packetiser())
+    decoded = SceneDecoder(bundle).decode(b"".join(packet for tile in packets for packet in tile))
+    assert (decoded.quality == Quality.EXACT).all()
+    expected = reference_coding(
+        model, entropy_model(model), cube, np.zeros(5, np.uint16), bundle.manifest.geometry, DEFAULT_QUALITY
+    )
+    # Rounding to whole numbers, and float32's own: 1e-2 is 1e-6 of the peak.
+    assert np.abs(decoded.scene.cube - expected.reconstruction.clip(0, 65535)).max() <= 0.5 + 1e-2
+
+
+@pytest.mark.parametrize(
+    ("damage", "match"),
+    [
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"\x08" * 100), "model.safetensors"),
+        (lambda folder: _truncate(folder / "model.safetensors"), "model.safetensors"),
+        (lambda folder: _with_nan(folder / "model.safetensors"), "holds NaN"),
+        (lambda folder: (folder / "config.json").write_text("{"), "config.json"),
+        (lambda folder: _rename_architecture(folder / "config.json"), "config.json: model.architecture"),
+    ],
+    ids=["no weights", "truncated", "NaN", "no configuration", "unknown architecture"],
+)
+def test_a_damaged_checkpoint_is_one_line_and_leaves_nothing(
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Path], object],
+    match: str,
+) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(tiny_checkpoint, checkpoint)
+    damage(checkpoint)
+    out = tmp_path / "b"
+    assert main(["--checkpoint", str(checkpoint), "--out", str(out), "--tile", "32"]) == 1
+    error = capsys.readouterr().err
+    assert match in error
+    assert len(error.strip().splitlines()) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint"}
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _with_nan(path: Path) -> None:
+    tensors = load_file(path)
+    next(iter(tensors.values())).view(-1)[0] = float("nan")
+    save_file(tensors, path)
+
+
+def _rename_architecture(path: Path) -> None:
+    config = json.loads(path.read_text())
+    config["model"]["architecture"] = "joint"
+    path.write_text(json.dumps(config))
 
 
 def test_the_bundle_says_what_its_tables_cost_and_its_vectors_leave_out(tiny_bundle: Path) -> None:

@@ -10,7 +10,8 @@ import spox.opset.ai.onnx.v17 as op
 from hyvic_compare.model_complexity import Architecture, complexity
 from hyvic_export import roofline
 from hyvic_export.graph_files import save_graph
-from hyvic_export.roofline import DEVICES, ENMAP_SAMPLES_PER_S, Device, Precision, encoder_cost
+from hyvic_export.precision import Precision
+from hyvic_export.roofline import DEVICES, ENMAP_SAMPLES_PER_S, Device, encoder_cost
 from hyvic_runtime.bundle import ENCODER
 from spox import Tensor, argument, build
 
