@@ -157,12 +157,15 @@ class SceneEncoder:
         self, scene: Scene, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]], code: int
     ) -> dict[str, NDArray[np.float32]]:
         """What the encoder graph takes for one tile; the pixels are overwritten by the next call."""
+        # Line by line: a line fits the cache through its passes, and a memory-mapped scene is read in order.
         columns = grid.window_samples(tile.column)
-        # A stretch of samples that mirrors none is a view. Line by line: a line fits the cache through its two passes,
-        # and a memory-mapped scene is read in order.
-        inside = slice(int(columns[0]), int(columns[-1]) + 1) if np.all(np.diff(columns) == 1) else columns
+        start = tile.column * grid.geometry.tile - grid.geometry.halo_before
+        first, last = max(0, -start), min(len(columns), grid.samples - start)
+        mirrored = np.r_[:first, last : len(columns)]
         for spectra, line in zip(self._input[0], grid.window_lines(tile.row), strict=True):
-            np.copyto(spectra, scene.cube[line][inside], casting="unsafe")
+            np.copyto(spectra[first:last], scene.cube[line][start + first : start + last], casting="unsafe")
+            if mirrored.size:
+                spectra[mirrored] = scene.cube[line][columns[mirrored]]
         cells = self.bundle.manifest.geometry.hyperlatents
         lines, samples = coded_shape(tile, self.bundle.manifest.geometry.hyper_stride)
         mask = np.zeros((1, 1, cells, cells), np.float32)

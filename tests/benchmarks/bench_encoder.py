@@ -1,6 +1,6 @@
 """One tile end to end: our encoder in ONNX Runtime beside CompressAI's `compress()` with the same weights.
 
-    python tests/benchmarks/bench_encoder.py [--runs 15] [--tile 128] [--checkpoint DIR] [--json]
+    python tests/benchmarks/bench_encoder.py [--runs 15] [--tile 128] [--precision fp32] [--checkpoint DIR] [--json]
 
 Both start from the tile's integer cube in memory and end with octets in memory, in one process, alternating, with
 one thread a core (either library's default). Ours ends with finished packets, CompressAI's with its two strings.
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_export.exporter import bundle_from_checkpoint
+from hyvic_export.precision import Precision
 from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.decoder import SceneDecoder, receive
 from hyvic_runtime.encoder import DEFAULT_QUALITY, SceneEncoder, StageTimes
@@ -97,16 +98,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--tile", type=int, default=128, help="side of the tile (default: 128)")
+    parser.add_argument("--precision", default="fp32", help="of our analysis; int8 is calibrated on the scene itself")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, metavar="DIR", help="(default: the shipped one)")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
 
-    model = load_checkpoint(arguments.checkpoint).model
+    model, indian_pines = load_checkpoint(arguments.checkpoint).model, load_indian_pines()
     with tempfile.TemporaryDirectory() as folder:
-        bundle_from_checkpoint(arguments.checkpoint, Path(folder) / "bundle", tile=arguments.tile)
+        scene = Path(folder) / "indian-pines.npz"
+        np.savez(scene, cube=indian_pines.cube, wavelengths=indian_pines.wavelengths)
+        bundle_from_checkpoint(
+            arguments.checkpoint,
+            Path(folder) / "bundle",
+            tile=arguments.tile,
+            precision=Precision.named(arguments.precision),
+            scenes=[scene],
+        )
         bundle = read_bundle(Path(folder) / "bundle")
         encoder, decoder = SceneEncoder(bundle), SceneDecoder(bundle)
-    resampled = resample_bands(load_indian_pines(), np.array(bundle.manifest.wavelengths))
+    resampled = resample_bands(indian_pines, np.array(bundle.manifest.wavelengths))
     tile = Scene(cube=np.ascontiguousarray(resampled.cube[: arguments.tile, : arguments.tile]))
     codec = compressai_model(model)
 
@@ -139,6 +149,7 @@ def main() -> None:
         "machine": f"{processor()}, {os.cpu_count()} cores",
         "threads": torch.get_num_threads(),
         "tile": list(tile.cube.shape),
+        "precision": arguments.precision,
         "runs": arguments.runs,
         "octets": octets,
         "encode_ms": {name: _spread(times) for name, times in seconds.items()},
@@ -151,7 +162,8 @@ def main() -> None:
         print(json.dumps(result))
         return
     shape = " × ".join(map(str, tile.cube.shape))
-    print(f"{result['machine']}; {result['threads']} threads; tile {shape}; {arguments.runs} runs after {WARM_UP}")
+    what = f"tile {shape}, {arguments.precision}; {arguments.runs} runs after {WARM_UP}"
+    print(f"{result['machine']}; {result['threads']} threads; {what}")
     for name, times in seconds.items():
         low, median, high = _spread(times).values()
         print(f"  encode, {name:<11} {median:8.1f} ms   ({low:.1f} … {high:.1f}), {octets[name]:,} octets")
