@@ -46,6 +46,8 @@ test-aarch64: $(VENV)/dev.stamp  ## encode on Arm (under QEMU, as root), decode 
 
 bench: $(VENV)/dev.stamp  ## timings, both sides in one run
 	$(BIN)/python tests/benchmarks/bench_encoder.py
+	$(BIN)/python tests/benchmarks/bench_encoder.py --tile 64 --precision int8
+	$(BIN)/python tests/benchmarks/bench_graph.py
 	$(BIN)/python tests/benchmarks/bench_ans.py
 	$(BIN)/python tests/benchmarks/bench_training.py
 	$(BIN)/python tests/benchmarks/bench_ccsds123.py

@@ -75,8 +75,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Code scenes with a bundle, and with classical codecs at the compression ratio that it gave.",
         "python -m hyvic_compare.rate_distortion_table scene.npz --bundle hyvic.bundle --out table.md",
     )
-    parser.add_argument("scenes", type=Path, nargs="+", metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
+    add_scene_options(parser)
     parser.add_argument("--bundle", type=Path, required=True, help="what export-engine wrote")
+    return run_command(parser, argv, _run, extra="compare")
+
+
+def add_scene_options(parser: argparse.ArgumentParser) -> None:
+    """What to code, at which qualities, and where the table goes."""
+    parser.add_argument("scenes", type=Path, nargs="+", metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
     parser.add_argument(
         "--qualities",
         type=float,
@@ -93,7 +99,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="take the bands of scenes without wavelengths as spread evenly over this range, in nm",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.md", help="table to write")
-    return run_command(parser, argv, _run, extra="compare")
 
 
 def _run(arguments: argparse.Namespace) -> Result:
@@ -102,7 +107,7 @@ def _run(arguments: argparse.Namespace) -> Result:
     bundle = read_bundle(arguments.bundle)
     encoder, decoder = SceneEncoder(bundle), SceneDecoder(bundle)
     # All scenes are read before any is coded: a mistake in the last one should not cost the work on the others.
-    scenes = [_scene(path, encoder, arguments) for path in arguments.scenes]
+    scenes = [scene_on_bands(path, encoder, arguments) for path in arguments.scenes]
     qualities = arguments.qualities or (DEFAULT_QUALITIES if bundle.manifest.rates > 1 else (None,))
     tasks = [(path.stem, scene, q) for path, scene in zip(arguments.scenes, scenes, strict=True) for q in qualities]
     rows = [
@@ -115,7 +120,12 @@ def _run(arguments: argparse.Namespace) -> Result:
     return {"bundle": bundle.identity.hex(), "out": str(arguments.out), "rows": [asdict(row) for row in rows]}, text
 
 
-def _scene(path: Path, encoder: SceneEncoder, arguments: argparse.Namespace) -> Scene:
+def scene_on_bands(path: Path, encoder: SceneEncoder, arguments: argparse.Namespace) -> Scene:
+    """Read a scene as the options say, on the bundle's bands.
+
+    Raises:
+        SceneError: it is not what the bundle codes.
+    """
     scene = read_scene(path)
     wavelengths = encoder.bundle.manifest.wavelengths
     if scene.wavelengths is None and arguments.spread_bands:
