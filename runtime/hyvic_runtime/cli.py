@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,12 @@ def encode_scene(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--scene-id", type=int, metavar="ID", help="identifier in every packet (default: from the scene)"
     )
+    parser.add_argument(
+        "--time",
+        type=_utc,
+        metavar="TIME",
+        help="when it was acquired, ISO 8601, UTC where no zone is given: 2026-01-01T12:34:56.789",
+    )
     parser.add_argument("--apid", type=int, default=DEFAULT_APID, help=f"application process (default: {DEFAULT_APID})")
     parser.add_argument(
         "--packet-octets",
@@ -57,6 +64,11 @@ def encode_scene(argv: Sequence[str] | None = None) -> int:
     return run_command(parser, argv, _encode_scene)
 
 
+def _utc(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
 def _encode_scene(arguments: argparse.Namespace) -> Result:
     from tqdm import tqdm
 
@@ -65,9 +77,10 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
     from hyvic_runtime.encoder import SceneEncoder
     from hyvic_runtime.metrics import compression_ratio, rate_bpppb
     from hyvic_runtime.scene_files import read_scene
-    from hyvic_runtime.space_packet import Packetiser
+    from hyvic_runtime.space_packet import TIME_EPOCH, Packetiser
 
-    packetiser = Packetiser(apid=arguments.apid, packet_octets=arguments.packet_octets)
+    made = TIME_EPOCH if arguments.time is None else arguments.time
+    packetiser = Packetiser(apid=arguments.apid, packet_octets=arguments.packet_octets, clock=lambda: made)
     if arguments.scene_id is not None and not 0 <= arguments.scene_id < 2**32:
         raise ValueError(f"scene id {arguments.scene_id} is outside 0..{2**32 - 1}")
     scene = read_scene(arguments.scene)

@@ -2,7 +2,10 @@
 
 Primary headers are spacepackets' (CCSDS 133.0-B-2, 4.1.3). The packet data field holds
 
-    unit header (14 octets, below) │ a segment of the unit's octets │ CRC-16 of all before it (2 octets)
+    secondary header: time code (7 octets), format version (1) │ unit header (13) │ a segment of the unit's octets
+    │ CRC-16 of all before it (2)
+
+The time code is CDS (CCSDS 301.0-B-4, 3.3), the one that spacepackets has: days since 1958 and milliseconds of the day.
 
 A unit longer than a packet is segmented; the sequence flags say first, continuation, last or unsegmented,
 and the unit header numbers the segments, so that a receiver can begin anywhere. The layout octet by octet
@@ -13,15 +16,17 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
 from spacepackets.ccsds import PacketType, SequenceFlags, SpacePacketHeader
+from spacepackets.ccsds.time import CdsShortTimestamp
 
 from hyvic_runtime.errors import DecodeError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PRIMARY_HEADER_OCTETS = 6
 CRC_OCTETS = 2
 SEQUENCE_MODULUS = 2**14
@@ -32,10 +37,20 @@ MAX_GRID = 2**16
 """Rows, and columns, of tiles that the unit header can number."""
 DEFAULT_APID = 0x123
 
-_UNIT_HEADER = struct.Struct(">BBIHHHH")
+TIME_CODE_OCTETS = CdsShortTimestamp.TIMESTAMP_SIZE
+TIME_CODE_ID = 0x40
+"""P-field of CCSDS 301.0-B-4, 3.3.2: CDS, the epoch of 1958, 16-bit days, milliseconds."""
+MS_OF_DAY = 86_401_000
+"""One more than the last; a leap second makes a day longer."""
+TIME_EPOCH = datetime(1958, 1, 1, tzinfo=UTC)
+"""Where CDS time begins; in a packet it says that the sender had no clock."""
+SECONDARY_HEADER_OCTETS = TIME_CODE_OCTETS + 1
+
+_UNIT_HEADER = struct.Struct(">BIHHHH")
 UNIT_HEADER_OCTETS = _UNIT_HEADER.size
-OVERHEAD_OCTETS = PRIMARY_HEADER_OCTETS + UNIT_HEADER_OCTETS + CRC_OCTETS
+OVERHEAD_OCTETS = PRIMARY_HEADER_OCTETS + SECONDARY_HEADER_OCTETS + UNIT_HEADER_OCTETS + CRC_OCTETS
 """Octets of a packet that are not the unit's own."""
+_UNIT_HEADER_AT = PRIMARY_HEADER_OCTETS + SECONDARY_HEADER_OCTETS
 
 
 class UnitKind(IntEnum):
@@ -70,12 +85,14 @@ class Segment:
 
     Attributes:
         octet: where its packet begins in the stream.
+        time: the sender's, UTC; TIME_EPOCH if it had no clock.
         kind, scene, row, column: the unit's.
         index, count: which of how many segments.
         octets: its part of the unit.
     """
 
     octet: int
+    time: datetime
     kind: UnitKind
     scene: int
     row: int
@@ -88,12 +105,19 @@ class Segment:
 class Packetiser:
     """Numbers the packets of one APID."""
 
-    def __init__(self, *, apid: int = DEFAULT_APID, packet_octets: int = DEFAULT_PACKET_OCTETS) -> None:
+    def __init__(
+        self,
+        *,
+        apid: int = DEFAULT_APID,
+        packet_octets: int = DEFAULT_PACKET_OCTETS,
+        clock: Callable[[], datetime] = lambda: TIME_EPOCH,
+    ) -> None:
         """Begin with sequence count 0.
 
         Args:
             apid: application process identifier, 0..2046 (2047 is the idle packet's).
             packet_octets: largest packet, primary header included.
+            clock: the time to write into the packets of a unit, asked once a unit; by default none is known.
 
         Raises:
             ValueError: outside what CCSDS 133.0-B-2 allows.
@@ -103,6 +127,7 @@ class Packetiser:
         if not OVERHEAD_OCTETS < packet_octets <= MAX_PACKET_OCTETS:
             raise ValueError(f"packet length {packet_octets} is outside {OVERHEAD_OCTETS + 1}..{MAX_PACKET_OCTETS}")
         self._apid = apid
+        self._clock = clock
         self._capacity = packet_octets - OVERHEAD_OCTETS
         self._sequence_count = 0
 
@@ -111,20 +136,20 @@ class Packetiser:
         count = -(-len(unit.octets) // self._capacity)
         if not 1 <= count <= 0xFFFF:
             raise ValueError(f"a unit of {len(unit.octets)} octets needs {count} packets; 1..65535 are possible")
+        secondary_header = _time_code(self._clock()) + bytes([FORMAT_VERSION])
         for index in range(count):
             segment = unit.octets[index * self._capacity : (index + 1) * self._capacity]
             header = SpacePacketHeader(
                 packet_type=PacketType.TM,
+                sec_header_flag=True,
                 apid=self._apid,
                 seq_count=self._sequence_count,
-                data_len=UNIT_HEADER_OCTETS + len(segment) + CRC_OCTETS - 1,
+                data_len=SECONDARY_HEADER_OCTETS + UNIT_HEADER_OCTETS + len(segment) + CRC_OCTETS - 1,
                 seq_flags=_sequence_flags(index, count),
             )
             self._sequence_count = (self._sequence_count + 1) % SEQUENCE_MODULUS
-            body = bytes(header.pack()) + _UNIT_HEADER.pack(
-                FORMAT_VERSION, unit.kind, unit.scene, unit.row, unit.column, index, count
-            )
-            body += segment
+            body = bytes(header.pack()) + secondary_header
+            body += _UNIT_HEADER.pack(unit.kind, unit.scene, unit.row, unit.column, index, count) + segment
             yield body + _crc(body).to_bytes(CRC_OCTETS, "big")
 
 
@@ -134,6 +159,22 @@ def _sequence_flags(index: int, count: int) -> SequenceFlags:
     if index == 0:
         return SequenceFlags.FIRST_SEGMENT
     return SequenceFlags.LAST_SEGMENT if index == count - 1 else SequenceFlags.CONTINUATION_SEGMENT
+
+
+def _time_code(time: datetime) -> bytes:
+    days, within = divmod(time - TIME_EPOCH, timedelta(days=1))
+    if not 0 <= days < 2**16:
+        raise ValueError(f"{time} has no CDS time code of 16-bit days; 1958 to 2137 have one")
+    # From whole numbers: the library's own conversion from a datetime rounds in floating point.
+    stamp = CdsShortTimestamp(days, within // timedelta(milliseconds=1), init_dt_unix_stamp=False)
+    return bytes(stamp.pack())
+
+
+def _time(time_code: bytes) -> datetime:
+    days, ms_of_day = CdsShortTimestamp.unpack_from_raw(time_code)
+    if ms_of_day >= MS_OF_DAY:
+        raise DecodeError(f"a time code counts {ms_of_day} ms in a day")
+    return TIME_EPOCH + timedelta(days=days, milliseconds=ms_of_day)
 
 
 def _crc(octets: bytes) -> int:
@@ -156,10 +197,10 @@ class Damage:
     reason: str
 
 
-# First octets of a packet of this format: version 0, telemetry, no secondary header; five octets of any value; the
-# format version and a unit kind. A lookahead, so that candidates may overlap.
+# First octets of a packet of this format: version 0, telemetry, a secondary header; five octets of any value; the time
+# code's P-field and the time; the format version and a unit kind. A lookahead, so that candidates may overlap.
 _CANDIDATE = re.compile(
-    rb"(?=[\x00-\x07].{5}\x%02x[\x00-\x%02x])" % (FORMAT_VERSION, len(UnitKind) - 1),
+    rb"(?=[\x08-\x0f].{5}\x%02x.{6}\x%02x[\x00-\x%02x])" % (TIME_CODE_ID, FORMAT_VERSION, len(UnitKind) - 1),
     re.DOTALL,
 )
 
@@ -211,15 +252,20 @@ def _parse_packet(stream: bytes, position: int) -> tuple[Segment, int]:
         raise DecodeError(f"{left} octets are less than a packet")
     header = SpacePacketHeader.unpack(stream[position : position + PRIMARY_HEADER_OCTETS])
     octets = header.packet_len
-    if header.ccsds_version != 0 or header.packet_type != PacketType.TM or header.sec_header_flag:
+    if header.ccsds_version != 0 or header.packet_type != PacketType.TM or not header.sec_header_flag:
         raise DecodeError("not a telemetry packet of this format")
     if octets <= OVERHEAD_OCTETS:
         raise DecodeError(f"a packet of {octets} octets is too short for its headers")
     if octets > left:
         raise DecodeError(f"a packet announces {octets} octets and {left} are left")
-    version, kind, scene, row, column, index, count = _UNIT_HEADER.unpack_from(stream, position + PRIMARY_HEADER_OCTETS)
-    if version != FORMAT_VERSION or kind >= len(UnitKind):
-        raise DecodeError(f"packet format {version}, unit kind {kind}: this decoder reads format {FORMAT_VERSION}")
+    time_code = stream[position + PRIMARY_HEADER_OCTETS : position + PRIMARY_HEADER_OCTETS + TIME_CODE_OCTETS]
+    version = stream[position + PRIMARY_HEADER_OCTETS + TIME_CODE_OCTETS]
+    kind, scene, row, column, index, count = _UNIT_HEADER.unpack_from(stream, position + _UNIT_HEADER_AT)
+    if time_code[0] != TIME_CODE_ID or version != FORMAT_VERSION or kind >= len(UnitKind):
+        raise DecodeError(
+            f"time code {time_code[0]:#04x}, packet format {version}, unit kind {kind}: this decoder reads time code "
+            f"{TIME_CODE_ID:#04x} and format {FORMAT_VERSION}"
+        )
     # Cheap checks first: of random octets almost none reach the CRC.
     if index >= count or header.seq_flags != _sequence_flags(index, count):
         raise DecodeError(f"segment {index} of {count} disagrees with its sequence flags")
@@ -228,12 +274,13 @@ def _parse_packet(stream: bytes, position: int) -> tuple[Segment, int]:
         raise DecodeError(f"packet {header.seq_count} fails its CRC")
     segment = Segment(
         octet=position,
+        time=_time(time_code),
         kind=UnitKind(kind),
         scene=scene,
         row=row,
         column=column,
         index=index,
         count=count,
-        octets=packet[PRIMARY_HEADER_OCTETS + UNIT_HEADER_OCTETS : -CRC_OCTETS],
+        octets=packet[_UNIT_HEADER_AT + UNIT_HEADER_OCTETS : -CRC_OCTETS],
     )
     return segment, octets

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from hyvic_runtime.engine import OnnxRuntimeEngine
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.scene_files import read_scene, write_scene
+from hyvic_runtime.space_packet import Segment, parse_stream
 
 
 @pytest.fixture
@@ -82,6 +84,28 @@ def test_a_scene_gives_one_stream_whatever_file_it_comes_from(tmp_path: Path, ti
         arguments = [str(tmp_path / f"{name}.npz"), "--bundle", str(tiny_bundle), "--out", str(tmp_path / name)]
         assert cli.encode_scene([*arguments, "--resample"]) == 0
     assert (tmp_path / "c").read_bytes() == (tmp_path / "f").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("spelling", "time"),
+    [
+        ("2026-01-01T12:34:56.789", "2026-01-01T12:34:56.789+00:00"),
+        ("2026-01-01T14:34:56+02:00", "2026-01-01T12:34:56+00:00"),
+        (None, "1958-01-01T00:00:00+00:00"),
+    ],
+)
+def test_packets_tell_the_time_they_were_given(scene: Path, tiny_bundle: Path, spelling: str | None, time: str) -> None:
+    out = scene.with_name("timed.packets")
+    options = [] if spelling is None else ["--time", spelling]
+    assert cli.encode_scene([str(scene), "--bundle", str(tiny_bundle), "--out", str(out), *options]) == 0
+    segments = [item for item in parse_stream(out.read_bytes()) if isinstance(item, Segment)]
+    assert {segment.time for segment in segments} == {datetime.fromisoformat(time)}
+
+
+def test_a_time_that_is_none_is_wrong_usage(scene: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.encode_scene([str(scene), "--bundle", str(tiny_bundle), "--out", "x", "--time", "noon"])
+    assert "argument --time" in capsys.readouterr().err
 
 
 def test_a_missing_library_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -132,9 +132,9 @@ def test_a_quality_that_is_none_is_refused(encoder: SceneEncoder, quality: float
 
 def test_a_late_receiver_finds_a_scene_header(encoder: SceneEncoder) -> None:
     packets = _packets(encoder, smooth_cube(9 * 32, 32, BANDS))
-    headers = [index for index, packet in enumerate(packets) if packet[7] == UnitKind.SCENE_HEADER]
+    headers = [index for index, packet in enumerate(packets) if packet[14] == UnitKind.SCENE_HEADER]
     assert headers == [0, 1 + 4 * 2, 2 + 8 * 2]
-    assert packets[headers[0]][6:-2] == packets[headers[1]][6:-2]
+    assert packets[headers[0]][14:-2] == packets[headers[1]][14:-2]
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.uint8])
@@ -264,7 +264,7 @@ def test_a_damaged_latent_unit_leaves_the_means(encoder: SceneEncoder, decoder: 
     """A unit whose packets are intact and whose content is not: what a faulty sender would send."""
     packets = _packets(encoder, smooth_cube(32, 32, BANDS))
     assert len(packets) == 3
-    unit = Unit(kind=UnitKind.LATENT, scene=int.from_bytes(packets[2][8:12], "big"), row=0, column=0, octets=bytes(8))
+    unit = Unit(kind=UnitKind.LATENT, scene=int.from_bytes(packets[2][15:19], "big"), row=0, column=0, octets=bytes(8))
     stream = b"".join([*packets[:2], *Packetiser().packets(unit)])
     with pytest.raises(LostTilesError, match="tile 0, 0: a coded unit"):
         decoder.decode(stream)
@@ -290,7 +290,7 @@ def test_scenes_under_one_identifier_are_not_mixed(encoder: SceneEncoder, decode
 
 def test_scenes_get_identifiers_of_their_own(encoder: SceneEncoder) -> None:
     streams = [_packets(encoder, smooth_cube(32, 32, BANDS, seed)) for seed in (1, 2, 1)]
-    identifiers = [stream[0][8:12] for stream in streams]
+    identifiers = [stream[0][15:19] for stream in streams]
     assert identifiers[0] == identifiers[2] != identifiers[1]
 
 
@@ -299,8 +299,8 @@ def test_scenes_of_one_size_and_no_mean_are_told_apart(bundle: Bundle) -> None:
     plain = SceneEncoder(replace(bundle, manifest=replace(bundle.manifest, mean_spectrum=False)))
     cube = smooth_cube(40, 40, BANDS)
     first, second = (_packets(plain, c) for c in (cube, np.ascontiguousarray(cube[::-1])))
-    assert first[0][20:-2] == second[0][20:-2]
-    assert first[0][8:12] != second[0][8:12]
+    assert first[0][27:-2] == second[0][27:-2]
+    assert first[0][15:19] != second[0][15:19]
 
 
 def test_a_header_that_announces_far_more_than_arrived_takes_no_memory(decoder: SceneDecoder) -> None:

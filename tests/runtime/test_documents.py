@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from conftest import ROOT
+import pytest
+from conftest import BANDS, ROOT, smooth_cube
 from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.scene import SUPPORTED_DTYPES
 from hyvic_runtime.scene_header import SceneHeader, unpack_scene_header
-from hyvic_runtime.space_packet import FORMAT_VERSION, Packetiser, Segment, Unit, UnitKind, parse_stream
+from hyvic_runtime.space_packet import (
+    FORMAT_VERSION,
+    MAX_PACKET_OCTETS,
+    OVERHEAD_OCTETS,
+    Packetiser,
+    Segment,
+    Unit,
+    UnitKind,
+    parse_stream,
+)
+
+if TYPE_CHECKING:
+    from ccsdspy import PacketField
 
 DOCUMENT = (ROOT / "docs" / "packet-format.md").read_text(encoding="utf-8")
 HEADER = SceneHeader(
@@ -20,18 +37,131 @@ HEADER = SceneHeader(
 )
 
 
+@dataclass(frozen=True)
+class Field:
+    """A row of a table of the document."""
+
+    bit: str
+    bits: str
+    name: str
+    range: str
+    example: str
+
+
+def _fields(section: str) -> list[Field]:
+    table = re.search(rf"## {section}\n\n\| bit .*?\n\| ---.*?\n(.*?)\n\n", DOCUMENT, re.DOTALL)
+    assert table is not None
+    return [Field(*(cell.strip() for cell in row.split("|")[1:6])) for row in table[1].splitlines()]
+
+
+def _number(text: str) -> int:
+    return int(text.replace(",", ""), 0)
+
+
+def _fixed(fields: list[Field]) -> list[Field]:
+    """Those before the one of variable length."""
+    return [field for field in fields if field.bits.isdigit() and field.bit.isdigit()]
+
+
+def _value(octets: bytes, field: Field) -> int:
+    end = _number(field.bit) + _number(field.bits)
+    return int.from_bytes(octets, "big") >> (8 * len(octets) - end) & ((1 << _number(field.bits)) - 1)
+
+
+def _example() -> bytes:
+    block = re.search(r"## Example.*?```\n(.*?)```", DOCUMENT, re.DOTALL)
+    assert block is not None
+    return bytes.fromhex(block[1])
+
+
+@pytest.mark.parametrize("section", ["Packet", "Scene header unit"])
+def test_the_documents_fields_follow_one_another(section: str) -> None:
+    fields = _fixed(_fields(section))
+    ends = [_number(field.bit) + _number(field.bits) for field in fields]
+    assert [_number(field.bit) for field in fields] == [0, *ends[:-1]]
+    variable = _fields(section)[len(fields)]
+    assert _number(variable.bit) == ends[-1]
+
+
+def test_the_documents_ranges_are_the_packetisers() -> None:
+    fields = {field.name: field for field in _fields("Packet")}
+    (low, high) = map(_number, fields["packet data length"].range.split(" … "))
+    segment = [_number(bits) // 8 for bits in fields["segment"].bits.split(" … ")]
+    assert segment[0] + OVERHEAD_OCTETS == low + 7
+    assert segment[1] + OVERHEAD_OCTETS == high + 7 == MAX_PACKET_OCTETS
+    assert _number(fields["segment"].bit) // 8 + 2 == OVERHEAD_OCTETS
+
+
 def test_the_examples_octets_are_the_encoders() -> None:
-    example = re.search(r"## Example.*?```\n(.*?)```", DOCUMENT, re.DOTALL)
-    assert example is not None
-    expected = bytes.fromhex(example[1].replace("CRC", ""))
     unit = Unit(kind=UnitKind.SCENE_HEADER, scene=7, row=0, column=0, octets=HEADER.pack())
-    (packet,) = Packetiser().packets(unit)
-    assert packet[:-2] == expected
+    time = datetime(2026, 1, 1, 12, 34, 56, 789_000, tzinfo=UTC)
+    (packet,) = Packetiser(clock=lambda: time).packets(unit)
+    assert packet == _example()
     (segment,) = parse_stream(packet)
     assert isinstance(segment, Segment)
+    assert segment.time == time
     decoded = unpack_scene_header(segment.octets)
     assert (decoded.bundle_id, decoded.lines, decoded.samples) == (bytes(range(8)), 2, 3)
     assert decoded.mean_spectrum.tolist() == [100, 200, 300, 65535]
+
+
+def test_the_examples_values_stand_at_the_documents_offsets() -> None:
+    packet = _example()
+    fields = _fields("Packet")
+    *fixed, segment, crc = fields
+    assert [_value(packet, field) for field in fixed] == [_number(field.example) for field in fixed]
+    assert int.from_bytes(packet[-2:], "big") == _number(crc.example)
+    unit = packet[_number(segment.bit) // 8 : -2]
+    *fixed, mean = _fields("Scene header unit")
+    assert [_value(unit, field) for field in fixed] == [_number(field.example) for field in fixed]
+    assert np.frombuffer(unit, ">u2", offset=_number(mean.bit) // 8).tolist() == [100, 200, 300, 65535]
+
+
+def test_a_parser_that_knows_nothing_of_us_finds_the_same_fields(tiny_bundle: Path) -> None:
+    """ccsdspy, told the document's tables and nothing else, against the runtime's own parser."""
+    import ccsdspy
+    from ccsdspy.constants import BITS_PER_BYTE
+    from hyvic_runtime.encoder import SceneEncoder
+    from hyvic_runtime.scene import Scene
+
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    packetiser = Packetiser(apid=77, packet_octets=300, clock=lambda: noon)
+    encoder = SceneEncoder(read_bundle(tiny_bundle))
+    stream = b"".join(p for ps in encoder.tile_packets(Scene(cube=smooth_cube(70, 70, BANDS)), packetiser) for p in ps)
+    segments = [item for item in parse_stream(stream) if isinstance(item, Segment)]
+    assert len(segments) > 20
+
+    primary_header_bits = 48
+    *fixed, _, crc = _fields("Packet")
+    described = [f for f in fixed if _number(f.bit) >= primary_header_bits]
+    layout: list[PacketField] = [
+        ccsdspy.PacketField(name=f.name, data_type="uint", bit_length=_number(f.bits)) for f in described
+    ]
+    layout.append(ccsdspy.PacketArray(name="segment", data_type="uint", bit_length=BITS_PER_BYTE, array_shape="expand"))
+    layout.append(ccsdspy.PacketField(name=crc.name, data_type="uint", bit_length=_number(crc.bits)))
+    found = ccsdspy.VariableLength(layout).load(io.BytesIO(stream), include_primary_header=True)
+
+    columns = {
+        "CCSDS_VERSION_NUMBER": [0] * len(segments),
+        "CCSDS_PACKET_TYPE": [0] * len(segments),
+        "CCSDS_SECONDARY_FLAG": [1] * len(segments),
+        "CCSDS_APID": [77] * len(segments),
+        "CCSDS_SEQUENCE_COUNT": list(range(len(segments))),
+        "CCSDS_SEQUENCE_FLAG": [
+            3 if s.count == 1 else 1 if s.index == 0 else 2 if s.index == s.count - 1 else 0 for s in segments
+        ],
+        "days": [(s.time - datetime(1958, 1, 1, tzinfo=UTC)).days for s in segments],
+        "milliseconds of the day": [12 * 3600 * 1000] * len(segments),
+        "format version": [FORMAT_VERSION] * len(segments),
+        "unit kind": [s.kind for s in segments],
+        "scene": [s.scene for s in segments],
+        "tile row": [s.row for s in segments],
+        "tile column": [s.column for s in segments],
+        "segment index": [s.index for s in segments],
+        "segment count": [s.count for s in segments],
+    }
+    assert {name: found[name].tolist() for name in columns} == columns
+    assert [bytes(octets.astype(np.uint8)) for octets in found["segment"]] == [s.octets for s in segments]
 
 
 def test_the_documents_codes_are_the_codes() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -28,13 +30,51 @@ def test_octets_of_a_packet_by_hand() -> None:
     """CCSDS 133.0-B-2, 4.1.3, and docs/packet-format.md, worked on paper."""
     packet = _stream(_unit(b"\xab\xcd"))
     assert packet[:-2].hex(" ") == (
-        # version 0, telemetry, no secondary header, APID 0x123 | unsegmented, count 0 | 14 + 2 + 2 - 1 octets
-        "01 23 c0 00 00 11 "
-        # format 1, latent, scene 0xcafe, row 2, column 3, segment 0 of 1
-        "01 02 00 00 ca fe 00 02 00 03 00 00 00 01 "
+        # version 0, telemetry, secondary header, APID 0x123 | unsegmented, count 0 | 8 + 13 + 2 + 2 - 1 octets
+        "09 23 c0 00 00 18 "
+        # CDS, no clock | format 2
+        "40 00 00 00 00 00 00 02 "
+        # latent, scene 0xcafe, row 2, column 3, segment 0 of 1
+        "02 00 00 ca fe 00 02 00 03 00 00 00 01 "
         "ab cd"
     )
     assert int.from_bytes(packet[-2:], "big") == _crc_bitwise(packet[:-2])
+
+
+@pytest.mark.parametrize(
+    ("time", "octets"),
+    [
+        # 1958 to 2000 are 42 years with 10 leap days: 15340 = 0x3bec days.
+        ("2000-01-01T00:00:00.001+00:00", "40 3bec 00000001"),
+        # 31 + 29 + 31 + 14 days on; 12 h 34 min 56.789 s = 45296789 = 0x2b32c95 ms. Two hours east of UTC.
+        ("2000-04-15T14:34:56.789999+02:00", "40 3c55 02b32c95"),
+        ("1958-01-01T00:00:00+00:00", "40 0000 00000000"),
+        ("2137-06-06T23:59:59.999+00:00", "40 ffff 05265bff"),
+    ],
+)
+def test_the_time_code_is_the_books(time: str, octets: str) -> None:
+    """CCSDS 301.0-B-4, 3.3, worked on paper."""
+    moment = datetime.fromisoformat(time)
+    (packet,) = Packetiser(clock=lambda: moment).packets(_unit(b"x"))
+    assert packet[6:13] == bytes.fromhex(octets)
+    (segment,) = parse_stream(packet)
+    assert isinstance(segment, Segment)
+    assert timedelta(0) <= moment - segment.time < timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize("time", ["1957-12-31T23:59:59+00:00", "2137-06-07T00:00:00+00:00"])
+def test_a_time_beyond_16_bits_of_days_is_refused(time: str) -> None:
+    with pytest.raises(ValueError, match="1958 to 2137"):
+        list(Packetiser(clock=lambda: datetime.fromisoformat(time)).packets(_unit(b"x")))
+
+
+def test_a_day_that_is_too_long_is_damage() -> None:
+    packet = bytearray(_stream(_unit(b"x")))
+    packet[9:13] = (86_401_000).to_bytes(4, "big")
+    packet[-2:] = _crc_bitwise(packet[:-2]).to_bytes(2, "big")
+    (damage,) = parse_stream(bytes(packet))
+    assert isinstance(damage, Damage)
+    assert "counts 86401000 ms in a day" in damage.reason
 
 
 def _crc_bitwise(octets: bytes) -> int:
@@ -103,7 +143,7 @@ def test_random_octets_are_never_a_packet(stream: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("apid", 2047), ("apid", -1), ("packet_octets", 22), ("packet_octets", 70000)]
+    ("name", "value"), [("apid", 2047), ("apid", -1), ("packet_octets", 29), ("packet_octets", 70000)]
 )
 def test_fields_beyond_the_standard_are_refused(name: str, value: int) -> None:
     with pytest.raises(ValueError, match="is outside"):
