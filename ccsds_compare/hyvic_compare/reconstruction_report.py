@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from hyvic_runtime.atomic_file import replacing_folder
 from hyvic_runtime.metrics import compression_ratio, psnr, rate_bpppb, spectral_angle, ssim
+from hyvic_runtime.report_page import preformatted, report_page, table
 from hyvic_runtime.scene import TRUE_COLOUR_NM, Scene, nearest_bands
 from numpy.typing import NDArray
 
@@ -191,26 +191,6 @@ def _packets_figure(packet_octets: Sequence[int]) -> Figure:
     return figure
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{title}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; color: #22313f; max-width: 1100px; margin: 2rem auto; padding: 0 1rem }}
-h1 {{ margin-bottom: 0 }} .note {{ color: #5d6d7e; margin-top: .2rem }} img {{ max-width: 100%; margin: .6rem 0 }}
-.figures {{ display: flex; flex-wrap: wrap; gap: .8rem; padding: 0; list-style: none }}
-.figures li {{ background: #f2f4f6; border-radius: 8px; padding: .6rem 1rem }}
-.figures b {{ display: block; font-size: 1.5rem }}
-table {{ border-collapse: collapse }} td {{ padding: .15rem 1.2rem .15rem 0 }} td+td {{ text-align: right }}
-pre {{ background: #f2f4f6; border-radius: 8px; padding: .8rem 1rem; overflow-x: auto }}
-</style>
-<h1>{title}</h1><p class="note">{note}</p>
-<ul class="figures">{figures}</ul>
-{pictures}
-<h2>Time</h2><table>{times}</table>
-<h2>Commands</h2><pre>{commands}</pre>
-</html>
-"""
-
-
 def _page(
     title: str,
     note: str,
@@ -219,7 +199,7 @@ def _page(
     commands: Sequence[str],
     pictures: Sequence[str],
 ) -> str:
-    shown: dict[str, Any] = {
+    shown = {
         "compression ratio": f"{measures.compression_ratio:.1f}",
         "bits per pixel per channel": f"{measures.rate_bpppc:.4f}",
         "PSNR": f"{measures.psnr_db:.2f} dB",
@@ -228,13 +208,13 @@ def _page(
         "largest error": f"{measures.largest_error:,} DN",
         f"in {measures.packets} packets": f"{measures.octets:,} octets",
     }
-    return _PAGE.format(
-        title=html.escape(title),
-        note=html.escape(note),
-        figures="".join(f"<li><b>{value}</b>{name}</li>" for name, value in shown.items()),
-        pictures="\n".join(f'<img src="{name}" alt="{name.removesuffix(".png")}">' for name in pictures),
-        times="".join(
-            f"<tr><td>{html.escape(k)}</td><td>{1000 * v:.1f} ms</td></tr>" for k, v in stage_seconds.items()
-        ),
-        commands=html.escape("\n".join(commands)),
+    return report_page(
+        title=title,
+        note=note,
+        figures=shown,
+        pictures=pictures,
+        sections={
+            "Time": table({name: f"{1000 * seconds:.1f} ms" for name, seconds in stage_seconds.items()}),
+            "Commands": preformatted(commands),
+        },
     )
