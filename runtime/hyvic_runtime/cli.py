@@ -62,7 +62,14 @@ def encode_scene(argv: Sequence[str] | None = None) -> int:
         metavar="N",
         help=f"largest packet, headers included (default: {DEFAULT_PACKET_OCTETS})",
     )
+    _add_key_option(parser, "protect every packet with the key of this file (AES-256-GCM)")
     return run_command(parser, argv, _encode_scene)
+
+
+def _add_key_option(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--key", type=Path, metavar="FILE", help=f"{what}: 32 random octets, readable by its owner alone"
+    )
 
 
 def _utc(text: str) -> datetime:
@@ -80,11 +87,17 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
     from hyvic_runtime.bundle import read_bundle
     from hyvic_runtime.encoder import SceneEncoder
     from hyvic_runtime.metrics import compression_ratio, rate_bpppb
+    from hyvic_runtime.packet_security import PacketProtector, read_key
     from hyvic_runtime.scene_files import read_scene
     from hyvic_runtime.space_packet import TIME_EPOCH, Packetiser
 
     made = TIME_EPOCH if arguments.time is None else arguments.time
-    packetiser = Packetiser(apid=arguments.apid, packet_octets=arguments.packet_octets, clock=lambda: made)
+    packetiser = Packetiser(
+        apid=arguments.apid,
+        packet_octets=arguments.packet_octets,
+        clock=lambda: made,
+        protector=None if arguments.key is None else PacketProtector(read_key(arguments.key)),
+    )
     if arguments.scene_id is not None and not 0 <= arguments.scene_id < 2**32:
         raise ValueError(f"scene id {arguments.scene_id} is outside 0..{2**32 - 1}")
     scene = read_scene(arguments.scene)
@@ -112,6 +125,7 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
         "bundle": bundle.identity.hex(),
         "shape": list(scene.cube.shape),
         "tiles": grid.rows * grid.columns,
+        "protected": arguments.key is not None,
         "packets": len(sizes),
         "octets": octets,
         "compression_ratio": ratio,
@@ -192,6 +206,7 @@ def decode_packets(argv: Sequence[str] | None = None) -> int:
         help="write what arrived even if tiles were lost, and OUT.quality.npy beside it: "
         "3 exact, 2 exact but for a neighbour, 1 predicted means, 0 lost",
     )
+    _add_key_option(parser, "accept no packet but those protected with the key of this file")
     return run_command(parser, argv, _decode_packets)
 
 
@@ -202,9 +217,11 @@ def _decode_packets(arguments: argparse.Namespace) -> Result:
     from hyvic_runtime.atomic_file import replacing
     from hyvic_runtime.bundle import read_bundle
     from hyvic_runtime.decoder import Quality, SceneDecoder
+    from hyvic_runtime.packet_security import read_key
     from hyvic_runtime.scene_files import check_writable_format, write_scene
 
     check_writable_format(arguments.out)
+    key = None if arguments.key is None else read_key(arguments.key)
     try:
         stream = arguments.stream.read_bytes()
     except OSError as error:
@@ -220,7 +237,7 @@ def _decode_packets(arguments: argparse.Namespace) -> Result:
             bar.update(done - bar.n)
 
         try:
-            decoded = decoder.decode(stream, conceal=arguments.conceal, progress=progress)
+            decoded = decoder.decode(stream, conceal=arguments.conceal, key=key, progress=progress)
         except DecodeError as error:
             raise DecodeError(f"{arguments.stream}: {error}") from error
     seconds = time.perf_counter() - begun
@@ -237,6 +254,7 @@ def _decode_packets(arguments: argparse.Namespace) -> Result:
         "shape": list(decoded.scene.cube.shape),
         "quality": shares,
         "damage": [asdict(damage) for damage in decoded.damage],
+        "refused": decoded.refused,
         "seconds": seconds,
         "msamples_per_s": decoded.scene.cube.size / seconds / 1e6,
         "stages": asdict(decoder.times),
@@ -247,6 +265,7 @@ def _decode_packets(arguments: argparse.Namespace) -> Result:
     if shares["exact"] < 1:
         text += f"; {shares['lost']:.1%} lost, {shares['means']:.1%} predicted, {shares['affected']:.1%} beside them: "
         text += str(quality_map)
+    text += "".join(f"; {count} packets refused as {refusal.value}" for refusal, count in decoded.refused.items())
     return result, text
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -18,10 +18,11 @@ from hyvic_runtime.encoder import QUALITY_OCTETS, hyperlatent_rows
 from hyvic_runtime.engine_choice import EngineKind, load_engine
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError, LostTilesError
+from hyvic_runtime.packet_security import PacketOpener, Refusal
 from hyvic_runtime.rate_gains import MAX_QUALITY_CODE
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.scene_header import SceneHeader, unpack_scene_header
-from hyvic_runtime.space_packet import MAX_GRID, Damage, Segment, UnitKind, parse_stream
+from hyvic_runtime.space_packet import MAX_GRID, Damage, Refused, Segment, UnitKind, parse_stream
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
 
 MAX_CONCEALED_SHARE = 16
@@ -49,11 +50,13 @@ class DecodedScene:
         scene: the cube in the original type, with the bundle's wavelengths.
         quality: (line, sample) uint8 of `Quality`.
         damage: what was wrong with the stream.
+        refused: undamaged packets that were dropped, by the reason.
     """
 
     scene: Scene
     quality: NDArray[np.uint8]
     damage: tuple[Damage, ...]
+    refused: dict[Refusal, int]
 
 
 @dataclass(slots=True)
@@ -78,6 +81,7 @@ class ReceivedUnits:
     header: SceneHeader
     units: dict[_UnitKey, bytes]
     damage: tuple[Damage, ...]
+    refused: dict[Refusal, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +106,28 @@ def _damage_clause(damage: Sequence[Damage]) -> str:
     return f"; the stream is damaged at octet {damage[0].octet}: {damage[0].reason}" if damage else ""
 
 
-def receive(stream: bytes) -> ReceivedUnits:
+def _refused_clause(refused: Mapping[Refusal, int]) -> str:
+    """For the end of an error message: how many packets were dropped and what to do, or nothing."""
+    advice = {
+        Refusal.UNPROTECTED: "was the stream encoded without --key?",
+        Refusal.NO_KEY: "pass the key they were encoded with as --key",
+        Refusal.FORGED: "is it the key they were encoded with?",
+        Refusal.REPLAYED: "they are copies",
+    }
+    return "".join(
+        f"; {count} packets refused as {refusal.value}: {advice[refusal]}" for refusal, count in refused.items()
+    )
+
+
+def receive(stream: bytes, opener: PacketOpener | None = None) -> ReceivedUnits:
     """Collect a stream's units.
 
     Copies of a packet are welcome; two packets that claim one place and differ are damage, and the unit is dropped:
     nobody can say which of the two is meant.
+
+    Args:
+        stream: packets, one after another.
+        opener: opens protected packets, and then others are refused; None: protected ones are.
 
     Raises:
         DecodeError: no scene header, or packets of more than one scene.
@@ -115,9 +136,13 @@ def receive(stream: bytes) -> ReceivedUnits:
     damage: list[Damage] = []
     scenes = set()
     disputed: set[_UnitKey] = set()
-    for item in parse_stream(stream):
+    refused: Counter[Refusal] = Counter()
+    for item in parse_stream(stream, opener):
         if isinstance(item, Damage):
             damage.append(item)
+            continue
+        if isinstance(item, Refused):
+            refused[item.refusal] += 1
             continue
         scenes.add(item.scene)
         key = _UnitKey(item.kind, item.row, item.column)
@@ -137,8 +162,9 @@ def receive(stream: bytes) -> ReceivedUnits:
     if header is None:
         raise DecodeError(
             f"no scene header among {len(stream)} octets: not a stream of this format{_damage_clause(damage)}"
+            f"{_refused_clause(refused)}"
         )
-    return ReceivedUnits(header=unpack_scene_header(header), units=units, damage=tuple(damage))
+    return ReceivedUnits(header=unpack_scene_header(header), units=units, damage=tuple(damage), refused=dict(refused))
 
 
 @dataclass
@@ -167,6 +193,7 @@ class SceneDecoder:
         stream: bytes,
         *,
         conceal: bool = False,
+        key: bytes | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> DecodedScene:
         """Reconstruct the scene of a stream.
@@ -174,6 +201,7 @@ class SceneDecoder:
         Args:
             stream: packets, one after another.
             conceal: reconstruct even if tiles are missing, marking them in the quality map, instead of raising.
+            key: of a protected stream; packets that it does not open are dropped, and so are unprotected ones.
             progress: called with the tiles reconstructed so far and in all.
 
         Raises:
@@ -181,7 +209,7 @@ class SceneDecoder:
             DecodeError: nothing can be reconstructed.
         """
         begun = time.perf_counter()
-        received = receive(stream)
+        received = receive(stream, None if key is None else PacketOpener(key))
         self.times.packets_s += time.perf_counter() - begun
         header = received.header
         grid = self._grid(header)
@@ -200,6 +228,7 @@ class SceneDecoder:
             scene=Scene(cube=cube, wavelengths=None if wavelengths is None else np.array(wavelengths)),
             quality=quality,
             damage=received.damage,
+            refused=received.refused,
         )
 
     def tile_latents(self, units: dict[_UnitKey, bytes], tile: Tile) -> TileLatents:

@@ -3,6 +3,7 @@
 HyvicError
 ├── SceneError        a scene cannot be read, or is not what the bundle codes
 ├── BundleError       a bundle is missing, altered, or does not run here as it should
+├── SecurityError     a key cannot be used
 ├── EngineError       the library that runs a graph is missing or refuses it
 └── DecodeError       the packets do not hold what they announce
 └── LostTilesError    well-formed as far as it goes, but tiles did not arrive
@@ -21,6 +22,10 @@ class SceneError(HyvicError):
 
 class BundleError(HyvicError):
     """A bundle is missing, altered, or does not run here as it should."""
+
+
+class SecurityError(HyvicError):
+    """A key cannot be used."""
 
 
 class EngineError(HyvicError):

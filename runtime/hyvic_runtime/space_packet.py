@@ -5,7 +5,8 @@ Primary headers are spacepackets' (CCSDS 133.0-B-2, 4.1.3). The packet data fiel
     secondary header: time code (7 octets), format version (1) │ unit header (13) │ a segment of the unit's octets
     │ CRC-16 of all before it (2)
 
-The time code is CDS (CCSDS 301.0-B-4, 3.3), the one that spacepackets has: days since 1958 and milliseconds of the day.
+where unit header and segment may be protected (packet_security.py). The time code is CDS (CCSDS 301.0-B-4, 3.3), the
+one that spacepackets has: days since 1958 and milliseconds of the day.
 
 A unit longer than a packet is segmented; the sequence flags say first, continuation, last or unsegmented,
 and the unit header numbers the segments, so that a receiver can begin anywhere. The layout octet by octet
@@ -25,8 +26,17 @@ from spacepackets.ccsds import PacketType, SequenceFlags, SpacePacketHeader
 from spacepackets.ccsds.time import CdsShortTimestamp
 
 from hyvic_runtime.errors import DecodeError
+from hyvic_runtime.packet_security import (
+    SECURITY_OCTETS,
+    PacketOpener,
+    PacketProtector,
+    Refusal,
+    RefusedError,
+)
 
 FORMAT_VERSION = 2
+PROTECTED = 0x80
+"""The bit beside the format version that says so."""
 PRIMARY_HEADER_OCTETS = 6
 CRC_OCTETS = 2
 SEQUENCE_MODULUS = 2**14
@@ -111,6 +121,7 @@ class Packetiser:
         apid: int = DEFAULT_APID,
         packet_octets: int = DEFAULT_PACKET_OCTETS,
         clock: Callable[[], datetime] = lambda: TIME_EPOCH,
+        protector: PacketProtector | None = None,
     ) -> None:
         """Begin with sequence count 0.
 
@@ -118,17 +129,21 @@ class Packetiser:
             apid: application process identifier, 0..2046 (2047 is the idle packet's).
             packet_octets: largest packet, primary header included.
             clock: the time to write into the packets of a unit, asked once a unit; by default none is known.
+            protector: protects every packet; None: none is.
 
         Raises:
             ValueError: outside what CCSDS 133.0-B-2 allows.
         """
         if not 0 <= apid <= 2046:
             raise ValueError(f"apid {apid} is outside 0..2046")
-        if not OVERHEAD_OCTETS < packet_octets <= MAX_PACKET_OCTETS:
-            raise ValueError(f"packet length {packet_octets} is outside {OVERHEAD_OCTETS + 1}..{MAX_PACKET_OCTETS}")
+        overhead = OVERHEAD_OCTETS + (SECURITY_OCTETS if protector else 0)
+        if not overhead < packet_octets <= MAX_PACKET_OCTETS:
+            raise ValueError(f"packet length {packet_octets} is outside {overhead + 1}..{MAX_PACKET_OCTETS}")
         self._apid = apid
+        self._protector = protector
         self._clock = clock
-        self._capacity = packet_octets - OVERHEAD_OCTETS
+        self._overhead = overhead
+        self._capacity = packet_octets - overhead
         self._sequence_count = 0
 
     def packets(self, unit: Unit) -> Iterator[bytes]:
@@ -136,7 +151,8 @@ class Packetiser:
         count = -(-len(unit.octets) // self._capacity)
         if not 1 <= count <= 0xFFFF:
             raise ValueError(f"a unit of {len(unit.octets)} octets needs {count} packets; 1..65535 are possible")
-        secondary_header = _time_code(self._clock()) + bytes([FORMAT_VERSION])
+        version = FORMAT_VERSION | (PROTECTED if self._protector else 0)
+        secondary_header = _time_code(self._clock()) + bytes([version])
         for index in range(count):
             segment = unit.octets[index * self._capacity : (index + 1) * self._capacity]
             header = SpacePacketHeader(
@@ -144,12 +160,13 @@ class Packetiser:
                 sec_header_flag=True,
                 apid=self._apid,
                 seq_count=self._sequence_count,
-                data_len=SECONDARY_HEADER_OCTETS + UNIT_HEADER_OCTETS + len(segment) + CRC_OCTETS - 1,
+                data_len=self._overhead + len(segment) - PRIMARY_HEADER_OCTETS - 1,
                 seq_flags=_sequence_flags(index, count),
             )
             self._sequence_count = (self._sequence_count + 1) % SEQUENCE_MODULUS
             body = bytes(header.pack()) + secondary_header
-            body += _UNIT_HEADER.pack(unit.kind, unit.scene, unit.row, unit.column, index, count) + segment
+            content = _UNIT_HEADER.pack(unit.kind, unit.scene, unit.row, unit.column, index, count) + segment
+            body += self._protector.protected(body, content) if self._protector else content
             yield body + _crc(body).to_bytes(CRC_OCTETS, "big")
 
 
@@ -197,19 +214,36 @@ class Damage:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """An undamaged packet that was dropped.
+
+    Attributes:
+        octet: where it begins.
+        refusal: why.
+    """
+
+    octet: int
+    refusal: Refusal
+
+
 # First octets of a packet of this format: version 0, telemetry, a secondary header; five octets of any value; the time
-# code's P-field and the time; the format version and a unit kind. A lookahead, so that candidates may overlap.
+# code's P-field and the time; the format version. A lookahead, so that candidates may overlap.
 _CANDIDATE = re.compile(
-    rb"(?=[\x08-\x0f].{5}\x%02x.{6}\x%02x[\x00-\x%02x])" % (TIME_CODE_ID, FORMAT_VERSION, len(UnitKind) - 1),
+    rb"(?=[\x08-\x0f].{5}\x%02x.{6}[\x%02x\x%02x])" % (TIME_CODE_ID, FORMAT_VERSION, PROTECTED | FORMAT_VERSION),
     re.DOTALL,
 )
 
 
-def parse_stream(stream: bytes) -> Iterator[Segment | Damage]:
+def parse_stream(stream: bytes, opener: PacketOpener | None = None) -> Iterator[Segment | Damage | Refused]:
     """Cut a file of packets into segments.
 
     Idle packets (APID 2047) are passed over. Where no intact packet begins, the next one is searched octet by
     octet, so that one damaged length does not swallow what follows.
+
+    Args:
+        stream: the file.
+        opener: opens protected packets, and then others are refused; None: protected ones are.
     """
     position = 0
     while position < len(stream):
@@ -218,13 +252,13 @@ def parse_stream(stream: bytes) -> Iterator[Segment | Damage]:
             position += idle
             continue
         try:
-            segment, octets = _parse_packet(stream, position)
+            packet = _packet(stream, position)
         except DecodeError as error:
             yield Damage(octet=position, reason=str(error))
             position = _next_packet(stream, position + 1)
             continue
-        yield segment
-        position += octets
+        yield _content(packet, position, opener)
+        position += len(packet)
 
 
 def _idle_octets(stream: bytes, position: int) -> int:
@@ -236,51 +270,72 @@ def _idle_octets(stream: bytes, position: int) -> int:
 
 
 def _next_packet(stream: bytes, position: int) -> int:
-    """Where the next intact packet begins, or the end."""
+    """Where the next packet with a matching CRC begins, or the end."""
     for match in _CANDIDATE.finditer(stream, position):
         try:
-            _parse_packet(stream, match.start())
+            _packet(stream, match.start())
         except DecodeError:
             continue
         return match.start()
     return len(stream)
 
 
-def _parse_packet(stream: bytes, position: int) -> tuple[Segment, int]:
+def _packet(stream: bytes, position: int) -> bytes:
+    """The packet of this format that begins here, its CRC checked."""
     left = len(stream) - position
     if left < OVERHEAD_OCTETS + 1:
         raise DecodeError(f"{left} octets are less than a packet")
     header = SpacePacketHeader.unpack(stream[position : position + PRIMARY_HEADER_OCTETS])
-    octets = header.packet_len
+    octets = int(header.packet_len)
     if header.ccsds_version != 0 or header.packet_type != PacketType.TM or not header.sec_header_flag:
         raise DecodeError("not a telemetry packet of this format")
-    if octets <= OVERHEAD_OCTETS:
+    time_code_id, version = stream[position + PRIMARY_HEADER_OCTETS], stream[position + _UNIT_HEADER_AT - 1]
+    if time_code_id != TIME_CODE_ID or version & ~PROTECTED != FORMAT_VERSION:
+        raise DecodeError(
+            f"time code {time_code_id:#04x}, packet format {version & ~PROTECTED}: this decoder reads time code "
+            f"{TIME_CODE_ID:#04x} and format {FORMAT_VERSION}"
+        )
+    if octets <= OVERHEAD_OCTETS + (SECURITY_OCTETS if version & PROTECTED else 0):
         raise DecodeError(f"a packet of {octets} octets is too short for its headers")
     if octets > left:
         raise DecodeError(f"a packet announces {octets} octets and {left} are left")
-    time_code = stream[position + PRIMARY_HEADER_OCTETS : position + PRIMARY_HEADER_OCTETS + TIME_CODE_OCTETS]
-    version = stream[position + PRIMARY_HEADER_OCTETS + TIME_CODE_OCTETS]
-    kind, scene, row, column, index, count = _UNIT_HEADER.unpack_from(stream, position + _UNIT_HEADER_AT)
-    if time_code[0] != TIME_CODE_ID or version != FORMAT_VERSION or kind >= len(UnitKind):
-        raise DecodeError(
-            f"time code {time_code[0]:#04x}, packet format {version}, unit kind {kind}: this decoder reads time code "
-            f"{TIME_CODE_ID:#04x} and format {FORMAT_VERSION}"
-        )
-    # Cheap checks first: of random octets almost none reach the CRC.
-    if index >= count or header.seq_flags != _sequence_flags(index, count):
-        raise DecodeError(f"segment {index} of {count} disagrees with its sequence flags")
     packet = stream[position : position + octets]
     if int.from_bytes(packet[-CRC_OCTETS:], "big") != _crc(packet[:-CRC_OCTETS]):
         raise DecodeError(f"packet {header.seq_count} fails its CRC")
-    segment = Segment(
+    return packet
+
+
+def _content(packet: bytes, position: int, opener: PacketOpener | None) -> Segment | Damage | Refused:
+    """What a packet holds."""
+    headers, content = packet[:_UNIT_HEADER_AT], packet[_UNIT_HEADER_AT:-CRC_OCTETS]
+    try:
+        if headers[-1] & PROTECTED:
+            if opener is None:
+                return Refused(octet=position, refusal=Refusal.NO_KEY)
+            content = opener.opened(headers, content)
+        elif opener is not None:
+            return Refused(octet=position, refusal=Refusal.UNPROTECTED)
+        return _segment(headers, content, position)
+    except RefusedError as error:
+        return Refused(octet=position, refusal=error.refusal)
+    except DecodeError as error:
+        return Damage(octet=position, reason=str(error))
+
+
+def _segment(headers: bytes, content: bytes, position: int) -> Segment:
+    kind, scene, row, column, index, count = _UNIT_HEADER.unpack_from(content)
+    if kind >= len(UnitKind):
+        raise DecodeError(f"unit kind {kind}: 0..{len(UnitKind) - 1} are defined")
+    if index >= count or SpacePacketHeader.unpack(headers).seq_flags != _sequence_flags(index, count):
+        raise DecodeError(f"segment {index} of {count} disagrees with its sequence flags")
+    return Segment(
         octet=position,
-        time=_time(time_code),
+        time=_time(headers[PRIMARY_HEADER_OCTETS:]),
         kind=UnitKind(kind),
         scene=scene,
         row=row,
         column=column,
         index=index,
         count=count,
-        octets=packet[_UNIT_HEADER_AT + UNIT_HEADER_OCTETS : -CRC_OCTETS],
+        octets=content[UNIT_HEADER_OCTETS:],
     )
-    return segment, octets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import io
 import json
 import re
@@ -14,13 +15,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from conftest import BANDS, ROOT, smooth_cube
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hyvic_runtime.bundle import read_bundle
+from hyvic_runtime.packet_security import REPLAY_WINDOW, SECURITY_OCTETS, PacketOpener
 from hyvic_runtime.scene import SUPPORTED_DTYPES
 from hyvic_runtime.scene_header import SceneHeader, unpack_scene_header
 from hyvic_runtime.space_packet import (
     FORMAT_VERSION,
     MAX_PACKET_OCTETS,
     OVERHEAD_OCTETS,
+    UNIT_HEADER_OCTETS,
     Packetiser,
     Segment,
     Unit,
@@ -49,7 +53,7 @@ class Field:
 
 
 def _fields(section: str) -> list[Field]:
-    table = re.search(rf"## {section}\n\n\| bit .*?\n\| ---.*?\n(.*?)\n\n", DOCUMENT, re.DOTALL)
+    table = re.search(rf"## {section}\n\n(?:[^#]+\n\n)?\| bit .*?\n\| ---.*?\n(.*?)\n\n", DOCUMENT, re.DOTALL)
     assert table is not None
     return [Field(*(cell.strip() for cell in row.split("|")[1:6])) for row in table[1].splitlines()]
 
@@ -68,17 +72,16 @@ def _value(octets: bytes, field: Field) -> int:
     return int.from_bytes(octets, "big") >> (8 * len(octets) - end) & ((1 << _number(field.bits)) - 1)
 
 
-def _example() -> bytes:
-    block = re.search(r"## Example.*?```\n(.*?)```", DOCUMENT, re.DOTALL)
-    assert block is not None
-    return bytes.fromhex(block[1])
+def _examples() -> list[bytes]:
+    """The packet, and the same protected."""
+    return [bytes.fromhex(block) for block in re.findall(r"```\n(.*?)```", DOCUMENT.split("## Example")[1], re.DOTALL)]
 
 
-@pytest.mark.parametrize("section", ["Packet", "Scene header unit"])
-def test_the_documents_fields_follow_one_another(section: str) -> None:
+@pytest.mark.parametrize(("section", "start"), [("Packet", 0), ("Protected packets", 112), ("Scene header unit", 0)])
+def test_the_documents_fields_follow_one_another(section: str, start: int) -> None:
     fields = _fixed(_fields(section))
     ends = [_number(field.bit) + _number(field.bits) for field in fields]
-    assert [_number(field.bit) for field in fields] == [0, *ends[:-1]]
+    assert [_number(field.bit) for field in fields] == [start, *ends[:-1]]
     variable = _fields(section)[len(fields)]
     assert _number(variable.bit) == ends[-1]
 
@@ -96,7 +99,7 @@ def test_the_examples_octets_are_the_encoders() -> None:
     unit = Unit(kind=UnitKind.SCENE_HEADER, scene=7, row=0, column=0, octets=HEADER.pack())
     time = datetime(2026, 1, 1, 12, 34, 56, 789_000, tzinfo=UTC)
     (packet,) = Packetiser(clock=lambda: time).packets(unit)
-    assert packet == _example()
+    assert packet == _examples()[0]
     (segment,) = parse_stream(packet)
     assert isinstance(segment, Segment)
     assert segment.time == time
@@ -106,7 +109,7 @@ def test_the_examples_octets_are_the_encoders() -> None:
 
 
 def test_the_examples_values_stand_at_the_documents_offsets() -> None:
-    packet = _example()
+    packet = _examples()[0]
     fields = _fields("Packet")
     *fixed, segment, crc = fields
     assert [_value(packet, field) for field in fixed] == [_number(field.example) for field in fixed]
@@ -115,6 +118,29 @@ def test_the_examples_values_stand_at_the_documents_offsets() -> None:
     *fixed, mean = _fields("Scene header unit")
     assert [_value(unit, field) for field in fixed] == [_number(field.example) for field in fixed]
     assert np.frombuffer(unit, ">u2", offset=_number(mean.bit) // 8).tolist() == [100, 200, 300, 65535]
+
+
+def test_the_documents_decryption_opens_the_protected_example() -> None:
+    """The section's paragraphs, followed to the letter, with HKDF of RFC 5869 written out."""
+    plain, packet = _examples()
+    *fixed, encrypted, mac, crc = _fields("Protected packets")
+    index, salt, number = ((_number(field.example), _number(field.bits) // 8) for field in fixed)
+    assert [_value(packet, field) for field in fixed] == [value for value, _ in (index, salt, number)]
+    assert packet[-18:-2].hex() == mac.example.removeprefix("0x")
+    assert int.from_bytes(packet[-2:], "big") == _number(crc.example)
+
+    info = b"hyvic packet" + index[0].to_bytes(2, "big")
+    extracted = hmac.digest(salt[0].to_bytes(salt[1], "big"), bytes(range(32)), "sha256")
+    session_key = hmac.digest(extracted, info + b"\x01", "sha256")
+    headers, rest = packet[: _number(encrypted.bit) // 8], packet[_number(encrypted.bit) // 8 : -2]
+    assert AESGCM(session_key).decrypt(number[0].to_bytes(12, "big"), rest, headers) == plain[14:-2]
+
+    (segment,) = parse_stream(packet, PacketOpener(bytes(range(32))))
+    assert isinstance(segment, Segment)
+    least, most = (_number(bits) // 8 for bits in encrypted.bits.split(" … "))
+    assert least == UNIT_HEADER_OCTETS + 1
+    assert most == MAX_PACKET_OCTETS - OVERHEAD_OCTETS - SECURITY_OCTETS + UNIT_HEADER_OCTETS
+    assert f"the last {REPLAY_WINDOW:,} up to" in " ".join(DOCUMENT.split())
 
 
 def test_a_parser_that_knows_nothing_of_us_finds_the_same_fields(tiny_bundle: Path) -> None:
