@@ -1,0 +1,107 @@
+"""Feed the decoder what libFuzzer makes of a stream, guided by the code that each input reaches.
+
+python tests/fuzz_decoder.py RUNS [SEED]
+
+An input is an octet of options and a stream. An error that is not documented, a run of TIMEOUT_S or a process of more
+than MEMORY_MB ends it with a status other than 0. tests/runtime/test_fuzz.py runs it, and uses what stands here with
+hypothesis.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fastcrc
+import numpy as np
+
+if TYPE_CHECKING:
+    from hyvic_runtime.decoder import SceneDecoder
+
+BUNDLE = Path(__file__).parent / "golden" / "stream" / "bundle"
+KEY = bytes(range(32))
+RESEAL, WITH_KEY, CONCEAL = 1, 2, 4
+MEMORY_MB = 256
+"""Of the whole process; libraries and bundle take about 100."""
+TIMEOUT_S = 10
+MAX_OCTETS = 1024
+
+
+def seeds() -> list[list[bytes]]:
+    """Packets of a scene of two tiles, and the same protected."""
+    from hyvic_runtime.bundle import read_bundle
+    from hyvic_runtime.encoder import SceneEncoder
+    from hyvic_runtime.packet_security import PacketProtector
+    from hyvic_runtime.scene import Scene
+    from hyvic_runtime.space_packet import Packetiser
+
+    encoder = SceneEncoder(read_bundle(BUNDLE))
+    cube = np.random.default_rng(0).integers(0, 4000, (5, 17, 6)).astype(np.uint16)
+    found = []
+    for protector in (None, PacketProtector(KEY)):
+        packetiser = Packetiser(packet_octets=100, protector=protector)
+        tiles = encoder.tile_packets(Scene(cube=cube), packetiser, scene_id=1)
+        found.append([packet for packets in tiles for packet in packets])
+    return found
+
+
+def decoder_of_seeds() -> SceneDecoder:
+    """What decodes them."""
+    from hyvic_runtime.bundle import read_bundle
+    from hyvic_runtime.decoder import SceneDecoder
+
+    return SceneDecoder(read_bundle(BUNDLE))
+
+
+def decode_or_refuse(decoder: SceneDecoder, stream: bytes, options: int) -> bool:
+    """Whether a stream gave a scene. Any error but DecodeError is the decoder's fault, and leaves here."""
+    from hyvic_runtime.errors import DecodeError
+
+    if options & RESEAL:
+        stream = b"".join(map(_resealed, _packets_of(stream)))
+    try:
+        decoder.decode(stream, conceal=bool(options & CONCEAL), key=KEY if options & WITH_KEY else None)
+    except DecodeError:
+        return False
+    return True
+
+
+def _packets_of(stream: bytes) -> list[bytes]:
+    """Cut where the lengths of the primary headers say, the last piece being what is left."""
+    packets, position = [], 0
+    while position < len(stream):
+        octets = 7 + int.from_bytes(stream[position + 4 : position + 6], "big")
+        packets.append(stream[position : position + octets])
+        position += octets
+    return packets
+
+
+def _resealed(packet: bytes) -> bytes:
+    """With a CRC that fits, so that what lies behind that check is reached."""
+    return packet[:-2] + fastcrc.crc16.ibm_3740(packet[:-2]).to_bytes(2, "big") if len(packet) > 2 else packet
+
+
+def main(runs: int, seed: int) -> None:
+    """Run libFuzzer."""
+    import atheris
+
+    with atheris.instrument_imports(include=["hyvic_runtime"]):
+        decoder = decoder_of_seeds()
+
+    def one_input(octets: bytes) -> None:
+        if octets:
+            decode_or_refuse(decoder, octets[1:], octets[0])
+
+    with tempfile.TemporaryDirectory(prefix="hyvic-fuzz-") as corpus:
+        for number, packets in enumerate(seeds()):
+            for options in range(8):
+                (Path(corpus) / f"{number}-{options}").write_bytes(bytes([options]) + b"".join(packets))
+        limits = (f"-timeout={TIMEOUT_S}", f"-rss_limit_mb={MEMORY_MB}", f"-max_len={MAX_OCTETS}")
+        atheris.Setup([sys.argv[0], f"-runs={runs}", f"-seed={seed}", *limits, "-len_control=0", corpus], one_input)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1)

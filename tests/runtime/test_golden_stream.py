@@ -1,0 +1,39 @@
+"""What was written once decodes for ever."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from hyvic_runtime.bundle import read_bundle
+from hyvic_runtime.decoder import Quality, SceneDecoder, receive
+from hyvic_runtime.packet_security import PacketOpener
+from hyvic_runtime.space_packet import Segment, parse_stream
+
+GOLDEN = ROOT / "tests" / "golden" / "stream"
+KEY = bytes(range(32))
+
+
+@pytest.mark.parametrize(("name", "key"), [("scene.packets", None), ("protected.packets", KEY)])
+def test_the_golden_stream_decodes(name: str, key: bytes | None) -> None:
+    decoder = SceneDecoder(read_bundle(GOLDEN / "bundle"))
+    decoded = decoder.decode((GOLDEN / name).read_bytes(), key=key)
+    assert (decoded.quality == Quality.EXACT).all()
+    assert (decoded.damage, decoded.refused) == ((), {})
+    expected = np.load(GOLDEN / "decoded.npy")
+    assert decoded.scene.cube.dtype == expected.dtype
+    assert np.abs(decoded.scene.cube.astype(int) - expected).max() <= 1
+    assert np.mean(decoded.scene.cube != expected) < 1e-3
+
+
+def test_the_golden_packets_say_what_their_readme_says() -> None:
+    stream, protected = ((GOLDEN / name).read_bytes() for name in ("scene.packets", "protected.packets"))
+    segments = [item for item in parse_stream(stream) if isinstance(item, Segment)]
+    assert {(s.scene, s.time) for s in segments} == {(0xC0FFEE, datetime(2026, 1, 1, 12, 34, 56, 789_000, tzinfo=UTC))}
+    assert {int.from_bytes(stream[s.octet : s.octet + 2], "big") & 0x7FF for s in segments} == {42}
+    assert any(s.count > 2 for s in segments)
+    plain, opened = receive(stream), receive(protected, PacketOpener(KEY))
+    assert plain.units == opened.units
+    assert (plain.header.lines, plain.header.samples) == (opened.header.lines, opened.header.samples) == (70, 21)
