@@ -1,8 +1,8 @@
 /* Asymmetric numeral systems over symbols grouped by frequency table.
  *
  * The stream is that of constriction's AnsCoder: 64-bit state, 32-bit words, 24-bit precision
- * (docs/packet-format.md, "Coder"). This file is for machines on which constriction cannot be installed, and is held to
- * its octets by tests/runtime/test_ans.py.
+ * (docs/packet-format.md, "Coder"), and tests/runtime/test_ans.py holds this file to its octets. constriction has no wheel
+ * for Linux on Arm, and takes about twice as long (tests/benchmarks/bench_ans.py).
  *
  * Memory: nothing is allocated but the tables. All other buffers are the caller's; each length and each index that
  * comes from outside is checked where it is used, and nothing that a stream says decides how long a loop runs.
