@@ -343,5 +343,5 @@ def test_no_coder_at_all_is_an_error_that_says_what_to_install(monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "constriction", None)
     monkeypatch.setitem(sys.modules, "hyvic_runtime._ans", None)
     monkeypatch.delattr(hyvic_runtime, "_ans", raising=False)
-    with pytest.raises(EngineError, match="install gcc and python3-dev .* pip install constriction"):
+    with pytest.raises(EngineError, match=r"install gcc and python3-dev .* pip install constriction"):
         installed_coder(EXTREMES)
