@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.bundle import DECODER, HYPERDECODER, Bundle
 from hyvic_runtime.conformance import check_coder, check_hyperdecoder
-from hyvic_runtime.encoder import QUALITY_OCTETS, hyperlatent_rows
+from hyvic_runtime.encoder import hyperlatent_rows
 from hyvic_runtime.engine_choice import EngineKind, load_engine
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError, LostTilesError
+from hyvic_runtime.marked_samples import Mask, unpack_marks
 from hyvic_runtime.packet_security import PacketOpener, Refusal
-from hyvic_runtime.rate_gains import MAX_QUALITY_CODE
-from hyvic_runtime.scene import Scene
-from hyvic_runtime.scene_header import SceneHeader, unpack_scene_header
+from hyvic_runtime.scene import Scene, next_to_marked
+from hyvic_runtime.scene_header import MAX_LINES, SceneHeader, unpack_scene_end, unpack_scene_header
 from hyvic_runtime.space_packet import MAX_GRID, Damage, Refused, Segment, UnitKind, parse_stream
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
+from hyvic_runtime.tile_units import LEAD_OCTETS, unpack_tile_lead
 
 MAX_CONCEALED_SHARE = 16
 """Tiles that are reconstructed for each unit that arrived: a scene of which less is left is refused."""
@@ -76,7 +77,13 @@ class _UnitKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedUnits:
-    """One scene's whole units, and what was wrong with the stream around them."""
+    """One scene's whole units, and what was wrong with the stream around them.
+
+    Attributes:
+        header: of 0 lines where the scene's end did not arrive either.
+        units: of the tiles.
+        damage: what was no intact packet.
+    """
 
     header: SceneHeader
     units: dict[_UnitKey, bytes]
@@ -164,7 +171,11 @@ def receive(stream: bytes, opener: PacketOpener | None = None) -> ReceivedUnits:
             f"no scene header among {len(stream)} octets: not a stream of this format{_damage_clause(damage)}"
             f"{_refused_clause(refused)}"
         )
-    return ReceivedUnits(header=unpack_scene_header(header), units=units, damage=tuple(damage), refused=dict(refused))
+    unpacked = unpack_scene_header(header)
+    end = units.pop(_UnitKey(UnitKind.SCENE_END, 0, 0), None)
+    if unpacked.lines == 0 and end is not None:
+        unpacked = replace(unpacked, lines=unpack_scene_end(end))
+    return ReceivedUnits(header=unpacked, units=units, damage=tuple(damage), refused=dict(refused))
 
 
 @dataclass
@@ -212,9 +223,13 @@ class SceneDecoder:
         received = receive(stream, None if key is None else PacketOpener(key))
         self.times.packets_s += time.perf_counter() - begun
         header = received.header
+        if header.lines == 0:
+            header = replace(header, lines=self._lines_without_end(received, conceal=conceal))
         grid = self._grid(header)
         _check_plausible(grid, received, conceal=conceal)
         mosaic, tile_quality, reasons = self._mosaic(grid, received)
+        unmarked = self._unmarked_tiles(grid, header, received)
+        reasons += unmarked.values()
         if reasons and not conceal:
             raise LostTilesError(lost=len(reasons), tiles=grid.rows * grid.columns, reason=reasons[0])
         if received.damage and not conceal:
@@ -222,14 +237,57 @@ class SceneDecoder:
             raise DecodeError(f"every tile is whole{clause}; pass --conceal to accept it")
         cube = self._synthesise(grid, mosaic, header.mean_spectrum, progress)
         quality = _pixel_quality(tile_quality, grid)
-        cube[quality == Quality.LOST] = 0
-        wavelengths = self.bundle.manifest.wavelengths
+        for tile in grid:
+            area = _area(tile, grid)
+            for value in header.marked_values:
+                # A measurement that comes out as this number by chance must not look like none.
+                cube[area][cube[area] == value] = next_to_marked(value)
+            if (tile.row, tile.column) in unmarked:
+                quality[area] = np.minimum(quality[area], Quality.AFFECTED)
+            else:
+                for value, mask in zip(header.marked_values, self._masks(tile, header, received), strict=False):
+                    cube[area][mask] = value
+        cube[quality == Quality.LOST] = header.no_data or 0
+        wavelengths = self.bundle.manifest.wavelengths if header.wavelengths is None else header.wavelengths
         return DecodedScene(
-            scene=Scene(cube=cube, wavelengths=None if wavelengths is None else np.array(wavelengths)),
+            scene=Scene(
+                cube=cube,
+                wavelengths=None if wavelengths is None else np.array(wavelengths),
+                no_data=header.no_data,
+                georeference=header.georeference,
+            ),
             quality=quality,
             damage=received.damage,
             refused=received.refused,
         )
+
+    def _unmarked_tiles(
+        self, grid: TileGrid, header: SceneHeader, received: ReceivedUnits
+    ) -> dict[tuple[int, int], str]:
+        """Tiles whose marked samples are not known, by row and column, and why."""
+        unmarked = {}
+        for tile in grid:
+            try:
+                self._masks(tile, header, received)
+            except DecodeError as error:
+                unmarked[tile.row, tile.column] = f"tile {tile.row}, {tile.column}: {error}"
+        return unmarked
+
+    def _masks(self, tile: Tile, header: SceneHeader, received: ReceivedUnits) -> list[Mask]:
+        """Of a tile's marked samples, one for each marked value of the scene; none where the tile has none.
+
+        Raises:
+            DecodeError: they did not arrive, or not as they were sent.
+        """
+        lead = received.units.get(_UnitKey(UnitKind.HYPERLATENT, tile.row, tile.column))
+        unit = received.units.get(_UnitKey(UnitKind.MARKS, tile.row, tile.column))
+        if unit is None:
+            # Without its hyper-latent the tile is lost anyway.
+            if lead is not None and len(lead) >= LEAD_OCTETS and unpack_tile_lead(lead).marked:
+                raise DecodeError("its marks did not arrive whole")
+            return []
+        shape = (tile.lines, tile.samples, self.bundle.manifest.bands)
+        return unpack_marks(unit, count=len(header.marked_values), shape=shape)
 
     def tile_latents(self, units: dict[_UnitKey, bytes], tile: Tile) -> TileLatents:
         """Decode one tile's units; each tile on its own.
@@ -242,12 +300,13 @@ class SceneDecoder:
         hyper_unit = units.get(_UnitKey(UnitKind.HYPERLATENT, tile.row, tile.column))
         if hyper_unit is None:
             raise DecodeError(f"tile {tile.row}, {tile.column}: its hyper-latent did not arrive whole")
-        code = int.from_bytes(hyper_unit[:QUALITY_OCTETS], "big")
-        if code > MAX_QUALITY_CODE:
-            raise DecodeError(f"tile {tile.row}, {tile.column}: quality {code}, at most {MAX_QUALITY_CODE} is possible")
+        try:
+            lead = unpack_tile_lead(hyper_unit)
+        except DecodeError as error:
+            raise DecodeError(f"tile {tile.row}, {tile.column}: {error}") from error
         shape = (manifest.hyperlatent_channels, *coded_shape(tile, geometry.hyper_stride))
         rows = hyperlatent_rows(shape, manifest.scales)
-        values = self._coder.decode(hyper_unit[QUALITY_OCTETS:], rows).reshape(shape)
+        values = self._coder.decode(hyper_unit[LEAD_OCTETS:], rows).reshape(shape)
         self._check_range(values)
         hyperlatent = np.zeros((1, shape[0], geometry.hyperlatents, geometry.hyperlatents), np.float32)
         hyperlatent[0, :, : shape[1], : shape[2]] = values
@@ -260,6 +319,8 @@ class SceneDecoder:
         symbols, problem = None, None
         latent_unit = units.get(_UnitKey(UnitKind.LATENT, tile.row, tile.column))
         try:
+            if lead.latent_left_out:
+                raise DecodeError("its sender left out the latent to keep its budget")
             if latent_unit is None:
                 raise DecodeError("its latent did not arrive whole")
             symbols = self._coder.decode(latent_unit, scale_index.ravel()).reshape(scale_index.shape)
@@ -270,10 +331,21 @@ class SceneDecoder:
         latent = mean_steps.astype(np.float32) * np.float32(2.0**-manifest.mean_step_bits)
         if symbols is not None:
             latent += symbols
-        _, inverse_gain = self.bundle.gains.at(code)
+        _, inverse_gain = self.bundle.gains.at(lead.code)
         latent *= inverse_gain
         quality = Quality.EXACT if problem is None else Quality.MEANS
         return TileLatents(latent=latent, symbols=symbols, quality=quality, problem=problem)
+
+    def _lines_without_end(self, received: ReceivedUnits, *, conceal: bool) -> int:
+        """Lines of the rows of tiles that arrived, of a scene that was to tell them at its end."""
+        rows = [key.row + 1 for key in received.units]
+        if not conceal or not rows:
+            clause = _damage_clause(received.damage)
+            raise DecodeError(
+                f"the scene's end did not arrive, so its number of lines is not known{clause}; send the scene again, "
+                "or pass --conceal to take it as the rows of tiles that did"
+            )
+        return min(max(rows) * self.bundle.manifest.geometry.tile, MAX_LINES)
 
     def _grid(self, header: SceneHeader) -> TileGrid:
         manifest = self.bundle.manifest
@@ -332,7 +404,6 @@ class SceneDecoder:
         mean: NDArray[np.integer[Any]],
         progress: Callable[[int, int], None],
     ) -> NDArray[np.integer[Any]]:
-        geometry = grid.geometry
         cube = np.empty((grid.lines, grid.samples, self.bundle.manifest.bands), mean.dtype)
         for done, tile in enumerate(grid, start=1):
             lines = _latent_window(tile.row, mosaic.shape[1], grid)
@@ -340,18 +411,22 @@ class SceneDecoder:
             begun = time.perf_counter()
             outputs = self._decoder.run({"latent": np.ascontiguousarray(mosaic[None][:, :, lines][..., samples])})
             self.times.engine_s += time.perf_counter() - begun
-            top, left = tile.row * geometry.tile, tile.column * geometry.tile
-            cube[top : top + tile.lines, left : left + tile.samples] = digital_numbers(
-                outputs["reconstruction"][0, : tile.lines, : tile.samples], mean
-            )
+            cube[_area(tile, grid)] = digital_numbers(outputs["reconstruction"][0, : tile.lines, : tile.samples], mean)
             progress(done, grid.rows * grid.columns)
         return cube
+
+
+def _area(tile: Tile, grid: TileGrid) -> tuple[slice, slice]:
+    """Lines and samples of a tile's pixels."""
+    top, left = tile.row * grid.geometry.tile, tile.column * grid.geometry.tile
+    return slice(top, top + tile.lines), slice(left, left + tile.samples)
 
 
 def _check_plausible(grid: TileGrid, received: ReceivedUnits, *, conceal: bool) -> None:
     """Refuse, before memory is taken for it, a scene of which too little arrived."""
     tiles = grid.rows * grid.columns
-    units = sum(key.row < grid.rows and key.column < grid.columns for key in received.units)
+    coded = (UnitKind.HYPERLATENT, UnitKind.LATENT)
+    units = sum(key.kind in coded and key.row < grid.rows and key.column < grid.columns for key in received.units)
     if conceal and tiles > MAX_CONCEALED_SHARE * (units + 1):
         raise DecodeError(f"the scene header announces {tiles} tiles and only {units} units arrived")
     if not conceal and 2 * tiles > units:

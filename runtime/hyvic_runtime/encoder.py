@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import time
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hyvic_runtime.acquisition import Acquisition
 from hyvic_runtime.bundle import ENCODER, HYPERDECODER, Bundle
 from hyvic_runtime.conformance import check_coder, check_encoder, check_hyperdecoder
 from hyvic_runtime.engine_choice import EngineKind, load_engine
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import SceneError
+from hyvic_runtime.marked_samples import Mask, pack_marks
+from hyvic_runtime.push_broom import PushBroomEncoder
+from hyvic_runtime.rate_control import DownlinkBudget
 from hyvic_runtime.rate_gains import quality_code
-from hyvic_runtime.scene import Scene, mean_spectrum
-from hyvic_runtime.scene_header import SceneHeader
+from hyvic_runtime.scene import Cube, Scene, mean_spectrum
 from hyvic_runtime.space_packet import MAX_GRID, Packetiser, Unit, UnitKind
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
+from hyvic_runtime.tile_units import TileLead
 
 DEFAULT_QUALITY = 50.0
-QUALITY_OCTETS = 2
-"""A hyper-latent unit leads with its tile's quality."""
-SCENE_HEADER_ROWS = 4
-"""Rows of tiles between two copies of the scene header: what a receiver that joins late has to wait."""
+
+
+class Lines(Protocol):
+    """Gives a line, (sample, band), by its number in the scene."""
+
+    def __getitem__(self, line: int, /) -> Cube: ...
+
+
+class LineSource(Protocol):
+    """A scene, or what is held of one."""
+
+    @property
+    def cube(self) -> Lines:
+        """Its lines."""
+        ...
 
 
 @dataclass(slots=True)
@@ -79,8 +94,48 @@ class SceneEncoder:
         check_coder(self.bundle, self._coder)
         manifest = self.bundle.manifest
         window = manifest.geometry.window
-        # One input buffer for all tiles.
+        # One input buffer for all tiles that are coded one by one.
         self._input = np.empty((1, window, window, manifest.bands), np.float32)
+        self._engine_thread = ThreadPoolExecutor(1, "engine")
+        self._coder_thread = ThreadPoolExecutor(1, "coder")
+
+    def begin(
+        self,
+        acquisition: Acquisition,
+        packetiser: Packetiser,
+        *,
+        quality: float | None = None,
+        downlink: DownlinkBudget | None = None,
+    ) -> PushBroomEncoder:
+        """Start a scene whose lines are yet to come.
+
+        Args:
+            acquisition: what is known of it.
+            packetiser: numbers the packets.
+            quality: 0 … 100 from the bundle's lowest to its highest rate; by default the middle.
+            downlink: what the packets may take; the quality is then only that of the first attempt.
+
+        Raises:
+            SceneError: the scene is not what the bundle codes.
+            RateError: the downlink cannot carry a scene header.
+            ValueError: a quality that is none, or for a bundle of one rate.
+        """
+        if quality is not None or downlink is not None:
+            self.check_has_rates()
+        code = quality_code(DEFAULT_QUALITY if quality is None else quality)
+        return PushBroomEncoder(self, acquisition, packetiser, code, downlink)
+
+    def check_has_rates(self) -> None:
+        """Refuse a bundle that has nothing to choose.
+
+        Raises:
+            ValueError: it has a single rate.
+        """
+        if self.bundle.manifest.rates == 1:
+            raise ValueError(
+                "this bundle has a single rate: leave quality, ratio, budget and fidelity out, or export a checkpoint "
+                "of several"
+            )
 
     def tile_packets(
         self,
@@ -89,42 +144,39 @@ class SceneEncoder:
         *,
         scene_id: int | None = None,
         quality: float | None = None,
+        saturated: int | None = None,
     ) -> Iterator[list[bytes]]:
-        """Encode a scene, a tile's packets at a time; the first of every SCENE_HEADER_ROWS rows leads with the header.
+        """Encode a scene, a tile's packets at a time.
+
+        The packets are those of `begin` with the scene's lines and mean spectrum, whatever lines are pushed at a time.
 
         Args:
-            scene: what to encode.
+            scene: what to encode; a memory-mapped one is read a row of tiles at a time.
             packetiser: numbers the packets.
-            scene_id: in every packet of the scene; by default a checksum of its header and of lines spread over it,
-                so that scenes that meet in one file are told apart.
+            scene_id: in every packet of the scene; by default a checksum.
             quality: 0 … 100 from the bundle's lowest to its highest rate; by default the middle.
+            saturated: value of samples that had too much light; they are restored exactly.
 
         Raises:
             SceneError: the scene is not what the bundle codes.
             ValueError: a quality that is none, or for a bundle of one rate.
         """
-        if quality is not None and self.bundle.manifest.rates == 1:
-            raise ValueError("this bundle has a single rate: leave the quality out, or export a checkpoint of several")
-        code = quality_code(DEFAULT_QUALITY if quality is None else quality)
         grid = self.grid(scene)
-        header = SceneHeader(
-            bundle_id=self.bundle.stream_id,
-            lines=grid.lines,
+        acquisition = Acquisition(
             samples=grid.samples,
+            dtype=scene.cube.dtype,
+            lines=grid.lines,
             mean_spectrum=self.mean_spectrum(scene),
+            no_data=scene.no_data,
+            saturated=saturated,
+            wavelengths=scene.wavelengths,
+            georeference=scene.georeference,
+            scene_id=scene_id,
         )
-        header_octets = header.pack()
-        if scene_id is None:
-            scene_id = _checksum(scene, header_octets)
-        for tile in grid:
-            coded = self.symbols(scene, grid, tile, header.mean_spectrum, code)
-            units = list(self._units(coded, tile, scene_id, code))
-            begun = time.perf_counter()
-            if tile.column == 0 and tile.row % SCENE_HEADER_ROWS == 0:
-                units.insert(0, Unit(kind=UnitKind.SCENE_HEADER, scene=scene_id, row=0, column=0, octets=header_octets))
-            packets = [packet for unit in units for packet in packetiser.packets(unit)]
-            self.times.packets_s += time.perf_counter() - begun
-            yield packets
+        push_broom = self.begin(acquisition, packetiser, quality=quality)
+        for first in range(0, grid.lines, grid.geometry.tile):
+            yield from push_broom.push_tiles(scene.cube[first : first + grid.geometry.tile])
+        yield from push_broom.flush_tiles()
 
     @property
     def engine_name(self) -> str:
@@ -154,25 +206,34 @@ class SceneEncoder:
         return np.zeros(scene.cube.shape[2], scene.cube.dtype)
 
     def engine_inputs(
-        self, scene: Scene, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]], code: int
+        self,
+        scene: LineSource,
+        grid: TileGrid,
+        tile: Tile,
+        mean: NDArray[np.integer[Any]],
+        code: int,
+        *,
+        into: NDArray[np.float32] | None = None,
     ) -> dict[str, NDArray[np.float32]]:
-        """What the encoder graph takes for one tile; the pixels are overwritten by the next call."""
+        """What the encoder graph takes for one tile; without `into` the next call overwrites its pixels."""
+        pixels = self._input if into is None else into
         # Line by line: a line fits the cache through its passes, and a memory-mapped scene is read in order.
         columns = grid.window_samples(tile.column)
         start = tile.column * grid.geometry.tile - grid.geometry.halo_before
         first, last = max(0, -start), min(len(columns), grid.samples - start)
         mirrored = np.r_[:first, last : len(columns)]
-        for spectra, line in zip(self._input[0], grid.window_lines(tile.row), strict=True):
-            np.copyto(spectra[first:last], scene.cube[line][start + first : start + last], casting="unsafe")
+        for spectra, number in zip(pixels[0], grid.window_lines(tile.row), strict=True):
+            line = scene.cube[int(number)]
+            np.copyto(spectra[first:last], line[start + first : start + last], casting="unsafe")
             if mirrored.size:
-                spectra[mirrored] = scene.cube[line][columns[mirrored]]
+                spectra[mirrored] = line[columns[mirrored]]
         cells = self.bundle.manifest.geometry.hyperlatents
         lines, samples = coded_shape(tile, self.bundle.manifest.geometry.hyper_stride)
         mask = np.zeros((1, 1, cells, cells), np.float32)
         mask[..., :lines, :samples] = 1
         gain, _ = self.bundle.gains.at(code)
         spectrum = mean.astype(np.float32)[None, None, None]
-        return {"tile": self._input, "mean_spectrum": spectrum, "gain": gain[None], "hyperlatent_mask": mask}
+        return {"tile": pixels, "mean_spectrum": spectrum, "gain": gain[None], "hyperlatent_mask": mask}
 
     def symbols(
         self, scene: Scene, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]], code: int
@@ -180,35 +241,59 @@ class SceneEncoder:
         """Run the encoder graph on one tile, at the quality of that code."""
         begun = time.perf_counter()
         inputs = self.engine_inputs(scene, grid, tile, mean, code)
-        ready = time.perf_counter()
+        self.times.tile_input_s += time.perf_counter() - begun
+        return self._run_engine(inputs, tile)
+
+    def submit(
+        self,
+        inputs: dict[str, NDArray[np.float32]],
+        tile: Tile,
+        scene_id: int,
+        code: int,
+        masks: Sequence[Mask] | None = None,
+    ) -> Future[list[Unit]]:
+        """Have a tile coded behind those submitted before it; the inputs must stay as they are until it is.
+
+        Args:
+            inputs: what `engine_inputs` gave.
+            tile: which.
+            scene_id: of its units.
+            code: of its quality.
+            masks: of its marked samples, (line, sample, band) each; None where it has none.
+        """
+        symbols = self._engine_thread.submit(self._run_engine, inputs, tile)
+
+        def units() -> list[Unit]:
+            return list(self._units(symbols.result(), tile, scene_id, code, masks))
+
+        return self._coder_thread.submit(units)
+
+    def _run_engine(self, inputs: dict[str, NDArray[np.float32]], tile: Tile) -> TileSymbols:
+        begun = time.perf_counter()
         outputs = self._engine.run(inputs)
         geometry = self.bundle.manifest.geometry
         hyper, latent = (coded_shape(tile, stride) for stride in (geometry.hyper_stride, geometry.latent_stride))
-        self.times.tile_input_s += ready - begun
-        self.times.engine_s += time.perf_counter() - ready
+        self.times.engine_s += time.perf_counter() - begun
         return TileSymbols(
             hyperlatent=outputs["hyperlatent"][0, :, : hyper[0], : hyper[1]],
             symbols=outputs["symbols"][0, :, : latent[0], : latent[1]],
             scale_index=outputs["scale_index"][0, :, : latent[0], : latent[1]],
         )
 
-    def _units(self, coded: TileSymbols, tile: Tile, scene_id: int, code: int) -> Iterator[Unit]:
+    def _units(
+        self, coded: TileSymbols, tile: Tile, scene_id: int, code: int, masks: Sequence[Mask] | None
+    ) -> Iterator[Unit]:
         begun = time.perf_counter()
-        hyperlatent = code.to_bytes(QUALITY_OCTETS, "big") + self._coder.encode(
+        hyperlatent = TileLead(code=code, marked=masks is not None).pack() + self._coder.encode(
             coded.hyperlatent.ravel(), hyperlatent_rows(coded.hyperlatent.shape, self.bundle.manifest.scales)
         )
         latent = self._coder.encode(coded.symbols.ravel(), coded.scale_index.ravel())
         self.times.entropy_coder_s += time.perf_counter() - begun
-        for kind, octets in ((UnitKind.HYPERLATENT, hyperlatent), (UnitKind.LATENT, latent)):
+        contents = [(UnitKind.HYPERLATENT, hyperlatent), (UnitKind.LATENT, latent)]
+        if masks is not None:
+            contents.insert(1, (UnitKind.MARKS, pack_marks(masks)))
+        for kind, octets in contents:
             yield Unit(kind=kind, scene=scene_id, row=tile.row, column=tile.column, octets=octets)
-
-
-def _checksum(scene: Scene, header: bytes) -> int:
-    """CRC-32 of the header and of eight lines; equal scenes get equal identifiers, so that copies agree."""
-    checksum = zlib.crc32(header)
-    for line in np.linspace(0, len(scene.cube) - 1, 8).astype(np.intp):
-        checksum = zlib.crc32(np.ascontiguousarray(scene.cube[line]).tobytes(), checksum)
-    return checksum
 
 
 def hyperlatent_rows(shape: tuple[int, ...], scales: int) -> NDArray[np.intp]:

@@ -3,6 +3,7 @@
 HyvicError
 ├── SceneError        a scene cannot be read, or is not what the bundle codes
 ├── BundleError       a bundle is missing, altered, or does not run here as it should
+├── RateError         a budget or fidelity that the bundle's rates cannot meet
 ├── SecurityError     a key cannot be used
 ├── EngineError       the library that runs a graph is missing or refuses it
 └── DecodeError       the packets do not hold what they announce
@@ -22,6 +23,10 @@ class SceneError(HyvicError):
 
 class BundleError(HyvicError):
     """A bundle is missing, altered, or does not run here as it should."""
+
+
+class RateError(HyvicError):
+    """A budget or fidelity that the bundle's rates cannot meet."""
 
 
 class SecurityError(HyvicError):

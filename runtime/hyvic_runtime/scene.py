@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.errors import SceneError
+from hyvic_runtime.georeference import Georeference
 
 Cube = NDArray[np.integer[Any]]
 SUPPORTED_DTYPES = tuple(np.dtype(name) for name in ("uint8", "int8", "uint16", "int16"))
@@ -25,10 +27,14 @@ class Scene:
     Attributes:
         cube: (line, sample, band) integer digital numbers, 8 or 16 bits; may be memory-mapped.
         wavelengths: (band,) band centres in nm, or None where the file gives none.
+        no_data: value of samples that hold no measurement, or None where there are none such.
+        georeference: where the scene lies, or None where the file does not say.
     """
 
     cube: Cube
     wavelengths: NDArray[np.float64] | None = None
+    no_data: int | None = None
+    georeference: Georeference | None = None
 
     def __post_init__(self) -> None:
         if self.cube.ndim != 3:
@@ -47,11 +53,29 @@ class Scene:
                 )
             if not np.isfinite(self.wavelengths).all() or (self.wavelengths <= 0).any():
                 raise SceneError("a wavelength is not a positive number of nm")
+        if self.no_data is not None:
+            check_digital_number("no-data value", self.no_data, self.cube.dtype)
 
     @property
     def bit_depth(self) -> int:
         """N_b of eq. 4: bits a sample takes in the raw scene."""
         return self.cube.dtype.itemsize * 8
+
+
+def check_digital_number(name: str, value: int, dtype: np.dtype[Any]) -> None:
+    """Refuse a value that a scene of this type cannot hold.
+
+    Raises:
+        SceneError: with the range.
+    """
+    limits = np.iinfo(dtype)
+    if not limits.min <= value <= limits.max:
+        raise SceneError(f"the {name} {value} is none of {dtype}, which holds {limits.min}..{limits.max}")
+
+
+def next_to_marked(value: int) -> int:
+    """What a computed measurement becomes that would be a value with a meaning of its own."""
+    return value - 1 if value > 0 else value + 1
 
 
 def integer_cube(values: NDArray[Any]) -> Cube:
@@ -93,9 +117,27 @@ def mean_spectrum(scene: Scene) -> NDArray[np.integer[Any]]:
     Of a scene longer than MEAN_SPECTRUM_LINES as many lines are read, evenly spread.
     """
     lines = np.unique(np.linspace(0, len(scene.cube) - 1, MEAN_SPECTRUM_LINES).astype(np.intp))
-    total = np.sum([scene.cube[line].sum(axis=0, dtype=np.int64) for line in lines], axis=0)
-    mean: NDArray[np.float64] = np.rint(total / (len(lines) * scene.cube.shape[1]))
-    return mean.astype(scene.cube.dtype)
+    return mean_of_lines((scene.cube[line] for line in lines), scene.no_data)
+
+
+def mean_of_lines(lines: Iterable[Cube], no_data: int | None) -> NDArray[np.integer[Any]]:
+    """Mean spectrum of lines, (sample, band) each, in whole digital numbers and their type.
+
+    Samples without data do not count; the mean of a band that has none but those is 0.
+    """
+    total: NDArray[np.int64] | int = 0
+    count: NDArray[np.int64] | int = 0
+    dtype: np.dtype[Any] = np.dtype(np.int64)
+    for line in lines:
+        dtype = line.dtype
+        if no_data is None:
+            total, count = total + line.sum(axis=0, dtype=np.int64), count + len(line)
+        else:
+            valid = line != no_data
+            total = total + np.sum(line, axis=0, dtype=np.int64, where=valid)
+            count = count + valid.sum(axis=0)
+    mean: NDArray[np.float64] = np.rint(total / np.maximum(count, 1))
+    return mean.astype(dtype)
 
 
 def resample_bands(scene: Scene, wavelengths: NDArray[np.float64]) -> Scene:
@@ -107,25 +149,37 @@ def resample_bands(scene: Scene, wavelengths: NDArray[np.float64]) -> Scene:
             repeated.
 
     Returns:
-        A scene of the same type, rounded to the nearest digital number.
+        A scene of the same type, rounded to the nearest digital number. Bands without any data are passed over; where
+        another band has none, what would be interpolated from it has none either.
 
     Raises:
         SceneError: the scene has no wavelengths, or they do not reach as far as those wanted.
     """
     if scene.wavelengths is None:
         raise SceneError(f"the scene gives no wavelengths, so its {scene.cube.shape[2]} bands cannot be resampled")
-    low, high = float(scene.wavelengths.min()), float(scene.wavelengths.max())
+    present = np.ones(len(scene.wavelengths), bool)
+    if scene.no_data is not None:
+        present = np.logical_or.reduce([(line != scene.no_data).any(axis=0) for line in scene.cube])
+        if not present.any():
+            raise SceneError(f"every sample is the no-data value {scene.no_data}")
+    centres = scene.wavelengths[present]
+    low, high = float(centres.min()), float(centres.max())
     if wavelengths.min() < low - MAX_EXTRAPOLATION_NM or wavelengths.max() > high + MAX_EXTRAPOLATION_NM:
         raise SceneError(
             f"the scene's bands lie at {low:g} to {high:g} nm and those wanted at {wavelengths.min():g} to "
             f"{wavelengths.max():g} nm; correct its wavelengths (are they in µm?) or use a bundle made for its sensor"
         )
-    order = np.argsort(scene.wavelengths, kind="stable")
+    order = np.argsort(centres, kind="stable")
     # Interpolation is linear in the spectrum, so it is one (source band, target band) matrix for all pixels.
-    weights = np.stack([np.interp(wavelengths, scene.wavelengths[order], row) for row in np.eye(len(order))])
+    weights = np.stack([np.interp(wavelengths, centres[order], row) for row in np.eye(len(order))])
     # C order, whatever the file's: a matrix product's last bits depend on it.
-    spectra = np.ascontiguousarray(scene.cube[..., order], np.float64) @ weights
-    return Scene(cube=np.rint(spectra).astype(scene.cube.dtype), wavelengths=np.asarray(wavelengths, np.float64))
+    source = np.ascontiguousarray(scene.cube[..., np.flatnonzero(present)[order]])
+    cube = np.rint(source.astype(np.float64) @ weights).astype(scene.cube.dtype)
+    if scene.no_data is not None:
+        cube[cube == scene.no_data] = next_to_marked(scene.no_data)
+        missing = (source == scene.no_data).astype(np.float32) @ (weights > 0).astype(np.float32) > 0
+        cube[missing] = scene.no_data
+    return replace(scene, cube=cube, wavelengths=np.asarray(wavelengths, np.float64))
 
 
 def nearest_bands(nm: tuple[float, ...], bands: int, wavelengths: NDArray[np.float64] | None) -> list[int]:

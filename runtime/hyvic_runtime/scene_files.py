@@ -12,16 +12,26 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.atomic_file import replacing
 from hyvic_runtime.errors import SceneError
+from hyvic_runtime.georeference import Georeference, envi_map_info, georeference_from_envi
 from hyvic_runtime.scene import Scene, integer_cube
 
 Wavelengths = NDArray[np.float64] | None
+
+
+class _Stored(NamedTuple):
+    """What a file holds."""
+
+    cube: NDArray[Any]
+    wavelengths: Wavelengths = None
+    no_data: float | None = None
+    georeference: Georeference | None = None
 
 
 def read_scene(path: Path) -> Scene:
@@ -36,8 +46,14 @@ def read_scene(path: Path) -> Scene:
     if suffix not in _READERS:
         raise SceneError(f"{path}: cannot read '{suffix}' files; use one of {', '.join(_READERS)}")
     try:
-        values, wavelengths = _READERS[suffix](path)
-        return Scene(cube=integer_cube(values), wavelengths=wavelengths)
+        stored = _READERS[suffix](path)
+        cube = integer_cube(stored.cube)
+        return Scene(
+            cube=cube,
+            wavelengths=stored.wavelengths,
+            no_data=_digital_number(stored.no_data, cube.dtype),
+            georeference=stored.georeference,
+        )
     except SceneError as error:
         raise SceneError(f"{path}: {error}") from error
     except ImportError as error:
@@ -76,30 +92,66 @@ def check_writable_format(path: Path) -> None:
         raise SceneError(f"{path}: cannot write '{path.suffix}' files; use one of {', '.join(_WRITERS)}")
 
 
+def _digital_number(no_data: float | None, dtype: np.dtype[Any]) -> int | None:
+    """A file's no-data value, or None where no sample of the type can hold it, as NaN of integers."""
+    limits = np.iinfo(dtype)
+    if no_data is None or not limits.min <= no_data <= limits.max or no_data != int(no_data):
+        return None
+    return int(no_data)
+
+
 # ---------------------------------------------------------------------------------------------- readers
 
 
-def _read_npz(path: Path) -> tuple[NDArray[Any], Wavelengths]:
+def _read_npz(path: Path) -> _Stored:
     with zipfile.ZipFile(path) as archive:  # np.load would take a bare .npy or a pickle under this name
         names = [name.removesuffix(".npy") for name in archive.namelist()]
     if "cube" not in names:
         raise SceneError(f"holds {', '.join(names) or 'nothing'}; the array must be named 'cube'")
     with np.load(path, allow_pickle=False) as arrays:
-        return arrays["cube"], _as_wavelengths(arrays["wavelengths"] if "wavelengths" in names else None)
+        return _stored({name: arrays[name] for name in ("cube", "wavelengths", "no_data") if name in names})
 
 
-def _read_npy(path: Path) -> tuple[NDArray[Any], Wavelengths]:
-    return np.load(path, mmap_mode="r", allow_pickle=False), None
+def _stored(arrays: dict[str, Any]) -> _Stored:
+    """From a format that keeps arrays by their names."""
+    no_data = arrays.get("no_data")
+    return _Stored(
+        cube=arrays["cube"],
+        wavelengths=_as_wavelengths(arrays.get("wavelengths")),
+        no_data=None if no_data is None else float(np.ravel(no_data)[0]),
+    )
 
 
-def _read_envi(path: Path) -> tuple[NDArray[Any], Wavelengths]:
+def _read_npy(path: Path) -> _Stored:
+    return _Stored(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def _read_envi(path: Path) -> _Stored:
     from spectral.io import envi
 
     logging.getLogger("spectral").setLevel(logging.ERROR)  # what it would warn of is refused below
     image: Any = envi.open(path)
     if "wavelength" in image.metadata and not image.bands.centers:
         raise SceneError("its wavelengths are not numbers; correct or remove them")
-    return image.open_memmap(interleave="bip"), _as_wavelengths(_nanometres(image.bands))
+    no_data = image.metadata.get("data ignore value")
+    map_info = image.metadata.get("map info")
+    system = image.metadata.get("coordinate system string", "")
+    if isinstance(system, list):  # spectral splits what stands in braces at its commas, which WKT has many of
+        system = _short_crs(",".join(system))
+    return _Stored(
+        cube=image.open_memmap(interleave="bip"),
+        wavelengths=_as_wavelengths(_nanometres(image.bands)),
+        no_data=None if no_data is None else float(no_data),
+        georeference=georeference_from_envi(map_info, system) if map_info else None,
+    )
+
+
+def _short_crs(wkt: str) -> str:
+    """The EPSG code of a reference system where it has one: it travels in every scene header."""
+    from rasterio.crs import CRS
+
+    code = CRS.from_wkt(wkt).to_epsg()
+    return wkt if code is None else f"EPSG:{code}"
 
 
 def _nanometres(bands: Any) -> list[float] | None:
@@ -111,11 +163,19 @@ def _nanometres(bands: Any) -> list[float] | None:
     return [1000 * c for c in bands.centers] if micrometres else list(bands.centers)
 
 
-def _read_geotiff(path: Path) -> tuple[NDArray[Any], Wavelengths]:
+def _read_geotiff(path: Path) -> _Stored:
     with _rasterio_open(path) as dataset:
         tags = [dataset.tags(band).get("wavelength") for band in dataset.indexes]
-        cube = np.moveaxis(dataset.read(), 0, -1)
-    return cube, _as_wavelengths([float(tag) for tag in tags] if all(tags) else None)
+        georeference = None
+        if dataset.crs or not dataset.transform.is_identity:
+            crs = dataset.crs.to_string() if dataset.crs else ""
+            georeference = Georeference(transform=tuple(dataset.transform)[:6], crs=crs)
+        return _Stored(
+            cube=np.moveaxis(dataset.read(), 0, -1),
+            wavelengths=_as_wavelengths([float(tag) for tag in tags] if all(tags) else None),
+            no_data=dataset.nodata,
+            georeference=georeference,
+        )
 
 
 @contextmanager
@@ -145,7 +205,7 @@ def _rasterio_open(path: Path, mode: str = "r", **profile: Any) -> Iterator[Any]
             yield dataset
 
 
-def _read_hdf5(path: Path) -> tuple[NDArray[Any], Wavelengths]:
+def _read_hdf5(path: Path) -> _Stored:
     import h5py
 
     file: Any
@@ -155,20 +215,20 @@ def _read_hdf5(path: Path) -> tuple[NDArray[Any], Wavelengths]:
             return _read_prisma(file, swaths[0]["Data Fields"])
         if "cube" not in file:
             raise SceneError(f"holds {', '.join(file)}; the data set must be named 'cube', or be a PRISMA product")
-        return file["cube"][()], _as_wavelengths(file["wavelengths"][()] if "wavelengths" in file else None)
+        return _stored({name: file[name][()] for name in ("cube", "wavelengths", "no_data") if name in file})
 
 
-def _read_prisma(file: Any, fields: Any) -> tuple[NDArray[Any], Wavelengths]:
+def _read_prisma(file: Any, fields: Any) -> _Stored:
     """PRISMA products keep (line, band, sample) cubes by detector; a centre of 0 nm marks a band not acquired."""
     cubes, centres = [], []
     for detector in ("VNIR", "SWIR"):
         centre = np.asarray(file.attrs[f"List_Cw_{detector.title()}"], np.float64)
         cubes.append(np.moveaxis(fields[f"{detector}_Cube"][()], 1, 2)[..., centre > 0])
         centres.append(centre[centre > 0])
-    return np.concatenate(cubes, axis=2), np.concatenate(centres)
+    return _Stored(np.concatenate(cubes, axis=2), np.concatenate(centres))
 
 
-def _read_matlab(path: Path) -> tuple[NDArray[Any], Wavelengths]:
+def _read_matlab(path: Path) -> _Stored:
     import scipy.io
 
     try:
@@ -181,9 +241,8 @@ def _read_matlab(path: Path) -> tuple[NDArray[Any], Wavelengths]:
     cubes = {name: v for name, v in variables.items() if isinstance(v, np.ndarray) and v.ndim == 3}
     if "cube" not in cubes and len(cubes) != 1:
         raise SceneError(f"holds {len(cubes)} arrays with 3 axes ({', '.join(cubes)}); name the scene 'cube'")
-    wavelengths = variables.get("wavelengths")
-    cube = cubes["cube"] if "cube" in cubes else next(iter(cubes.values()))
-    return cube, _as_wavelengths(None if wavelengths is None else np.ravel(wavelengths))
+    found = {name: np.ravel(variables[name]) for name in ("wavelengths", "no_data") if name in variables}
+    return _stored({"cube": cubes["cube"] if "cube" in cubes else next(iter(cubes.values())), **found})
 
 
 def _as_wavelengths(values: Any) -> Wavelengths:
@@ -202,6 +261,8 @@ def _arrays(scene: Scene) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {"cube": scene.cube}
     if scene.wavelengths is not None:
         arrays["wavelengths"] = scene.wavelengths
+    if scene.no_data is not None:
+        arrays["no_data"] = np.array(scene.no_data, scene.cube.dtype)
     return arrays
 
 
@@ -222,6 +283,10 @@ def _write_envi(scene: Scene, path: Path) -> None:
     metadata: dict[str, Any] = {}
     if scene.wavelengths is not None:
         metadata = {"wavelength": scene.wavelengths.tolist(), "wavelength units": "Nanometers"}
+    if scene.no_data is not None:
+        metadata["data ignore value"] = scene.no_data
+    if scene.georeference is not None:
+        metadata |= _envi_georeference(scene.georeference, path)
     if scene.cube.dtype == np.int8:
         raise SceneError(f"{path}: ENVI has no signed 8-bit type; write .npz or .tif instead")
     data = path.with_suffix(".img")
@@ -231,10 +296,27 @@ def _write_envi(scene: Scene, path: Path) -> None:
         envi.save_image(str(header), scene.cube, interleave="bip", ext="img", metadata=metadata)
 
 
+def _envi_georeference(georeference: Georeference, path: Path) -> dict[str, Any]:
+    map_info = envi_map_info(georeference)
+    if map_info is None:
+        raise SceneError(f"{path}: ENVI cannot say where a rotated or mirrored grid lies; write .tif instead")
+    metadata: dict[str, Any] = {"map info": map_info}
+    if georeference.crs and map_info[0] == "Arbitrary":
+        from rasterio.crs import CRS
+
+        system = CRS.from_string(georeference.crs).to_wkt(version="WKT1_ESRI")
+        metadata["coordinate system string"] = f"{{{system}}}"
+    return metadata
+
+
 def _write_geotiff(scene: Scene, path: Path) -> None:
     lines, samples, bands = scene.cube.shape
     profile: dict[str, Any] = {"height": lines, "width": samples, "count": bands, "dtype": scene.cube.dtype.name}
-    profile |= {"compress": "deflate", "BIGTIFF": "IF_SAFER"}
+    profile |= {"compress": "deflate", "BIGTIFF": "IF_SAFER", "nodata": scene.no_data}
+    if scene.georeference is not None:
+        from rasterio.transform import Affine
+
+        profile |= {"crs": scene.georeference.crs or None, "transform": Affine(*scene.georeference.transform)}
     with replacing(path) as (partial,), _rasterio_open(partial, "w", **profile) as dataset:
         dataset.write(np.moveaxis(scene.cube, -1, 0))
         for band, wavelength in enumerate(() if scene.wavelengths is None else scene.wavelengths, start=1):
@@ -256,7 +338,7 @@ def _write_matlab(scene: Scene, path: Path) -> None:
         scipy.io.savemat(partial, _arrays(scene), appendmat=False, do_compression=True)
 
 
-_READERS: dict[str, Callable[[Path], tuple[NDArray[Any], Wavelengths]]] = {
+_READERS: dict[str, Callable[[Path], _Stored]] = {
     ".npz": _read_npz,
     ".npy": _read_npy,
     ".hdr": _read_envi,

@@ -1,52 +1,123 @@
-"""The unit that says what a stream holds; layout in docs/packet-format.md."""
+"""The units that say what a stream holds and where it ends; layout in docs/packet-format.md."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.errors import DecodeError
+from hyvic_runtime.georeference import Georeference, unpack_georeference
 from hyvic_runtime.scene import SUPPORTED_DTYPES
 
 BUNDLE_ID_OCTETS = 8
 MAX_LINES = MAX_SAMPLES = 2**24
+_FIELD = struct.Struct(">BH")
+FIRST_IGNORED_FIELD = 128
+"""Fields from here on may be passed over by a decoder that does not know them."""
 _LAYOUT = struct.Struct(f">{BUNDLE_ID_OCTETS}sIIHB")
+
+
+class HeaderField(IntEnum):
+    """What may follow the mean spectrum."""
+
+    NO_DATA = 1
+    SATURATED = 2
+    WAVELENGTHS = 3
+    GEOREFERENCE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneHeader:
-    """Size, type and mean spectrum of a scene, and the bundle that coded it.
+    """Size, type and mean spectrum of a scene, the bundle that coded it, and what is carried along.
 
     Attributes:
         bundle_id: first eight octets of the bundle's identity.
-        lines, samples: the cube's extent.
+        lines: of the cube, or 0 where they are not known yet: a scene end unit then tells them.
+        samples: of a line.
         mean_spectrum: (band,) in the cube's type, whose size is the bit depth; subtracted before the encoder's
             graph and added after the decoder's.
+        no_data: value that marks samples without data.
+        saturated: value that marks saturated samples.
+        wavelengths: (band,) in nm, single precision, where they are not the bundle's.
+        georeference: where the scene lies.
     """
 
     bundle_id: bytes
     lines: int
     samples: int
     mean_spectrum: NDArray[np.integer[Any]]
+    no_data: int | None = None
+    saturated: int | None = None
+    wavelengths: NDArray[np.float64] | None = None
+    georeference: Georeference | None = None
 
     def __post_init__(self) -> None:
-        for name, value, limit in (
-            ("lines", self.lines, MAX_LINES),
-            ("samples", self.samples, MAX_SAMPLES),
-            ("bands", self.mean_spectrum.size, 2**16 - 1),
+        for name, value, least, limit in (
+            ("lines", self.lines, 0, MAX_LINES),
+            ("samples", self.samples, 1, MAX_SAMPLES),
+            ("bands", self.mean_spectrum.size, 1, 2**16 - 1),
         ):
-            if not 1 <= value <= limit:
-                raise ValueError(f"{name} is {value}; 1..{limit} are possible")
+            if not least <= value <= limit:
+                raise ValueError(f"{name} is {value}; {least}..{limit} are possible")
+
+    @property
+    def marked_values(self) -> tuple[int, ...]:
+        """Values whose places the marks units give, in their order."""
+        return tuple(value for value in (self.no_data, self.saturated) if value is not None)
 
     def pack(self) -> bytes:
         """Octets of the unit."""
         mean = self.mean_spectrum
         fixed = _LAYOUT.pack(self.bundle_id, self.lines, self.samples, mean.size, SUPPORTED_DTYPES.index(mean.dtype))
-        return fixed + mean.astype(mean.dtype.newbyteorder(">")).tobytes()
+        octets = fixed + mean.astype(mean.dtype.newbyteorder(">")).tobytes()
+        for tag, content in self._fields():
+            octets += _FIELD.pack(tag, len(content)) + content
+        return octets
+
+    def _fields(self) -> Iterator[tuple[HeaderField, bytes]]:
+        sample = self.mean_spectrum.dtype.newbyteorder(">")
+        if self.no_data is not None:
+            yield HeaderField.NO_DATA, np.array(self.no_data, sample).tobytes()
+        if self.saturated is not None:
+            yield HeaderField.SATURATED, np.array(self.saturated, sample).tobytes()
+        if self.wavelengths is not None:
+            yield HeaderField.WAVELENGTHS, self.wavelengths.astype(">f4").tobytes()
+        if self.georeference is not None:
+            yield HeaderField.GEOREFERENCE, self.georeference.pack()
+
+
+_END_LAYOUT = struct.Struct(">I")
+
+
+def pack_scene_end(lines: int) -> bytes:
+    """Octets of the unit that closes a scene whose header left its lines open.
+
+    Raises:
+        ValueError: more or fewer lines than a scene can have.
+    """
+    if not 1 <= lines <= MAX_LINES:
+        raise ValueError(f"a scene ends after {lines} lines; 1..{MAX_LINES} are possible")
+    return _END_LAYOUT.pack(lines)
+
+
+def unpack_scene_end(octets: bytes) -> int:
+    """Inverse of `pack_scene_end`.
+
+    Raises:
+        DecodeError: wrong length or an impossible value.
+    """
+    if len(octets) != _END_LAYOUT.size:
+        raise DecodeError(f"a scene end has {_END_LAYOUT.size} octets, this one {len(octets)}")
+    (lines,) = _END_LAYOUT.unpack(octets)
+    if not 1 <= lines <= MAX_LINES:
+        raise DecodeError(f"a scene ends after {lines} lines; 1..{MAX_LINES} are possible")
+    return int(lines)
 
 
 def unpack_scene_header(octets: bytes) -> SceneHeader:
@@ -61,10 +132,64 @@ def unpack_scene_header(octets: bytes) -> SceneHeader:
     if code >= len(SUPPORTED_DTYPES):
         raise DecodeError(f"scene header names sample type {code}; 0..{len(SUPPORTED_DTYPES) - 1} are defined")
     dtype = SUPPORTED_DTYPES[code]
-    if len(octets) != _LAYOUT.size + bands * dtype.itemsize:
+    fields_at = _LAYOUT.size + bands * dtype.itemsize
+    if len(octets) < fields_at:
         raise DecodeError(f"a scene header of {bands} bands of {dtype} cannot have {len(octets)} octets")
-    mean = np.frombuffer(octets, dtype.newbyteorder(">"), offset=_LAYOUT.size).astype(dtype)
+    sample = dtype.newbyteorder(">")
+    fields = _header_fields(
+        octets,
+        fields_at,
+        {
+            HeaderField.NO_DATA: dtype.itemsize,
+            HeaderField.SATURATED: dtype.itemsize,
+            HeaderField.WAVELENGTHS: 4 * bands,
+        },
+    )
+    mean = np.frombuffer(octets, sample, bands, offset=_LAYOUT.size).astype(dtype)
+    values = {
+        tag: int(np.frombuffer(fields[tag], sample)[0])
+        for tag in (HeaderField.NO_DATA, HeaderField.SATURATED)
+        if tag in fields
+    }
+    wavelengths = None
+    if HeaderField.WAVELENGTHS in fields:
+        wavelengths = np.frombuffer(fields[HeaderField.WAVELENGTHS], ">f4").astype(np.float64)
+        if not (np.isfinite(wavelengths).all() and (wavelengths > 0).all()):
+            raise DecodeError("scene header: a wavelength is not a positive number of nm")
+    georeference = None
+    if HeaderField.GEOREFERENCE in fields:
+        georeference = unpack_georeference(fields[HeaderField.GEOREFERENCE])
     try:
-        return SceneHeader(bundle_id=bundle_id, lines=lines, samples=samples, mean_spectrum=mean)
+        return SceneHeader(
+            bundle_id=bundle_id,
+            lines=lines,
+            samples=samples,
+            mean_spectrum=mean,
+            no_data=values.get(HeaderField.NO_DATA),
+            saturated=values.get(HeaderField.SATURATED),
+            wavelengths=wavelengths,
+            georeference=georeference,
+        )
     except ValueError as error:
         raise DecodeError(f"scene header: {error}") from error
+
+
+def _header_fields(octets: bytes, position: int, sizes: Mapping[HeaderField, int]) -> dict[HeaderField, bytes]:
+    """What follows the mean spectrum, by tag."""
+    fields: dict[HeaderField, bytes] = {}
+    while position < len(octets):
+        if len(octets) - position < _FIELD.size:
+            raise DecodeError("a scene header ends within a field")
+        tag, size = _FIELD.unpack_from(octets, position)
+        content = octets[position + _FIELD.size : position + _FIELD.size + size]
+        position += _FIELD.size + size
+        if len(content) != size:
+            raise DecodeError(f"field {tag} of a scene header announces {size} octets and {len(content)} are left")
+        if tag >= FIRST_IGNORED_FIELD:
+            continue
+        if tag not in set(HeaderField) or tag in fields:
+            raise DecodeError(f"field {tag} of a scene header is unknown or there twice; a newer decoder may know it")
+        if len(content) != sizes.get(HeaderField(tag), len(content)):
+            raise DecodeError(f"field {tag} of a scene header cannot have {len(content)} octets")
+        fields[HeaderField(tag)] = content
+    return fields

@@ -69,6 +69,8 @@ class UnitKind(IntEnum):
     SCENE_HEADER = 0
     HYPERLATENT = 1
     LATENT = 2
+    SCENE_END = 3
+    MARKS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class Unit:
     Attributes:
         kind: what it holds.
         scene: identifier that the sender gave the scene, 0..2**32 - 1; equal in every unit of it.
-        row, column: the tile's place in the grid; zero for a scene header.
+        row, column: the tile's place in the grid; zero for a scene header or end.
         octets: the coded content, at least one octet.
     """
 
@@ -142,13 +144,20 @@ class Packetiser:
         self._apid = apid
         self._protector = protector
         self._clock = clock
-        self._overhead = overhead
-        self._capacity = packet_octets - overhead
+        self._overhead: int = overhead
+        self._capacity: int = packet_octets - overhead
         self._sequence_count = 0
+
+    def octets(self, unit: Unit) -> int:
+        """What the packets of one unit take."""
+        return len(unit.octets) + self._count(unit) * self._overhead
+
+    def _count(self, unit: Unit) -> int:
+        return -(-len(unit.octets) // self._capacity)
 
     def packets(self, unit: Unit) -> Iterator[bytes]:
         """The packets of one unit, in order."""
-        count = -(-len(unit.octets) // self._capacity)
+        count = self._count(unit)
         if not 1 <= count <= 0xFFFF:
             raise ValueError(f"a unit of {len(unit.octets)} octets needs {count} packets; 1..65535 are possible")
         version = FORMAT_VERSION | (PROTECTED if self._protector else 0)

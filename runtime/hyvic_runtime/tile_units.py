@@ -1,0 +1,57 @@
+"""What leads a tile's hyper-latent unit: its quality and what else belongs to the tile; docs/packet-format.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hyvic_runtime.errors import DecodeError
+from hyvic_runtime.rate_gains import MAX_QUALITY_CODE
+from hyvic_runtime.space_packet import Unit, UnitKind
+
+LEAD_OCTETS = 2
+_LATENT_LEFT_OUT = 0x8000
+_MARKED = 0x4000
+_FLAGS = _LATENT_LEFT_OUT | _MARKED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileLead:
+    """First octets of a hyper-latent unit.
+
+    Attributes:
+        code: of the tile's quality, 0 … MAX_QUALITY_CODE.
+        latent_left_out: the sender left out the tile's latent unit, to keep its budget.
+        marked: a marks unit belongs to the tile.
+    """
+
+    code: int
+    latent_left_out: bool = False
+    marked: bool = False
+
+    def pack(self) -> bytes:
+        """Octets on the wire."""
+        value = self.code | _LATENT_LEFT_OUT * self.latent_left_out | _MARKED * self.marked
+        return value.to_bytes(LEAD_OCTETS, "big")
+
+
+def unpack_tile_lead(octets: bytes) -> TileLead:
+    """Inverse of `TileLead.pack`, of a whole hyper-latent unit.
+
+    Raises:
+        DecodeError: too short, or an impossible value.
+    """
+    if len(octets) < LEAD_OCTETS:
+        raise DecodeError(f"a hyper-latent unit of {len(octets)} octets has no quality")
+    value = int.from_bytes(octets[:LEAD_OCTETS], "big")
+    code = value & ~_FLAGS
+    if code > MAX_QUALITY_CODE:
+        raise DecodeError(f"quality {code}, at most {MAX_QUALITY_CODE} is possible")
+    return TileLead(code=code, latent_left_out=bool(value & _LATENT_LEFT_OUT), marked=bool(value & _MARKED))
+
+
+def without_latent(unit: Unit) -> Unit:
+    """A unit of a tile whose latent unit is left out: the hyper-latent says so."""
+    if unit.kind != UnitKind.HYPERLATENT:
+        return unit
+    lead = replace(unpack_tile_lead(unit.octets), latent_left_out=True)
+    return replace(unit, octets=lead.pack() + unit.octets[LEAD_OCTETS:])

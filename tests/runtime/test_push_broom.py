@@ -1,0 +1,188 @@
+"""Lines as a sensor delivers them, against the same scene encoded at once."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import BANDS, smooth_cube
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hyvic_runtime.acquisition import Acquisition, Interleave
+from hyvic_runtime.bundle import read_bundle
+from hyvic_runtime.decoder import Quality, SceneDecoder
+from hyvic_runtime.encoder import SceneEncoder
+from hyvic_runtime.errors import DecodeError, EngineError, SceneError
+from hyvic_runtime.scene import Scene
+from hyvic_runtime.space_packet import Packetiser, UnitKind
+
+TILE = 32
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_bundle: Path) -> SceneEncoder:
+    return SceneEncoder(read_bundle(tiny_bundle))
+
+
+@pytest.fixture(scope="module")
+def decoder(tiny_bundle: Path) -> SceneDecoder:
+    return SceneDecoder(read_bundle(tiny_bundle))
+
+
+def _at_once(encoder: SceneEncoder, cube: np.ndarray) -> bytes:
+    return b"".join(p for packets in encoder.tile_packets(Scene(cube=cube), Packetiser()) for p in packets)
+
+
+def _live(encoder: SceneEncoder, cube: np.ndarray, step: int = 5) -> list[bytes]:
+    push_broom = encoder.begin(Acquisition(samples=cube.shape[1], dtype=cube.dtype), Packetiser())
+    packets = [p for first in range(0, len(cube), step) for p in push_broom.push(cube[first : first + step])]
+    return packets + push_broom.flush()
+
+
+@given(
+    lines=st.integers(1, 100),
+    samples=st.sampled_from([1, 31, 40]),
+    steps=st.lists(st.integers(0, 70), min_size=1, max_size=5),
+    interleave=st.sampled_from(Interleave),
+    dtype=st.sampled_from(["<u2", ">u2", "<u4", ">i8"]),
+)
+@settings(deadline=None, max_examples=40)
+def test_lines_pushed_in_any_portions_and_order_of_axes_give_the_octets_of_the_scene_at_once(
+    encoder: SceneEncoder, lines: int, samples: int, steps: list[int], interleave: Interleave, dtype: str
+) -> None:
+    cube = smooth_cube(lines, samples, BANDS, seed=lines)
+    acquisition = Acquisition(
+        samples=samples, dtype=cube.dtype, lines=lines, mean_spectrum=encoder.mean_spectrum(Scene(cube=cube))
+    )
+    push_broom = encoder.begin(acquisition, Packetiser())
+    packets: list[bytes] = []
+    position = turn = 0
+    while position < lines:
+        portion = cube[position : position + steps[turn % len(steps)] + (turn > 10)].astype(dtype)
+        position, turn = position + len(portion), turn + 1
+        axes = {Interleave.BIP: (0, 1, 2), Interleave.BIL: (0, 2, 1), Interleave.BSQ: (2, 0, 1)}[interleave]
+        packets += push_broom.push(np.ascontiguousarray(portion.transpose(axes)), interleave)
+    assert b"".join(packets + push_broom.flush()) == _at_once(encoder, cube)
+
+
+@pytest.mark.parametrize("lines", [1, TILE, TILE + 1, 3 * TILE - 1])
+def test_a_scene_of_unknown_length_comes_back_whole(encoder: SceneEncoder, decoder: SceneDecoder, lines: int) -> None:
+    cube = smooth_cube(lines, 40, BANDS)
+    packets = _live(encoder, cube)
+    decoded = decoder.decode(b"".join(packets))
+    assert (decoded.quality == Quality.EXACT).all()
+    assert decoded.scene.cube.shape == cube.shape
+    assert np.abs(cube.astype(int) - decoded.scene.cube).mean() < 40
+    assert [packet[14] for packet in packets].count(UnitKind.SCENE_END) == 2
+    assert packets == _live(encoder, cube, step=lines)  # which packets a call returns may differ, their order not
+
+
+def test_the_mean_of_the_first_row_of_tiles_stands_in_for_the_scenes(encoder: SceneEncoder) -> None:
+    cube = smooth_cube(2 * TILE, 40, BANDS)
+    header = _live(encoder, cube)[0]
+    mean = np.frombuffer(header[46 : 46 + 2 * BANDS], ">u2")
+    assert np.array_equal(mean, np.rint(cube[:TILE].mean(axis=(0, 1))))
+
+
+def test_a_scene_without_its_end_is_refused_or_taken_as_whole_rows(
+    encoder: SceneEncoder, decoder: SceneDecoder
+) -> None:
+    cube = smooth_cube(2 * TILE + 10, 40, BANDS)
+    packets = [packet for packet in _live(encoder, cube) if packet[14] != UnitKind.SCENE_END]
+    with pytest.raises(DecodeError, match="the scene's end did not arrive, so its number of lines is not known"):
+        decoder.decode(b"".join(packets))
+    decoded = decoder.decode(b"".join(packets), conceal=True)
+    assert decoded.scene.cube.shape[:2] == (3 * TILE, 40)
+    assert (decoded.quality[: TILE - 4] == Quality.EXACT).all()
+    assert (decoded.quality[2 * TILE :] != Quality.EXACT).all()
+
+
+def test_one_scene_end_is_enough(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    packets = _live(encoder, smooth_cube(TILE + 9, 40, BANDS))
+    for lost in [i for i, packet in enumerate(packets) if packet[14] == UnitKind.SCENE_END]:
+        decoded = decoder.decode(b"".join(packets[:lost] + packets[lost + 1 :]))
+        assert decoded.scene.cube.shape[0] == TILE + 9
+
+
+def test_packets_of_a_row_come_before_the_next_row_is_whole(encoder: SceneEncoder) -> None:
+    """Latency is bounded: a few tiles stay under way, not a strip."""
+    cube = smooth_cube(2 * TILE, 8 * TILE, BANDS)
+    push_broom = encoder.begin(Acquisition(samples=8 * TILE, dtype=cube.dtype), Packetiser())
+    assert push_broom.push(cube[: TILE - 1]) == []
+    packets = push_broom.push(cube[TILE - 1])
+    assert [packet[14] for packet in packets] == [UnitKind.SCENE_HEADER, *[UnitKind.HYPERLATENT, UnitKind.LATENT] * 5]
+    push_broom.push(cube[TILE:])
+    push_broom.flush()
+
+
+def test_memory_does_not_grow_with_the_scene(encoder: SceneEncoder) -> None:
+    """NumPy reports what it takes; the engine's own is one tile's."""
+    strip = smooth_cube(TILE, 3 * TILE, BANDS)
+    peaks = []
+    for strips in (4, 4, 24):  # the first warms up
+        push_broom = encoder.begin(Acquisition(samples=3 * TILE, dtype=strip.dtype), Packetiser())
+        tracemalloc.start()
+        for _ in range(strips):
+            push_broom.push(strip)
+        push_broom.flush()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert abs(peaks[2] - peaks[1]) < 0.1 * strip.nbytes
+
+
+def test_scenes_in_progress_do_not_disturb_each_other(encoder: SceneEncoder) -> None:
+    cubes = [smooth_cube(2 * TILE, 40, BANDS, seed) for seed in (1, 2)]
+    both = [encoder.begin(Acquisition(samples=40, dtype=cube.dtype), Packetiser()) for cube in cubes]
+    packets: list[list[bytes]] = [[], []]
+    for first in range(0, 2 * TILE, 8):
+        for scene, cube, own in zip(both, cubes, packets, strict=True):
+            own.extend(scene.push(cube[first : first + 8]))
+    for scene, cube, own in zip(both, cubes, packets, strict=True):
+        assert own + scene.flush() == _live(encoder, cube)
+
+
+def test_lines_that_do_not_fit_are_refused(encoder: SceneEncoder) -> None:
+    uint8 = Acquisition(samples=40, dtype=np.dtype(np.uint8), lines=3)
+    push_broom = encoder.begin(uint8, Packetiser())
+    with pytest.raises(SceneError, match=f"lines of {BANDS} samples and 40 bands came .* interleave bip"):
+        push_broom.push(np.zeros((2, BANDS, 40), np.uint8))
+    with pytest.raises(SceneError, match=r"from 0 to 256; uint8 holds 0\.\.255"):
+        push_broom.push(np.arange(257).repeat(40 * BANDS).reshape(257, 40, BANDS)[::256])
+    with pytest.raises(SceneError, match="the lines hold float32; digital numbers are integers"):
+        push_broom.push(np.zeros((1, 40, BANDS), np.float32))
+    with pytest.raises(SceneError, match="4 lines came for a scene of at most 3"):
+        push_broom.push(np.zeros((4, 40, BANDS), np.uint8))
+    with pytest.raises(SceneError, match="the scene ends after 0 of 3 lines"):
+        push_broom.flush()
+    push_broom.push(np.zeros((3, 40, BANDS), np.uint8))
+    push_broom.flush()
+    with pytest.raises(ValueError, match="the scene has ended"):
+        push_broom.push(np.zeros((1, 40, BANDS), np.uint8))
+
+
+def test_what_cannot_be_a_scene_is_refused_before_its_first_line(encoder: SceneEncoder) -> None:
+    with pytest.raises(SceneError, match="the scene holds float32"):
+        Acquisition(samples=4, dtype=np.dtype(np.float32))
+    with pytest.raises(SceneError, match="a scene of 0 samples is none"):
+        Acquisition(samples=0, dtype=np.dtype(np.uint8))
+    wrong = Acquisition(samples=4, dtype=np.dtype(np.uint8), mean_spectrum=np.zeros(3, np.uint8))
+    with pytest.raises(SceneError, match=rf"a mean spectrum of \(3,\) uint8; \({BANDS},\) uint8 is needed"):
+        encoder.begin(wrong, Packetiser())
+
+
+def test_an_engines_failure_reaches_the_caller(tiny_bundle: Path) -> None:
+    encoder = SceneEncoder(read_bundle(tiny_bundle))
+
+    class Failing:
+        def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            raise EngineError("the device is gone")
+
+        def describe(self) -> str:
+            return "none"
+
+    encoder._engine = Failing()
+    with pytest.raises(EngineError, match="the device is gone"):
+        _live(encoder, smooth_cube(TILE, TILE, BANDS))
