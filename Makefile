@@ -46,6 +46,7 @@ test-aarch64: $(VENV)/dev.stamp  ## encode on Arm (under QEMU, as root), decode 
 
 bench: $(VENV)/dev.stamp  ## timings, both sides in one run
 	$(BIN)/python tests/benchmarks/bench_encoder.py
+	$(BIN)/python tests/benchmarks/bench_push_broom.py
 	$(BIN)/python tests/benchmarks/bench_encoder.py --tile 64 --precision int8
 	$(BIN)/python tests/benchmarks/bench_graph.py
 	$(BIN)/python tests/benchmarks/bench_ans.py
