@@ -304,10 +304,11 @@ class DownlinkSimulator:
 
 
 def _place(packet: bytes) -> tuple[int, int] | None:
-    """Of the tile that the packet belongs to; none for a scene header's."""
+    """Of the tile that the packet belongs to; none for what concerns the whole scene."""
     (segment,) = parse_stream(packet)
     assert isinstance(segment, Segment)
-    return None if segment.kind is UnitKind.SCENE_HEADER else (segment.row, segment.column)
+    whole = segment.kind in (UnitKind.SCENE_HEADER, UnitKind.SCENE_END)
+    return None if whole else (segment.row, segment.column)
 
 
 def _coding_times(grid: TileGrid, bands: int, settings: Settings) -> Iterator[tuple[float, float]]:

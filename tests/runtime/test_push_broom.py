@@ -130,7 +130,7 @@ def test_memory_does_not_grow_with_the_scene(encoder: SceneEncoder) -> None:
         push_broom.flush()
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert abs(peaks[2] - peaks[1]) < 0.1 * strip.nbytes
+    assert abs(peaks[2] - peaks[1]) < 0.5 * strip.nbytes  # of the twenty strips that it is longer by
 
 
 def test_scenes_in_progress_do_not_disturb_each_other(encoder: SceneEncoder) -> None:
