@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check lint types imports sanitised flight test-aarch64 bench clean
+.PHONY: help demo test slow check lint types imports sanitised flight test-aarch64 test-docker roots bench clean
 
 help:                ## list the targets
 	@grep -E '^[a-z0-9-]+: .*##|^[a-z]+: +##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */  make \1\t/' | expand -t 22
@@ -37,12 +37,17 @@ sanitised: $(VENV)/dev.stamp  ## the tests of the coder in C under AddressSaniti
 flight: $(VENV)/dev.stamp  ## install the wheel where there is no torch, encode and decode there
 	$(BIN)/python tests/flight_install.py
 
-test-aarch64: $(VENV)/dev.stamp  ## encode on Arm (under QEMU, as root), decode here, and back
+test-aarch64: $(VENV)/dev.stamp roots  ## encode on Arm (under QEMU, as root), decode here, and back
+	$(BIN)/python tests/cross_architecture.py
+
+test-docker: $(VENV)/dev.stamp roots  ## run the Dockerfile's steps without Docker (under QEMU, as root), send a scene from flight to ground
+	unshare --mount $(BIN)/python tests/dockerfile_steps.py
+
+roots:
 	@{ command -v debootstrap && command -v qemu-aarch64-static; } >/dev/null \
 	  || { [ "$$(id -u)" = 0 ] && apt-get update -q \
 	    && apt-get install -q -y --no-install-recommends debootstrap debian-archive-keyring qemu-user-static; } \
 	  || { echo "debootstrap or qemu-user-static is missing: sudo apt-get install debootstrap qemu-user-static" >&2; exit 1; }
-	$(BIN)/python tests/cross_architecture.py
 
 bench: $(VENV)/dev.stamp  ## timings, both sides in one run
 	$(BIN)/python tests/benchmarks/bench_encoder.py
