@@ -53,6 +53,7 @@ class OnnxRuntimeEngine:
             import onnxruntime
         except ImportError as error:
             raise EngineError("no engine library: pip install 'hyvic-onboard[cpu]' (or [gpu] where CUDA is)") from error
+        onnxruntime.disable_telemetry_events()  # nothing on board reports anything to anyone
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
