@@ -9,7 +9,7 @@ import logging
 import sys
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,7 +133,7 @@ def _read_envi(path: Path) -> _Stored:
     image: Any = envi.open(path)
     if "wavelength" in image.metadata and not image.bands.centers:
         raise SceneError("its wavelengths are not numbers; correct or remove them")
-    no_data = image.metadata.get("data ignore value")
+    no_data = _number(image.metadata, "data ignore value")
     map_info = image.metadata.get("map info")
     system = image.metadata.get("coordinate system string", "")
     if isinstance(system, list):  # spectral splits what stands in braces at its commas, which WKT has many of
@@ -141,9 +141,17 @@ def _read_envi(path: Path) -> _Stored:
     return _Stored(
         cube=image.open_memmap(interleave="bip"),
         wavelengths=_as_wavelengths(_nanometres(image.bands)),
-        no_data=None if no_data is None else float(no_data),
+        no_data=no_data,
         georeference=georeference_from_envi(map_info, system) if map_info else None,
     )
+
+
+def _number(metadata: Mapping[str, Any], name: str) -> float | None:
+    value = metadata.get(name)
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError) as error:
+        raise SceneError(f"{name} is '{value}', not a number; correct or remove it") from error
 
 
 def _short_crs(wkt: str) -> str:
