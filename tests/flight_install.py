@@ -84,7 +84,7 @@ def main() -> None:
         # As where no compiler was: constriction instead of the coder in C.
         described = run(flight / "verify-bundle", folder / "bundle", cwd=folder)
         assert "the runtime's own C coder" in described, described
-        (native,) = (folder / "env").glob("lib*/python*/site-packages/hyvic_runtime/_ans.*.so")
+        (native,) = (folder / "env").glob("lib/python*/site-packages/hyvic_runtime/_ans.*.so")
         native.unlink()
         described = run(flight / "verify-bundle", folder / "bundle", cwd=folder)
         assert "constriction" in described, described

@@ -16,6 +16,7 @@ from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
+from hyvic_runtime.errors import SceneError
 from hyvic_runtime.metrics import compression_ratio, psnr
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.space_packet import Packetiser
@@ -60,6 +61,13 @@ def _run(arguments: argparse.Namespace) -> Result:
 
     encoders = [SceneEncoder(read_bundle(folder)) for folder in arguments.bundle]
     scenes = [(path.stem, scene_on_bands(path, encoders[0], arguments)) for path in arguments.scenes]
+    reference = encoders[0].bundle
+    for encoder in encoders[1:]:
+        manifest = encoder.bundle.manifest
+        if (manifest.bands, manifest.wavelengths) != (reference.manifest.bands, reference.manifest.wavelengths):
+            raise SceneError(f"{encoder.bundle.folder} codes other bands than {reference.folder}; compare them apart")
+    if any(encoder.bundle.manifest.rates == 1 for encoder in encoders):
+        raise ValueError("a bundle of a single rate has one point and no curve; compare bundles of several rates")
     qualities = arguments.qualities or DEFAULT_QUALITIES
     with tqdm(total=len(scenes) * len(encoders), unit="curve", disable=None) as bar:
         curves = []

@@ -30,7 +30,6 @@ _BUILD_SCRIPT = """\
 # export-engine, for instance --timing-cache FILE.
 set -eu
 bundle=$(cd "$(dirname "$0")" && pwd)
-cd "$bundle/.."
 export-engine --bundle "$bundle" --out "$bundle" --force --target tensorrt "$@"
 verify-bundle "$bundle"
 """

@@ -276,8 +276,10 @@ delivers {enmap:.0f} MSamples/s (1,000 pixels × 224 bands every 4.4 ms).
 
 Made by `python -m hyvic_export.roofline`. Multiply–accumulates and octets are those of the exported encoder graph
 for one tile of {tile}² pixels and its halo. Element-wise arithmetic, launches, copies between processor and GPU and
-the entropy coder are not counted. fp16 and int8 are the analysis transform's and the hyper-encoder's; the entropy path
-is float32 on CUDA cores in every column, as the engines are built (TF32 off).
+the entropy coder are not counted. The fp16 and int8 columns take the whole analysis transform and hyper-encoder in
+that precision, as far as a model could be taken; `export-engine` lowers less (the hyper-encoder and the last layer
+stay float32, and in int8 all but the strided convolutions), so what it builds lies between a column and fp32. The
+entropy path is float32 on CUDA cores in every column, as the engines are built (TF32 off).
 
 - *separate*: every operator reads its inputs from memory and writes its outputs there, and takes the longer of its
   arithmetic and its traffic;

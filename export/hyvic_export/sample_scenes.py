@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from hyvic_runtime.errors import SceneError
+from hyvic_runtime.marked_samples import fill_line
 from hyvic_runtime.scene import Scene, mean_spectrum, resample_bands
 from hyvic_runtime.scene_files import read_scene
 from hyvic_runtime.tile_grid import TileGeometry
@@ -45,8 +46,18 @@ def sample_scenes(paths: Sequence[Path], config: TrainingConfig, geometry: TileG
         if scene.cube.shape[2] != config.model.bands:
             raise SceneError(f"{path} has {scene.cube.shape[2]} bands and the model codes {config.model.bands}")
         side = MAX_TILES * geometry.tile
-        scenes.append(NamedScene(name=path.name, scene=replace(scene, cube=scene.cube[:side, :side])))
+        scenes.append(NamedScene(name=path.name, scene=_all_data(replace(scene, cube=scene.cube[:side, :side]))))
     return tuple(scenes)
+
+
+def _all_data(scene: Scene) -> Scene:
+    """The scene with no-data filled as the encoder fills it: every sample is one to calibrate and measure with."""
+    if scene.no_data is None:
+        return scene
+    cube, mean = np.array(scene.cube), mean_spectrum(scene)
+    for line in cube:
+        fill_line(line, line == scene.no_data, mean)
+    return replace(scene, cube=cube, no_data=None)
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -127,6 +128,10 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
     packetiser()  # refuses before any work
     if arguments.scene_id is not None and not 0 <= arguments.scene_id < 2**32:
         raise ValueError(f"scene id {arguments.scene_id} is outside 0..{2**32 - 1}")
+    if arguments.saturated is not None and arguments.resample:
+        raise ValueError(
+            "--saturated is a value of the sensor's own bands, which --resample mixes with their neighbours: choose one"
+        )
     scene = read_scene(arguments.scene)
     if arguments.no_data is not None:
         scene = replace(scene, no_data=arguments.no_data)
@@ -154,6 +159,8 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
         if budget is not None:
             stream = writer.within(budget)
         elif arguments.min_psnr is not None:
+            if not math.isfinite(arguments.min_psnr):
+                raise ValueError(f"a PSNR of {arguments.min_psnr:g} dB is none to ask for")
             from hyvic_runtime.decoder import SceneDecoder
 
             stream = writer.of_fidelity(arguments.min_psnr, SceneDecoder(bundle, engine=_engine(arguments)))
@@ -198,8 +205,8 @@ def _budget(arguments: argparse.Namespace, scene: Scene) -> int | None:
     octets: int | None = arguments.max_bytes
     ratio: float | None = arguments.target_ratio
     if ratio is not None:
-        if not ratio > 0:
-            raise ValueError(f"a compression ratio of {ratio:g} is none; name a positive one")
+        if not ratio > 0 or not math.isfinite(scene.cube.nbytes / ratio):
+            raise ValueError(f"a compression ratio of {ratio:g} is none; name one of 1 or more")
         octets = int(scene.cube.nbytes / ratio)
     if octets is not None and octets < 1:
         raise ValueError(f"a budget of {octets} octets holds no packet")

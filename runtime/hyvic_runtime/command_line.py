@@ -65,7 +65,7 @@ def run_command(
         what = error.strerror if error.strerror and error.filename is None else str(error)
         print(f"{parser.prog}: {what}", file=sys.stderr)
         return 1
-    except (HyvicError, ValueError, RuntimeError) as error:  # torch's allocator raises RuntimeError
+    except (HyvicError, ArithmeticError, ValueError, RuntimeError) as error:  # torch's allocator raises RuntimeError
         print(f"{parser.prog}: {_line(error)}", file=sys.stderr)
         return 1
     # Outside UTF-8 a × or ² is shown as its escape, not as a traceback after the work is done.

@@ -83,12 +83,13 @@ def check_expected_outputs(bundle: Bundle, encoder: Engine, hyperdecoder: Engine
         latent_difference=float(latent_difference.max()),
         pixel_difference=float(pixel_difference.max()),
     )
-    if (latent_difference > LATENT_SLACK + LATENT_SHARE * np.abs(latent)).any():
+    # Spelled so that NaN fails.
+    if not (latent_difference <= LATENT_SLACK + LATENT_SHARE * np.abs(latent)).all():
         raise BundleError(
             f"{encoder.describe()}: latents are up to {agreement.latent_difference:.1f} steps from the exporter's, "
             "more than rounding explains; build the engines again"
         )
-    if agreement.pixel_difference > PEAK_SHARE * bundle.manifest.peak:
+    if not agreement.pixel_difference <= PEAK_SHARE * bundle.manifest.peak:
         raise BundleError(
             f"{decoder.describe()}: pixels are up to {agreement.pixel_difference:.0f} digital numbers from the "
             "exporter's, more than rounding explains; build the engines again"

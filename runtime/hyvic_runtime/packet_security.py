@@ -189,12 +189,12 @@ class PacketOpener:
         Raises:
             RefusedError: forged, of another key, or a replay.
         """
-        from cryptography.exceptions import InvalidTag
-
         index, salt, number = _HEADER.unpack_from(protected)
         if index != SECURITY_PARAMETER_INDEX:
             raise RefusedError(Refusal.FORGED)
         cipher, window = self._sessions.get(salt) or (_session_cipher(self._key, salt), ReplayWindow())
+        from cryptography.exceptions import InvalidTag
+
         header, encrypted = protected[:SECURITY_HEADER_OCTETS], protected[SECURITY_HEADER_OCTETS:]
         try:
             content = cipher.decrypt(_nonce(number), encrypted, headers + header)

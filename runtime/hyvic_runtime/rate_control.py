@@ -66,7 +66,7 @@ def highest_within(
                 return None
         if low is None or high is None:
             # Outwards by the guessed slope, and farther each time.
-            stride = max(2 * stride, int(abs(aim - trial.measure) / slope))
+            stride = max(2 * stride, int(min(abs(aim - trial.measure) / slope, MAX_QUALITY_CODE)))
             code = min(code + stride, MAX_QUALITY_CODE) if high is None else max(code - stride, 0)
             continue
         gap = high.code - low.code

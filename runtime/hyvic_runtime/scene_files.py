@@ -154,11 +154,16 @@ def _number(metadata: Mapping[str, Any], name: str) -> float | None:
         raise SceneError(f"{name} is '{value}', not a number; correct or remove it") from error
 
 
-def _short_crs(wkt: str) -> str:
-    """The EPSG code of a reference system where it has one: it travels in every scene header."""
+def reference_system(crs: str) -> Any:
+    """Rasterio's form of a georeference's `crs`; a code or WKT is parsed, nothing is looked up by name or address."""
     from rasterio.crs import CRS
 
-    code = CRS.from_wkt(wkt).to_epsg()
+    return CRS.from_wkt(crs) if "[" in crs else CRS.from_authority(*crs.split(":", 1))
+
+
+def _short_crs(wkt: str) -> str:
+    """The EPSG code of a reference system where it has one: it travels in every scene header."""
+    code = reference_system(wkt).to_epsg() if "[" in wkt else None
     return wkt if code is None else f"EPSG:{code}"
 
 
@@ -176,7 +181,8 @@ def _read_geotiff(path: Path) -> _Stored:
         tags = [dataset.tags(band).get("wavelength") for band in dataset.indexes]
         georeference = None
         if dataset.crs or not dataset.transform.is_identity:
-            crs = dataset.crs.to_string() if dataset.crs else ""
+            authority = dataset.crs.to_authority() if dataset.crs else None
+            crs = ":".join(authority) if authority else dataset.crs.to_wkt() if dataset.crs else ""
             georeference = Georeference(transform=tuple(dataset.transform)[:6], crs=crs)
         return _Stored(
             cube=np.moveaxis(dataset.read(), 0, -1),
@@ -310,9 +316,7 @@ def _envi_georeference(georeference: Georeference, path: Path) -> dict[str, Any]
         raise SceneError(f"{path}: ENVI cannot say where a rotated or mirrored grid lies; write .tif instead")
     metadata: dict[str, Any] = {"map info": map_info}
     if georeference.crs and map_info[0] == "Arbitrary":
-        from rasterio.crs import CRS
-
-        system = CRS.from_string(georeference.crs).to_wkt(version="WKT1_ESRI")
+        system = reference_system(georeference.crs).to_wkt(version="WKT1_ESRI")
         metadata["coordinate system string"] = f"{{{system}}}"
     return metadata
 
@@ -324,7 +328,8 @@ def _write_geotiff(scene: Scene, path: Path) -> None:
     if scene.georeference is not None:
         from rasterio.transform import Affine
 
-        profile |= {"crs": scene.georeference.crs or None, "transform": Affine(*scene.georeference.transform)}
+        crs = reference_system(scene.georeference.crs) if scene.georeference.crs else None
+        profile |= {"crs": crs, "transform": Affine(*scene.georeference.transform)}
     with replacing(path) as (partial,), _rasterio_open(partial, "w", **profile) as dataset:
         dataset.write(np.moveaxis(scene.cube, -1, 0))
         for band, wavelength in enumerate(() if scene.wavelengths is None else scene.wavelengths, start=1):

@@ -159,6 +159,8 @@ class StreamWriter:
         if self.scene.no_data is None:
             return psnr(cube, decoded, peak)
         valid = cube != self.scene.no_data
+        if not valid.any():
+            return math.inf
         return psnr(cube[valid][None], decoded[valid][None], peak)
 
     def _next(self, written: list[WrittenStream], code: int) -> WrittenStream:

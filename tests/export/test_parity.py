@@ -137,3 +137,22 @@ def test_bad_precision_or_scene_is_one_line_and_leaves_nothing(
     assert match in error
     assert len(error.strip().splitlines()) == 1
     assert not out.exists()
+
+
+def test_no_data_is_neither_calibrated_with_nor_measured(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    cube = smooth_cube(50, 64, BANDS, seed=21)
+    reports = []
+    for name, no_data in (("whole", None), ("gaps", 65535)):
+        arrays = {"cube": cube.copy(), "wavelengths": np.linspace(420, 2450, BANDS)}
+        if no_data is not None:
+            arrays["cube"][20:, :20] = no_data
+            arrays["no_data"] = np.array(no_data, np.uint16)
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+        out = tmp_path / name
+        scenes = [tmp_path / f"{name}.npz"]
+        bundle_from_checkpoint(tiny_checkpoint, out, tile=32, precision=Precision.INT8, scenes=scenes)
+        reports.append(json.loads((out / REPORT).read_text())["parity"])
+    whole, gaps = reports
+    assert gaps["reference_psnr_db"] > whole["reference_psnr_db"] - 3
+    assert gaps["psnr_db"] > gaps["reference_psnr_db"] - 0.5
+    assert gaps["symbols_equal"] > whole["symbols_equal"] - 0.1

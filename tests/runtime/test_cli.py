@@ -309,3 +309,23 @@ def test_the_runtime_loads_no_training_library() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (["--min-psnr", "inf"], "a PSNR of inf dB is none to ask for"),
+        (["--min-psnr", "nan"], "a PSNR of nan dB is none to ask for"),
+        (["--target-ratio", "1e-320"], "is none; name one of 1 or more"),
+        (["--saturated", "65535", "--resample"], "choose one"),
+    ],
+)
+def test_a_wish_that_means_nothing_is_one_line(
+    scene: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str], options: list[str], match: str
+) -> None:
+    out = scene.with_name("p")
+    assert cli.encode_scene([str(scene), "--bundle", str(tiny_bundle), "--out", str(out), *options]) == 1
+    error = capsys.readouterr().err
+    assert _one_line(error)
+    assert match in error
+    assert not out.exists()

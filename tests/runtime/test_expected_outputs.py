@@ -80,6 +80,12 @@ def test_a_decoder_farther_off_than_rounding_is_refused(bundle: Bundle, engines:
         check_expected_outputs(bundle, *others, _Moved(decoder, "reconstruction", 500))
 
 
+def test_pixels_that_are_no_numbers_are_refused(bundle: Bundle, engines: list[Engine]) -> None:
+    *others, decoder = engines
+    with pytest.raises(BundleError, match=r"moved engine: pixels are up to nan digital numbers"):
+        check_expected_outputs(bundle, *others, _Moved(decoder, "reconstruction", np.nan))
+
+
 def test_a_file_that_holds_something_else_is_refused(bundle: Bundle, engines: list[Engine]) -> None:
     np.savez(bundle.folder / EXPECTED_OUTPUTS, symbols=np.zeros(3))
     with pytest.raises(BundleError, match="does not hold the expected outputs"):
