@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.georeference import Georeference
 from hyvic_runtime.scene import SUPPORTED_DTYPES, Cube, check_digital_number
+from hyvic_runtime.scene_header import MAX_LINES, MAX_SAMPLES
+
+MAX_SCENE_ID = 2**32 - 1
 
 
 class Interleave(StrEnum):
@@ -64,9 +67,17 @@ class Acquisition:
             raise SceneError(
                 f"the scene holds {self.dtype}; digital numbers must be one of {', '.join(map(str, SUPPORTED_DTYPES))}"
             )
-        for name, value in (("samples", self.samples), ("lines", self.lines)):
+        for name, value, most in (("samples", self.samples, MAX_SAMPLES), ("lines", self.lines, MAX_LINES)):
             if value is not None and value < 1:
                 raise SceneError(f"a scene of {value} {name} is none")
+            if value is not None and value > most:
+                raise SceneError(f"a scene of {value} {name}; its header holds at most {most}: cut it")
+        if self.scene_id is not None and not 0 <= self.scene_id <= MAX_SCENE_ID:
+            raise SceneError(f"scene {self.scene_id} is outside 0..{MAX_SCENE_ID}, what a packet holds")
+        if self.wavelengths is not None:
+            wrong = self.wavelengths[~(np.isfinite(self.wavelengths) & (self.wavelengths > 0))]
+            if wrong.size:
+                raise SceneError(f"a wavelength of {wrong[0]:g} nm; each is a positive number")
         for name, value in (("no-data value", self.no_data), ("saturated value", self.saturated)):
             if value is not None:
                 check_digital_number(name, value, self.dtype)

@@ -73,6 +73,8 @@ class PushBroomEncoder:
         self._geometry = manifest.geometry
         if -(-acquisition.samples // self._geometry.tile) > MAX_GRID:
             raise SceneError(f"a line of {acquisition.samples} samples has more than {MAX_GRID} tiles: cut it")
+        if (acquisition.lines or 0) > MAX_GRID * self._geometry.tile:
+            raise SceneError(f"a scene of {acquisition.lines} lines has more than {MAX_GRID} rows of tiles: cut it")
         mean = acquisition.mean_spectrum
         if mean is not None and (mean.shape, mean.dtype) != ((manifest.bands,), acquisition.dtype):
             raise SceneError(
@@ -269,6 +271,8 @@ class PushBroomEncoder:
         """The next row of tiles at one quality, in what the bucket holds."""
         tile = self._grid.tile(self._row, 0)
         bucket.pass_lines(tile.lines)
+        if self._row == 0:
+            self._check_header_fits(bucket)
 
         def attempt(code: int) -> Trial[list[CodedTile]]:
             coded = self._whole_row(code)
@@ -283,6 +287,16 @@ class PushBroomEncoder:
             self._code, coded = best.code, best.result
         bucket.spend(self._octets(coded))
         return coded
+
+    def _check_header_fits(self, bucket: LeakyBucket) -> None:
+        """An open scene may end within its first row, before the downlink has carried what frames it."""
+        assert self._header is not None
+        octets = self._packetiser.octets(self._scene_unit(UnitKind.SCENE_HEADER, self._header.pack()))
+        if octets > bucket.octets:
+            raise RateError(
+                f"the scene ends after {self.cube.count} lines, when the downlink has {bucket.octets} octets for its "
+                f"header, which takes {octets}; let more lines come before its end, or give the downlink more"
+            )
 
     def _whole_row(self, code: int) -> list[CodedTile]:
         coded = []

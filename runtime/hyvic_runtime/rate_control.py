@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from hyvic_runtime.errors import RateError
 from hyvic_runtime.rate_gains import MAX_QUALITY_CODE
 
 Result = TypeVar("Result")
@@ -119,6 +120,11 @@ class LeakyBucket:
         self._level = min(self._level + self._budget.octets_per_line * lines, full)
 
     def spend(self, octets: int) -> None:
-        """Octets are sent."""
-        assert octets <= self.octets
+        """Octets are sent.
+
+        Raises:
+            RateError: they are more than may be.
+        """
+        if octets > self.octets:
+            raise RateError(f"{octets} octets are to be sent and the downlink carries {self.octets}; give it more")
         self._level -= octets

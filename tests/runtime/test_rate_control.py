@@ -185,6 +185,17 @@ def test_a_downlink_that_cannot_carry_the_header_is_refused(encoder: SceneEncode
             DownlinkBudget(octets_per_line=octets, window_lines=lines)
 
 
+def test_a_scene_that_ends_before_the_downlink_carried_its_header_is_refused(encoder: SceneEncoder) -> None:
+    cube = smooth_cube(1, 40, BANDS)
+    acquisition = Acquisition(samples=40, dtype=cube.dtype)
+    push_broom = encoder.begin(acquisition, Packetiser(), downlink=DownlinkBudget(octets_per_line=60, window_lines=256))
+    push_broom.push(cube)
+    with pytest.raises(
+        RateError, match=r"ends after 1 lines, when the downlink has 0 octets for its header, which takes \d+; let more"
+    ):
+        push_broom.flush()
+
+
 def test_encode_scene_keeps_what_it_is_asked(
     tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
