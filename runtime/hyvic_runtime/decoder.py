@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -36,7 +37,7 @@ class Quality(IntEnum):
     LOST = 0
     """Nothing of its tile arrived."""
     MEANS = 1
-    """Only ẑ arrived: the latents are their predicted means."""
+    """Only ẑ arrived: the latents are their predicted means. Or, of a scene whose end is lost, past it perhaps."""
     AFFECTED = 2
     """Its own tile is exact, but its synthesis reads latents of one that is not."""
     EXACT = 3
@@ -237,11 +238,15 @@ class SceneDecoder:
             raise DecodeError(f"every tile is whole{clause}; pass --conceal to accept it")
         cube = self._synthesise(grid, mosaic, header.mean_spectrum, progress)
         quality = _pixel_quality(tile_quality, grid)
+        if received.header.lines == 0:
+            # The last latents decode alike wherever within them the scene ended.
+            invented = grid.geometry.latent_stride - 1
+            quality[grid.lines - invented :] = np.minimum(quality[grid.lines - invented :], Quality.MEANS)
         for tile in grid:
             area = _area(tile, grid)
             for value in header.marked_values:
                 # A measurement that comes out as this number by chance must not look like none.
-                cube[area][cube[area] == value] = next_to_marked(value)
+                cube[area][cube[area] == value] = next_to_marked(value, header.marked_values, cube.dtype)
             if (tile.row, tile.column) in unmarked:
                 quality[area] = np.minimum(quality[area], Quality.AFFECTED)
             else:
@@ -429,9 +434,22 @@ def _check_plausible(grid: TileGrid, received: ReceivedUnits, *, conceal: bool) 
     units = sum(key.kind in coded and key.row < grid.rows and key.column < grid.columns for key in received.units)
     if conceal and tiles > MAX_CONCEALED_SHARE * (units + 1):
         raise DecodeError(f"the scene header announces {tiles} tiles and only {units} units arrived")
-    if not conceal and 2 * tiles > units:
-        reason = f"{units} of {2 * tiles} units arrived whole{_damage_clause(received.damage)}"
-        raise LostTilesError(lost=tiles - units // 2, tiles=tiles, reason=reason)
+    sent = 2 * tiles - _latents_left_out(grid, received)
+    if not conceal and sent > units:
+        reason = f"{units} of {sent} units arrived whole{_damage_clause(received.damage)}"
+        raise LostTilesError(lost=-(-(sent - units) // 2), tiles=tiles, reason=reason)
+
+
+def _latents_left_out(grid: TileGrid, received: ReceivedUnits) -> int:
+    """Latent units that, by the tiles' hyper-latents, were never sent."""
+    count = 0
+    for key, octets in received.units.items():
+        if key.kind == UnitKind.HYPERLATENT and key.row < grid.rows and key.column < grid.columns:
+            # What else may be wrong with the lead, the tile's decoding says.
+            with suppress(DecodeError):
+                latent = key._replace(kind=UnitKind.LATENT)
+                count += unpack_tile_lead(octets).latent_left_out and latent not in received.units
+    return count
 
 
 def _pixel_quality(tile_quality: NDArray[np.uint8], grid: TileGrid) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,9 +73,19 @@ def check_digital_number(name: str, value: int, dtype: np.dtype[Any]) -> None:
         raise SceneError(f"the {name} {value} is none of {dtype}, which holds {limits.min}..{limits.max}")
 
 
-def next_to_marked(value: int) -> int:
-    """What a computed measurement becomes that would be a value with a meaning of its own."""
-    return value - 1 if value > 0 else value + 1
+def next_to_marked(value: int, marked: Sequence[int], dtype: np.dtype[Any]) -> int:
+    """What a computed measurement becomes that would be `value`, one of those with a meaning of their own.
+
+    The nearest below that has none, or above a value that is not positive; on the other side where the type ends.
+    """
+    limits = np.iinfo(dtype)
+    step = -1 if value > 0 else 1
+    beside = value
+    while beside in marked:
+        beside += step
+        if not limits.min <= beside <= limits.max:
+            beside, step = value, -step
+    return beside
 
 
 def integer_cube(values: NDArray[Any]) -> Cube:
@@ -176,7 +186,7 @@ def resample_bands(scene: Scene, wavelengths: NDArray[np.float64]) -> Scene:
     source = np.ascontiguousarray(scene.cube[..., np.flatnonzero(present)[order]])
     cube = np.rint(source.astype(np.float64) @ weights).astype(scene.cube.dtype)
     if scene.no_data is not None:
-        cube[cube == scene.no_data] = next_to_marked(scene.no_data)
+        cube[cube == scene.no_data] = next_to_marked(scene.no_data, [scene.no_data], cube.dtype)
         missing = (source == scene.no_data).astype(np.float32) @ (weights > 0).astype(np.float32) > 0
         cube[missing] = scene.no_data
     return replace(scene, cube=cube, wavelengths=np.asarray(wavelengths, np.float64))

@@ -20,7 +20,7 @@ from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.errors import DecodeError, LostTilesError, SceneError
 from hyvic_runtime.georeference import Georeference
 from hyvic_runtime.marked_samples import fill_line, pack_marks, unpack_marks
-from hyvic_runtime.scene import Scene, mean_spectrum, resample_bands
+from hyvic_runtime.scene import Scene, mean_spectrum, next_to_marked, resample_bands
 from hyvic_runtime.scene_files import read_scene, write_scene
 from hyvic_runtime.space_packet import Packetiser, UnitKind
 
@@ -181,6 +181,31 @@ def test_what_is_filled_in_fades_into_the_mean() -> None:
     assert (line[:, 1] == 1000).all()
     fill_line(line, np.ones((9, 2), bool), np.array([5, 6], np.uint16))
     assert (line == [5, 6]).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "marked", "dtype", "beside"),
+    [
+        (255, (255, 254), "uint8", 253),
+        (254, (255, 254), "uint8", 253),
+        (0, (0, 1), "uint8", 2),
+        (1, (0, 1), "uint8", 2),
+        (1, (0, 1), "int16", -1),
+        (-32768, (-32768, 32767), "int16", -32767),
+    ],
+)
+def test_a_measurement_beside_a_marked_value_is_no_other_one(
+    value: int, marked: tuple[int, int], dtype: str, beside: int
+) -> None:
+    assert next_to_marked(value, marked, np.dtype(dtype)) == beside
+
+
+def test_adjacent_marked_values_are_only_where_they_are_marked(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    no_data, saturated = 1, 0
+    cube = np.random.default_rng(0).integers(0, 4, (32, 32, BANDS), np.uint8)
+    decoded = decoder.decode(b"".join(_packets(encoder, Scene(cube=cube, no_data=no_data), saturated))).scene.cube
+    for value in (no_data, saturated):
+        assert np.array_equal(decoded == value, cube == value)
 
 
 def test_values_that_cannot_mark_are_refused(encoder: SceneEncoder) -> None:

@@ -100,6 +100,19 @@ def test_a_scene_without_its_end_is_refused_or_taken_as_whole_rows(
     assert (decoded.quality[2 * TILE :] != Quality.EXACT).all()
 
 
+def test_lines_that_may_lie_behind_a_lost_end_are_not_called_exact(
+    encoder: SceneEncoder, decoder: SceneDecoder
+) -> None:
+    stride = encoder.bundle.manifest.geometry.latent_stride
+    packets = _live(encoder, smooth_cube(TILE - 1, 40, BANDS))
+    lost = b"".join(packet for packet in packets if packet[14] != UnitKind.SCENE_END)
+    quality = decoder.decode(lost, conceal=True).quality
+    assert quality.shape == (TILE, 40)
+    assert (quality[: 1 - stride] == Quality.EXACT).all()
+    assert (quality[1 - stride :] == Quality.MEANS).all()
+    assert (decoder.decode(b"".join(packets), conceal=True).quality == Quality.EXACT).all()
+
+
 def test_one_scene_end_is_enough(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
     packets = _live(encoder, smooth_cube(TILE + 9, 40, BANDS))
     for lost in [i for i, packet in enumerate(packets) if packet[14] == UnitKind.SCENE_END]:

@@ -159,7 +159,7 @@ def test_a_starving_downlink_gets_the_means_and_is_told_so(
     assert shares[Quality.MEANS] > 0.1
     assert shares[Quality.LOST] == 0
     assert shares[Quality.EXACT] > 0.1
-    with pytest.raises(LostTilesError):
+    with pytest.raises(LostTilesError, match="its sender left out the latent to keep its budget"):
         decoder.decode(stream)
 
 
