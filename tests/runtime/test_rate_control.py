@@ -228,7 +228,7 @@ def test_encode_scene_keeps_what_it_is_asked(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ratio", [100, 256, 500])
+@pytest.mark.parametrize("ratio", [100, 256, 450])
 def test_the_shipped_codec_meets_a_ratio(
     shipped_bundle: Path, indian_pines: np.ndarray, tmp_path: Path, ratio: int
 ) -> None:
