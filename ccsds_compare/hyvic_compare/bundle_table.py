@@ -19,7 +19,6 @@ from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.metrics import compression_ratio, psnr
 from hyvic_runtime.scene import Scene
-from hyvic_runtime.space_packet import Packetiser
 
 from hyvic_compare.bd_psnr import Curve, CurveGapError, bd_psnr
 from hyvic_compare.rate_distortion_table import DEFAULT_QUALITIES, add_scene_options, scene_on_bands
@@ -105,8 +104,7 @@ def _curve(scene: Scene, encoder: SceneEncoder, qualities: Sequence[float]) -> C
     decoder = SceneDecoder(encoder.bundle)
     points = []
     for quality in qualities:
-        packets = encoder.tile_packets(scene, Packetiser(), quality=quality)
-        stream = b"".join(packet for tile in packets for packet in tile)
+        stream = encoder.stream(scene, quality=quality)
         ratio = compression_ratio(scene.cube.size, scene.bit_depth, len(stream))
         points.append((ratio, psnr(scene.cube, decoder.decode(stream).scene.cube, encoder.bundle.manifest.peak)))
     ratios, psnr_db = zip(*sorted(points), strict=True)

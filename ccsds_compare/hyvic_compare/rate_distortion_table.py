@@ -21,7 +21,6 @@ from hyvic_runtime.errors import DecodeError, HyvicError, SceneError
 from hyvic_runtime.metrics import compression_ratio, psnr
 from hyvic_runtime.scene import Scene, resample_bands
 from hyvic_runtime.scene_files import read_scene
-from hyvic_runtime.space_packet import Packetiser
 
 from hyvic_compare.codecs.codec import Codec, Cube
 from hyvic_compare.codecs.jpeg2000 import Jpeg2000
@@ -151,8 +150,7 @@ def measure(name: str, scene: Scene, encoder: SceneEncoder, decoder: SceneDecode
         quality: of the bundle's stream; None where it has one rate.
     """
     peak = encoder.bundle.manifest.peak
-    packets = encoder.tile_packets(scene, Packetiser(), quality=quality)
-    stream = b"".join(packet for tile_packets in packets for packet in tile_packets)
+    stream = encoder.stream(scene, quality=quality)
     ratio = compression_ratio(scene.cube.size, scene.bit_depth, len(stream))
     ours = _entry("bundle", scene, stream, decoder.decode(stream).scene.cube, peak)
     lines, samples, bands = scene.cube.shape

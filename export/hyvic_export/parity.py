@@ -24,7 +24,6 @@ from hyvic_runtime.errors import EngineError
 from hyvic_runtime.metrics import Cube, psnr
 from hyvic_runtime.rate_gains import quality_code
 from hyvic_runtime.scene import Scene
-from hyvic_runtime.space_packet import Packetiser
 from hyvic_train.hyvic import HyVIC
 from numpy.typing import NDArray
 
@@ -136,8 +135,8 @@ def measured_parity(
     for named in scenes:
         cube, mean = named.scene.cube, encoder.mean_spectrum(named.scene)
         reference = reference_coding(model, entropy, cube, mean, manifest.geometry, QUALITY)
-        packets = encoder.tile_packets(named.scene, Packetiser(), quality=QUALITY if manifest.rates > 1 else None)
-        picture = decoder.decode(b"".join(packet for group in packets for packet in group)).scene.cube
+        stream = encoder.stream(named.scene, quality=QUALITY if manifest.rates > 1 else None)
+        picture = decoder.decode(stream).scene.cube
         pairs.append((_engine_coding(encoder, latents, named.scene, reference, picture), reference))
     difference = _of_all(abs(ours.latent - theirs.latent) for ours, theirs in pairs).astype(np.float64)
     symbols = [_of_all(coding.symbols for coding in side) for side in zip(*pairs, strict=True)]

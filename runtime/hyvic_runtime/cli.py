@@ -34,13 +34,8 @@ def encode_scene(argv: Sequence[str] | None = None) -> int:
         "Encode a scene into CCSDS Space Packets.",
         "encode-scene scene.npz --bundle hyvic.bundle --out scene.packets",
     )
-    parser.add_argument("scene", type=Path, metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
-    parser.add_argument("--bundle", type=Path, required=True, help="what export-engine wrote")
-    _add_engine_option(parser)
+    _add_coded_scene(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="STREAM", help="file of packets to write")
-    parser.add_argument(
-        "--resample", action="store_true", help="interpolate the scene to the bundle's band centres first"
-    )
     parser.add_argument(
         "--no-data",
         type=int,
@@ -213,6 +208,16 @@ def _budget(arguments: argparse.Namespace, scene: Scene) -> int | None:
     return octets
 
 
+def _add_coded_scene(parser: argparse.ArgumentParser) -> None:
+    """A scene, what codes it, and how it gets there."""
+    parser.add_argument("scene", type=Path, metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
+    parser.add_argument("--bundle", type=Path, required=True, help="what export-engine wrote")
+    _add_engine_option(parser)
+    parser.add_argument(
+        "--resample", action="store_true", help="interpolate the scene to the bundle's band centres first"
+    )
+
+
 def _add_engine_option(parser: argparse.ArgumentParser) -> None:
     from hyvic_runtime.engine_choice import EngineKind
 
@@ -355,13 +360,8 @@ def simulate_downlink(argv: Sequence[str] | None = None) -> int:
         "simulate-downlink scene.npz --bundle hyvic.bundle --packet-loss 0.01 --mean-burst 5 --report report/",
         "simulate-downlink scene.npz --bundle hyvic.bundle --contact 60:300:2000000 --outage 90:10 --report report/",
     )
-    parser.add_argument("scene", type=Path, metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
-    parser.add_argument("--bundle", type=Path, required=True, help="what export-engine wrote")
-    _add_engine_option(parser)
+    _add_coded_scene(parser)
     parser.add_argument("--report", type=Path, required=True, metavar="DIR", help="folder to write, or to replace")
-    parser.add_argument(
-        "--resample", action="store_true", help="interpolate the scene to the bundle's band centres first"
-    )
     parser.add_argument("--quality", type=float, metavar="Q", help="of the encoder, 0 … 100 (default: the middle)")
     parser.add_argument(
         "--packet-octets",

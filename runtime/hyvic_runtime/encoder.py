@@ -178,6 +178,11 @@ class SceneEncoder:
             yield from push_broom.push_tiles(scene.cube[first : first + grid.geometry.tile])
         yield from push_broom.flush_tiles()
 
+    def stream(self, scene: Scene, *, quality: float | None = None) -> bytes:
+        """All packets of a scene, numbered from zero; see `tile_packets`."""
+        packets = self.tile_packets(scene, Packetiser(), quality=quality)
+        return b"".join(packet for tile in packets for packet in tile)
+
     @property
     def engine_name(self) -> str:
         """Library, version and device that run the encoder graph."""
