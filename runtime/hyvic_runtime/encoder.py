@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from hyvic_runtime.acquisition import Acquisition
 from hyvic_runtime.bundle import ENCODER, HYPERDECODER, Bundle
 from hyvic_runtime.conformance import check_coder, check_encoder, check_hyperdecoder
-from hyvic_runtime.engine_choice import EngineKind, load_engine
+from hyvic_runtime.engine_choice import EngineKind, default_workers, load_engine
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.marked_samples import Mask, pack_marks
@@ -46,7 +47,7 @@ class LineSource(Protocol):
 
 @dataclass(slots=True)
 class StageTimes:
-    """Seconds spent a stage, over all tiles so far."""
+    """Seconds spent a stage, over all tiles and workers so far."""
 
     tile_input_s: float = 0.0
     engine_s: float = 0.0
@@ -78,26 +79,26 @@ class SceneEncoder:
     Attributes:
         bundle: what to code with.
         engine: what runs its graphs; None: what the bundle was compiled for.
+        workers: tiles to work on at a time, which share the cores; many give a scene the most throughput, and one a
+            tile the least latency.
         times: where the time went, for reports.
     """
 
     bundle: Bundle
     engine: EngineKind | None = None
+    workers: int = field(default_factory=default_workers)
     times: StageTimes = field(default_factory=StageTimes)
 
     def __post_init__(self) -> None:
-        self._engine = load_engine(self.bundle, ENCODER, self.engine)
+        self._engine = load_engine(self.bundle, ENCODER, self.engine, workers=self.workers)
         hyperdecoder = load_engine(self.bundle, HYPERDECODER, self.engine)
         check_hyperdecoder(self.bundle, hyperdecoder)
         check_encoder(self.bundle, self._engine, hyperdecoder)
         self._coder = EntropyCoder(self.bundle.tables)
         check_coder(self.bundle, self._coder)
-        manifest = self.bundle.manifest
-        window = manifest.geometry.window
-        # One input buffer for all tiles that are coded one by one.
-        self._input = np.empty((1, window, window, manifest.bands), np.float32)
-        self._engine_thread = ThreadPoolExecutor(1, "engine")
-        self._coder_thread = ThreadPoolExecutor(1, "coder")
+        self._pool = ThreadPoolExecutor(self.workers, "tile")
+        self._lock = Lock()  # of the times, which all workers add to
+        self._free: list[NDArray[np.float32]] = []  # pixels of tiles that are done, for the next ones
 
     def begin(
         self,
@@ -220,8 +221,8 @@ class SceneEncoder:
         *,
         into: NDArray[np.float32] | None = None,
     ) -> dict[str, NDArray[np.float32]]:
-        """What the encoder graph takes for one tile; without `into` the next call overwrites its pixels."""
-        pixels = self._input if into is None else into
+        """What the encoder graph takes for one tile; `into` is used for its pixels."""
+        pixels = self._pixels() if into is None else into
         # Line by line: a line fits the cache through its passes, and a memory-mapped scene is read in order.
         columns = grid.window_samples(tile.column)
         start = tile.column * grid.geometry.tile - grid.geometry.halo_before
@@ -240,45 +241,59 @@ class SceneEncoder:
         spectrum = mean.astype(np.float32)[None, None, None]
         return {"tile": pixels, "mean_spectrum": spectrum, "gain": gain[None], "hyperlatent_mask": mask}
 
+    def _pixels(self) -> NDArray[np.float32]:
+        window = self.bundle.manifest.geometry.window
+        return np.empty((1, window, window, self.bundle.manifest.bands), np.float32)
+
     def symbols(
         self, scene: Scene, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]], code: int
     ) -> TileSymbols:
         """Run the encoder graph on one tile, at the quality of that code."""
-        begun = time.perf_counter()
-        inputs = self.engine_inputs(scene, grid, tile, mean, code)
-        self.times.tile_input_s += time.perf_counter() - begun
-        return self._run_engine(inputs, tile)
+        return self._run_engine(self.engine_inputs(scene, grid, tile, mean, code), tile)
 
     def submit(
         self,
-        inputs: dict[str, NDArray[np.float32]],
+        scene: LineSource,
+        grid: TileGrid,
         tile: Tile,
-        scene_id: int,
+        mean: NDArray[np.integer[Any]],
         code: int,
+        *,
+        scene_id: int,
         masks: Sequence[Mask] | None = None,
     ) -> Future[list[Unit]]:
-        """Have a tile coded behind those submitted before it; the inputs must stay as they are until it is.
+        """Have a tile coded by the next free worker; what it reads of the scene is read before this returns.
 
         Args:
-            inputs: what `engine_inputs` gave.
+            scene: the lines.
+            grid: of the scene.
             tile: which.
-            scene_id: of its units.
+            mean: (band,), to subtract.
             code: of its quality.
+            scene_id: of its units.
             masks: of its marked samples, (line, sample, band) each; None where it has none.
         """
-        symbols = self._engine_thread.submit(self._run_engine, inputs, tile)
+        begun = time.perf_counter()
+        pixels = self._free.pop() if self._free else self._pixels()
+        inputs = self.engine_inputs(scene, grid, tile, mean, code, into=pixels)
+        with self._lock:
+            self.times.tile_input_s += time.perf_counter() - begun
 
         def units() -> list[Unit]:
-            return list(self._units(symbols.result(), tile, scene_id, code, masks))
+            try:
+                return list(self._units(self._run_engine(inputs, tile), tile, scene_id, code, masks))
+            finally:
+                self._free.append(pixels)
 
-        return self._coder_thread.submit(units)
+        return self._pool.submit(units)
 
     def _run_engine(self, inputs: dict[str, NDArray[np.float32]], tile: Tile) -> TileSymbols:
         begun = time.perf_counter()
         outputs = self._engine.run(inputs)
         geometry = self.bundle.manifest.geometry
         hyper, latent = (coded_shape(tile, stride) for stride in (geometry.hyper_stride, geometry.latent_stride))
-        self.times.engine_s += time.perf_counter() - begun
+        with self._lock:
+            self.times.engine_s += time.perf_counter() - begun
         return TileSymbols(
             hyperlatent=outputs["hyperlatent"][0, :, : hyper[0], : hyper[1]],
             symbols=outputs["symbols"][0, :, : latent[0], : latent[1]],
@@ -293,7 +308,8 @@ class SceneEncoder:
             coded.hyperlatent.ravel(), hyperlatent_rows(coded.hyperlatent.shape, self.bundle.manifest.scales)
         )
         latent = self._coder.encode(coded.symbols.ravel(), coded.scale_index.ravel())
-        self.times.entropy_coder_s += time.perf_counter() - begun
+        with self._lock:
+            self.times.entropy_coder_s += time.perf_counter() - begun
         contents = [(UnitKind.HYPERLATENT, hyperlatent), (UnitKind.LATENT, latent)]
         if masks is not None:
             contents.insert(1, (UnitKind.MARKS, pack_marks(masks)))

@@ -15,7 +15,7 @@ from hyvic_runtime.errors import EngineError
 
 
 class Engine(Protocol):
-    """One loaded graph."""
+    """One loaded graph. Several threads may run it at once."""
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
         """All outputs by name. Arrays given and received are C-contiguous and the caller's own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from hyvic_runtime.engine import Engine, OnnxRuntimeEngine, Provider
 from hyvic_runtime.errors import EngineError
 from hyvic_runtime.tensorrt_engine import TensorRTEngine
 from hyvic_runtime.tensorrt_library import TensorRTLibrary
+
+MAX_WORKERS = 8
+"""More would take more memory than a small computer has; the cores beyond share the calls."""
 
 
 class EngineKind(StrEnum):
@@ -29,7 +33,20 @@ _PROVIDERS = {
 }
 
 
-def load_engine(bundle: Bundle, graph: str, kind: EngineKind | None = None) -> Engine:
+def usable_cores() -> int:
+    """Of this process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_workers() -> int:
+    """Tiles to work on at a time.
+
+    A core a tile wastes less than all cores on one: nothing waits for the slowest part of a layer.
+    """
+    return min(usable_cores(), MAX_WORKERS)
+
+
+def load_engine(bundle: Bundle, graph: str, kind: EngineKind | None = None, *, workers: int = 1) -> Engine:
     """Load the engine of one graph.
 
     A bundle that was compiled for a GPU is not run on a processor unless that is asked for: it would be slow
@@ -39,6 +56,7 @@ def load_engine(bundle: Bundle, graph: str, kind: EngineKind | None = None) -> E
         bundle: what to run.
         graph: ENCODER, HYPERDECODER or DECODER.
         kind: what runs it; None: the bundle's compiled engines, or ONNX Runtime where it was not meant to have any.
+        workers: threads that will run it at once; they share the cores.
 
     Raises:
         EngineError: that engine is not in the bundle, or does not run here.
@@ -52,7 +70,9 @@ def load_engine(bundle: Bundle, graph: str, kind: EngineKind | None = None) -> E
             )
         kind = EngineKind.ONNXRUNTIME if compiled is None else EngineKind(compiled.library)
     if kind in _PROVIDERS:
-        return OnnxRuntimeEngine(bundle.folder / graph, provider=_PROVIDERS[kind])
+        return OnnxRuntimeEngine(
+            bundle.folder / graph, provider=_PROVIDERS[kind], threads=max(1, usable_cores() // workers)
+        )
     if compiled is None or compiled.library != TensorRTLibrary(kind):
         raise EngineError(
             f"{bundle.folder} holds no engines of {kind}; build them: export-engine --bundle {bundle.folder} "

@@ -1,12 +1,12 @@
 """A scene in progress: lines in as the sensor delivers them, packets out as soon as a row of tiles is whole.
 
-    push ─▶ lines held ─▶ tile and halo ─▶ │ engine │ ─▶ │ entropy coder │ ─▶ packets, in the order of tiles
-            (two rows of   the caller's    │ thread │    │    thread     │    the caller's thread
-             tiles)        thread
+    push ─▶ lines held ─▶ tile and halo ─▶ │ engine ─▶ entropy coder │ ─▶ packets, in the order of tiles
+            (two rows of   the caller's    │ engine ─▶ entropy coder │    the caller's thread
+             tiles)        thread          │        a worker each    │
 
-The engine works on one tile while the coder codes the one before it and the caller reads or writes others. At
-most TILES_IN_FLIGHT are under way, so memory does not depend on the scene's length, and which packets a call returns
-depends on nothing but the lines pushed.
+Every worker takes one tile through engine and coder while the caller reads or writes others. At most one tile more
+than there are workers is under way, so memory does not depend on the scene's length, and which packets a call returns
+depends on nothing but the lines pushed and the number of workers.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 SCENE_HEADER_ROWS = 4
 """Rows of tiles between two copies of the scene header: what a receiver that joins late has to wait."""
-TILES_IN_FLIGHT = 3
-"""One with the engine, one with the coder and one waiting for the engine."""
 CHECKSUM_LINES = 8
 BUDGET_SLACK = 0.025
 """Share of a budget that may be left where the bundle's rates could use it: less costs more attempts."""
@@ -97,10 +95,6 @@ class PushBroomEncoder:
         self._header: SceneHeader | None = None
         self._scene_id = 0
         self._in_flight: deque[tuple[Tile, Future[list[Unit]]]] = deque()
-        shape = (1, self._geometry.window, self._geometry.window, manifest.bands)
-        # A tile's pixels are overwritten when the engine has long read them: see `_code_row`.
-        self._inputs = [np.empty(shape, np.float32) for _ in range(TILES_IN_FLIGHT + 1)]
-        self._submitted = 0
         self._flushed = False
         self._bucket = None if downlink is None else self._bucket_of(downlink)
 
@@ -127,7 +121,7 @@ class PushBroomEncoder:
             interleave: of these lines.
 
         Returns:
-            Packets that are ready by now; those of the last TILES_IN_FLIGHT tiles come with a later call.
+            Packets that are ready by now; those of as many tiles as there are workers, and one, come with a later call.
 
         Raises:
             SceneError: the lines do not fit the scene.
@@ -223,7 +217,7 @@ class PushBroomEncoder:
         if self._bucket is None:
             for column in range(self._grid.columns):
                 self._submit(column, self._code)
-                if len(self._in_flight) > TILES_IN_FLIGHT:
+                if len(self._in_flight) > self._encoder.workers + 1:
                     yield self._finished()
         else:
             yield from map(self._packets, self._row_within(self._bucket))
@@ -236,17 +230,14 @@ class PushBroomEncoder:
         return TileGrid(geometry=self._geometry, lines=self.cube.count, samples=self._acquisition.samples)
 
     def _submit(self, column: int, code: int) -> None:
-        """Send a tile of the row to the engine."""
+        """Send a tile of the row to the workers."""
         assert self._header is not None
-        grid, begun = self._grid, time.perf_counter()
+        grid = self._grid
         tile = grid.tile(self._row, column)
-        # Its last user has left the coder: no more than TILES_IN_FLIGHT are behind the finished ones.
-        into = self._inputs[self._submitted % len(self._inputs)]
-        inputs = self._encoder.engine_inputs(self, grid, tile, self._header.mean_spectrum, code, into=into)
-        self._encoder.times.tile_input_s += time.perf_counter() - begun
-        self._submitted += 1
-        masks = self._masks(tile)
-        self._in_flight.append((tile, self._encoder.submit(inputs, tile, self._scene_id, code, masks)))
+        units = self._encoder.submit(
+            self, grid, tile, self._header.mean_spectrum, code, scene_id=self._scene_id, masks=self._masks(tile)
+        )
+        self._in_flight.append((tile, units))
 
     def _finished(self) -> list[bytes]:
         """Packets of the oldest tile under way."""
@@ -302,7 +293,7 @@ class PushBroomEncoder:
         coded = []
         for column in range(self._grid.columns):
             self._submit(column, code)
-            if len(self._in_flight) > TILES_IN_FLIGHT:
+            if len(self._in_flight) > self._encoder.workers + 1:
                 coded.append(self._oldest())
         coded += [self._oldest() for _ in range(len(self._in_flight))]
         return coded

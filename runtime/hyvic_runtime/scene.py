@@ -141,7 +141,10 @@ def mean_of_lines(lines: Iterable[Cube], no_data: int | None) -> NDArray[np.inte
     for line in lines:
         dtype = line.dtype
         if no_data is None:
-            total, count = total + line.sum(axis=0, dtype=np.int64), count + len(line)
+            # 2**16 values of 16 bits add up within 32, in half the time.
+            octets = 4 if len(line) <= 2**16 else 8
+            total = total + line.sum(axis=0, dtype=f"{line.dtype.kind}{octets}").astype(np.int64)
+            count = count + len(line)
         else:
             valid = line != no_data
             total = total + np.sum(line, axis=0, dtype=np.int64, where=valid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,14 @@ class TensorRTEngine:
             is_input = self._engine.get_tensor_mode(name) == module.TensorIOMode.INPUT
             (self._inputs if is_input else self._outputs)[name] = numpy_types[data_type]
         self._buffers: dict[str, DeviceBuffer] = {}
+        self._free = Lock()  # one context and one set of buffers, for one call at a time
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
         """Run the engine once: upload, enqueue, download, wait."""
+        with self._free:
+            return self._run(inputs)
+
+    def _run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
         if inputs.keys() != self._inputs.keys():
             raise EngineError(f"the engine takes {sorted(self._inputs)}, not {sorted(inputs)}")
         self._log.errors.clear()

@@ -115,7 +115,7 @@ def main() -> None:
             scenes=[scene],
         )
         bundle = read_bundle(Path(folder) / "bundle")
-        encoder, decoder = SceneEncoder(bundle), SceneDecoder(bundle)
+        encoder, decoder = SceneEncoder(bundle, workers=1), SceneDecoder(bundle)
     resampled = resample_bands(indian_pines, np.array(bundle.manifest.wavelengths))
     tile = Scene(cube=np.ascontiguousarray(resampled.cube[: arguments.tile, : arguments.tile]))
     codec = compressai_model(model)

@@ -6,7 +6,7 @@ The swath is made of real scenes: they stand side by side and are mirrored where
 period are pushed again and again. Every length runs in a process of its own, which has loaded neither torch nor another
 swath before; its peak is the kernel's (VmHWM), counted from what was resident when those lines lay in memory and the
 bundle had been loaded and checked, which runs its engine once. The engine alone runs in turn with the pipeline, as
-often as the pipeline ran it, on a tile that lies ready in memory.
+often as the pipeline ran it and by as many threads at once, on a tile that lies ready in memory.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ ENMAP_MSAMPLES_PER_S = 51
 """230 lines a second of 1,000 samples and 224 bands."""
 PORTION = 16
 """Lines that the sensor delivers at a time."""
-RATIO_LINES = 512
+RATIO_LINES = 2048
 
 
 def mirrored(size: int, start: int, count: int) -> np.ndarray:
@@ -102,18 +103,19 @@ def beside_the_engine(bundle: Bundle, source: Cube, runs: int) -> dict[str, Any]
     inputs = encoder.engine_inputs(scene, grid, grid.tile(1, 1), encoder.mean_spectrum(scene), 5000)
     calls = -(-RATIO_LINES // grid.geometry.tile) * grid.columns
     pipeline, engine = [], []
-    for run in range(runs + 1):
-        seconds = encode(encoder, source, RATIO_LINES)["seconds"]
-        begun = time.perf_counter()
-        for _ in range(calls):
-            encoder._engine.run(inputs)
-        if run:
-            pipeline.append(seconds)
-            engine.append(time.perf_counter() - begun)
+    with ThreadPoolExecutor(encoder.workers) as pool:
+        for run in range(runs + 1):
+            seconds = encode(encoder, source, RATIO_LINES)["seconds"]
+            begun = time.perf_counter()
+            list(pool.map(encoder._engine.run, [inputs] * calls))
+            if run:
+                pipeline.append(seconds)
+                engine.append(time.perf_counter() - begun)
     size = RATIO_LINES * source.shape[1] * bundle.manifest.bands / 1e6
     shares = [alone / whole for alone, whole in zip(engine, pipeline, strict=True)]
     return {
         "runs": runs,
+        "workers": encoder.workers,
         "pipeline_msamples_per_s": _spread([size / s for s in pipeline]),
         "engine_msamples_per_s": _spread([size / s for s in engine]),
         "share": _spread(shares),
