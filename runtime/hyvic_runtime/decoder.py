@@ -1,14 +1,13 @@
-"""Packets to scenes."""
+"""Units to scenes."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,10 @@ from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.marked_samples import Mask, unpack_marks
 from hyvic_runtime.packet_security import PacketOpener, Refusal
+from hyvic_runtime.received_units import ReceivedUnits, UnitKey, damage_clause, receive
 from hyvic_runtime.scene import Scene, next_to_marked
-from hyvic_runtime.scene_header import MAX_LINES, SceneHeader, unpack_scene_end, unpack_scene_header
-from hyvic_runtime.space_packet import MAX_GRID, Damage, Refused, Segment, UnitKind, parse_stream
+from hyvic_runtime.scene_header import MAX_LINES, SceneHeader
+from hyvic_runtime.space_packet import MAX_GRID, Damage, UnitKind
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
 from hyvic_runtime.tile_units import LEAD_OCTETS, unpack_tile_lead
 
@@ -70,28 +70,6 @@ class StageTimes:
     engine_s: float = 0.0
 
 
-class _UnitKey(NamedTuple):
-    kind: UnitKind
-    row: int
-    column: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceivedUnits:
-    """One scene's whole units, and what was wrong with the stream around them.
-
-    Attributes:
-        header: of 0 lines where the scene's end did not arrive either.
-        units: of the tiles.
-        damage: what was no intact packet.
-    """
-
-    header: SceneHeader
-    units: dict[_UnitKey, bytes]
-    damage: tuple[Damage, ...]
-    refused: dict[Refusal, int]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileLatents:
     """What one tile's packets hold.
@@ -107,76 +85,6 @@ class TileLatents:
     symbols: NDArray[np.int32] | None
     quality: Quality
     problem: str | None
-
-
-def _damage_clause(damage: Sequence[Damage]) -> str:
-    """For the end of an error message: the first damage, or nothing where the stream is sound."""
-    return f"; the stream is damaged at octet {damage[0].octet}: {damage[0].reason}" if damage else ""
-
-
-def _refused_clause(refused: Mapping[Refusal, int]) -> str:
-    """For the end of an error message: how many packets were dropped and what to do, or nothing."""
-    advice = {
-        Refusal.UNPROTECTED: "was the stream encoded without --key?",
-        Refusal.NO_KEY: "pass the key they were encoded with as --key",
-        Refusal.FORGED: "is it the key they were encoded with?",
-        Refusal.REPLAYED: "they are copies",
-    }
-    return "".join(
-        f"; {count} packets refused as {refusal.value}: {advice[refusal]}" for refusal, count in refused.items()
-    )
-
-
-def receive(stream: bytes, opener: PacketOpener | None = None) -> ReceivedUnits:
-    """Collect a stream's units.
-
-    Copies of a packet are welcome; two packets that claim one place and differ are damage, and the unit is dropped:
-    nobody can say which of the two is meant.
-
-    Args:
-        stream: packets, one after another.
-        opener: opens protected packets, and then others are refused; None: protected ones are.
-
-    Raises:
-        DecodeError: no scene header, or packets of more than one scene.
-    """
-    segments: dict[_UnitKey, dict[int, Segment]] = defaultdict(dict)
-    damage: list[Damage] = []
-    scenes = set()
-    disputed: set[_UnitKey] = set()
-    refused: Counter[Refusal] = Counter()
-    for item in parse_stream(stream, opener):
-        if isinstance(item, Damage):
-            damage.append(item)
-            continue
-        if isinstance(item, Refused):
-            refused[item.refusal] += 1
-            continue
-        scenes.add(item.scene)
-        key = _UnitKey(item.kind, item.row, item.column)
-        first = segments[key].setdefault(item.index, item)
-        if (item.octets, item.count) != (first.octets, first.count):
-            disputed.add(key)
-            reason = f"differs from the packet at octet {first.octet} that claims the same place; were scenes mixed?"
-            damage.append(Damage(octet=item.octet, reason=reason))
-    if len(scenes) > 1:
-        raise DecodeError(f"the stream holds {len(scenes)} scenes ({sorted(scenes)}); decode one at a time")
-    units = {
-        key: b"".join(parts[index].octets for index in range(len(parts)))
-        for key, parts in segments.items()
-        if key not in disputed and {part.count for part in parts.values()} == {len(parts)}
-    }
-    header = units.pop(_UnitKey(UnitKind.SCENE_HEADER, 0, 0), None)
-    if header is None:
-        raise DecodeError(
-            f"no scene header among {len(stream)} octets: not a stream of this format{_damage_clause(damage)}"
-            f"{_refused_clause(refused)}"
-        )
-    unpacked = unpack_scene_header(header)
-    end = units.pop(_UnitKey(UnitKind.SCENE_END, 0, 0), None)
-    if unpacked.lines == 0 and end is not None:
-        unpacked = replace(unpacked, lines=unpack_scene_end(end))
-    return ReceivedUnits(header=unpacked, units=units, damage=tuple(damage), refused=dict(refused))
 
 
 @dataclass
@@ -234,7 +142,7 @@ class SceneDecoder:
         if reasons and not conceal:
             raise LostTilesError(lost=len(reasons), tiles=grid.rows * grid.columns, reason=reasons[0])
         if received.damage and not conceal:
-            clause = _damage_clause(received.damage)
+            clause = damage_clause(received.damage)
             raise DecodeError(f"every tile is whole{clause}; pass --conceal to accept it")
         cube = self._synthesise(grid, mosaic, header.mean_spectrum, progress)
         quality = _pixel_quality(tile_quality, grid)
@@ -284,8 +192,8 @@ class SceneDecoder:
         Raises:
             DecodeError: they did not arrive, or not as they were sent.
         """
-        lead = received.units.get(_UnitKey(UnitKind.HYPERLATENT, tile.row, tile.column))
-        unit = received.units.get(_UnitKey(UnitKind.MARKS, tile.row, tile.column))
+        lead = received.units.get(UnitKey(UnitKind.HYPERLATENT, tile.row, tile.column))
+        unit = received.units.get(UnitKey(UnitKind.MARKS, tile.row, tile.column))
         if unit is None:
             # Without its hyper-latent the tile is lost anyway.
             if lead is not None and len(lead) >= LEAD_OCTETS and unpack_tile_lead(lead).marked:
@@ -294,7 +202,7 @@ class SceneDecoder:
         shape = (tile.lines, tile.samples, self.bundle.manifest.bands)
         return unpack_marks(unit, count=len(header.marked_values), shape=shape)
 
-    def tile_latents(self, units: dict[_UnitKey, bytes], tile: Tile) -> TileLatents:
+    def tile_latents(self, units: dict[UnitKey, bytes], tile: Tile) -> TileLatents:
         """Decode one tile's units; each tile on its own.
 
         Raises:
@@ -302,7 +210,7 @@ class SceneDecoder:
         """
         manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
         begun = time.perf_counter()
-        hyper_unit = units.get(_UnitKey(UnitKind.HYPERLATENT, tile.row, tile.column))
+        hyper_unit = units.get(UnitKey(UnitKind.HYPERLATENT, tile.row, tile.column))
         if hyper_unit is None:
             raise DecodeError(f"tile {tile.row}, {tile.column}: its hyper-latent did not arrive whole")
         try:
@@ -322,7 +230,7 @@ class SceneDecoder:
         scale_index = outputs["scale_index"][0, :, :lines, :samples]
         mean_steps = outputs["mean_steps"][0, :, :lines, :samples]
         symbols, problem = None, None
-        latent_unit = units.get(_UnitKey(UnitKind.LATENT, tile.row, tile.column))
+        latent_unit = units.get(UnitKey(UnitKind.LATENT, tile.row, tile.column))
         try:
             if lead.latent_left_out:
                 raise DecodeError("its sender left out the latent to keep its budget")
@@ -345,7 +253,7 @@ class SceneDecoder:
         """Lines of the rows of tiles that arrived, of a scene that was to tell them at its end."""
         rows = [key.row + 1 for key in received.units]
         if not conceal or not rows:
-            clause = _damage_clause(received.damage)
+            clause = damage_clause(received.damage)
             raise DecodeError(
                 f"the scene's end did not arrive, so its number of lines is not known{clause}; send the scene again, "
                 "or pass --conceal to take it as the rows of tiles that did"
@@ -399,7 +307,7 @@ class SceneDecoder:
             mosaic[:, line : line + lines, sample : sample + samples] = decoded.latent
             quality[tile.row, tile.column] = decoded.quality
         if reasons:
-            reasons[0] += _damage_clause(received.damage)
+            reasons[0] += damage_clause(received.damage)
         return mosaic, quality, reasons
 
     def _synthesise(
@@ -436,7 +344,7 @@ def _check_plausible(grid: TileGrid, received: ReceivedUnits, *, conceal: bool) 
         raise DecodeError(f"the scene header announces {tiles} tiles and only {units} units arrived")
     sent = 2 * tiles - _latents_left_out(grid, received)
     if not conceal and sent > units:
-        reason = f"{units} of {sent} units arrived whole{_damage_clause(received.damage)}"
+        reason = f"{units} of {sent} units arrived whole{damage_clause(received.damage)}"
         raise LostTilesError(lost=-(-(sent - units) // 2), tiles=tiles, reason=reason)
 
 

@@ -27,8 +27,9 @@ from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
 from hyvic_runtime.bundle import read_bundle
-from hyvic_runtime.decoder import SceneDecoder, receive
+from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.encoder import DEFAULT_QUALITY, SceneEncoder, StageTimes
+from hyvic_runtime.received_units import receive
 from hyvic_runtime.scene import Scene, mean_spectrum, resample_bands
 from hyvic_runtime.space_packet import Packetiser
 from hyvic_train.checkpoint import load_checkpoint

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from hyvic_export.entropy_model import entropy_model
 from hyvic_export.reference_codec import reference_coding
 from hyvic_runtime.bundle import Bundle, read_bundle
-from hyvic_runtime.decoder import Quality, SceneDecoder, receive
+from hyvic_runtime.decoder import Quality, SceneDecoder
 from hyvic_runtime.encoder import DEFAULT_QUALITY, SceneEncoder
 from hyvic_runtime.errors import DecodeError, LostTilesError, SceneError
 from hyvic_runtime.metrics import psnr
 from hyvic_runtime.rate_gains import quality_code
+from hyvic_runtime.received_units import receive
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.scene_header import SceneHeader
 from hyvic_runtime.space_packet import OVERHEAD_OCTETS, Packetiser, Unit, UnitKind

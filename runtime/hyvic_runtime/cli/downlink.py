@@ -1,0 +1,179 @@
+"""`simulate-downlink`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hyvic_runtime.cli.options import add_coded_scene, engine_of, on_band_centres, refuse_input_as_output
+from hyvic_runtime.command_line import Result, command_parser, run_command
+
+if TYPE_CHECKING:
+    from hyvic_runtime.channel import Contact, Outage
+
+
+def simulate_downlink(argv: Sequence[str] | None = None) -> int:
+    """What a downlink does to a scene."""
+    from hyvic_runtime.downlink_simulation import ENMAP_LINE_RATE
+    from hyvic_runtime.space_packet import DEFAULT_PACKET_OCTETS
+    from hyvic_runtime.transport import Transport
+
+    parser = command_parser(
+        "simulate-downlink",
+        "Send a scene from the sensor at its line rate through encoder, channel and decoder, in simulated time, and "
+        "report what arrived, when, and how good it is. One seed gives one report.",
+        "simulate-downlink scene.npz --bundle hyvic.bundle --packet-loss 0.01 --mean-burst 5 --report report/",
+        "simulate-downlink scene.npz --bundle hyvic.bundle --contact 60:300:2000000 --outage 90:10 --report report/",
+    )
+    add_coded_scene(parser)
+    parser.add_argument("--report", type=Path, required=True, metavar="DIR", help="folder to write, or to replace")
+    parser.add_argument("--quality", type=float, metavar="Q", help="of the encoder, 0 … 100 (default: the middle)")
+    parser.add_argument(
+        "--packet-octets",
+        type=int,
+        default=DEFAULT_PACKET_OCTETS,
+        metavar="N",
+        help=f"largest packet, headers included (default: {DEFAULT_PACKET_OCTETS})",
+    )
+    sender = parser.add_argument_group("on board")
+    sender.add_argument(
+        "--line-rate",
+        type=float,
+        default=ENMAP_LINE_RATE,
+        metavar="R",
+        help=f"lines the sensor takes a second (default: EnMAP's {ENMAP_LINE_RATE:g})",
+    )
+    sender.add_argument(
+        "--encoder-speed", type=float, metavar="M", help="MSamples/s of the encoder (default: it takes no time)"
+    )
+    channel = parser.add_argument_group("channel")
+    channel.add_argument(
+        "--packet-loss", type=float, default=0.0, metavar="P", help="share of packets lost, 0 … 1 (default: 0)"
+    )
+    channel.add_argument(
+        "--mean-burst",
+        type=float,
+        metavar="L",
+        help="mean length of a run of lost packets (default: losses are independent)",
+    )
+    channel.add_argument(
+        "--bit-error-rate", type=float, default=0.0, metavar="P", help="probability of an inverted bit (default: 0)"
+    )
+    channel.add_argument(
+        "--reorder", type=int, default=0, metavar="N", help="packets arrive up to N places late (default: 0)"
+    )
+    channel.add_argument(
+        "--outage",
+        type=_outage,
+        action="append",
+        default=[],
+        metavar="START:SECONDS",
+        help="all is lost; may be repeated",
+    )
+    channel.add_argument(
+        "--contact",
+        type=_contact,
+        action="append",
+        default=[],
+        metavar="START:SECONDS:OCTETS",
+        help="when packets can be sent, and how many octets; may be repeated (default: always, without limit)",
+    )
+    channel.add_argument(
+        "--transport",
+        choices=[way.value for way in Transport],
+        default=Transport.MEMORY.value,
+        help="how packets reach the decoder; udp stays on this machine (default: memory)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
+    return run_command(parser, argv, _simulate_downlink, extra="simulate")
+
+
+def _outage(text: str) -> Outage:
+    from hyvic_runtime.channel import Outage
+
+    try:
+        start, seconds = text.split(":")
+        return Outage(start_s=float(start), seconds=float(seconds))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no START:SECONDS ({error})") from error
+
+
+def _contact(text: str) -> Contact:
+    from hyvic_runtime.channel import Contact
+
+    try:
+        start, seconds, octets = text.split(":")
+        return Contact(start_s=float(start), seconds=float(seconds), octets=int(octets))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no START:SECONDS:OCTETS ({error})") from error
+
+
+def _simulate_downlink(arguments: argparse.Namespace) -> Result:
+    import matplotlib.figure  # noqa: F401 - its lack is told before the work, not after
+    from tqdm import tqdm
+
+    from hyvic_runtime.bundle import read_bundle
+    from hyvic_runtime.channel import Channel, Fate
+    from hyvic_runtime.decoder import SceneDecoder
+    from hyvic_runtime.downlink_report import write_downlink_report
+    from hyvic_runtime.downlink_simulation import DownlinkSimulator, Settings
+    from hyvic_runtime.encoder import SceneEncoder
+    from hyvic_runtime.scene_files import read_scene
+    from hyvic_runtime.transport import Transport
+
+    settings = Settings(
+        channel=Channel(
+            packet_loss=arguments.packet_loss,
+            mean_burst=arguments.mean_burst,
+            bit_error_rate=arguments.bit_error_rate,
+            reorder=arguments.reorder,
+            outages=tuple(arguments.outage),
+            contacts=tuple(sorted(arguments.contact, key=lambda contact: contact.start_s)),
+        ),
+        seed=arguments.seed,
+        line_rate=arguments.line_rate,
+        encoder_msamples_per_s=arguments.encoder_speed,
+        quality=arguments.quality,
+        packet_octets=arguments.packet_octets,
+        transport=Transport(arguments.transport),
+    )
+    scene = read_scene(arguments.scene)
+    bundle = read_bundle(arguments.bundle)
+    refuse_input_as_output(arguments.report, arguments.scene, bundle)
+    scene = on_band_centres(scene, bundle, resample=arguments.resample)
+    engine = engine_of(arguments)
+    simulator = DownlinkSimulator(scene, SceneEncoder(bundle, engine=engine), SceneDecoder(bundle, engine=engine))
+    with tqdm(total=simulator.steps, unit="step", disable=None) as bar:
+        simulation = simulator.simulate(settings, bar.update)
+    write_downlink_report(
+        arguments.report, name=arguments.scene.stem, scene=scene, settings=settings, simulation=simulation
+    )
+    arrived, hit = simulation.fates[Fate.ARRIVED.value], len(simulation.hit_tiles)
+    result = {
+        "report": str(arguments.report),
+        "bundle": bundle.identity.hex(),
+        "packets": simulation.packets,
+        "octets": simulation.octets,
+        "compression_ratio": simulation.ratio,
+        "fates": simulation.fates,
+        "tiles": simulation.tiles,
+        "hit_tiles": hit,
+        "unhit_exact": simulation.unhit_exact,
+        "received": asdict(simulation.received),
+        "psnr_db_without_loss": simulation.without_loss.psnr_db,
+        "latency": asdict(simulation.latency),
+        "largest_backlog_octets": max(simulation.series.backlog_octets),
+        "problem": simulation.problem,
+    }
+    text = (
+        f"{arguments.report}: {arrived} of {simulation.packets} packets arrived whole, {hit} of {simulation.tiles} "
+        "tiles hit"
+    )
+    if simulation.problem is not None:
+        text += f"; nothing was reconstructed: {simulation.problem}"
+    elif simulation.received.psnr_db is not None:
+        text += f", PSNR {simulation.received.psnr_db:.2f} dB"
+    return result, text

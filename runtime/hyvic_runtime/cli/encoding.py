@@ -1,0 +1,202 @@
+"""`encode-scene`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hyvic_runtime.cli.options import (
+    add_coded_scene,
+    add_key_option,
+    engine_of,
+    on_band_centres,
+    refuse_input_as_output,
+)
+from hyvic_runtime.command_line import Result, command_parser, run_command
+from hyvic_runtime.rate_gains import MAX_QUALITY
+
+if TYPE_CHECKING:
+    from hyvic_runtime.scene import Scene
+
+
+def encode_scene(argv: Sequence[str] | None = None) -> int:
+    """Scene file to packet file."""
+    from hyvic_runtime.space_packet import DEFAULT_APID, DEFAULT_PACKET_OCTETS
+
+    parser = command_parser(
+        "encode-scene",
+        "Encode a scene into CCSDS Space Packets.",
+        "encode-scene scene.npz --bundle hyvic.bundle --out scene.packets",
+    )
+    add_coded_scene(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="STREAM", help="file of packets to write")
+    parser.add_argument(
+        "--no-data",
+        type=int,
+        metavar="V",
+        help="samples of this value hold no measurement; they come back exactly (default: what the file says)",
+    )
+    parser.add_argument(
+        "--saturated", type=int, metavar="V", help="samples of this value had too much light; they come back exactly"
+    )
+    rate = parser.add_mutually_exclusive_group()
+    rate.add_argument(
+        "--quality",
+        type=float,
+        metavar="Q",
+        help="0 … 100 from the bundle's lowest to its highest rate (default: the middle)",
+    )
+    rate.add_argument(
+        "--target-ratio", type=float, metavar="R", help="compress by at least R, headers included, and hardly more"
+    )
+    rate.add_argument("--max-bytes", type=int, metavar="B", help="take at most B octets, and hardly fewer")
+    rate.add_argument(
+        "--min-psnr",
+        type=float,
+        metavar="DB",
+        help="take what this PSNR over the bundle's range needs, found by decoding",
+    )
+    parser.add_argument(
+        "--scene-id", type=int, metavar="ID", help="identifier in every packet (default: from the scene)"
+    )
+    parser.add_argument(
+        "--time",
+        type=_utc,
+        metavar="TIME",
+        help="when it was acquired, ISO 8601, UTC where no zone is given: 2026-01-01T12:34:56.789",
+    )
+    parser.add_argument("--apid", type=int, default=DEFAULT_APID, help=f"application process (default: {DEFAULT_APID})")
+    parser.add_argument(
+        "--packet-octets",
+        type=int,
+        default=DEFAULT_PACKET_OCTETS,
+        metavar="N",
+        help=f"largest packet, headers included (default: {DEFAULT_PACKET_OCTETS})",
+    )
+    add_key_option(parser, "protect every packet with the key of this file (AES-256-GCM)")
+    return run_command(parser, argv, _encode_scene)
+
+
+def _utc(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time of ISO 8601") from error
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _encode_scene(arguments: argparse.Namespace) -> Result:
+    from tqdm import tqdm
+
+    from hyvic_runtime.atomic_file import replacing
+    from hyvic_runtime.bundle import read_bundle
+    from hyvic_runtime.encoder import SceneEncoder
+    from hyvic_runtime.metrics import compression_ratio, rate_bpppb
+    from hyvic_runtime.packet_security import PacketProtector, read_key
+    from hyvic_runtime.scene_files import read_scene
+    from hyvic_runtime.scene_stream import StreamWriter
+    from hyvic_runtime.space_packet import TIME_EPOCH, Packetiser
+
+    made = TIME_EPOCH if arguments.time is None else arguments.time
+    key = None if arguments.key is None else read_key(arguments.key)
+
+    def packetiser() -> Packetiser:
+        return Packetiser(
+            apid=arguments.apid,
+            packet_octets=arguments.packet_octets,
+            clock=lambda: made,
+            protector=None if key is None else PacketProtector(key),
+        )
+
+    packetiser()  # refuses before any work
+    if arguments.scene_id is not None and not 0 <= arguments.scene_id < 2**32:
+        raise ValueError(f"scene id {arguments.scene_id} is outside 0..{2**32 - 1}")
+    if arguments.saturated is not None and arguments.resample:
+        raise ValueError(
+            "--saturated is a value of the sensor's own bands, which --resample mixes with their neighbours: choose one"
+        )
+    scene = read_scene(arguments.scene)
+    if arguments.no_data is not None:
+        scene = replace(scene, no_data=arguments.no_data)
+    bundle = read_bundle(arguments.bundle)
+    refuse_input_as_output(arguments.out, arguments.scene, bundle)
+    scene = on_band_centres(scene, bundle, resample=arguments.resample)
+    budget = _budget(arguments, scene)
+    encoder = SceneEncoder(bundle, engine=engine_of(arguments))
+    grid = encoder.grid(scene)
+    begun = time.perf_counter()
+    with (
+        replacing(arguments.out) as (partial,),
+        tqdm(total=grid.rows * grid.columns, unit="tile", disable=None) as bar,
+    ):
+        writer = StreamWriter(
+            encoder=encoder,
+            scene=scene,
+            folder=partial.parent,
+            saturated=arguments.saturated,
+            scene_id=arguments.scene_id,
+            packetiser=packetiser,
+            key=key,
+            progress=bar.update,
+        )
+        if budget is not None:
+            stream = writer.within(budget)
+        elif arguments.min_psnr is not None:
+            if not math.isfinite(arguments.min_psnr):
+                raise ValueError(f"a PSNR of {arguments.min_psnr:g} dB is none to ask for")
+            from hyvic_runtime.decoder import SceneDecoder
+
+            stream = writer.of_fidelity(arguments.min_psnr, SceneDecoder(bundle, engine=engine_of(arguments)))
+        else:
+            stream = writer.at_quality(arguments.quality)
+        stream.path.replace(partial)
+    seconds = time.perf_counter() - begun
+    ratio = compression_ratio(scene.cube.size, scene.bit_depth, stream.octets)
+    result = {
+        "stream": str(arguments.out),
+        "bundle": bundle.identity.hex(),
+        "shape": list(scene.cube.shape),
+        "tiles": grid.rows * grid.columns,
+        "protected": arguments.key is not None,
+        "packets": stream.packets,
+        "octets": stream.octets,
+        "quality": None if bundle.manifest.rates == 1 else stream.quality,
+        "budget": budget,
+        "psnr_db": stream.psnr_db,
+        "attempts": stream.attempts,
+        "compression_ratio": ratio,
+        "rate_bpppb": rate_bpppb(scene.cube.size, stream.octets),
+        "seconds": seconds,
+        "msamples_per_s": scene.cube.size / seconds / 1e6,
+        "stages": asdict(encoder.times),
+    }
+    text = (
+        f"{arguments.out}: {stream.octets:,} octets in {stream.packets} packets, CR {ratio:.1f}, "
+        f"{result['msamples_per_s']:.1f} MSamples/s"
+    )
+    if budget is not None:
+        text += f"; {stream.octets / budget:.1%} of {budget:,} octets, at quality {stream.quality:g}"
+        if stream.quality == MAX_QUALITY:
+            text += ", the bundle's highest rate"
+    if stream.psnr_db is not None:
+        text += f"; {stream.psnr_db:.2f} dB, at quality {stream.quality:g}"
+    return result, text
+
+
+def _budget(arguments: argparse.Namespace, scene: Scene) -> int | None:
+    """Octets that the stream may take."""
+    octets: int | None = arguments.max_bytes
+    ratio: float | None = arguments.target_ratio
+    if ratio is not None:
+        if not ratio > 0 or not math.isfinite(scene.cube.nbytes / ratio):
+            raise ValueError(f"a compression ratio of {ratio:g} is none; name one of 1 or more")
+        octets = int(scene.cube.nbytes / ratio)
+    if octets is not None and octets < 1:
+        raise ValueError(f"a budget of {octets} octets holds no packet")
+    return octets

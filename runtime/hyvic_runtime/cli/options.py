@@ -1,0 +1,80 @@
+"""What commands have in common: options, and what is refused before any work."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hyvic_runtime.bundle import Bundle
+    from hyvic_runtime.engine_choice import EngineKind
+    from hyvic_runtime.scene import Scene
+
+MAX_BAND_SHIFT_NM = 5.0
+"""About half an EnMAP band: farther off, a spectrum means something else to the model."""
+
+
+def add_coded_scene(parser: argparse.ArgumentParser) -> None:
+    """A scene, what codes it, and how it gets there."""
+    parser.add_argument("scene", type=Path, metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
+    parser.add_argument("--bundle", type=Path, required=True, help="what export-engine wrote")
+    add_engine_option(parser)
+    parser.add_argument(
+        "--resample", action="store_true", help="interpolate the scene to the bundle's band centres first"
+    )
+
+
+def add_engine_option(parser: argparse.ArgumentParser) -> None:
+    from hyvic_runtime.engine_choice import EngineKind
+
+    parser.add_argument(
+        "--engine",
+        choices=[kind.value for kind in EngineKind],
+        help="what runs the graphs (default: what the bundle was compiled for, else onnxruntime)",
+    )
+
+
+def engine_of(arguments: argparse.Namespace) -> EngineKind | None:
+    from hyvic_runtime.engine_choice import EngineKind
+
+    return None if arguments.engine is None else EngineKind(arguments.engine)
+
+
+def add_key_option(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--key", type=Path, metavar="FILE", help=f"{what}: 32 random octets, readable by its owner alone"
+    )
+
+
+def refuse_input_as_output(out: Path, source: Path, bundle: Bundle) -> None:
+    inputs = [source]
+    if source.suffix.lower() == ".hdr":
+        inputs += source.parent.glob(f"{source.stem}.*")  # ENVI keeps the samples beside the header
+    if out.resolve() in (path.resolve() for path in inputs):
+        raise ValueError(f"--out {out} is what {source} is read from; name another file")
+    if bundle.folder.resolve() in (out.resolve(), *out.resolve().parents):
+        raise ValueError(f"--out {out} lies in the bundle; name another place")
+
+
+def on_band_centres(scene: Scene, bundle: Bundle, *, resample: bool) -> Scene:
+    """The scene on the bundle's band centres, or a refusal where it is known not to be."""
+    import numpy as np
+
+    from hyvic_runtime.errors import SceneError
+    from hyvic_runtime.scene import resample_bands
+
+    if bundle.manifest.wavelengths is None:
+        if resample:
+            raise SceneError(
+                "the bundle names no band centres, so nothing can be resampled to it; leave out --resample"
+            )
+        return scene
+    wanted = np.array(bundle.manifest.wavelengths)
+    if resample:
+        return resample_bands(scene, wanted)
+    if scene.wavelengths is not None and scene.wavelengths.shape == wanted.shape:
+        off = float(np.abs(scene.wavelengths - wanted).max())
+        if off > MAX_BAND_SHIFT_NM:
+            raise SceneError(f"the scene's band centres are up to {off:.0f} nm from the bundle's; pass --resample")
+    return scene

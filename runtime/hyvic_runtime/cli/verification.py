@@ -1,0 +1,61 @@
+"""`verify-bundle`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from hyvic_runtime.cli.options import add_engine_option, engine_of
+from hyvic_runtime.command_line import Result, command_parser, run_command
+
+
+def verify_bundle(argv: Sequence[str] | None = None) -> int:
+    """Check a bundle's files, and that the engine at hand runs it exactly."""
+    parser = command_parser(
+        "verify-bundle",
+        "Check every octet of a bundle, and that this machine's engine computes its entropy path exactly.",
+        "verify-bundle hyvic.bundle",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    add_engine_option(parser)
+    return run_command(parser, argv, _verify_bundle)
+
+
+def _verify_bundle(arguments: argparse.Namespace) -> Result:
+    from hyvic_runtime.bundle import DECODER, ENCODER, EXPECTED_OUTPUTS, HYPERDECODER, read_bundle
+    from hyvic_runtime.conformance import check_coder, check_decoder, check_encoder, check_hyperdecoder
+    from hyvic_runtime.engine_choice import load_engine
+    from hyvic_runtime.entropy_coder import EntropyCoder
+    from hyvic_runtime.expected_outputs import check_expected_outputs
+
+    bundle = read_bundle(arguments.bundle)
+    encoder, hyperdecoder, decoder = (
+        load_engine(bundle, graph, engine_of(arguments)) for graph in (ENCODER, HYPERDECODER, DECODER)
+    )
+    check_hyperdecoder(bundle, hyperdecoder)
+    check_encoder(bundle, encoder, hyperdecoder)
+    check_decoder(bundle, decoder)
+    expected = None
+    if EXPECTED_OUTPUTS in bundle.manifest.extras:
+        expected = check_expected_outputs(bundle, encoder, hyperdecoder, decoder)
+    coder = EntropyCoder(bundle.tables)
+    check_coder(bundle, coder)
+    result = {
+        "bundle": str(arguments.bundle),
+        "identity": bundle.identity.hex(),
+        "family": bundle.manifest.family,
+        "bands": bundle.manifest.bands,
+        "engine": hyperdecoder.describe(),
+        "entropy_coder": coder.describe(),
+        "conformance_vectors": len(bundle.conformance),
+        "expected_outputs": None if expected is None else asdict(expected),
+        "compiled": None if bundle.manifest.engines is None else asdict(bundle.manifest.engines),
+        "provenance": bundle.manifest.provenance,
+    }
+    beside = "" if expected is None else f" and {expected.symbols_equal:.2%} of the expected symbols"
+    return result, (
+        f"{arguments.bundle}: intact; {hyperdecoder.describe()} computes all {len(bundle.conformance)} conformance "
+        f"vectors exactly{beside}, and {coder.describe()} codes every symbol of its tables as the exporter did"
+    )
