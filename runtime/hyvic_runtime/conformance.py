@@ -8,6 +8,7 @@ entropy path against it, and every symbol of every frequency table through the e
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -73,27 +74,13 @@ def check_hyperdecoder(bundle: Bundle, hyperdecoder: Engine) -> None:
 def check_encoder(bundle: Bundle, encoder: Engine, hyperdecoder: Engine) -> None:
     """Compare the encoder's scale indices with the hyper-decoder's for the ẑ that the encoder found.
 
-    The tiles span the sensor's range, at the highest quality: dark, saturated, and seeded noise of both signs that
-    drives ẑ far out. Means
-    are not an output of the encoder; they come out of the same layers as the indices.
+    Means are not an output of the encoder; they come out of the same layers as the indices.
 
     Raises:
         BundleError: the two copies of the entropy path disagree.
     """
-    manifest = bundle.manifest
-    window, cells = manifest.geometry.window, manifest.geometry.hyperlatents
-    shape = (window, window, manifest.bands)
-    noise = np.random.default_rng(0).uniform(-manifest.peak, manifest.peak, shape)
-    gain, _ = bundle.gains.at(MAX_QUALITY_CODE)
-    for tile in (np.zeros(shape), np.full(shape, manifest.peak), noise):
-        coded = encoder.run(
-            {
-                "tile": tile[None].astype(np.float32),
-                "mean_spectrum": np.zeros((1, 1, 1, manifest.bands), np.float32),
-                "gain": gain[None],
-                "hyperlatent_mask": np.ones((1, 1, cells, cells), np.float32),
-            }
-        )
+    for inputs in _probes(bundle):
+        coded = encoder.run(inputs)
         derived = hyperdecoder.run({"hyperlatent": coded["hyperlatent"].astype(np.float32)})
         if not np.array_equal(coded["scale_index"], derived["scale_index"]):
             wrong = int((coded["scale_index"] != derived["scale_index"]).sum())
@@ -101,6 +88,34 @@ def check_encoder(bundle: Bundle, encoder: Engine, hyperdecoder: Engine) -> None
                 f"{encoder.describe()}: encoder and decoder graphs disagree in {wrong} of "
                 f"{derived['scale_index'].size} scale indices, so streams would not decode; use another engine"
             )
+
+
+def encoder_sha256(bundle: Bundle, encoder: Engine) -> str:
+    """Digest of what one engine makes of a few tiles: it stays the same while the engine's memory does."""
+    digest = hashlib.sha256()
+    for inputs in _probes(bundle):
+        for _, output in sorted(encoder.run(inputs).items()):
+            digest.update(output.tobytes())
+    return digest.hexdigest()
+
+
+def _probes(bundle: Bundle) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Tiles that span the sensor's range, at the highest quality.
+
+    Dark, saturated, and seeded noise of both signs that drives ẑ far out.
+    """
+    manifest = bundle.manifest
+    window, cells = manifest.geometry.window, manifest.geometry.hyperlatents
+    shape = (window, window, manifest.bands)
+    noise = np.random.default_rng(0).uniform(-manifest.peak, manifest.peak, shape)
+    gain, _ = bundle.gains.at(MAX_QUALITY_CODE)
+    for tile in (np.zeros(shape), np.full(shape, manifest.peak), noise):
+        yield {
+            "tile": tile[None].astype(np.float32),
+            "mean_spectrum": np.zeros((1, 1, 1, manifest.bands), np.float32),
+            "gain": gain[None],
+            "hyperlatent_mask": np.ones((1, 1, cells, cells), np.float32),
+        }
 
 
 def check_decoder(bundle: Bundle, decoder: Engine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -18,10 +19,11 @@ from hyvic_runtime.encoder import hyperlatent_rows
 from hyvic_runtime.engine_choice import EngineKind, load_engine
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError, LostTilesError
+from hyvic_runtime.lossless_tile import LosslessTileCoder
 from hyvic_runtime.marked_samples import Mask, unpack_marks
 from hyvic_runtime.packet_security import PacketOpener, Refusal
 from hyvic_runtime.received_units import ReceivedUnits, UnitKey, damage_clause, receive
-from hyvic_runtime.scene import Scene, next_to_marked
+from hyvic_runtime.scene import Cube, Scene, next_to_marked
 from hyvic_runtime.scene_header import MAX_LINES, SceneHeader
 from hyvic_runtime.space_packet import MAX_GRID, Damage, UnitKind
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
@@ -106,6 +108,7 @@ class SceneDecoder:
         check_hyperdecoder(self.bundle, self._hyperdecoder)
         self._decoder = load_engine(self.bundle, DECODER, self.engine)
         self._coder = EntropyCoder(self.bundle.tables)
+        self._lossless = LosslessTileCoder(self._coder, self.bundle.manifest.scales)
         check_coder(self.bundle, self._coder)
 
     def decode(
@@ -137,6 +140,7 @@ class SceneDecoder:
         grid = self._grid(header)
         _check_plausible(grid, received, conceal=conceal)
         mosaic, tile_quality, reasons = self._mosaic(grid, received)
+        lossless = self._lossless_tiles(grid, header, received, reasons)
         unmarked = self._unmarked_tiles(grid, header, received)
         reasons += unmarked.values()
         if reasons and not conceal:
@@ -146,6 +150,9 @@ class SceneDecoder:
             raise DecodeError(f"every tile is whole{clause}; pass --conceal to accept it")
         cube = self._synthesise(grid, mosaic, header.mean_spectrum, progress)
         quality = _pixel_quality(tile_quality, grid)
+        for place, pixels in lossless.items():
+            area = _area(grid.tile(*place), grid)
+            cube[area], quality[area] = pixels, Quality.EXACT
         if received.header.lines == 0:
             # The last latents decode alike wherever within them the scene ended.
             invented = grid.geometry.latent_stride - 1
@@ -174,6 +181,23 @@ class SceneDecoder:
             refused=received.refused,
         )
 
+    def _lossless_tiles(
+        self, grid: TileGrid, header: SceneHeader, received: ReceivedUnits, reasons: list[str]
+    ) -> dict[tuple[int, int], Cube]:
+        """Tiles that the encoder's engine failed on, by row and column; why one is lost goes to `reasons`."""
+        tiles = {}
+        for tile in grid:
+            unit = received.units.get(UnitKey(UnitKind.LOSSLESS, tile.row, tile.column))
+            if unit is not None:
+                shape = (tile.lines, tile.samples, self.bundle.manifest.bands)
+                try:
+                    unpack_tile_lead(unit)
+                    pixels = self._lossless.decode(unit[LEAD_OCTETS:], shape, header.mean_spectrum.dtype)
+                    tiles[tile.row, tile.column] = pixels
+                except DecodeError as error:
+                    reasons.append(f"tile {tile.row}, {tile.column}: {error}")
+        return tiles
+
     def _unmarked_tiles(
         self, grid: TileGrid, header: SceneHeader, received: ReceivedUnits
     ) -> dict[tuple[int, int], str]:
@@ -192,7 +216,8 @@ class SceneDecoder:
         Raises:
             DecodeError: they did not arrive, or not as they were sent.
         """
-        lead = received.units.get(UnitKey(UnitKind.HYPERLATENT, tile.row, tile.column))
+        leads = (UnitKey(kind, tile.row, tile.column) for kind in (UnitKind.LOSSLESS, UnitKind.HYPERLATENT))
+        lead = next((received.units[key] for key in leads if key in received.units), None)
         unit = received.units.get(UnitKey(UnitKind.MARKS, tile.row, tile.column))
         if unit is None:
             # Without its hyper-latent the tile is lost anyway.
@@ -295,6 +320,8 @@ class SceneDecoder:
         quality = np.full((grid.rows, grid.columns), Quality.LOST, np.uint8)
         reasons = []
         for tile in grid:
+            if UnitKey(UnitKind.LOSSLESS, tile.row, tile.column) in received.units:
+                continue  # it has no latents
             try:
                 decoded = self.tile_latents(received.units, tile)
             except DecodeError as error:
@@ -338,11 +365,12 @@ def _area(tile: Tile, grid: TileGrid) -> tuple[slice, slice]:
 def _check_plausible(grid: TileGrid, received: ReceivedUnits, *, conceal: bool) -> None:
     """Refuse, before memory is taken for it, a scene of which too little arrived."""
     tiles = grid.rows * grid.columns
-    coded = (UnitKind.HYPERLATENT, UnitKind.LATENT)
-    units = sum(key.kind in coded and key.row < grid.rows and key.column < grid.columns for key in received.units)
+    coded = (UnitKind.HYPERLATENT, UnitKind.LATENT, UnitKind.LOSSLESS)
+    kinds = Counter(key.kind for key in received.units if key.row < grid.rows and key.column < grid.columns)
+    units = sum(kinds[kind] for kind in coded)
     if conceal and tiles > MAX_CONCEALED_SHARE * (units + 1):
         raise DecodeError(f"the scene header announces {tiles} tiles and only {units} units arrived")
-    sent = 2 * tiles - _latents_left_out(grid, received)
+    sent = 2 * tiles - _latents_left_out(grid, received) - kinds[UnitKind.LOSSLESS]
     if not conceal and sent > units:
         reason = f"{units} of {sent} units arrived whole{damage_clause(received.damage)}"
         raise LostTilesError(lost=-(-(sent - units) // 2), tiles=tiles, reason=reason)

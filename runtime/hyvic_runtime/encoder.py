@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any, Protocol
 
@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.acquisition import Acquisition
-from hyvic_runtime.bundle import ENCODER, HYPERDECODER, Bundle
-from hyvic_runtime.conformance import check_coder, check_encoder, check_hyperdecoder
+from hyvic_runtime.bundle import ENCODER, HYPERDECODER, Bundle, read_bundle
+from hyvic_runtime.conformance import check_coder, check_encoder, check_hyperdecoder, encoder_sha256
 from hyvic_runtime.engine_choice import EngineKind, default_workers, load_engine
 from hyvic_runtime.entropy_coder import EntropyCoder
-from hyvic_runtime.errors import SceneError
+from hyvic_runtime.errors import BundleError, EngineError, SceneError
+from hyvic_runtime.health import Fallback, Health
+from hyvic_runtime.lossless_tile import LosslessTileCoder
 from hyvic_runtime.marked_samples import Mask, pack_marks
 from hyvic_runtime.push_broom import PushBroomEncoder
 from hyvic_runtime.rate_control import DownlinkBudget
@@ -82,23 +84,79 @@ class SceneEncoder:
         workers: tiles to work on at a time, which share the cores; many give a scene the most throughput, and one a
             tile the least latency.
         times: where the time went, for reports.
+        health: what went well and what did not.
     """
 
     bundle: Bundle
     engine: EngineKind | None = None
     workers: int = field(default_factory=default_workers)
     times: StageTimes = field(default_factory=StageTimes)
+    health: Health = field(default_factory=Health)
 
     def __post_init__(self) -> None:
+        self._pool = ThreadPoolExecutor(self.workers, "tile")
+        self._lock = Lock()  # of times and health, which all workers change
+        self._free: list[NDArray[np.float32]] = []  # pixels of tiles that are done, for the next ones
+        self._load()
+
+    def _load(self) -> None:
         self._engine = load_engine(self.bundle, ENCODER, self.engine, workers=self.workers)
         hyperdecoder = load_engine(self.bundle, HYPERDECODER, self.engine)
         check_hyperdecoder(self.bundle, hyperdecoder)
         check_encoder(self.bundle, self._engine, hyperdecoder)
         self._coder = EntropyCoder(self.bundle.tables)
         check_coder(self.bundle, self._coder)
-        self._pool = ThreadPoolExecutor(self.workers, "tile")
-        self._lock = Lock()  # of the times, which all workers add to
-        self._free: list[NDArray[np.float32]] = []  # pixels of tiles that are done, for the next ones
+        self._lossless = LosslessTileCoder(self._coder, self.bundle.manifest.scales)
+        self._engine_sha256 = encoder_sha256(self.bundle, self._engine)
+
+    def scrub(self) -> bool:
+        """Check files and memory again, as radiation may have changed them, and load anew what it did.
+
+        The bundle's files are held against its manifest, the tables in memory against the files, and what engine and
+        coder make of fixed inputs against what they made of them when they were loaded. Tiles under way are coded by
+        what was there when they began.
+
+        Returns:
+            Whether everything was as it was loaded; if not, it is now.
+
+        Raises:
+            BundleError: the files were altered too, or what is loaded anew is wrong as well.
+            EngineError: it does not load any more.
+        """
+        stored = read_bundle(self.bundle.folder)
+        if stored.identity != self.bundle.identity:
+            raise BundleError(f"{self.bundle.folder} is another bundle by now; begin again with it")
+        sound = self._is_sound(stored)
+        with self._lock:
+            self.health.scrubs += 1
+            self.health.repairs += not sound
+        if not sound:
+            self.bundle = stored
+            self._load()
+        return sound
+
+    def _is_sound(self, stored: Bundle) -> bool:
+        arrays = [
+            (b.tables.first, b.tables.length, b.tables.frequencies, b.gains.values) for b in (stored, self.bundle)
+        ]
+        try:
+            check_coder(stored, self._coder)
+            unchanged = encoder_sha256(stored, self._engine) == self._engine_sha256
+        except (BundleError, EngineError, ValueError):
+            return False
+        return unchanged and all(map(np.array_equal, *arrays))
+
+    def health_report(self) -> dict[str, Any]:
+        """What goes into housekeeping: what codes, counts, and seconds by stage."""
+        with self._lock:
+            return {
+                "bundle": self.bundle.identity.hex(),
+                "engine": self.engine_name,
+                "entropy_coder": self._coder.describe(),
+                "workers": self.workers,
+                **asdict(self.health),
+                "stages": asdict(self.times),
+            }
 
     def begin(
         self,
@@ -264,6 +322,8 @@ class SceneEncoder:
     ) -> Future[list[Unit]]:
         """Have a tile coded by the next free worker; what it reads of the scene is read before this returns.
 
+        A tile whose engine fails is coded without it, exactly; see `health`.
+
         Args:
             scene: the lines.
             grid: of the scene.
@@ -278,12 +338,28 @@ class SceneEncoder:
         inputs = self.engine_inputs(scene, grid, tile, mean, code, into=pixels)
         with self._lock:
             self.times.tile_input_s += time.perf_counter() - begun
+            self.health.begin_tile()
 
         def units() -> list[Unit]:
+            lead = TileLead(code=code, marked=masks is not None).pack()
             try:
-                return list(self._units(self._run_engine(inputs, tile), tile, scene_id, code, masks))
+                contents = self._coded(inputs, tile, lead)
+            except EngineError as error:
+                with self._lock:
+                    self.health.fall_back(Fallback(row=tile.row, column=tile.column, reason=str(error)))
+                before = grid.geometry.halo_before
+                own = pixels[0, before : before + tile.lines, before : before + tile.samples]
+                contents = [(UnitKind.LOSSLESS, lead + self._lossless.encode(own.astype(mean.dtype)))]
             finally:
                 self._free.append(pixels)
+            if masks is not None:
+                contents.insert(1, (UnitKind.MARKS, pack_marks(masks)))
+            with self._lock:
+                self.health.end_tile()
+            return [
+                Unit(kind=kind, scene=scene_id, row=tile.row, column=tile.column, octets=octets)
+                for kind, octets in contents
+            ]
 
         return self._pool.submit(units)
 
@@ -300,21 +376,24 @@ class SceneEncoder:
             scale_index=outputs["scale_index"][0, :, : latent[0], : latent[1]],
         )
 
-    def _units(
-        self, coded: TileSymbols, tile: Tile, scene_id: int, code: int, masks: Sequence[Mask] | None
-    ) -> Iterator[Unit]:
+    def _coded(self, inputs: dict[str, NDArray[np.float32]], tile: Tile, lead: bytes) -> list[tuple[UnitKind, bytes]]:
+        """A tile's hyper-latent and latent units.
+
+        Raises:
+            EngineError: the engine fails, or gives what no table codes.
+        """
+        coded = self._run_engine(inputs, tile)
         begun = time.perf_counter()
-        hyperlatent = TileLead(code=code, marked=masks is not None).pack() + self._coder.encode(
-            coded.hyperlatent.ravel(), hyperlatent_rows(coded.hyperlatent.shape, self.bundle.manifest.scales)
-        )
-        latent = self._coder.encode(coded.symbols.ravel(), coded.scale_index.ravel())
+        try:
+            hyperlatent = lead + self._coder.encode(
+                coded.hyperlatent.ravel(), hyperlatent_rows(coded.hyperlatent.shape, self.bundle.manifest.scales)
+            )
+            latent = self._coder.encode(coded.symbols.ravel(), coded.scale_index.ravel())
+        except ValueError as error:
+            raise EngineError(f"{self.engine_name} gave what cannot be coded ({error})") from error
         with self._lock:
             self.times.entropy_coder_s += time.perf_counter() - begun
-        contents = [(UnitKind.HYPERLATENT, hyperlatent), (UnitKind.LATENT, latent)]
-        if masks is not None:
-            contents.insert(1, (UnitKind.MARKS, pack_marks(masks)))
-        for kind, octets in contents:
-            yield Unit(kind=kind, scene=scene_id, row=tile.row, column=tile.column, octets=octets)
+        return [(UnitKind.HYPERLATENT, hyperlatent), (UnitKind.LATENT, latent)]
 
 
 def hyperlatent_rows(shape: tuple[int, ...], scales: int) -> NDArray[np.intp]:

@@ -308,7 +308,8 @@ class PushBroomEncoder:
         predicted means, and marked.
         """
         over = self._octets(coded) - budget
-        kinds = [UnitKind.LATENT, UnitKind.HYPERLATENT, UnitKind.MARKS] + [UnitKind.SCENE_HEADER] * (self._row > 0)
+        kinds = [UnitKind.LATENT, UnitKind.LOSSLESS, UnitKind.HYPERLATENT, UnitKind.MARKS]
+        kinds += [UnitKind.SCENE_HEADER] * (self._row > 0)
         for kind in kinds:
             units = [(index, unit) for index, (_, units) in enumerate(coded) for unit in units if unit.kind == kind]
             for index, unit in sorted(units, key=lambda entry: len(entry[1].octets), reverse=True):

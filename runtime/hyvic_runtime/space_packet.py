@@ -71,6 +71,7 @@ class UnitKind(IntEnum):
     LATENT = 2
     SCENE_END = 3
     MARKS = 4
+    LOSSLESS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from hyvic_runtime.acquisition import Acquisition, Interleave
 from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.decoder import Quality, SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
-from hyvic_runtime.errors import DecodeError, EngineError, SceneError
+from hyvic_runtime.errors import DecodeError, SceneError
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.space_packet import Packetiser, UnitKind
 
@@ -195,18 +194,3 @@ def test_what_cannot_be_a_scene_is_refused_before_its_first_line(encoder: SceneE
     wrong = Acquisition(samples=4, dtype=np.dtype(np.uint8), mean_spectrum=np.zeros(3, np.uint8))
     with pytest.raises(SceneError, match=rf"a mean spectrum of \(3,\) uint8; \({BANDS},\) uint8 is needed"):
         encoder.begin(wrong, Packetiser())
-
-
-def test_an_engines_failure_reaches_the_caller(tiny_bundle: Path) -> None:
-    encoder = SceneEncoder(read_bundle(tiny_bundle))
-
-    class Failing:
-        def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-            raise EngineError("the device is gone")
-
-        def describe(self) -> str:
-            return "none"
-
-    encoder._engine = Failing()
-    with pytest.raises(EngineError, match="the device is gone"):
-        _live(encoder, smooth_cube(TILE, TILE, BANDS))

@@ -23,6 +23,8 @@ from hyvic_runtime.rate_gains import MAX_QUALITY
 
 if TYPE_CHECKING:
     from hyvic_runtime.scene import Scene
+    from hyvic_runtime.scene_stream import StreamWriter, WrittenStream
+    from hyvic_runtime.space_packet import Packetiser
 
 
 def encode_scene(argv: Sequence[str] | None = None) -> int:
@@ -79,6 +81,12 @@ def encode_scene(argv: Sequence[str] | None = None) -> int:
         metavar="N",
         help=f"largest packet, headers included (default: {DEFAULT_PACKET_OCTETS})",
     )
+    parser.add_argument(
+        "--health",
+        type=Path,
+        metavar="FILE",
+        help="keep a JSON file of tiles, seconds by stage, queue and engine failures, renewed every second",
+    )
     add_key_option(parser, "protect every packet with the key of this file (AES-256-GCM)")
     return run_command(parser, argv, _encode_scene)
 
@@ -97,41 +105,29 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
     from hyvic_runtime.atomic_file import replacing
     from hyvic_runtime.bundle import read_bundle
     from hyvic_runtime.encoder import SceneEncoder
+    from hyvic_runtime.health import reported
     from hyvic_runtime.metrics import compression_ratio, rate_bpppb
-    from hyvic_runtime.packet_security import PacketProtector, read_key
+    from hyvic_runtime.packet_security import read_key
     from hyvic_runtime.scene_files import read_scene
     from hyvic_runtime.scene_stream import StreamWriter
-    from hyvic_runtime.space_packet import TIME_EPOCH, Packetiser
 
-    made = TIME_EPOCH if arguments.time is None else arguments.time
+    _refuse(arguments)
     key = None if arguments.key is None else read_key(arguments.key)
-
-    def packetiser() -> Packetiser:
-        return Packetiser(
-            apid=arguments.apid,
-            packet_octets=arguments.packet_octets,
-            clock=lambda: made,
-            protector=None if key is None else PacketProtector(key),
-        )
-
-    packetiser()  # refuses before any work
-    if arguments.scene_id is not None and not 0 <= arguments.scene_id < 2**32:
-        raise ValueError(f"scene id {arguments.scene_id} is outside 0..{2**32 - 1}")
-    if arguments.saturated is not None and arguments.resample:
-        raise ValueError(
-            "--saturated is a value of the sensor's own bands, which --resample mixes with their neighbours: choose one"
-        )
+    _packetiser(arguments, key)  # refuses before any work
     scene = read_scene(arguments.scene)
     if arguments.no_data is not None:
         scene = replace(scene, no_data=arguments.no_data)
     bundle = read_bundle(arguments.bundle)
     refuse_input_as_output(arguments.out, arguments.scene, bundle)
+    if arguments.health is not None:
+        refuse_input_as_output(arguments.health, arguments.scene, bundle, option="--health")
     scene = on_band_centres(scene, bundle, resample=arguments.resample)
     budget = _budget(arguments, scene)
     encoder = SceneEncoder(bundle, engine=engine_of(arguments))
     grid = encoder.grid(scene)
     begun = time.perf_counter()
     with (
+        reported(arguments.health, encoder.health_report) as beat,
         replacing(arguments.out) as (partial,),
         tqdm(total=grid.rows * grid.columns, unit="tile", disable=None) as bar,
     ):
@@ -141,20 +137,11 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
             folder=partial.parent,
             saturated=arguments.saturated,
             scene_id=arguments.scene_id,
-            packetiser=packetiser,
+            packetiser=lambda: _packetiser(arguments, key),
             key=key,
-            progress=bar.update,
+            progress=lambda: (bar.update(), beat()),
         )
-        if budget is not None:
-            stream = writer.within(budget)
-        elif arguments.min_psnr is not None:
-            if not math.isfinite(arguments.min_psnr):
-                raise ValueError(f"a PSNR of {arguments.min_psnr:g} dB is none to ask for")
-            from hyvic_runtime.decoder import SceneDecoder
-
-            stream = writer.of_fidelity(arguments.min_psnr, SceneDecoder(bundle, engine=engine_of(arguments)))
-        else:
-            stream = writer.at_quality(arguments.quality)
+        stream = _written(writer, arguments, budget)
         stream.path.replace(partial)
     seconds = time.perf_counter() - begun
     ratio = compression_ratio(scene.cube.size, scene.bit_depth, stream.octets)
@@ -174,12 +161,15 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
         "rate_bpppb": rate_bpppb(scene.cube.size, stream.octets),
         "seconds": seconds,
         "msamples_per_s": scene.cube.size / seconds / 1e6,
+        "fallbacks": encoder.health.fallback_count,
         "stages": asdict(encoder.times),
     }
     text = (
         f"{arguments.out}: {stream.octets:,} octets in {stream.packets} packets, CR {ratio:.1f}, "
         f"{result['msamples_per_s']:.1f} MSamples/s"
     )
+    if encoder.health.fallback_count:
+        text += f"; the engine failed on {encoder.health.fallback_count} tiles, which were coded exactly without it"
     if budget is not None:
         text += f"; {stream.octets / budget:.1%} of {budget:,} octets, at quality {stream.quality:g}"
         if stream.quality == MAX_QUALITY:
@@ -187,6 +177,44 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
     if stream.psnr_db is not None:
         text += f"; {stream.psnr_db:.2f} dB, at quality {stream.quality:g}"
     return result, text
+
+
+def _refuse(arguments: argparse.Namespace) -> None:
+    """Refuse, before any work, what no scene or bundle could make sense of."""
+    if arguments.scene_id is not None and not 0 <= arguments.scene_id < 2**32:
+        raise ValueError(f"scene id {arguments.scene_id} is outside 0..{2**32 - 1}")
+    if arguments.saturated is not None and arguments.resample:
+        raise ValueError(
+            "--saturated is a value of the sensor's own bands, which --resample mixes with their neighbours: choose one"
+        )
+    if arguments.min_psnr is not None and not math.isfinite(arguments.min_psnr):
+        raise ValueError(f"a PSNR of {arguments.min_psnr:g} dB is none to ask for")
+    if arguments.health is not None and arguments.health.resolve() == arguments.out.resolve():
+        raise ValueError(f"--health and --out both name {arguments.out}; name two files")
+
+
+def _packetiser(arguments: argparse.Namespace, key: bytes | None) -> Packetiser:
+    from hyvic_runtime.packet_security import PacketProtector
+    from hyvic_runtime.space_packet import TIME_EPOCH, Packetiser
+
+    made = TIME_EPOCH if arguments.time is None else arguments.time
+    return Packetiser(
+        apid=arguments.apid,
+        packet_octets=arguments.packet_octets,
+        clock=lambda: made,
+        protector=None if key is None else PacketProtector(key),
+    )
+
+
+def _written(writer: StreamWriter, arguments: argparse.Namespace, budget: int | None) -> WrittenStream:
+    """The stream that the options ask for."""
+    if budget is not None:
+        return writer.within(budget)
+    if arguments.min_psnr is not None:
+        from hyvic_runtime.decoder import SceneDecoder
+
+        return writer.of_fidelity(arguments.min_psnr, SceneDecoder(writer.encoder.bundle, engine=engine_of(arguments)))
+    return writer.at_quality(arguments.quality)
 
 
 def _budget(arguments: argparse.Namespace, scene: Scene) -> int | None:

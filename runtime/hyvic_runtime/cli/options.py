@@ -47,14 +47,14 @@ def add_key_option(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def refuse_input_as_output(out: Path, source: Path, bundle: Bundle) -> None:
+def refuse_input_as_output(out: Path, source: Path, bundle: Bundle, *, option: str = "--out") -> None:
     inputs = [source]
     if source.suffix.lower() == ".hdr":
         inputs += source.parent.glob(f"{source.stem}.*")  # ENVI keeps the samples beside the header
     if out.resolve() in (path.resolve() for path in inputs):
-        raise ValueError(f"--out {out} is what {source} is read from; name another file")
+        raise ValueError(f"{option} {out} is what {source} is read from; name another file")
     if bundle.folder.resolve() in (out.resolve(), *out.resolve().parents):
-        raise ValueError(f"--out {out} lies in the bundle; name another place")
+        raise ValueError(f"{option} {out} lies in the bundle; name another place")
 
 
 def on_band_centres(scene: Scene, bundle: Bundle, *, resample: bool) -> Scene:
