@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,17 +31,32 @@ MAX_OCTETS = 1024
 
 
 def seeds() -> list[list[bytes]]:
-    """Packets of a scene of two tiles, and the same protected."""
+    """Packets of a scene of two tiles, the same protected, and the same of an engine that fails on the first."""
     from hyvic_runtime.bundle import read_bundle
     from hyvic_runtime.encoder import SceneEncoder
+    from hyvic_runtime.engine import Engine
+    from hyvic_runtime.errors import EngineError
     from hyvic_runtime.packet_security import PacketProtector
     from hyvic_runtime.scene import Scene
     from hyvic_runtime.space_packet import Packetiser
 
-    encoder = SceneEncoder(read_bundle(BUNDLE))
+    class FailsOnce:
+        def __init__(self, engine: Engine) -> None:
+            self._engine = engine
+
+        def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            encoder._engine = self._engine
+            raise EngineError("the device is gone")
+
+        def describe(self) -> str:
+            return self._engine.describe()
+
+    encoder = SceneEncoder(read_bundle(BUNDLE), workers=1)
     cube = np.random.default_rng(0).integers(0, 4000, (5, 17, 6)).astype(np.uint16)
     found = []
-    for protector in (None, PacketProtector(KEY)):
+    for protector, fails in ((None, False), (PacketProtector(KEY), False), (None, True)):
+        if fails:
+            encoder._engine, cube = FailsOnce(encoder._engine), cube[:2] // 64  # to fit MAX_OCTETS
         packetiser = Packetiser(packet_octets=100, protector=protector)
         tiles = encoder.tile_packets(Scene(cube=cube), packetiser, scene_id=1)
         found.append([packet for packets in tiles for packet in packets])
