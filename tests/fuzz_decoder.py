@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ MAX_OCTETS = 1024
 
 
 def seeds() -> list[list[bytes]]:
-    """Packets of a scene of two tiles, the same protected, and the same of an engine that fails on the first."""
+    """Packets of a scene of two tiles, the same protected, of an engine that fails on the first, and of two scenes."""
     from hyvic_runtime.bundle import read_bundle
     from hyvic_runtime.encoder import SceneEncoder
     from hyvic_runtime.engine import Engine
@@ -60,7 +61,9 @@ def seeds() -> list[list[bytes]]:
         packetiser = Packetiser(packet_octets=100, protector=protector)
         tiles = encoder.tile_packets(Scene(cube=cube), packetiser, scene_id=1)
         found.append([packet for packets in tiles for packet in packets])
-    return found
+    scenes = [encoder.tile_packets(Scene(cube=cube[:, :9]), Packetiser(), scene_id=scene_id) for scene_id in (1, 2)]
+    turns = zip(*([packet for packets in tiles for packet in packets] for tiles in scenes), strict=True)
+    return [*found, [packet for turn in turns for packet in turn]]
 
 
 def decoder_of_seeds() -> SceneDecoder:
@@ -72,16 +75,18 @@ def decoder_of_seeds() -> SceneDecoder:
 
 
 def decode_or_refuse(decoder: SceneDecoder, stream: bytes, options: int) -> bool:
-    """Whether a stream gave a scene. Any error but DecodeError is the decoder's fault, and leaves here."""
+    """Whether a stream gave a scene, or several. Any error but DecodeError is the decoder's fault, and leaves here."""
     from hyvic_runtime.errors import DecodeError
 
     if options & RESEAL:
         stream = b"".join(map(_resealed, _packets_of(stream)))
-    try:
-        decoder.decode(stream, conceal=bool(options & CONCEAL), key=KEY if options & WITH_KEY else None)
-    except DecodeError:
-        return False
-    return True
+    received = decoder.receive(stream, key=KEY if options & WITH_KEY else None)
+    decoded = 0
+    for scene_id in received.scenes or [None]:
+        with suppress(DecodeError):
+            decoder.reconstruct(received, scene_id, conceal=bool(options & CONCEAL))
+            decoded += 1
+    return decoded > 0
 
 
 def _packets_of(stream: bytes) -> list[bytes]:

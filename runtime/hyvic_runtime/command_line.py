@@ -17,6 +17,14 @@ Result = tuple[dict[str, Any], str]
 """What `--json` prints, and the same for people."""
 
 
+class PartlyDoneError(HyvicError):
+    """Some of a command's work failed; the rest is done, and is printed as if all were where `--json` is given."""
+
+    def __init__(self, message: str, result: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.result = result
+
+
 def command_parser(name: str, description: str, *examples: str) -> argparse.ArgumentParser:
     """A parser with `--json` and examples under its help."""
     parser = argparse.ArgumentParser(
@@ -49,8 +57,13 @@ def run_command(
     """
     arguments = parser.parse_args(argv)
     logging.getLogger().addHandler(logging.NullHandler())  # libraries' warnings are not the one line
+    text: str | None
+    status = 0
     try:
         result, text = command(arguments)
+    except PartlyDoneError as error:
+        print(f"{parser.prog}: {_line(error)}", file=sys.stderr)
+        result, text, status = error.result, None, 1
     except KeyboardInterrupt as error:
         print(f"{parser.prog}: interrupted; {error or 'nothing was written'}", file=sys.stderr)
         return 130
@@ -72,10 +85,11 @@ def run_command(
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        print(json.dumps(result) if arguments.json else text, flush=True)
+        if arguments.json or text is not None:
+            print(json.dumps(result) if arguments.json else text, flush=True)
     except BrokenPipeError:  # `... | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return status
 
 
 def _line(error: BaseException) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -22,12 +22,14 @@ from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.lossless_tile import LosslessTileCoder
 from hyvic_runtime.marked_samples import Mask, unpack_marks
 from hyvic_runtime.packet_security import PacketOpener, Refusal
-from hyvic_runtime.received_units import ReceivedUnits, UnitKey, damage_clause, receive
+from hyvic_runtime.received_units import ReceivedStream, ReceivedUnits, UnitKey, damage_clause, receive
 from hyvic_runtime.scene import Cube, Scene, next_to_marked
 from hyvic_runtime.scene_header import MAX_LINES, SceneHeader
 from hyvic_runtime.space_packet import MAX_GRID, Damage, UnitKind
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
 from hyvic_runtime.tile_units import LEAD_OCTETS, unpack_tile_lead
+
+Progress = Callable[[int, int], None]
 
 MAX_CONCEALED_SHARE = 16
 """Tiles that are reconstructed for each unit that arrived: a scene of which less is left is refused."""
@@ -51,16 +53,20 @@ class DecodedScene:
     """A reconstruction.
 
     Attributes:
+        scene_id: the sender's, 0..2**32 - 1.
         scene: the cube in the original type, with the bundle's wavelengths.
         quality: (line, sample) uint8 of `Quality`.
         damage: what was wrong with the stream.
         refused: undamaged packets that were dropped, by the reason.
+        strays: packets of scenes that have no header, by the scene; they were dropped.
     """
 
+    scene_id: int
     scene: Scene
     quality: NDArray[np.uint8]
     damage: tuple[Damage, ...]
     refused: dict[Refusal, int]
+    strays: dict[int, int]
 
 
 @dataclass(slots=True)
@@ -115,32 +121,51 @@ class SceneDecoder:
         self,
         stream: bytes,
         *,
+        scene_id: int | None = None,
         conceal: bool = False,
         key: bytes | None = None,
-        progress: Callable[[int, int], None] = lambda done, total: None,
+        progress: Progress = lambda done, total: None,
     ) -> DecodedScene:
-        """Reconstruct the scene of a stream.
+        """Reconstruct a scene of a stream.
 
         Args:
             stream: packets, one after another.
+            scene_id: which scene; None: the only one.
             conceal: reconstruct even if tiles are missing, marking them in the quality map, instead of raising.
             key: of a protected stream; packets that it does not open are dropped, and so are unprotected ones.
             progress: called with the tiles reconstructed so far and in all.
 
         Raises:
             LostTilesError: tiles are missing and `conceal` is false.
-            DecodeError: nothing can be reconstructed.
+            DecodeError: nothing can be reconstructed, or the stream holds several scenes and `scene_id` names none.
         """
+        return self.reconstruct(self.receive(stream, key=key), scene_id, conceal=conceal, progress=progress)
+
+    def receive(self, stream: bytes, *, key: bytes | None = None) -> ReceivedStream:
+        """Collect the units of every scene of a stream, for `reconstruct`."""
         begun = time.perf_counter()
         received = receive(stream, None if key is None else PacketOpener(key))
         self.times.packets_s += time.perf_counter() - begun
+        return received
+
+    def reconstruct(
+        self,
+        stream: ReceivedStream,
+        scene_id: int | None = None,
+        *,
+        conceal: bool = False,
+        progress: Progress = lambda done, total: None,
+    ) -> DecodedScene:
+        """Reconstruct one of a stream's scenes; see `decode`."""
+        received = stream.scene(scene_id)
         header = received.header
         if header.lines == 0:
             header = replace(header, lines=self._lines_without_end(received, conceal=conceal))
         grid = self._grid(header)
         _check_plausible(grid, received, conceal=conceal)
         mosaic, tile_quality, reasons = self._mosaic(grid, received)
-        lossless = self._lossless_tiles(grid, header, received, reasons)
+        cube = np.empty((grid.lines, grid.samples, self.bundle.manifest.bands), header.mean_spectrum.dtype)
+        lossless = self._put_lossless(grid, cube, received, reasons)
         unmarked = self._unmarked_tiles(grid, header, received)
         reasons += unmarked.values()
         if reasons and not conceal:
@@ -148,28 +173,30 @@ class SceneDecoder:
         if received.damage and not conceal:
             clause = damage_clause(received.damage)
             raise DecodeError(f"every tile is whole{clause}; pass --conceal to accept it")
-        cube = self._synthesise(grid, mosaic, header.mean_spectrum, progress)
         quality = _pixel_quality(tile_quality, grid)
-        for place, pixels in lossless.items():
-            area = _area(grid.tile(*place), grid)
-            cube[area], quality[area] = pixels, Quality.EXACT
+        for row, column in lossless:
+            quality[_area(grid.tile(row, column), grid)] = Quality.EXACT
         if received.header.lines == 0:
             # The last latents decode alike wherever within them the scene ended.
             invented = grid.geometry.latent_stride - 1
             quality[grid.lines - invented :] = np.minimum(quality[grid.lines - invented :], Quality.MEANS)
-        for tile in grid:
-            area = _area(tile, grid)
-            for value in header.marked_values:
-                # A measurement that comes out as this number by chance must not look like none.
-                cube[area][cube[area] == value] = next_to_marked(value, header.marked_values, cube.dtype)
-            if (tile.row, tile.column) in unmarked:
-                quality[area] = np.minimum(quality[area], Quality.AFFECTED)
-            else:
-                for value, mask in zip(header.marked_values, self._masks(tile, header, received), strict=False):
-                    cube[area][mask] = value
+        for row, column in unmarked:
+            area = _area(grid.tile(row, column), grid)
+            quality[area] = np.minimum(quality[area], Quality.AFFECTED)
+
+        def picture(tile: Tile) -> None:
+            pixels = cube[_area(tile, grid)]
+            if (tile.row, tile.column) not in lossless:
+                pixels[:] = self._synthesised(grid, tile, mosaic, header.mean_spectrum)
+            masks = [] if (tile.row, tile.column) in unmarked else self._masks(tile, header, received)
+            _put_marks(pixels, header.marked_values, masks)
+
+        for done, _ in enumerate(map(picture, grid), start=1):
+            progress(done, grid.rows * grid.columns)
         cube[quality == Quality.LOST] = header.no_data or 0
         wavelengths = self.bundle.manifest.wavelengths if header.wavelengths is None else header.wavelengths
         return DecodedScene(
+            scene_id=received.scene_id,
             scene=Scene(
                 cube=cube,
                 wavelengths=None if wavelengths is None else np.array(wavelengths),
@@ -178,25 +205,29 @@ class SceneDecoder:
             ),
             quality=quality,
             damage=received.damage,
-            refused=received.refused,
+            refused=stream.refused,
+            strays={scene: stray.packets for scene, stray in stream.strays.items()},
         )
 
-    def _lossless_tiles(
-        self, grid: TileGrid, header: SceneHeader, received: ReceivedUnits, reasons: list[str]
-    ) -> dict[tuple[int, int], Cube]:
-        """Tiles that the encoder's engine failed on, by row and column; why one is lost goes to `reasons`."""
-        tiles = {}
-        for tile in grid:
-            unit = received.units.get(UnitKey(UnitKind.LOSSLESS, tile.row, tile.column))
-            if unit is not None:
-                shape = (tile.lines, tile.samples, self.bundle.manifest.bands)
-                try:
-                    unpack_tile_lead(unit)
-                    pixels = self._lossless.decode(unit[LEAD_OCTETS:], shape, header.mean_spectrum.dtype)
-                    tiles[tile.row, tile.column] = pixels
-                except DecodeError as error:
-                    reasons.append(f"tile {tile.row}, {tile.column}: {error}")
-        return tiles
+    def _put_lossless(
+        self, grid: TileGrid, cube: Cube, received: ReceivedUnits, reasons: list[str]
+    ) -> set[tuple[int, int]]:
+        """Put in what the encoder's engine failed on; rows and columns of it. `reasons` gets why others are lost."""
+        tiles = [tile for tile in grid if UnitKey(UnitKind.LOSSLESS, tile.row, tile.column) in received.units]
+
+        def put(tile: Tile) -> str | None:
+            unit = received.units[UnitKey(UnitKind.LOSSLESS, tile.row, tile.column)]
+            shape = (tile.lines, tile.samples, self.bundle.manifest.bands)
+            try:
+                unpack_tile_lead(unit)
+                cube[_area(tile, grid)] = self._lossless.decode(unit[LEAD_OCTETS:], shape, cube.dtype)
+            except DecodeError as error:
+                return f"tile {tile.row}, {tile.column}: {error}"
+            return None
+
+        problems = [put(tile) for tile in tiles]
+        reasons += [problem for problem in problems if problem is not None]
+        return {(tile.row, tile.column) for tile, problem in zip(tiles, problems, strict=True) if problem is None}
 
     def _unmarked_tiles(
         self, grid: TileGrid, header: SceneHeader, received: ReceivedUnits
@@ -318,42 +349,44 @@ class SceneDecoder:
             (self.bundle.manifest.latent_channels, -(-grid.lines // stride), -(-grid.samples // stride)), np.float32
         )
         quality = np.full((grid.rows, grid.columns), Quality.LOST, np.uint8)
-        reasons = []
-        for tile in grid:
+
+        def place(tile: Tile) -> str | None:
             if UnitKey(UnitKind.LOSSLESS, tile.row, tile.column) in received.units:
-                continue  # it has no latents
+                return None  # it has no latents
             try:
                 decoded = self.tile_latents(received.units, tile)
             except DecodeError as error:
-                reasons.append(str(error))
-                continue
-            if decoded.problem is not None:
-                reasons.append(decoded.problem)
+                return str(error)
             line, sample = tile.row * size, tile.column * size
             _, lines, samples = decoded.latent.shape
             mosaic[:, line : line + lines, sample : sample + samples] = decoded.latent
             quality[tile.row, tile.column] = decoded.quality
+            return decoded.problem
+
+        reasons = [problem for problem in map(place, grid) if problem is not None]
         if reasons:
             reasons[0] += damage_clause(received.damage)
         return mosaic, quality, reasons
 
-    def _synthesise(
-        self,
-        grid: TileGrid,
-        mosaic: NDArray[np.float32],
-        mean: NDArray[np.integer[Any]],
-        progress: Callable[[int, int], None],
+    def _synthesised(
+        self, grid: TileGrid, tile: Tile, mosaic: NDArray[np.float32], mean: NDArray[np.integer[Any]]
     ) -> NDArray[np.integer[Any]]:
-        cube = np.empty((grid.lines, grid.samples, self.bundle.manifest.bands), mean.dtype)
-        for done, tile in enumerate(grid, start=1):
-            lines = _latent_window(tile.row, mosaic.shape[1], grid)
-            samples = _latent_window(tile.column, mosaic.shape[2], grid)
-            begun = time.perf_counter()
-            outputs = self._decoder.run({"latent": np.ascontiguousarray(mosaic[None][:, :, lines][..., samples])})
-            self.times.engine_s += time.perf_counter() - begun
-            cube[_area(tile, grid)] = digital_numbers(outputs["reconstruction"][0, : tile.lines, : tile.samples], mean)
-            progress(done, grid.rows * grid.columns)
-        return cube
+        """A tile's pixels, (line, sample, band)."""
+        lines = _latent_window(tile.row, mosaic.shape[1], grid)
+        samples = _latent_window(tile.column, mosaic.shape[2], grid)
+        begun = time.perf_counter()
+        outputs = self._decoder.run({"latent": np.ascontiguousarray(mosaic[None][:, :, lines][..., samples])})
+        self.times.engine_s += time.perf_counter() - begun
+        return digital_numbers(outputs["reconstruction"][0, : tile.lines, : tile.samples], mean)
+
+
+def _put_marks(pixels: NDArray[np.integer[Any]], values: tuple[int, ...], masks: Sequence[Mask]) -> None:
+    """Put a tile's marked values where they belong, and nowhere else; without masks it has none."""
+    for value in values:
+        # A measurement that comes out as this number by chance must not look like none.
+        pixels[pixels == value] = next_to_marked(value, values, pixels.dtype)
+    for value, mask in zip(values, masks, strict=False):
+        pixels[mask] = value
 
 
 def _area(tile: Tile, grid: TileGrid) -> tuple[slice, slice]:

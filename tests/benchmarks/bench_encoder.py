@@ -134,7 +134,7 @@ def main() -> None:
     encoder.times = StageTimes()
     seconds = alternating({"ours": ours, "compressai": compressai}, arguments.runs)
     ratios = [theirs / mine for mine, theirs in zip(seconds["ours"], seconds["compressai"], strict=True)]
-    units = receive(stream).units
+    units = receive(stream).scene().units
 
     def decode_latents() -> object:
         return decoder.tile_latents(units, encoder.grid(tile).tile(0, 0))

@@ -48,7 +48,7 @@ def _packets(
 
 
 def _decoded_symbols(decoder: SceneDecoder, stream: bytes, cube: np.ndarray) -> np.ndarray:
-    received = receive(stream)
+    received = receive(stream).scene()
     grid = decoder._grid(received.header)
     stride, size = grid.geometry.latent_stride, grid.geometry.latents
     channels = decoder.bundle.manifest.latent_channels
@@ -146,7 +146,7 @@ def test_the_sample_type_comes_back(encoder: SceneEncoder, decoder: SceneDecoder
 
 def test_each_tile_is_decoded_from_its_own_packets(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
     cube = smooth_cube(64, 64, BANDS)
-    received = receive(b"".join(_packets(encoder, cube)))
+    received = receive(b"".join(_packets(encoder, cube))).scene()
     grid = decoder._grid(received.header)
     for tile in grid:
         own = {key: unit for key, unit in received.units.items() if (key.row, key.column) == (tile.row, tile.column)}
@@ -190,18 +190,6 @@ def test_a_lost_packet_is_an_error_unless_it_may_be_concealed(encoder: SceneEnco
     assert (decoded.quality[:32, :32] == Quality.LOST).all()
     assert (decoded.scene.cube[:32, :32] == 0).all()
     assert np.array_equal(decoded.scene.cube[32:, 32:], whole[32:, 32:])
-
-
-def test_two_scenes_in_one_stream_are_not_mixed(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
-    cube = smooth_cube(32, 32, BANDS)
-    streams = [
-        p
-        for i in (1, 2)
-        for packets in encoder.tile_packets(Scene(cube=cube), Packetiser(), scene_id=i)
-        for p in packets
-    ]
-    with pytest.raises(DecodeError, match=r"holds 2 scenes \(\[1, 2\]\)"):
-        decoder.decode(b"".join(streams))
 
 
 def test_a_stream_of_another_bundle_is_refused(encoder: SceneEncoder, tiny_checkpoint: Path, tmp_path: Path) -> None:

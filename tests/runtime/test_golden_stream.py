@@ -35,6 +35,6 @@ def test_the_golden_packets_say_what_their_readme_says() -> None:
     assert {(s.scene, s.time) for s in segments} == {(0xC0FFEE, datetime(2026, 1, 1, 12, 34, 56, 789_000, tzinfo=UTC))}
     assert {int.from_bytes(stream[s.octet : s.octet + 2], "big") & 0x7FF for s in segments} == {42}
     assert any(s.count > 2 for s in segments)
-    plain, opened = receive(stream), receive(protected, PacketOpener(KEY))
+    plain, opened = receive(stream).scene(), receive(protected, PacketOpener(KEY)).scene()
     assert plain.units == opened.units
     assert (plain.header.lines, plain.header.samples) == (opened.header.lines, opened.header.samples) == (70, 21)

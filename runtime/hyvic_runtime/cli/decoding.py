@@ -1,4 +1,4 @@
-"""`decode-packets`."""
+"""`decode-packets`: a stream to its scene or scenes."""
 
 from __future__ import annotations
 
@@ -7,27 +7,49 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hyvic_runtime.cli.options import add_engine_option, add_key_option, engine_of, refuse_input_as_output
-from hyvic_runtime.command_line import Result, command_parser, run_command
+from hyvic_runtime.command_line import PartlyDoneError, Result, command_parser, run_command
 from hyvic_runtime.errors import DecodeError
+
+if TYPE_CHECKING:
+    from hyvic_runtime.decoder import Progress, SceneDecoder
+    from hyvic_runtime.received_units import ReceivedStream
+    from hyvic_runtime.scene_outputs import WrittenScene
+
+FORMATS = ("npz", "npy", "hdr", "tif", "h5", "mat")
+DEFAULT_FORMAT = "npz"
+NAMED_FAILURES = 3
+"""In the one line of an error; `--json` names all."""
 
 
 def decode_packets(argv: Sequence[str] | None = None) -> int:
-    """Packet file to scene file."""
+    """Packet files to scene files."""
     parser = command_parser(
         "decode-packets",
-        "Reconstruct a scene from its packets.",
+        "Reconstruct the scenes of a stream from its packets.",
         "decode-packets scene.packets --bundle hyvic.bundle --out decoded.tif",
+        "decode-packets pass.packets --bundle hyvic.bundle --out scenes/ --format tif",
     )
     parser.add_argument("stream", type=Path, metavar="STREAM", help="file of packets")
     parser.add_argument("--bundle", type=Path, required=True, help="the bundle that encoded it")
     add_engine_option(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="SCENE", help=".npz .npy .hdr .tif .h5 or .mat")
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="OUT",
+        help="the scene, .npz .npy .hdr .tif .h5 or .mat; or a folder, which ends in / or exists: a file a scene, "
+        "named by its identifier",
+    )
+    parser.add_argument(
+        "--format", choices=FORMATS, help="of the files in a folder (default: npz; tif keeps its place)"
+    )
+    parser.add_argument("--scene-id", type=int, metavar="ID", help="decode this scene of the stream")
     parser.add_argument(
         "--conceal",
         action="store_true",
-        help="write what arrived even if tiles were lost, and OUT.quality.npy beside it: "
+        help="write what arrived even if tiles were lost, and SCENE.quality.npy beside it: "
         "3 exact, 2 exact but for a neighbour, 1 predicted means, 0 lost",
     )
     add_key_option(parser, "accept no packet but those protected with the key of this file")
@@ -35,23 +57,30 @@ def decode_packets(argv: Sequence[str] | None = None) -> int:
 
 
 def _decode_packets(arguments: argparse.Namespace) -> Result:
-    import numpy as np
+    out = Path(arguments.out)
+    folder = arguments.out.endswith("/") or out.is_dir()
+    if arguments.format is not None and not folder:
+        raise ValueError("--format is for the files of a folder, and --out names a file")
+    return _decode_stream(arguments, out, folder=folder)
+
+
+def _decode_stream(arguments: argparse.Namespace, out: Path, *, folder: bool) -> Result:
     from tqdm import tqdm
 
-    from hyvic_runtime.atomic_file import replacing
     from hyvic_runtime.bundle import read_bundle
-    from hyvic_runtime.decoder import Quality, SceneDecoder
+    from hyvic_runtime.decoder import SceneDecoder
     from hyvic_runtime.packet_security import read_key
-    from hyvic_runtime.scene_files import check_writable_format, write_scene
+    from hyvic_runtime.scene_files import check_writable_format
 
-    check_writable_format(arguments.out)
+    if not folder:
+        check_writable_format(out)
     key = None if arguments.key is None else read_key(arguments.key)
     try:
-        stream = arguments.stream.read_bytes()
+        octets = arguments.stream.read_bytes()
     except OSError as error:
         raise DecodeError(f"{arguments.stream}: cannot be read ({error.strerror})") from error
     bundle = read_bundle(arguments.bundle)
-    refuse_input_as_output(arguments.out, arguments.stream, bundle)
+    refuse_input_as_output(out, arguments.stream, bundle)
     decoder = SceneDecoder(bundle, engine=engine_of(arguments))
     begun = time.perf_counter()
     with tqdm(unit="tile", disable=None) as bar:
@@ -61,33 +90,107 @@ def _decode_packets(arguments: argparse.Namespace) -> Result:
             bar.update(done - bar.n)
 
         try:
-            decoded = decoder.decode(stream, conceal=arguments.conceal, key=key, progress=progress)
+            received = decoder.receive(octets, key=key)
+            outputs = (_into_folder if folder else _into_file)(decoder, received, out, arguments, progress)
         except DecodeError as error:
             raise DecodeError(f"{arguments.stream}: {error}") from error
     seconds = time.perf_counter() - begun
-    shares = {quality.name.lower(): float(np.mean(decoded.quality == quality)) for quality in Quality}
-    quality_map = arguments.out.with_name(f"{arguments.out.name}.quality.npy")
-    if arguments.conceal:
-        with replacing(quality_map) as (partial,):  # before the picture, which must not stand without it
-            np.save(partial, decoded.quality)
-    write_scene(decoded.scene, arguments.out)
-    if not arguments.conceal:
-        quality_map.unlink(missing_ok=True)  # of the picture that stood here before
+    speed = outputs.samples / seconds / 1e6
+    strays = {scene_id: stray.packets for scene_id, stray in received.strays.items()}
     result = {
-        "scene": str(arguments.out),
-        "shape": list(decoded.scene.cube.shape),
-        "quality": shares,
-        "damage": [asdict(damage) for damage in decoded.damage],
-        "refused": decoded.refused,
+        **outputs.result,
+        "refused": received.refused,
+        "strays": strays,
         "seconds": seconds,
-        "msamples_per_s": decoded.scene.cube.size / seconds / 1e6,
+        "msamples_per_s": speed,
         "stages": asdict(decoder.times),
     }
-    text = (
-        f"{arguments.out}: {' × '.join(map(str, decoded.scene.cube.shape))}, {result['msamples_per_s']:.1f} MSamples/s"
-    )
-    if shares["exact"] < 1:
-        text += f"; {shares['lost']:.1%} lost, {shares['means']:.1%} predicted, {shares['affected']:.1%} beside them: "
-        text += str(quality_map)
-    text += "".join(f"; {count} packets refused as {refusal.value}" for refusal, count in decoded.refused.items())
+    text = f"{out}: {outputs.text}, {speed:.1f} MSamples/s{outputs.inexact}"
+    text += "".join(f"; {count} packets refused as {refusal.value}" for refusal, count in received.refused.items())
+    if strays:
+        text += f"; {sum(strays.values())} packets of {len(strays)} scenes without a header dropped"
+    if outputs.failed:
+        raise PartlyDoneError(f"{arguments.stream}: {outputs.text}; {_failures(outputs.failed)}", result)
     return result, text
+
+
+class _Outputs(NamedTuple):
+    """What a stream gave: for `--json`, and for people; inexact names what is not as it was sent."""
+
+    result: dict[str, Any]
+    text: str
+    inexact: str
+    samples: int
+    failed: dict[str, str]
+
+
+def _into_file(
+    decoder: SceneDecoder, received: ReceivedStream, out: Path, arguments: argparse.Namespace, progress: Progress
+) -> _Outputs:
+    from hyvic_runtime.scene_outputs import write_decoded
+
+    decoded = decoder.reconstruct(received, arguments.scene_id, conceal=arguments.conceal, progress=progress)
+    written = write_decoded(decoded, out, with_quality=arguments.conceal)
+    result = {
+        "scene": str(out),
+        "scene_id": written.scene_id,
+        "shape": list(written.shape),
+        "quality": written.quality,
+        "damage": [asdict(damage) for damage in decoded.damage],
+    }
+    return _Outputs(result, " × ".join(map(str, written.shape)), _inexact(written, out), written.samples, {})
+
+
+def _into_folder(
+    decoder: SceneDecoder, received: ReceivedStream, out: Path, arguments: argparse.Namespace, progress: Progress
+) -> _Outputs:
+    from hyvic_runtime.scene_outputs import write_scenes
+
+    try:
+        written, problems = write_scenes(
+            decoder,
+            received,
+            out,
+            scene_id=arguments.scene_id,
+            suffix=_suffix(arguments),
+            conceal=arguments.conceal,
+            progress=progress,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"the scenes in {out} are whole, and others are missing") from None
+    failed = {f"scene {scene_id}": problem for scene_id, problem in problems.items()}
+    if not written:
+        raise DecodeError(_failures(failed))
+    disputes = [damage for units in received.scenes.values() for damage in units.damage]
+    result = {
+        "scenes": [{**asdict(scene), "file": str(out / scene.file)} for scene in written],
+        "failed": failed,
+        "damage": [asdict(damage) for damage in (*received.damage, *disputes)],
+    }
+    inexact = "".join(_inexact(scene, out / scene.file) for scene in written)
+    samples = sum(scene.samples for scene in written)
+    return _Outputs(result, f"{len(written)} scenes written", inexact, samples, failed)
+
+
+def _suffix(arguments: argparse.Namespace) -> str:
+    return f".{arguments.format or DEFAULT_FORMAT}"
+
+
+def _inexact(scene: WrittenScene, path: Path) -> str:
+    """For the end of a line: what of a scene is not exact, or nothing."""
+    from hyvic_runtime.scene_outputs import quality_map_of
+
+    shares = scene.quality
+    if shares["exact"] == 1:
+        return ""
+    return (
+        f"; {shares['lost']:.1%} lost, {shares['means']:.1%} predicted, {shares['affected']:.1%} beside them: "
+        f"{quality_map_of(path)}"
+    )
+
+
+def _failures(failed: dict[str, str]) -> str:
+    """The first of them with their reasons."""
+    first = "; ".join(f"{name}: {problem}" for name, problem in list(failed.items())[:NAMED_FAILURES])
+    more = len(failed) - NAMED_FAILURES
+    return f"{first}; and {more} more, which --json names" if more > 0 else first
