@@ -41,12 +41,14 @@ class HeardCoder(EntropyCoder):
 
 class HeardEncoder(SceneEncoder):
     def __post_init__(self) -> None:
+        self.workers = 1  # what is heard stands in the order of the tiles
         super().__post_init__()  # codes conformance vectors, which are not the scene's
         self._coder = HeardCoder(self.bundle.tables)
 
 
 class HeardDecoder(SceneDecoder):
     def __post_init__(self) -> None:
+        self.workers = 1
         super().__post_init__()
         self._coder = HeardCoder(self.bundle.tables)
 

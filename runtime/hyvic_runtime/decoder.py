@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from hyvic_runtime.bundle import DECODER, HYPERDECODER, Bundle
 from hyvic_runtime.conformance import check_coder, check_hyperdecoder
 from hyvic_runtime.encoder import hyperlatent_rows
-from hyvic_runtime.engine_choice import EngineKind, load_engine
+from hyvic_runtime.engine_choice import EngineKind, default_workers, load_engine, usable_cores
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.lossless_tile import LosslessTileCoder
@@ -28,6 +29,7 @@ from hyvic_runtime.scene_header import MAX_LINES, SceneHeader
 from hyvic_runtime.space_packet import MAX_GRID, Damage, UnitKind
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
 from hyvic_runtime.tile_units import LEAD_OCTETS, unpack_tile_lead
+from hyvic_runtime.tile_workers import in_order
 
 Progress = Callable[[int, int], None]
 
@@ -71,7 +73,7 @@ class DecodedScene:
 
 @dataclass(slots=True)
 class StageTimes:
-    """Seconds spent a stage, over all tiles so far."""
+    """Seconds spent a stage, over all tiles and workers so far."""
 
     packets_s: float = 0.0
     entropy_coder_s: float = 0.0
@@ -102,17 +104,23 @@ class SceneDecoder:
     Attributes:
         bundle: what the streams were coded with.
         engine: what runs its graphs; None: what the bundle was compiled for.
+        workers: tiles to work on at a time, which share the cores.
+        cores: of the processor that it may keep busy.
         times: where the time went, for reports.
     """
 
     bundle: Bundle
     engine: EngineKind | None = None
+    workers: int = field(default_factory=default_workers)
+    cores: int = field(default_factory=usable_cores)
     times: StageTimes = field(default_factory=StageTimes)
 
     def __post_init__(self) -> None:
-        self._hyperdecoder = load_engine(self.bundle, HYPERDECODER, self.engine)
+        share = {"workers": self.workers, "cores": self.cores}
+        self._hyperdecoder = load_engine(self.bundle, HYPERDECODER, self.engine, **share)
         check_hyperdecoder(self.bundle, self._hyperdecoder)
-        self._decoder = load_engine(self.bundle, DECODER, self.engine)
+        self._decoder = load_engine(self.bundle, DECODER, self.engine, **share)
+        self._lock = Lock()  # of the times, which all workers add to
         self._coder = EntropyCoder(self.bundle.tables)
         self._lossless = LosslessTileCoder(self._coder, self.bundle.manifest.scales)
         check_coder(self.bundle, self._coder)
@@ -145,7 +153,8 @@ class SceneDecoder:
         """Collect the units of every scene of a stream, for `reconstruct`."""
         begun = time.perf_counter()
         received = receive(stream, None if key is None else PacketOpener(key))
-        self.times.packets_s += time.perf_counter() - begun
+        with self._lock:
+            self.times.packets_s += time.perf_counter() - begun
         return received
 
     def reconstruct(
@@ -191,7 +200,7 @@ class SceneDecoder:
             masks = [] if (tile.row, tile.column) in unmarked else self._masks(tile, header, received)
             _put_marks(pixels, header.marked_values, masks)
 
-        for done, _ in enumerate(map(picture, grid), start=1):
+        for done, _ in enumerate(in_order(picture, grid, self.workers), start=1):
             progress(done, grid.rows * grid.columns)
         cube[quality == Quality.LOST] = header.no_data or 0
         wavelengths = self.bundle.manifest.wavelengths if header.wavelengths is None else header.wavelengths
@@ -225,7 +234,7 @@ class SceneDecoder:
                 return f"tile {tile.row}, {tile.column}: {error}"
             return None
 
-        problems = [put(tile) for tile in tiles]
+        problems = list(in_order(put, tiles, self.workers))
         reasons += [problem for problem in problems if problem is not None]
         return {(tile.row, tile.column) for tile, problem in zip(tiles, problems, strict=True) if problem is None}
 
@@ -295,8 +304,9 @@ class SceneDecoder:
             symbols = self._coder.decode(latent_unit, scale_index.ravel()).reshape(scale_index.shape)
         except DecodeError as error:
             problem = f"tile {tile.row}, {tile.column}: {error}"
-        self.times.engine_s += derived - decoded
-        self.times.entropy_coder_s += (decoded - begun) + (time.perf_counter() - derived)
+        with self._lock:
+            self.times.engine_s += derived - decoded
+            self.times.entropy_coder_s += (decoded - begun) + (time.perf_counter() - derived)
         latent = mean_steps.astype(np.float32) * np.float32(2.0**-manifest.mean_step_bits)
         if symbols is not None:
             latent += symbols
@@ -363,7 +373,7 @@ class SceneDecoder:
             quality[tile.row, tile.column] = decoded.quality
             return decoded.problem
 
-        reasons = [problem for problem in map(place, grid) if problem is not None]
+        reasons = [problem for problem in in_order(place, grid, self.workers) if problem is not None]
         if reasons:
             reasons[0] += damage_clause(received.damage)
         return mosaic, quality, reasons
@@ -376,7 +386,8 @@ class SceneDecoder:
         samples = _latent_window(tile.column, mosaic.shape[2], grid)
         begun = time.perf_counter()
         outputs = self._decoder.run({"latent": np.ascontiguousarray(mosaic[None][:, :, lines][..., samples])})
-        self.times.engine_s += time.perf_counter() - begun
+        with self._lock:
+            self.times.engine_s += time.perf_counter() - begun
         return digital_numbers(outputs["reconstruction"][0, : tile.lines, : tile.samples], mean)
 
 

@@ -46,7 +46,9 @@ def default_workers() -> int:
     return min(usable_cores(), MAX_WORKERS)
 
 
-def load_engine(bundle: Bundle, graph: str, kind: EngineKind | None = None, *, workers: int = 1) -> Engine:
+def load_engine(
+    bundle: Bundle, graph: str, kind: EngineKind | None = None, *, workers: int = 1, cores: int | None = None
+) -> Engine:
     """Load the engine of one graph.
 
     A bundle that was compiled for a GPU is not run on a processor unless that is asked for: it would be slow
@@ -57,6 +59,7 @@ def load_engine(bundle: Bundle, graph: str, kind: EngineKind | None = None, *, w
         graph: ENCODER, HYPERDECODER or DECODER.
         kind: what runs it; None: the bundle's compiled engines, or ONNX Runtime where it was not meant to have any.
         workers: threads that will run it at once; they share the cores.
+        cores: that they may keep busy; None: all that the process may use.
 
     Raises:
         EngineError: that engine is not in the bundle, or does not run here.
@@ -71,7 +74,7 @@ def load_engine(bundle: Bundle, graph: str, kind: EngineKind | None = None, *, w
         kind = EngineKind.ONNXRUNTIME if compiled is None else EngineKind(compiled.library)
     if kind in _PROVIDERS:
         return OnnxRuntimeEngine(
-            bundle.folder / graph, provider=_PROVIDERS[kind], threads=max(1, usable_cores() // workers)
+            bundle.folder / graph, provider=_PROVIDERS[kind], threads=max(1, (cores or usable_cores()) // workers)
         )
     if compiled is None or compiled.library != TensorRTLibrary(kind):
         raise EngineError(

@@ -116,7 +116,7 @@ def main() -> None:
             scenes=[scene],
         )
         bundle = read_bundle(Path(folder) / "bundle")
-        encoder, decoder = SceneEncoder(bundle, workers=1), SceneDecoder(bundle)
+        encoder, decoder = SceneEncoder(bundle, workers=1), SceneDecoder(bundle, workers=1)
     resampled = resample_bands(indian_pines, np.array(bundle.manifest.wavelengths))
     tile = Scene(cube=np.ascontiguousarray(resampled.cube[: arguments.tile, : arguments.tile]))
     codec = compressai_model(model)
