@@ -5,6 +5,7 @@ HyvicError
 ├── BundleError       a bundle is missing, altered, or does not run here as it should
 ├── RateError         a budget or fidelity that the bundle's rates cannot meet
 ├── SecurityError     a key cannot be used
+├── ArchiveError      many streams cannot be worked on
 ├── EngineError       the library that runs a graph is missing or refuses it
 └── DecodeError       the packets do not hold what they announce
 └── LostTilesError    well-formed as far as it goes, but tiles did not arrive
@@ -35,6 +36,10 @@ class SecurityError(HyvicError):
 
 class EngineError(HyvicError):
     """The library that runs a graph is missing or refuses it."""
+
+
+class ArchiveError(HyvicError):
+    """Many streams cannot be worked on."""
 
 
 class DecodeError(HyvicError):

@@ -305,7 +305,7 @@ def test_the_runtime_loads_no_training_library() -> None:
     script = (
         "import sys, hyvic_runtime.encoder, hyvic_runtime.decoder, hyvic_runtime.cli\n"
         "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'compressai', 'onnx', 'spox', 'scipy',"
-        " 'matplotlib', 'hyvic_train', 'hyvic_export', 'hyvic_compare'}))"
+        " 'matplotlib', 'distributed', 'hyvic_train', 'hyvic_export', 'hyvic_compare'}))"
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"

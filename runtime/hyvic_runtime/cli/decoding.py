@@ -1,10 +1,11 @@
-"""`decode-packets`: a stream to its scene or scenes."""
+"""`decode-packets`: a stream to its scene or scenes, or an archive of streams."""
 
 from __future__ import annotations
 
 import argparse
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from hyvic_runtime.decoder import Progress, SceneDecoder
     from hyvic_runtime.received_units import ReceivedStream
     from hyvic_runtime.scene_outputs import WrittenScene
+    from hyvic_runtime.stream_archive import StreamOutcome
 
 FORMATS = ("npz", "npy", "hdr", "tif", "h5", "mat")
 DEFAULT_FORMAT = "npz"
@@ -28,11 +30,14 @@ def decode_packets(argv: Sequence[str] | None = None) -> int:
     """Packet files to scene files."""
     parser = command_parser(
         "decode-packets",
-        "Reconstruct the scenes of a stream from its packets.",
+        "Reconstruct the scenes of a stream from its packets, or of all streams of an archive.",
         "decode-packets scene.packets --bundle hyvic.bundle --out decoded.tif",
         "decode-packets pass.packets --bundle hyvic.bundle --out scenes/ --format tif",
+        "decode-packets archive/ --bundle hyvic.bundle --out decoded/ --scheduler tcp://10.0.0.1:8786",
     )
-    parser.add_argument("stream", type=Path, metavar="STREAM", help="file of packets")
+    parser.add_argument(
+        "stream", type=Path, metavar="STREAM", help="file of packets, or a folder: all *.packets in it and below it"
+    )
     parser.add_argument("--bundle", type=Path, required=True, help="the bundle that encoded it")
     add_engine_option(parser)
     parser.add_argument(
@@ -40,7 +45,7 @@ def decode_packets(argv: Sequence[str] | None = None) -> int:
         required=True,
         metavar="OUT",
         help="the scene, .npz .npy .hdr .tif .h5 or .mat; or a folder, which ends in / or exists: a file a scene, "
-        "named by its identifier",
+        "named by its identifier. Of an archive: a folder with one for each stream",
     )
     parser.add_argument(
         "--format", choices=FORMATS, help="of the files in a folder (default: npz; tif keeps its place)"
@@ -53,14 +58,26 @@ def decode_packets(argv: Sequence[str] | None = None) -> int:
         "3 exact, 2 exact but for a neighbour, 1 predicted means, 0 lost",
     )
     add_key_option(parser, "accept no packet but those protected with the key of this file")
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a Dask cluster that decodes an archive, as tcp://HOST:8786 (default: the cores of this machine)",
+    )
     return run_command(parser, argv, _decode_packets)
 
 
 def _decode_packets(arguments: argparse.Namespace) -> Result:
-    out = Path(arguments.out)
-    folder = arguments.out.endswith("/") or out.is_dir()
-    if arguments.format is not None and not folder:
-        raise ValueError("--format is for the files of a folder, and --out names a file")
+    archive, out = arguments.stream.is_dir(), Path(arguments.out)
+    folder = archive or arguments.out.endswith("/") or out.is_dir()
+    for given, fits, what in (
+        (arguments.format, folder, "--format is for the files of a folder, and --out names a file"),
+        (arguments.scheduler, archive, "--scheduler is for an archive, and STREAM is no folder"),
+        (arguments.scene_id, not archive, "--scene-id is for one stream, and STREAM is a folder"),
+    ):
+        if given is not None and not fits:
+            raise ValueError(what)
+    if archive:
+        return _decode_archive(arguments, out)
     return _decode_stream(arguments, out, folder=folder)
 
 
@@ -170,6 +187,72 @@ def _into_folder(
     inexact = "".join(_inexact(scene, out / scene.file) for scene in written)
     samples = sum(scene.samples for scene in written)
     return _Outputs(result, f"{len(written)} scenes written", inexact, samples, failed)
+
+
+def _decode_archive(arguments: argparse.Namespace, out: Path) -> Result:
+    from tqdm import tqdm
+
+    from hyvic_runtime.bundle import read_bundle
+    from hyvic_runtime.packet_security import read_key
+    from hyvic_runtime.stream_archive import ArchiveOptions, dask_client, decode_archive, streams_of
+
+    if arguments.key is not None:
+        read_key(arguments.key)  # refuses before any work
+    bundle = read_bundle(arguments.bundle)
+    refuse_input_as_output(out, arguments.stream, bundle)
+    options = ArchiveOptions(
+        bundle=bundle.folder.resolve(),
+        identity=bundle.identity,
+        engine=engine_of(arguments),
+        suffix=_suffix(arguments),
+        conceal=arguments.conceal,
+        key=None if arguments.key is None else arguments.key.resolve(),
+    )
+    streams = streams_of(arguments.stream)
+    outcomes: dict[str, StreamOutcome] = {}
+    begun = time.perf_counter()
+    try:
+        with (
+            dask_client(arguments.scheduler, len(streams)) as client,
+            closing(decode_archive(client, arguments.stream, streams, out, options)) as coming,
+            tqdm(total=len(streams), unit="stream", disable=None) as bar,
+        ):
+            for outcome in coming:
+                outcomes[str(outcome.stream)] = outcome
+                bar.set_postfix(failed=sum(outcome.problem is not None for outcome in outcomes.values()))
+                bar.update()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"{len(outcomes)} of {len(streams)} streams are done and stay; the same command does the rest"
+        ) from None
+    seconds = time.perf_counter() - begun
+    failed = {stream: outcome.problem for stream, outcome in sorted(outcomes.items()) if outcome.problem}
+    there = sum(outcome.already_there for outcome in outcomes.values())
+    samples = sum(outcome.samples for outcome in outcomes.values())
+    result = {
+        "archive": str(arguments.stream),
+        "out": str(out),
+        "streams": len(streams),
+        "decoded": len(streams) - len(failed) - there,
+        "already_there": there,
+        "failed": failed,
+        "scenes": sum(outcome.scenes for outcome in outcomes.values()),
+        "inexact_scenes": sum(outcome.inexact for outcome in outcomes.values()),
+        "headless_scenes": sum(outcome.headless for outcome in outcomes.values()),
+        "seconds": seconds,
+        "msamples_per_s": samples / seconds / 1e6,
+    }
+    text = (
+        f"{out}: {result['decoded']} streams decoded, {there} already there, {result['scenes']} scenes, "
+        f"{result['msamples_per_s']:.1f} MSamples/s"
+    )
+    if result["inexact_scenes"]:
+        text += f"; {result['inexact_scenes']} scenes are not wholly exact, as their quality maps say"
+    if result["headless_scenes"]:
+        text += f"; {result['headless_scenes']} scenes without a header dropped"
+    if failed:
+        raise PartlyDoneError(f"{text}; {len(failed)} streams failed: {_failures(failed)}", result)
+    return result, text
 
 
 def _suffix(arguments: argparse.Namespace) -> str:
