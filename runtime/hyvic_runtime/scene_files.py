@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -207,12 +208,16 @@ def _no_stray_tracebacks() -> Iterator[None]:
         sys.excepthook, sys.unraisablehook = hooks
 
 
+_hooks = Lock()
+"""Of the process: two threads that changed them and put them back by turns would leave them changed."""
+
+
 @contextmanager
 def _rasterio_open(path: Path, mode: str = "r", **profile: Any) -> Iterator[Any]:
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
-    with warnings.catch_warnings(), _no_stray_tracebacks():
+    with _hooks, warnings.catch_warnings(), _no_stray_tracebacks():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a scene in sensor geometry is none the worse
         # The driver by name: a text file called .tif must not make GDAL open what it names.
         with rasterio.open(path, mode, driver="GTiff", **profile) as dataset:

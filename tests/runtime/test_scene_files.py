@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import pickle
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -195,6 +198,19 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         write_scene(Scene(cube=CUBE), tmp_path / "s.npz")
     assert (tmp_path / "s.npz").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_scenes_written_side_by_side_leave_the_processs_hooks_alone(tmp_path: Path) -> None:
+    before = sys.excepthook, sys.unraisablehook, list(warnings.filters)
+
+    def write_and_read(number: int) -> bool:
+        path = tmp_path / f"{number}.tif"
+        write_scene(Scene(cube=CUBE + number), path)
+        return np.array_equal(read_scene(path).cube, CUBE + number)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(write_and_read, range(80)))
+    assert (sys.excepthook, sys.unraisablehook, list(warnings.filters)) == before
 
 
 def test_resampling_is_linear_in_wavelength_and_ignores_order() -> None:
