@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+TILE = 32
+"""Side in pixels of the squares whose PSNR is taken on its own: several of even a scene of 100 × 100."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fidelity:
@@ -33,15 +36,20 @@ class Fidelity:
 class Cost:
     """What coding took, in a process that did nothing else.
 
+    Seconds are the processor's, of all threads together: what one core takes, whatever else the machine does.
+
     Attributes:
         encode_s: from the scene in memory to the stream in memory, rate search included.
         decode_s: and back.
-        peak_memory_mb: resident, above what the process held before it encoded.
+        peak_memory_mb: resident, above what the process held before it loaded what the codec needs beside its library,
+            such as a model's weights; None where the system does not tell.
+        processor: name of what it ran on.
     """
 
     encode_s: float
     decode_s: float
-    peak_memory_mb: float
+    peak_memory_mb: float | None
+    processor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +109,7 @@ class ComparedScene:
         wavelengths: band centres in nm, or None.
         pixels: (pixel, 2) line and sample of those whose spectra are shown.
         original: what they look like.
+        prepared: what was done to it before any codec saw it, in a sentence; None: nothing.
     """
 
     name: str
@@ -111,6 +120,7 @@ class ComparedScene:
     wavelengths: NDArray[np.float64] | None
     pixels: NDArray[np.intp]
     original: Exhibit
+    prepared: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -125,6 +135,7 @@ class Comparison:
         exhibits: of some of them, by scene, codec and target.
         command: the exact command line.
         environment: library and machine names to versions.
+        notes: sentences that a reader of the figures must know.
     """
 
     scenes: tuple[ComparedScene, ...]
@@ -134,3 +145,4 @@ class Comparison:
     exhibits: dict[tuple[str, str, float | None], Exhibit]
     command: str
     environment: dict[str, str]
+    notes: tuple[str, ...] = ()
