@@ -1,10 +1,10 @@
-"""BD-PSNR as the seed paper defines it (eq. 6): the mean gap between two curves over the compression ratio.
+"""BD-PSNR as the seed paper defines it (eq. 6): the mean gap of two curves over the compression ratio; and BD-rate.
 
-The PyPI package `bjontegaard` computes another number from the same points. Its axis is log10 of the rate, so every
+The PyPI package `bjontegaard` computes another BD-PSNR from the same points. Its axis is log10 of the rate, so every
 doubling of the compression ratio counts alike, where eq. 6 integrates over CR itself: the stretch from CR 512 to
 1,024 weighs 32 times as much as that from 16 to 32. Its curves are interpolated over that axis too. The rest is the
 same: SciPy's Akima piecewise cubics, integrated exactly, over the range that both curves cover. Handed points whose
-log10 rate is our CR, it gives our number, which the tests use.
+log10 rate is our CR, it gives our number, which the tests use. The seed paper has no BD-rate; ours is the package's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 
 class CurveGapError(ValueError):
-    """Two curves have no BD-PSNR; the message says why."""
+    """Two curves have no BD-PSNR or BD-rate; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,22 @@ class BDPSNR:
     high: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BDRate:
+    """Bjøntegaard (VCEG-M33), by Akima's interpolation.
+
+    Attributes:
+        percent: octets that a curve takes at equal PSNR beyond the reference's, in percent of those; negative where it
+            takes fewer.
+        low_db: where the range of PSNR that both cover begins.
+        high_db: where it ends.
+    """
+
+    percent: float
+    low_db: float
+    high_db: float
+
+
 def bd_psnr(curve: Curve, reference: Curve) -> BDPSNR:
     """BD-PSNR of `curve` against `reference`; positive where `curve` is better.
 
@@ -63,19 +79,48 @@ def bd_psnr(curve: Curve, reference: Curve) -> BDPSNR:
         CurveGapError: fewer than two points, two points at one ratio, or no common range.
     """
     for name, points in (("the curve", curve), ("the reference", reference)):
-        if len(points.ratios) < 2:
-            raise CurveGapError(f"{name} has {len(points.ratios)} point; BD-PSNR needs at least 2")
+        _check_points(name, points, "BD-PSNR")
         if len(set(points.ratios)) < len(points.ratios):
             raise CurveGapError(f"{name} has two points at one compression ratio")
-    low = max(curve.ratios[0], reference.ratios[0])
-    high = min(curve.ratios[-1], reference.ratios[-1])
-    if low >= high:
-        raise CurveGapError(
-            f"no common range: CR {curve.ratios[0]:.4g} to {curve.ratios[-1]:.4g} against "
-            f"{reference.ratios[0]:.4g} to {reference.ratios[-1]:.4g}"
-        )
+    low, high = _overlap("CR", curve.ratios, reference.ratios)
     areas = [_area(points.ratios, points.psnr_db, low, high) for points in (curve, reference)]
     return BDPSNR(db=(areas[0] - areas[1]) / (high - low), low=low, high=high)
+
+
+def bd_rate(curve: Curve, reference: Curve) -> BDRate:
+    """BD-rate of `curve` against `reference`: the mean of the logarithm of their rates' quotient over PSNR.
+
+    Nothing is extrapolated. A rate is the inverse of a compression ratio but for a factor, which cancels.
+
+    Raises:
+        CurveGapError: fewer than two points, a PSNR that does not fall as the ratio rises, or no common range.
+    """
+    for name, points in (("the curve", curve), ("the reference", reference)):
+        _check_points(name, points, "BD-rate")
+        if (np.diff(points.psnr_db) >= 0).any():
+            raise CurveGapError(f"the PSNR of {name} does not fall from each compression ratio to the next")
+    # By rising PSNR.
+    axes = [points.psnr_db[::-1] for points in (curve, reference)]
+    logs = [tuple(-np.log(points.ratios[::-1])) for points in (curve, reference)]
+    low, high = _overlap("PSNR", *axes)
+    areas = [_area(axis, log, low, high) for axis, log in zip(axes, logs, strict=True)]
+    percent = 100 * float(np.expm1((areas[0] - areas[1]) / (high - low)))
+    return BDRate(percent=percent, low_db=low, high_db=high)
+
+
+def _check_points(name: str, points: Curve, what: str) -> None:
+    if len(points.ratios) < 2:
+        raise CurveGapError(f"{name} has {len(points.ratios)} point; {what} needs at least 2")
+
+
+def _overlap(what: str, ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
+    """Of two ascending axes."""
+    low, high = max(ours[0], theirs[0]), min(ours[-1], theirs[-1])
+    if low >= high:
+        raise CurveGapError(
+            f"no common range: {what} {ours[0]:.4g} to {ours[-1]:.4g} against {theirs[0]:.4g} to {theirs[-1]:.4g}"
+        )
+    return low, high
 
 
 def interpolate(curve: Curve, ratios: Sequence[float]) -> list[float]:
@@ -85,8 +130,8 @@ def interpolate(curve: Curve, ratios: Sequence[float]) -> list[float]:
     return [float(v) for v in Akima1DInterpolator(curve.ratios, curve.psnr_db)(np.asarray(ratios, np.float64))]
 
 
-def _area(ratios: Sequence[float], psnr_db: Sequence[float], low: float, high: float) -> float:
+def _area(axis: Sequence[float], values: Sequence[float], low: float, high: float) -> float:
     from scipy.interpolate import Akima1DInterpolator
 
     # A piecewise cubic's integral is exact but for rounding.
-    return float(Akima1DInterpolator(ratios, psnr_db).integrate(low, high))
+    return float(Akima1DInterpolator(axis, values).integrate(low, high))

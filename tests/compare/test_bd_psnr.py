@@ -3,7 +3,7 @@ from __future__ import annotations
 import bjontegaard
 import numpy as np
 import pytest
-from hyvic_compare.bd_psnr import Curve, CurveGapError, bd_psnr, interpolate
+from hyvic_compare.bd_psnr import Curve, CurveGapError, bd_psnr, bd_rate, interpolate
 
 RATIOS = (20.0, 31.0, 74.0, 160.0, 300.0)
 PSNR_DB = (52.0, 50.5, 46.0, 43.5, 41.0)
@@ -73,3 +73,48 @@ def test_curves_apart_are_a_gap_with_its_reason() -> None:
         bd_psnr(Curve(ratios=(30, 40), psnr_db=(40, 39)), line)
     with pytest.raises(CurveGapError, match="the curve has two points at one compression ratio"):
         bd_psnr(Curve(ratios=(10, 10, 30), psnr_db=(50, 49, 40)), line)
+
+
+def test_half_the_octets_at_every_psnr_are_minus_fifty_percent() -> None:
+    better = Curve(ratios=tuple(2 * r for r in RATIOS), psnr_db=PSNR_DB)
+    reference = Curve(ratios=RATIOS, psnr_db=PSNR_DB)
+    result = bd_rate(better, reference)
+    assert result.percent == pytest.approx(-50, abs=1e-9)
+    assert (result.low_db, result.high_db) == (41, 52)
+    assert bd_rate(reference, better).percent == pytest.approx(100, abs=1e-9)
+    assert bd_rate(better, better).percent == 0
+
+
+def test_bd_rate_of_lines_in_the_logarithm_of_the_rate() -> None:
+    line = Curve(ratios=(10, 100, 1000), psnr_db=(60, 50, 40))
+    shifted = Curve(ratios=(10**0.5 * 10, 10**0.5 * 100), psnr_db=(55, 45))
+    # At 55 dB the line has CR 10^1.5, at 45 dB 10^2.5: the same points, so the same rates.
+    assert bd_rate(line, shifted).percent == pytest.approx(0, abs=1e-9)
+    steeper = Curve(ratios=(10, 1000), psnr_db=(60, 50))
+    # Over 50 … 60 dB log10 CR is 1 … 2 of the line and 1 … 3 of this one: 10^(1.5 − 2) of the rate on average.
+    assert bd_rate(steeper, line).percent == pytest.approx(100 * (10**-0.5 - 1), abs=1e-9)
+
+
+def test_the_bjontegaard_package_agrees_on_bd_rate() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(10):
+        curves = [
+            Curve(ratios=tuple(np.sort(rng.uniform(8, 1024, 6))), psnr_db=tuple(np.sort(rng.uniform(30, 60, 6))[::-1]))
+            for _ in range(2)
+        ]
+        # Its rates ascend.
+        (ours, ours_db), (theirs, theirs_db) = [
+            ([16 / ratio for ratio in curve.ratios[::-1]], curve.psnr_db[::-1]) for curve in curves
+        ]
+        expected = bjontegaard.bd_rate(theirs, theirs_db, ours, ours_db, method="akima", min_overlap=0)
+        assert bd_rate(*curves).percent == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_curve_that_rises_or_lies_apart_has_no_bd_rate() -> None:
+    line = Curve(ratios=(10, 30), psnr_db=(50, 40))
+    with pytest.raises(CurveGapError, match="the PSNR of the curve does not fall"):
+        bd_rate(Curve(ratios=(10, 20, 30), psnr_db=(50, 51, 40)), line)
+    with pytest.raises(CurveGapError, match="no common range: PSNR 20 to 30 against 40 to 50"):
+        bd_rate(Curve(ratios=(10, 30), psnr_db=(30, 20)), line)
+    with pytest.raises(CurveGapError, match="the reference has 1 point; BD-rate needs at least 2"):
+        bd_rate(line, Curve(ratios=(10,), psnr_db=(50,)))
