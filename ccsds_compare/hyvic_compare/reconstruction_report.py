@@ -15,6 +15,8 @@ from hyvic_runtime.report_page import preformatted, report_page, table
 from hyvic_runtime.scene import TRUE_COLOUR_NM, Scene, nearest_bands
 from numpy.typing import NDArray
 
+from hyvic_compare.spectral_axis import SpectralAxis
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -157,21 +159,16 @@ def _spectra_figure(original: Scene, decoded: Scene) -> Figure:
 
     figure = Figure(figsize=(13.5, 7), dpi=110, layout="constrained")
     grid = figure.subplots(2, 2)
-    wavelengths = original.wavelengths
-    x = np.arange(original.cube.shape[2]) if wavelengths is None else wavelengths
-    # Detectors overlap and water bands are missing: in order of wavelength, and no line across a gap.
-    order = np.argsort(x, kind="stable")
-    gaps = np.flatnonzero(np.diff(x[order]) > 40) + 1 if wavelengths is not None else np.zeros(0, np.intp)
+    spectral = SpectralAxis.of(original.wavelengths, original.cube.shape[2])
     for axes, (name, (line, sample)) in zip(grid.flat, _pixels_to_show(original, decoded).items(), strict=True):
         for cube, colour, width, label in (
             (original.cube, _INK, 2.4, "original"),
             (decoded.cube, _ACCENT, 1.1, "decoded"),
         ):
-            spectrum = np.insert(cube[line, sample, order].astype(np.float64), gaps, np.nan)
-            axes.plot(np.insert(x[order], gaps, np.nan), spectrum, color=colour, linewidth=width, label=label)
+            axes.plot(spectral.x, spectral.line(cube[line, sample]), color=colour, linewidth=width, label=label)
         axes.set_title(f"Pixel {line}, {sample}: {name}")
         axes.set_ylabel("digital number")
-        axes.set_xlabel("band" if wavelengths is None else "wavelength in nm")
+        axes.set_xlabel(spectral.label)
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
     return figure

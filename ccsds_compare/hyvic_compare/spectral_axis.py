@@ -1,0 +1,41 @@
+"""Spectra as lines: in order of wavelength, with no line across bands that are missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_GAP_NM = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SpectralAxis:
+    """Detectors overlap, and bands of water vapour are left out.
+
+    Attributes:
+        x: wavelengths in nm or band numbers, ascending, NaN between two that are far apart.
+        label: of the axis.
+        order: of the bands.
+        gaps: where a NaN is inserted.
+    """
+
+    x: NDArray[np.float64]
+    label: str
+    order: NDArray[np.intp]
+    gaps: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, wavelengths: NDArray[np.float64] | None, bands: int) -> SpectralAxis:
+        """The axis of a scene; of bands by number where it has no wavelengths."""
+        x = np.arange(bands, dtype=np.float64) if wavelengths is None else wavelengths
+        order = np.argsort(x, kind="stable")
+        gaps = np.flatnonzero(np.diff(x[order]) > _GAP_NM) + 1 if wavelengths is not None else np.zeros(0, np.intp)
+        label = "Band" if wavelengths is None else "Wavelength in nm"
+        return cls(x=np.insert(x[order], gaps, np.nan), label=label, order=order, gaps=gaps)
+
+    def line(self, spectrum: NDArray[np.number[Any]]) -> NDArray[np.float64]:
+        """A spectrum's values at `x`."""
+        return np.insert(spectrum[self.order].astype(np.float64), self.gaps, np.nan)
