@@ -17,8 +17,8 @@ class Fidelity:
 
     Attributes:
         psnr_db: seed paper, eq. 5; inf where it is exact.
-        ssim: mean over the bands, eq. 7.
-        spectral_angle_deg: mean over the pixels, eq. 8.
+        ssim: mean over the bands, eq. 8.
+        spectral_angle_deg: mean over the pixels, eq. 7.
         max_abs_error: in digital numbers.
         band_psnr_db: of every band on its own, over the scene's peak.
         tile_psnr_db: of every whole tile of TILE × TILE pixels, all bands together.
@@ -136,6 +136,7 @@ class Comparison:
         command: the exact command line.
         environment: library and machine names to versions.
         notes: sentences that a reader of the figures must know.
+        ours: names of the codecs that the comparison is about; the report says where each wins and loses.
     """
 
     scenes: tuple[ComparedScene, ...]
@@ -146,3 +147,4 @@ class Comparison:
     command: str
     environment: dict[str, str]
     notes: tuple[str, ...] = ()
+    ours: tuple[str, ...] = ()

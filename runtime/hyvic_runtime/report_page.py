@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 
 _PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{title}</title>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; color: #22313f; max-width: 1100px; margin: 2rem auto; padding: 0 1rem }}
 h1 {{ margin-bottom: 0 }} .note {{ color: #5d6d7e; margin-top: .2rem }} img {{ max-width: 100%; margin: .6rem 0 }}
@@ -15,19 +15,26 @@ h1 {{ margin-bottom: 0 }} .note {{ color: #5d6d7e; margin-top: .2rem }} img {{ m
 .figures b {{ display: block; font-size: 1.5rem }}
 table {{ border-collapse: collapse }} td {{ padding: .15rem 1.2rem .15rem 0 }} td+td {{ text-align: right }}
 pre {{ background: #f2f4f6; border-radius: 8px; padding: .8rem 1rem; overflow-x: auto }}
-</style>
+{style}</style>
 <h1>{title}</h1><p class="note">{note}</p>
 <ul class="figures">{figures}</ul>
 {pictures}
 {sections}
-</html>
+{scripts}</html>
 """
 
 
 def report_page(
-    *, title: str, note: str, figures: Mapping[str, str], pictures: Sequence[str], sections: Mapping[str, str]
+    *,
+    title: str,
+    note: str,
+    figures: Mapping[str, str],
+    pictures: Sequence[str],
+    sections: Mapping[str, str],
+    style: str = "",
+    scripts: str = "",
 ) -> str:
-    """A page of its own, without scripts.
+    """A page of its own; without scripts, unless some are given.
 
     Args:
         title: what it is about.
@@ -35,6 +42,8 @@ def report_page(
         figures: what each is called, to its value.
         pictures: names of files beside the page.
         sections: headings to HTML, of `table` or `preformatted`.
+        style: CSS beside the page's own.
+        scripts: elements to close the page with.
     """
     return _PAGE.format(
         title=html.escape(title),
@@ -42,6 +51,8 @@ def report_page(
         figures="".join(f"<li><b>{html.escape(v)}</b>{html.escape(name)}</li>" for name, v in figures.items()),
         pictures="\n".join(f'<img src="{name}" alt="{name.removesuffix(".png")}">' for name in pictures),
         sections="\n".join(f"<h2>{html.escape(heading)}</h2>{body}" for heading, body in sections.items()),
+        style=style,
+        scripts=scripts,
     )
 
 

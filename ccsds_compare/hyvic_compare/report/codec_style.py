@@ -1,0 +1,51 @@
+"""What each codec looks like, in every chart and picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+INK, QUIET, PAPER = "#22313f", "#7f8c8d", "#f2f4f6"
+
+# Okabe and Ito's palette without its yellow, which white swallows, then Paul Tol's muted one. No palette of twelve is
+# safe for every eye, so each codec has a symbol too.
+_COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    *("#332288", "#882255", "#999933", "#117733", "#AA4499", "#6B6B6B"),
+)
+_SYMBOLS = (
+    ("circle", "o", "●"),
+    ("square", "s", "■"),
+    ("diamond", "D", "◆"),
+    ("triangle-up", "^", "▲"),
+    ("triangle-down", "v", "▼"),
+    ("cross", "P", "✚"),
+    ("x", "X", "✖"),
+    ("star", "*", "★"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecStyle:
+    """Colours repeat after twelve codecs, then with other symbols.
+
+    Attributes:
+        colour: as HTML writes it.
+        symbol: as Plotly calls it.
+        marker: the same for Matplotlib.
+        glyph: the same as a character.
+    """
+
+    colour: str
+    symbol: str
+    marker: str
+    glyph: str
+
+
+def codec_styles(codecs: Sequence[str]) -> dict[str, CodecStyle]:
+    """By name, the same for the same order of codecs."""
+    return {
+        codec: CodecStyle(colour=_COLOURS[n % len(_COLOURS)], symbol=symbol, marker=marker, glyph=glyph)
+        for n, codec in enumerate(codecs)
+        for symbol, marker, glyph in (_SYMBOLS[n % len(_SYMBOLS)],)
+    }

@@ -1,0 +1,78 @@
+"""A comparison as files for machines: strict JSON with everything that was measured, and a table of it."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import IO, Any
+
+from hyvic_compare.measurement import ComparedScene, Comparison, Cost, Fidelity, Measurement
+from hyvic_compare.report.views import View, default_reference, deltas_of
+
+
+def document_from_comparison(comparison: Comparison, views: Sequence[View]) -> dict[str, Any]:
+    """The comparison without its pictures, and BD figures of every view.
+
+    JSON has no infinity: the PSNR of an exact reconstruction is the string "inf", which Python's `float` and
+    most readers of numbers take.
+    """
+    reference = default_reference(comparison, views[0])
+    document = {
+        "scenes": [_scene(scene) for scene in comparison.scenes],
+        "codecs": comparison.codecs,
+        "ours": comparison.ours,
+        "ratios": comparison.ratios,
+        "measurements": [asdict(m) for m in comparison.measurements],
+        "bjontegaard": [
+            {"view": view.label, "scenes": view.scenes, "seen_by": view.seen_by} | asdict(delta)
+            for view in views
+            for delta in deltas_of(view, reference)
+        ],
+        "notes": comparison.notes,
+        "command": comparison.command,
+        "environment": comparison.environment,
+    }
+    strict: dict[str, Any] = _strict(document)
+    return strict
+
+
+def write_table(comparison: Comparison, file: IO[str]) -> None:
+    """CSV: a row for each measurement, empty where there is nothing; PSNR by band and tile is in the JSON alone."""
+    writer = csv.writer(file)
+    fidelity, cost = _scalars(Fidelity), _scalars(Cost)
+    own = [f.name for f in fields(Measurement) if f.name not in ("fidelity", "cost")]
+    writer.writerow((*own, *fidelity, *cost))
+    for m in comparison.measurements:
+        row = [getattr(m, name) for name in own]
+        row += [None if m.fidelity is None else getattr(m.fidelity, name) for name in fidelity]
+        row += [None if m.cost is None else getattr(m.cost, name) for name in cost]
+        writer.writerow("" if value is None else value for value in row)
+
+
+def _scalars(record: type[Fidelity] | type[Cost]) -> list[str]:
+    return [f.name for f in fields(record) if not f.name.endswith(("band_psnr_db", "tile_psnr_db"))]
+
+
+def _scene(scene: ComparedScene) -> dict[str, Any]:
+    return {
+        "name": scene.name,
+        "sensor": scene.sensor,
+        "shape": scene.shape,
+        "peak": scene.peak,
+        "bit_depth": scene.bit_depth,
+        "wavelengths": None if scene.wavelengths is None else scene.wavelengths.tolist(),
+        "pixels": scene.pixels.tolist(),
+        "prepared": scene.prepared,
+    }
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return value

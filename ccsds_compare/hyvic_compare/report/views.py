@@ -1,0 +1,267 @@
+"""The curves that a report draws: of every scene, and means over scenes that the same codecs were trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from hyvic_compare.bd_psnr import BDPSNR, BDRate, Curve, CurveGapError, bd_psnr, bd_rate
+from hyvic_compare.measurement import Comparison, Fidelity, Measurement
+
+_BD = TypeVar("_BD", BDPSNR, BDRate)
+SEEN_MARK = "†"
+"""Beside everything measured on a scene that the codec was trained on."""
+_SAME_RATIO = 1e-3
+"""Points nearer than this share of their ratio are one stream asked for twice; Akima's slope between them is noise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A codec at a target, on one scene or as a mean over several.
+
+    Attributes:
+        target_ratio: what was asked for; None of a codec that has no target.
+        compression_ratio: what came out.
+        psnr_db: inf where every sample is exact.
+        ssim: mean over the bands.
+        spectral_angle_deg: mean over the pixels.
+        max_abs_error: in digital numbers, the largest of the scenes.
+    """
+
+    target_ratio: float | None
+    compression_ratio: float
+    psnr_db: float
+    ssim: float
+    spectral_angle_deg: float
+    max_abs_error: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One codec in one view.
+
+    Attributes:
+        codec: its name.
+        seen: it was trained on the scenes of this view.
+        points: by ascending compression ratio.
+    """
+
+    codec: str
+    seen: bool
+    points: tuple[Point, ...]
+
+    @property
+    def label(self) -> str:
+        """The name, marked where it must be."""
+        return f"{self.codec} {SEEN_MARK}" if self.seen else self.codec
+
+    @property
+    def lossy(self) -> tuple[Point, ...]:
+        """Points that a curve can have: finite, one at each ratio."""
+        kept: list[Point] = []
+        for point in self.points:
+            if not math.isfinite(point.psnr_db):
+                continue
+            if kept and point.compression_ratio <= kept[-1].compression_ratio * (1 + _SAME_RATIO):
+                if point.psnr_db > kept[-1].psnr_db:
+                    kept[-1] = point
+            else:
+                kept.append(point)
+        return tuple(kept)
+
+    @property
+    def exact(self) -> tuple[Point, ...]:
+        """Points without any error."""
+        return tuple(point for point in self.points if math.isinf(point.psnr_db))
+
+    def at(self, target_ratio: float | None) -> Point | None:
+        """The point of a target."""
+        return next((point for point in self.points if point.target_ratio == target_ratio), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What one choice of the scene selector shows.
+
+    Attributes:
+        label: for the selector and titles.
+        scenes: names; of more than one, every point is a mean.
+        seen_by: codecs that were trained on them.
+        lacking: codecs of ours that gave no stream for any of them.
+        series: in the order of the codecs; of a codec without any point, an empty one.
+    """
+
+    label: str
+    scenes: tuple[str, ...]
+    seen_by: tuple[str, ...]
+    lacking: tuple[str, ...]
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """A codec's curve against the reference's.
+
+    Attributes:
+        codec: its name.
+        seen: it was trained on the scenes.
+        reference: name of the reference.
+        points: that the curve has.
+        bd_psnr: or None.
+        bd_rate: or None.
+        gaps: why there is none, one reason for each that is missing unless they share it.
+    """
+
+    codec: str
+    seen: bool
+    reference: str
+    points: int
+    bd_psnr: BDPSNR | None
+    bd_rate: BDRate | None
+    gaps: tuple[str, ...]
+
+
+def views_from(comparison: Comparison) -> tuple[View, ...]:
+    """The main one first, which the summary speaks of, then the other means, then every scene.
+
+    A mean is over scenes that exactly the same codecs were trained on, so that it never mixes what a codec has seen
+    with what it has not; and over scenes that the same codecs of ours can code, since one that they cannot would leave
+    them without any mean. Of a group of one scene, that scene is the mean. The main group is one that nothing was
+    trained on, if there is one.
+    """
+    groups: dict[_Group, list[str]] = {}
+    for scene in comparison.scenes:
+        groups.setdefault(_group(comparison, scene.name), []).append(scene.name)
+    ordered = sorted(groups.items(), key=lambda item: (len(item[0].seen_by), len(item[0].lacking), -len(item[1])))
+    means = [_view(comparison, tuple(scenes), group) for group, scenes in ordered]
+    singles = [
+        _view(comparison, (scene.name,), _group(comparison, scene.name))
+        for scene in comparison.scenes
+        if (scene.name,) != means[0].scenes
+    ]
+    return (means[0], *(mean for mean in means[1:] if len(mean.scenes) > 1), *singles)
+
+
+def deltas_of(view: View, reference: str) -> Iterator[Delta]:
+    """BD-PSNR and BD-rate of every other codec of the view that has a curve or should; a lossless one should not."""
+    other = _curve(next(series for series in view.series if series.codec == reference))
+    for series in view.series:
+        if series.codec == reference or (series.exact and not series.lossy):
+            continue
+        gaps: list[str] = []
+        curve = _curve(series)
+        yield Delta(
+            codec=series.codec,
+            seen=series.seen,
+            reference=reference,
+            points=len(curve.ratios),
+            bd_psnr=_or_gap(bd_psnr, curve, other, gaps),
+            bd_rate=_or_gap(bd_rate, curve, other, gaps),
+            gaps=tuple(gaps),
+        )
+
+
+def _or_gap(difference: Callable[[Curve, Curve], _BD], curve: Curve, other: Curve, gaps: list[str]) -> _BD | None:
+    for name, points in (("the curve", curve), ("the reference", other)):
+        if len(points.ratios) < 2:
+            reason = f"{name} has {len(points.ratios) or 'no'} point{'' if points.ratios else 's'}; two are needed"
+            if reason not in gaps:
+                gaps.append(reason)
+            return None
+    try:
+        return difference(curve, other)
+    except CurveGapError as error:
+        gaps.append(str(error))
+        return None
+
+
+def default_reference(comparison: Comparison, main: View) -> str:
+    """The codec to beat: not one of ours, with the longest curve, and of several the best in the mean of its points."""
+    others = [series for series in main.series if series.codec not in comparison.ours] or list(main.series)
+
+    def strength(series: Series) -> tuple[int, float]:
+        points = series.lossy
+        return len(points), sum(point.psnr_db for point in points) / max(len(points), 1)
+
+    return max(others, key=strength).codec
+
+
+def measurements_of(
+    comparison: Comparison, *, codec: str | None = None, scene: str | None = None
+) -> Iterator[Measurement]:
+    """Those that gave a stream."""
+    for m in comparison.measurements:
+        if m.gap is None and codec in (None, m.codec) and scene in (None, m.scene):
+            yield m
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """What scenes of one mean have in common; see `View`."""
+
+    seen_by: tuple[str, ...]
+    lacking: tuple[str, ...]
+
+
+def _group(comparison: Comparison, scene: str) -> _Group:
+    trained = {m.codec for m in comparison.measurements if m.scene == scene and m.seen}
+    able = {m.codec for m in measurements_of(comparison, scene=scene)}
+    return _Group(
+        seen_by=tuple(codec for codec in comparison.codecs if codec in trained),
+        lacking=tuple(codec for codec in comparison.ours if codec not in able),
+    )
+
+
+def _view(comparison: Comparison, scenes: tuple[str, ...], group: _Group) -> View:
+    one = len(scenes) == 1
+    facts = [f"{SEEN_MARK} {', '.join(group.seen_by)} trained on {'it' if one else 'them'}"] if group.seen_by else []
+    if not one and not facts:
+        facts.append("no codec was trained on them")
+    if not one and group.lacking:
+        facts.append(f"none can be coded by {', '.join(group.lacking)}")
+    label = scenes[0] if one else f"Mean over {len(scenes)} scenes"
+    series = tuple(
+        Series(codec=codec, seen=codec in group.seen_by, points=_points(comparison, codec, scenes))
+        for codec in comparison.codecs
+    )
+    return View(
+        label=f"{label} ({'; '.join(facts)})" if facts else label,
+        scenes=scenes,
+        seen_by=group.seen_by,
+        lacking=group.lacking,
+        series=series,
+    )
+
+
+def _points(comparison: Comparison, codec: str, scenes: tuple[str, ...]) -> tuple[Point, ...]:
+    """A point for each target that every scene has: means over different scenes could not be compared."""
+    by_target: dict[float | None, list[tuple[float, Fidelity]]] = {}
+    for m in measurements_of(comparison, codec=codec):
+        if m.scene in scenes and m.fidelity is not None and m.compression_ratio is not None:
+            by_target.setdefault(m.target_ratio, []).append((m.compression_ratio, m.fidelity))
+    whole = {target: found for target, found in by_target.items() if len(found) == len(scenes)}
+    points = (_mean(target, found) for target, found in whole.items())
+    return tuple(sorted(points, key=lambda point: point.compression_ratio))
+
+
+def _mean(target: float | None, found: Sequence[tuple[float, Fidelity]]) -> Point:
+    def mean(value: Callable[[Fidelity], float]) -> float:
+        return float(np.mean([value(fidelity) for _, fidelity in found]))
+
+    return Point(
+        target_ratio=target,
+        compression_ratio=float(np.mean([ratio for ratio, _ in found])),
+        psnr_db=mean(lambda f: f.psnr_db),
+        ssim=mean(lambda f: f.ssim),
+        spectral_angle_deg=mean(lambda f: f.spectral_angle_deg),
+        max_abs_error=max(fidelity.max_abs_error for _, fidelity in found),
+    )
+
+
+def _curve(series: Series) -> Curve:
+    points = series.lossy
+    return Curve(ratios=tuple(p.compression_ratio for p in points), psnr_db=tuple(p.psnr_db for p in points))
