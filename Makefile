@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check lint types imports sanitised flight test-aarch64 test-docker roots bench clean
+.PHONY: help demo test slow check lint types imports sanitised flight test-aarch64 test-docker roots browser bench clean
 
 help:                ## list the targets
 	@grep -E '^[a-z0-9-]+: .*##|^[a-z]+: +##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */  make \1\t/' | expand -t 22
@@ -15,7 +15,7 @@ demo: $(VENV)/demo.stamp  ## a real scene from checkpoint to packets and back, w
 test: $(VENV)/dev.stamp  ## all tests but the slow ones
 	$(BIN)/python -m pytest -q -m "not slow"
 
-slow: $(VENV)/dev.stamp  ## those
+slow: $(VENV)/dev.stamp browser  ## those
 	$(BIN)/python -m pytest -q -m slow
 
 check: lint types imports sanitised flight slow  ## what CI asks beyond the tests
@@ -48,6 +48,13 @@ roots:
 	  || { [ "$$(id -u)" = 0 ] && apt-get update -q \
 	    && apt-get install -q -y --no-install-recommends debootstrap debian-archive-keyring qemu-user-static; } \
 	  || { echo "debootstrap or qemu-user-static is missing: sudo apt-get install debootstrap qemu-user-static" >&2; exit 1; }
+
+# The report's page is opened in it. A font, because without one the picture of the page has no words.
+browser:
+	@command -v chromium >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -q \
+	    && apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core; } \
+	  || { echo "chromium is missing: sudo apt-get install chromium fonts-dejavu-core" >&2; exit 1; }
 
 bench: $(VENV)/dev.stamp  ## timings, both sides in one run
 	$(BIN)/python tests/benchmarks/bench_encoder.py
