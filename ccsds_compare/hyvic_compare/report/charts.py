@@ -17,7 +17,7 @@ from hyvic_compare.report.codec_style import INK, QUIET, CodecStyle
 from hyvic_compare.report.pictures import shown_ratios
 from hyvic_compare.report.published_figures import CURVES, HYVIC
 from hyvic_compare.report.summary import rate_text, ratio_text, throughput
-from hyvic_compare.report.views import Point, Series, View, measurements_of
+from hyvic_compare.report.views import Point, Series, View
 from hyvic_compare.spectral_axis import SpectralAxis
 
 PUBLISHED = "published"
@@ -267,7 +267,7 @@ def spread_charts(comparison: Comparison, views: Sequence[View], styles: Mapping
     for number, view in enumerate(views):
         for ratio in comparison.ratios:
             key = f"{number}|{ratio:g}"
-            found = [(s, measured_in(comparison, view, s.codec, ratio)) for s in view.series]
+            found = [(series, measured_at(series, ratio)) for series in view.series]
             tiles[key] = _spread_figure(
                 [_spread(series, tile_psnr(points), styles[series.codec], "%{x:.2f} dB") for series, points in found],
                 {"title": {"text": "PSNR of a tile in dB"}},
@@ -293,9 +293,9 @@ def spread_charts(comparison: Comparison, views: Sequence[View], styles: Mapping
     }
 
 
-def measured_in(comparison: Comparison, view: View, codec: str, ratio: float) -> list[Measurement]:
+def measured_at(series: Series, ratio: float) -> list[Measurement]:
     """What a codec did on a view's scenes at a target."""
-    return [m for m in measurements_of(comparison, codec=codec) if m.target_ratio == ratio and m.scene in view.scenes]
+    return [m for m in series.measurements if m.target_ratio == ratio]
 
 
 Values = list[tuple[str, float]]
@@ -393,12 +393,8 @@ def cost_charts(comparison: Comparison, styles: Mapping[str, CodecStyle]) -> dic
 
 def peak_memory_mb(comparison: Comparison, codec: str) -> float | None:
     """The largest of all scenes and targets; None where the system did not tell."""
-    peaks = [
-        m.cost.peak_memory_mb
-        for m in measurements_of(comparison, codec=codec)
-        if m.cost is not None and m.cost.peak_memory_mb is not None
-    ]
-    return max(peaks, default=None)
+    costs = [m.cost for m in comparison.measurements if m.codec == codec and m.cost is not None]
+    return max((cost.peak_memory_mb for cost in costs if cost.peak_memory_mb is not None), default=None)
 
 
 def _bar(codec: str, value: float, style: CodecStyle, what: str, opacity: float) -> Figure:

@@ -25,7 +25,7 @@ from hyvic_compare.report.charts import (
 from hyvic_compare.report.codec_style import INK, QUIET, CodecStyle, codec_styles
 from hyvic_compare.report.pictures import pictures_html, shown_ratios, swatch
 from hyvic_compare.report.published_figures import CURVES, DATA_SET, HYVIC
-from hyvic_compare.report.summary import findings, ratio_text, words
+from hyvic_compare.report.summary import count_text, findings, ratio_text, words
 from hyvic_compare.report.views import SEEN_MARK, Delta, View, default_reference, deltas_of
 
 _GRID = {"gridcolor": "#e8ebed", "linecolor": "#cfd6db", "zeroline": False, "automargin": True}
@@ -82,7 +82,7 @@ def comparison_page(comparison: Comparison, views: Sequence[View]) -> str:
     # A name with "</script>" must not end the element.
     text = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
     return report_page(
-        title=f"{len(comparison.codecs)} codecs on {_count(len(comparison.scenes), 'hyperspectral scene')}",
+        title=f"{len(comparison.codecs)} codecs on {count_text(len(comparison.scenes), 'hyperspectral scene')}",
         note="How small each makes them, how much it loses, and what that costs. Every figure is measured, unless "
         "it is marked as published.",
         figures={
@@ -95,11 +95,11 @@ def comparison_page(comparison: Comparison, views: Sequence[View]) -> str:
         sections={
             "In short": _summary(comparison, views),
             "Size against quality": _rate_section(comparison, views, styles, charts["rate-distortion"]),
-            "What it looks like": _picture_section(comparison, styles, charts["spectra"]),
+            "What it looks like": _picture_section(comparison, views, styles, charts["spectra"]),
             "How it spreads over tiles and scenes": _spread_section(comparison, views, charts),
             "What it costs": _cost_section(comparison, charts),
             "No result": _gaps(comparison),
-            "Scenes": _scenes(comparison),
+            "Scenes": _scenes(comparison, views),
             "What the words mean": _terms(),
             "Published figures": _published(),
             "All measurements": _all(comparison),
@@ -208,10 +208,13 @@ def _delta_table(deltas: Sequence[Delta], styles: Mapping[str, CodecStyle]) -> s
     return _grid(["", "BD-PSNR", "over CR", "BD-rate", "over PSNR", "points", ""], rows, text=1)
 
 
-def _picture_section(comparison: Comparison, styles: Mapping[str, CodecStyle], chart: Chart) -> str:
+def _picture_section(
+    comparison: Comparison, views: Sequence[View], styles: Mapping[str, CodecStyle], chart: Chart
+) -> str:
     if not shown_ratios(comparison):
         return "<p>No reconstruction was kept.</p>"
-    scenes = {str(number): _scene_label(comparison, scene.name) for number, scene in enumerate(comparison.scenes)}
+    labels = {view.scenes[0]: view.label for view in views if len(view.scenes) == 1}
+    scenes = {str(number): labels[scene.name] for number, scene in enumerate(comparison.scenes)}
     pixels = {str(n): f"pixel {n + 1}" for n in range(max(len(scene.pixels) for scene in comparison.scenes))}
     return (
         '<p class="lead">True colour above, error below, all at the same ratio asked for and on the same colour scale: '
@@ -275,10 +278,11 @@ def _gaps(comparison: Comparison) -> str:
     return _grid(["codec", "scenes", "asked for", "runs", "why"], rows, text=5)
 
 
-def _scenes(comparison: Comparison) -> str:
+def _scenes(comparison: Comparison, views: Sequence[View]) -> str:
+    seen_by = {view.scenes[0]: view.seen_by for view in views if len(view.scenes) == 1}
     rows = []
     for scene in comparison.scenes:
-        trained = words([c for c in comparison.codecs if _seen(comparison, scene.name, c)])
+        trained = words(seen_by[scene.name])
         rows.append(
             [
                 html.escape(scene.name),
@@ -359,25 +363,12 @@ def _all(comparison: Comparison) -> str:
     )
 
 
-def _seen(comparison: Comparison, scene: str, codec: str) -> bool:
-    return any(m.seen for m in comparison.measurements if m.scene == scene and m.codec == codec)
-
-
-def _scene_label(comparison: Comparison, scene: str) -> str:
-    trained = [codec for codec in comparison.codecs if _seen(comparison, scene, codec)]
-    return f"{scene} ({SEEN_MARK} {words(trained)} trained on it)" if trained else scene
-
-
 def _target(m: Measurement) -> str:
     return "lossless" if m.target_ratio is None else ratio_text(m.target_ratio)
 
 
 def _psnr(psnr_db: float) -> str:
     return "exact" if math.isinf(psnr_db) else f"{psnr_db:.2f}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _named(label: str, style: CodecStyle) -> str:

@@ -38,10 +38,9 @@ def error_scale(shown: Mapping[str, Exhibit]) -> float:
     return max((float(np.percentile(e.error, 99)) for e in shown.values() if e.error is not None), default=0.0) or 1.0
 
 
-def measured_at(comparison: Comparison, scene: ComparedScene, codec: str, ratio: float) -> Measurement | None:
-    """What belongs to a reconstruction."""
-    wanted = (scene.name, codec, ratio)
-    return next((m for m in comparison.measurements if (m.scene, m.codec, m.target_ratio) == wanted), None)
+def measured(comparison: Comparison) -> dict[tuple[str, str, float | None], Measurement]:
+    """What belongs to each reconstruction."""
+    return {(m.scene, m.codec, m.target_ratio): m for m in comparison.measurements}
 
 
 def caption_lines(m: Measurement | None) -> tuple[str, ...]:
@@ -56,6 +55,7 @@ def caption_lines(m: Measurement | None) -> tuple[str, ...]:
 def pictures_html(comparison: Comparison, styles: Mapping[str, CodecStyle]) -> str:
     """The originals with their pixels marked, and every codec's reconstruction above its error, by scene and ratio."""
     figures = []
+    points = measured(comparison)
     for number, scene in enumerate(comparison.scenes):
         shown = {ratio: shown_at(comparison, scene, ratio) for ratio in shown_ratios(comparison)}
         scales = {ratio: error_scale(exhibits) for ratio, exhibits in shown.items()}
@@ -63,7 +63,7 @@ def pictures_html(comparison: Comparison, styles: Mapping[str, CodecStyle]) -> s
         for ratio, exhibits in shown.items():
             when = f"scene={number}&amp;shown={ratio:g}"
             for codec, exhibit in exhibits.items():
-                m = measured_at(comparison, scene, codec, ratio)
+                m = points.get((scene.name, codec, ratio))
                 figures.append(_reconstruction(exhibit, codec, m, styles[codec], when, scales[ratio]))
             if not exhibits:
                 figures.append(f'<p data-when="{when}">No reconstruction of this scene was kept at this ratio.</p>')

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hyvic_compare.measurement import Comparison
-from hyvic_compare.report.charts import is_wide, log_axis, measured_in, peak_memory_mb, scene_ratios, tile_psnr
+from hyvic_compare.report.charts import is_wide, log_axis, measured_at, peak_memory_mb, scene_ratios, tile_psnr
 from hyvic_compare.report.codec_style import INK, QUIET, CodecStyle, codec_styles
-from hyvic_compare.report.pictures import ERROR_MAP, caption_lines, error_scale, measured_at, shown_at, shown_ratios
+from hyvic_compare.report.pictures import ERROR_MAP, caption_lines, error_scale, measured, shown_at, shown_ratios
 from hyvic_compare.report.summary import ratio_text, throughput
-from hyvic_compare.report.views import SEEN_MARK, View, measurements_of
+from hyvic_compare.report.views import SEEN_MARK, View
 from hyvic_compare.spectral_axis import SpectralAxis
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _middle(comparison: Comparison) -> float:
 
 def _at(comparison: Comparison, ratio: float, styles: Mapping[str, CodecStyle]) -> dict[str, CodecStyle]:
     """Codecs that have anything at a target."""
-    able = {m.codec for m in measurements_of(comparison) if m.target_ratio == ratio}
+    able = {m.codec for m in comparison.measurements if m.gap is None and m.target_ratio == ratio}
     return {codec: style for codec, style in styles.items() if codec in able}
 
 
@@ -122,6 +122,7 @@ def _pictures_plot(comparison: Comparison) -> Figure:
 
     ratio = _middle(comparison)
     scenes = [scene for scene in comparison.scenes if shown_at(comparison, scene, ratio)][:_MOST_SCENES]
+    points = measured(comparison)
     codecs = [codec for codec in comparison.codecs if any(codec in shown_at(comparison, s, ratio) for s in scenes)]
     if not scenes:
         return _empty(f"No reconstruction was kept at CR {ratio_text(ratio)}")
@@ -140,7 +141,7 @@ def _pictures_plot(comparison: Comparison) -> Figure:
             exhibit = shown.get(codec)
             if exhibit is None:
                 continue
-            m = measured_at(comparison, scene, codec, ratio)
+            m = points.get((scene.name, codec, ratio))
             mark = f" {SEEN_MARK}" if m is not None and m.seen else ""
             above[column].imshow(exhibit.true_colour, interpolation="nearest")
             above[column].set_title("\n".join((codec + mark, *caption_lines(m))), fontsize=9)
@@ -189,7 +190,7 @@ def _spread_plot(comparison: Comparison, main: View, styles: Mapping[str, CodecS
     figure = Figure(figsize=(13.5, 4.8), layout="constrained")
     tiles, scenes = figure.subplots(1, 2)
     styles = _at(comparison, ratio, styles)
-    found = {codec: measured_in(comparison, main, codec, ratio) for codec in styles}
+    found = {series.codec: measured_at(series, ratio) for series in main.series if series.codec in styles}
     psnr = {codec: [value for _, value in tile_psnr(points)] for codec, points in found.items()}
     ratios = {codec: [value for _, value in scene_ratios(points)] for codec, points in found.items()}
     every = [value for values in psnr.values() for value in values]

@@ -10,7 +10,7 @@ from itertools import groupby
 import numpy as np
 
 from hyvic_compare.measurement import Comparison
-from hyvic_compare.report.views import SEEN_MARK, Series, View, default_reference, deltas_of, measurements_of
+from hyvic_compare.report.views import SEEN_MARK, View, default_reference, deltas_of
 
 _UNUSED = 1.25
 """A stream this many times shorter than allowed leaves room that its codec cannot use."""
@@ -94,7 +94,7 @@ def _what_was_done(comparison: Comparison) -> Finding:
     made = sum(m.gap is None for m in comparison.measurements)
     samples = sum(math.prod(scene.shape) for scene in comparison.scenes)
     text = (
-        f"{_count(len(comparison.codecs), 'codec')} compressed {_count(len(comparison.scenes), 'real scene')}"
+        f"{count_text(len(comparison.codecs), 'codec')} compressed {count_text(len(comparison.scenes), 'real scene')}"
         f"{f' of {words(sensors)}' if sensors else ''} ({samples / 1e6:,.1f} million samples) "
         f"{ratios_text(comparison.ratios, comparison.ratios).removeprefix('CR ')} times"
         f"{', and without loss' if any(m.target_ratio is None for m in comparison.measurements) else ''}. "
@@ -231,7 +231,7 @@ def _speed(comparison: Comparison) -> Iterator[str]:
 def throughput(comparison: Comparison, codec: str) -> tuple[float, float] | None:
     """Encoded and decoded MSamples a second and core: medians over all scenes and targets."""
     samples = {scene.name: math.prod(scene.shape) for scene in comparison.scenes}
-    found = [(samples[m.scene], m.cost) for m in measurements_of(comparison, codec=codec) if m.cost is not None]
+    found = [(samples[m.scene], m.cost) for m in comparison.measurements if m.codec == codec and m.cost is not None]
     if not found:
         return None
     encode, decode = (
@@ -260,7 +260,7 @@ def _trained(comparison: Comparison) -> Iterator[str]:
     for codec in comparison.codecs:
         seen = {m.scene for m in comparison.measurements if m.codec == codec and m.seen}
         if seen:
-            names = words(sorted(seen)) if len(seen) <= 4 else _count(len(seen), "scene")
+            names = words(sorted(seen)) if len(seen) <= 4 else count_text(len(seen), "scene")
             yield (
                 f"{codec} was trained on {names}: what it does there is marked {SEEN_MARK}, "
                 "and no mean mixes it with other scenes."
@@ -271,14 +271,14 @@ def _gaps(comparison: Comparison, main: View) -> Iterator[str]:
     gaps = sum(m.gap is not None for m in comparison.measurements)
     if gaps:
         yield f"{gaps:,} of {len(comparison.measurements):,} runs gave no stream; a table below says why."
-        partial = [series.codec for series in main.series if _has_partial(comparison, series, main)]
+        partial = [s.codec for s in main.series if len({m.target_ratio for m in s.measurements}) > len(s.points)]
         if partial and len(main.scenes) > 1:
             yield f"A mean needs every scene, so it has fewer points than single scenes of {words(partial)}."
 
 
-def _has_partial(comparison: Comparison, series: Series, main: View) -> bool:
-    made = {m.target_ratio for m in measurements_of(comparison, codec=series.codec) if m.scene in main.scenes}
-    return len(made) > len(series.points)
+def count_text(number: int, noun: str) -> str:
+    """1 scene, 2 scenes."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def ratio_text(ratio: float) -> str:
@@ -302,10 +302,6 @@ def rate_text(rate: float) -> str:
 def words(items: Sequence[str]) -> str:
     """a, b and c."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _span(values: Sequence[float]) -> str:

@@ -48,11 +48,13 @@ class Series:
         codec: its name.
         seen: it was trained on the scenes of this view.
         points: by ascending compression ratio.
+        measurements: that the points are made of, and those of targets that not every scene has.
     """
 
     codec: str
     seen: bool
     points: tuple[Point, ...]
+    measurements: tuple[Measurement, ...]
 
     @property
     def label(self) -> str:
@@ -133,15 +135,17 @@ def views_from(comparison: Comparison) -> tuple[View, ...]:
     them without any mean. Of a group of one scene, that scene is the mean. The main group is one that nothing was
     trained on, if there is one.
     """
+    places: _Places = {}
+    for m in comparison.measurements:
+        places.setdefault((m.scene, m.codec), []).append(m)
+    group_of = {scene.name: _group(comparison, places, scene.name) for scene in comparison.scenes}
     groups: dict[_Group, list[str]] = {}
-    for scene in comparison.scenes:
-        groups.setdefault(_group(comparison, scene.name), []).append(scene.name)
+    for name, group in group_of.items():
+        groups.setdefault(group, []).append(name)
     ordered = sorted(groups.items(), key=lambda item: (len(item[0].seen_by), len(item[0].lacking), -len(item[1])))
-    means = [_view(comparison, tuple(scenes), group) for group, scenes in ordered]
+    means = [_view(comparison, places, tuple(scenes), group) for group, scenes in ordered]
     singles = [
-        _view(comparison, (scene.name,), _group(comparison, scene.name))
-        for scene in comparison.scenes
-        if (scene.name,) != means[0].scenes
+        _view(comparison, places, (name,), group) for name, group in group_of.items() if (name,) != means[0].scenes
     ]
     return (means[0], *(mean for mean in means[1:] if len(mean.scenes) > 1), *singles)
 
@@ -180,23 +184,18 @@ def _or_gap(difference: Callable[[Curve, Curve], _BD], curve: Curve, other: Curv
 
 
 def default_reference(comparison: Comparison, main: View) -> str:
-    """The codec to beat: not one of ours, with the longest curve, and of several the best in the mean of its points."""
+    """The codec to beat: not one of ours, and the best of the others at most ratios."""
     others = [series for series in main.series if series.codec not in comparison.ours] or list(main.series)
+    wins = dict.fromkeys((series.codec for series in others), 0)
+    for ratio in comparison.ratios:
+        points = [(point.psnr_db, series.codec) for series in others if (point := series.at(ratio)) is not None]
+        if points:
+            wins[max(points, key=lambda entry: entry[0])[1]] += 1
+    return max(wins, key=lambda codec: wins[codec])
 
-    def strength(series: Series) -> tuple[int, float]:
-        points = series.lossy
-        return len(points), sum(point.psnr_db for point in points) / max(len(points), 1)
 
-    return max(others, key=strength).codec
-
-
-def measurements_of(
-    comparison: Comparison, *, codec: str | None = None, scene: str | None = None
-) -> Iterator[Measurement]:
-    """Those that gave a stream."""
-    for m in comparison.measurements:
-        if m.gap is None and codec in (None, m.codec) and scene in (None, m.scene):
-            yield m
+_Places = dict[tuple[str, str], list[Measurement]]
+"""By scene and codec."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,16 +206,15 @@ class _Group:
     lacking: tuple[str, ...]
 
 
-def _group(comparison: Comparison, scene: str) -> _Group:
-    trained = {m.codec for m in comparison.measurements if m.scene == scene and m.seen}
-    able = {m.codec for m in measurements_of(comparison, scene=scene)}
+def _group(comparison: Comparison, places: _Places, scene: str) -> _Group:
+    found = {codec: places.get((scene, codec), []) for codec in comparison.codecs}
     return _Group(
-        seen_by=tuple(codec for codec in comparison.codecs if codec in trained),
-        lacking=tuple(codec for codec in comparison.ours if codec not in able),
+        seen_by=tuple(codec for codec, points in found.items() if any(m.seen for m in points)),
+        lacking=tuple(codec for codec in comparison.ours if all(m.gap is not None for m in found[codec])),
     )
 
 
-def _view(comparison: Comparison, scenes: tuple[str, ...], group: _Group) -> View:
+def _view(comparison: Comparison, places: _Places, scenes: tuple[str, ...], group: _Group) -> View:
     one = len(scenes) == 1
     facts = [f"{SEEN_MARK} {', '.join(group.seen_by)} trained on {'it' if one else 'them'}"] if group.seen_by else []
     if not one and not facts:
@@ -224,27 +222,27 @@ def _view(comparison: Comparison, scenes: tuple[str, ...], group: _Group) -> Vie
     if not one and group.lacking:
         facts.append(f"none can be coded by {', '.join(group.lacking)}")
     label = scenes[0] if one else f"Mean over {len(scenes)} scenes"
-    series = tuple(
-        Series(codec=codec, seen=codec in group.seen_by, points=_points(comparison, codec, scenes))
-        for codec in comparison.codecs
-    )
+    series = []
+    for codec in comparison.codecs:
+        found = [m for scene in scenes for m in places.get((scene, codec), ()) if m.gap is None]
+        points = _points(found, len(scenes))
+        series.append(Series(codec=codec, seen=codec in group.seen_by, points=points, measurements=tuple(found)))
     return View(
         label=f"{label} ({'; '.join(facts)})" if facts else label,
         scenes=scenes,
         seen_by=group.seen_by,
         lacking=group.lacking,
-        series=series,
+        series=tuple(series),
     )
 
 
-def _points(comparison: Comparison, codec: str, scenes: tuple[str, ...]) -> tuple[Point, ...]:
+def _points(found: Sequence[Measurement], scenes: int) -> tuple[Point, ...]:
     """A point for each target that every scene has: means over different scenes could not be compared."""
     by_target: dict[float | None, list[tuple[float, Fidelity]]] = {}
-    for m in measurements_of(comparison, codec=codec):
-        if m.scene in scenes and m.fidelity is not None and m.compression_ratio is not None:
+    for m in found:
+        if m.fidelity is not None and m.compression_ratio is not None:
             by_target.setdefault(m.target_ratio, []).append((m.compression_ratio, m.fidelity))
-    whole = {target: found for target, found in by_target.items() if len(found) == len(scenes)}
-    points = (_mean(target, found) for target, found in whole.items())
+    points = (_mean(target, values) for target, values in by_target.items() if len(values) == scenes)
     return tuple(sorted(points, key=lambda point: point.compression_ratio))
 
 
