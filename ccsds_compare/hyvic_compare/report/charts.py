@@ -155,13 +155,14 @@ def _exact(series: Series, point: Point, span: tuple[float, float], style: Codec
     """Infinite PSNR has no place on the axis: a line at its ratio."""
     return {
         "type": "scatter",
-        "mode": "lines",
+        "mode": "lines+markers",
         "name": f"{series.label}, lossless",
         "meta": series.codec,
         # Hovering finds points only.
         "x": [point.compression_ratio] * 20,
         "y": np.linspace(*span, 20).tolist(),
         "line": {"color": style.colour, "width": 2, "dash": "dash"},
+        "marker": {"size": 12, "opacity": 0},  # unseen, but they keep the line off the edge
         "hovertemplate": f"<b>{series.codec}</b><br>every sample exact at CR %{{x:.2f}}<extra></extra>",
     }
 

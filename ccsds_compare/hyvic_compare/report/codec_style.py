@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 INK, QUIET, PAPER = "#22313f", "#7f8c8d", "#f2f4f6"
 
-# Okabe and Ito's palette without its yellow, which white swallows, then Paul Tol's muted one. No palette of twelve is
+# Okabe and Ito's palette without its yellow, which white swallows, then Paul Tol's muted one. No palette of sixteen is
 # safe for every eye, so each codec has a symbol too.
 _COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
-    *("#332288", "#882255", "#999933", "#117733", "#AA4499", "#6B6B6B"),
+    *("#332288", "#882255", "#999933", "#117733", "#AA4499", "#6B6B6B", "#8B5A2B", "#44AA99", "#CC6677", "#1F2D8A"),
 )
 _SYMBOLS = (
     ("circle", "o", "●"),
@@ -27,7 +27,7 @@ _SYMBOLS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodecStyle:
-    """Colours repeat after twelve codecs, then with other symbols.
+    """Colours repeat after sixteen codecs, then with other symbols.
 
     Attributes:
         colour: as HTML writes it.
@@ -47,5 +47,5 @@ def codec_styles(codecs: Sequence[str]) -> dict[str, CodecStyle]:
     return {
         codec: CodecStyle(colour=_COLOURS[n % len(_COLOURS)], symbol=symbol, marker=marker, glyph=glyph)
         for n, codec in enumerate(codecs)
-        for symbol, marker, glyph in (_SYMBOLS[n % len(_SYMBOLS)],)
+        for symbol, marker, glyph in (_SYMBOLS[(n + n // len(_COLOURS)) % len(_SYMBOLS)],)
     }

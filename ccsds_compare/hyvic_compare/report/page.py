@@ -287,7 +287,7 @@ def _scenes(comparison: Comparison, views: Sequence[View]) -> str:
             [
                 html.escape(scene.name),
                 html.escape(scene.sensor or "–"),
-                " × ".join(map(str, scene.shape)),
+                "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}".join(map(str, scene.shape)),
                 f"{scene.bit_depth}",
                 f"{scene.peak:g}",
                 html.escape(scene.prepared or "as it is"),

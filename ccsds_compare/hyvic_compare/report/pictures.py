@@ -77,7 +77,7 @@ def _reconstruction(
     lines = "<br>".join(map(html.escape, caption_lines(m)))
     error = "" if exhibit.error is None else _img(_error_picture(exhibit.error / top), f"{codec}, error")
     return (
-        f'<figure data-when="{when}" data-codec="{html.escape(codec)}"><figcaption>'
+        f'<figure data-when="{when}" data-codec="{html.escape(codec)}" title="{name}"><figcaption>'
         f"<b>{swatch(style)}{name}</b>{lines}</figcaption>"
         f"{_img(_true_colour(exhibit), f'{codec}, true colour')}{error}</figure>"
     )

@@ -12,7 +12,7 @@ from hyvic_compare.measurement import Comparison
 from hyvic_compare.report.charts import is_wide, log_axis, measured_at, peak_memory_mb, scene_ratios, tile_psnr
 from hyvic_compare.report.codec_style import INK, QUIET, CodecStyle, codec_styles
 from hyvic_compare.report.pictures import ERROR_MAP, caption_lines, error_scale, measured, shown_at, shown_ratios
-from hyvic_compare.report.summary import ratio_text, throughput
+from hyvic_compare.report.summary import rate_text, ratio_text, throughput
 from hyvic_compare.report.views import SEEN_MARK, View
 from hyvic_compare.spectral_axis import SpectralAxis
 
@@ -102,7 +102,9 @@ def _legend(figure: Figure, styles: Mapping[str, CodecStyle], *more: Line2D) -> 
         for codec, style in styles.items()
     ]
     handles += more
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False)
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / (0.9 + 0.095 * longest))))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def _middle(comparison: Comparison) -> float:
@@ -228,7 +230,7 @@ def _cost_plot(comparison: Comparison, styles: Mapping[str, CodecStyle]) -> Figu
         if rates is not None:
             for offset, rate, alpha in ((-0.2, rates[0], 1.0), (0.2, rates[1], 0.45)):
                 bar = speed.barh(row + offset, rate, height=0.36, color=style.colour, alpha=alpha)
-                speed.bar_label(bar, fmt="%.2f" if rate < 10 else "%.0f", padding=3, fontsize=9)
+                speed.bar_label(bar, labels=[rate_text(rate)], padding=3, fontsize=9)
         peak = peak_memory_mb(comparison, codec)
         if peak is not None:
             memory.bar_label(memory.barh(row, peak, height=0.6, color=style.colour), fmt="%.0f", padding=3, fontsize=9)
