@@ -1,8 +1,11 @@
-"""`select-model` and `ccsds123`."""
+"""`compare-codecs`, `select-model` and `ccsds123`."""
 
 from __future__ import annotations
 
 import argparse
+import math
+import shlex
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +16,146 @@ from hyvic_runtime.errors import DecodeError
 
 if TYPE_CHECKING:
     from hyvic_compare.ccsds123.parameters import ImageShape
+    from hyvic_compare.codec_choice import AnyCodec
+    from hyvic_compare.measurement import Measurement
+
+DEFAULT_RATIOS = tuple(float(2**power) for power in range(3, 11))
+
+
+def compare_codecs(argv: Sequence[str] | None = None) -> int:
+    """Hold codecs against each other on scenes, and write a report."""
+    parser = command_parser(
+        "compare-codecs",
+        "Code scenes with classical codecs and bundles at several compression ratios, and write a report that opens in "
+        "a browser. Every stream is real, with all that its decoder needs. A second call measures only what is new.",
+        "compare-codecs scene.tif --report out",
+        "compare-codecs scenes/*.npz --bundle hyvic.bundle --resample --ratios 16,64,256 --report out",
+        "compare-codecs --codecs list",
+    )
+    parser.add_argument("scenes", type=Path, nargs="*", metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
+    parser.add_argument(
+        "--codecs",
+        type=_words,
+        default=(),
+        metavar="NAME,...",
+        help="of these only (default: all; 'list' prints their names)",
+    )
+    parser.add_argument(
+        "--ratios", type=_ratios, default=DEFAULT_RATIOS, metavar="R,...", help="targets (default: 8,16,...,1024)"
+    )
+    parser.add_argument("--bundle", type=Path, nargs="+", default=[], help="what export-engine wrote")
+    parser.add_argument(
+        "--resample",
+        action="store_true",
+        help="interpolate scenes to the first bundle's band centres where they reach that far, for all codecs alike",
+    )
+    parser.add_argument(
+        "--facts",
+        type=Path,
+        metavar="FACTS.json",
+        help="sensor, wavelengths and no-data by scene name, and what models saw",
+    )
+    parser.add_argument(
+        "--peak", type=float, help="largest digital number, for PSNR (default: 10,000; of 8-bit scenes 255)"
+    )
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="of measurements (default: beside the report, DIR.cache)"
+    )
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster (default: the cores of this machine)")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="folder to write")
+    return run_command(parser, argv, lambda arguments: _compare(parser, arguments, argv), extra="compare")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _ratios(text: str) -> tuple[float, ...]:
+    try:
+        ratios = sorted({float(word) for word in _words(text)})
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no list of numbers like 16,32") from error
+    if not ratios or not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
+        raise argparse.ArgumentTypeError(f"'{text}' holds no positive numbers only")
+    return tuple(ratios)
+
+
+def _compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace, argv: Sequence[str] | None) -> Result:
+    from hyvic_compare.codec_choice import CODECS, chosen_codecs
+
+    if arguments.codecs == ("list",):
+        return {"codecs": list(CODECS)}, "\n".join(f"{name:36}{codec.name}" for name, codec in CODECS.items())
+    if not arguments.scenes or arguments.report is None:
+        parser.error("SCENE and --report are needed")
+    if arguments.resample and not arguments.bundle:
+        parser.error("--resample needs a --bundle, whose bands are meant")
+    if arguments.peak is not None and not (math.isfinite(arguments.peak) and arguments.peak > 0):
+        parser.error("--peak must be a positive number")
+
+    from hyvic_compare.comparison import Plan, compare
+    from hyvic_compare.comparison_report import write_comparison_report
+    from hyvic_compare.measurement_cache import MeasurementCache
+    from hyvic_compare.scene_facts import Facts, read_facts
+    from hyvic_compare.scene_source import SceneSource
+
+    codecs = chosen_codecs(arguments.codecs, arguments.bundle)
+    facts = Facts() if arguments.facts is None else read_facts(arguments.facts)
+    bands = _bands(codecs) if arguments.resample else None
+    report = arguments.report.resolve()
+    plan = Plan(
+        sources=tuple(
+            SceneSource(path=p.resolve(), facts=facts.of_scene(p.stem), bands=bands) for p in arguments.scenes
+        ),
+        codecs=codecs,
+        ratios=arguments.ratios,
+        peak=arguments.peak,
+        facts=facts,
+    )
+    cache = MeasurementCache(folder=arguments.cache or report.with_name(f"{report.name}.cache"))
+    words = sys.argv[1:] if argv is None else argv
+    command = shlex.join((parser.prog, *words))
+    outcome = compare(plan, cache, scheduler=arguments.scheduler, command=command)
+    write_comparison_report(report, outcome.comparison)
+    points = outcome.comparison.measurements
+    gaps = sum(point.gap is not None for point in points)
+    result = {
+        "report": str(arguments.report),
+        "cache": str(cache.folder),
+        "coded": outcome.coded,
+        "gaps": gaps,
+        "measurements": [_row(point) for point in points],
+    }
+    return result, (
+        f"{arguments.report}: {len(points)} points of {len(codecs)} codecs on {len(plan.sources)} scenes, "
+        f"{outcome.coded} of them measured now, {gaps} gaps"
+    )
+
+
+def _bands(codecs: Sequence[AnyCodec]) -> tuple[float, ...]:
+    """Of the first bundle."""
+    from hyvic_compare.codecs.bundle_codec import BundleCodec
+
+    first = next(codec for codec in codecs if isinstance(codec, BundleCodec))
+    if first.wavelengths is None:
+        raise ValueError(
+            f"{first.folder} gives no band centres, so nothing can be resampled to them; leave --resample out"
+        )
+    return first.wavelengths
+
+
+def _row(point: Measurement) -> dict[str, str | float | None]:
+    """The figures that fit a line; an exact reconstruction has no PSNR."""
+    fidelity = point.fidelity
+    return {
+        "scene": point.scene,
+        "codec": point.codec,
+        "target_ratio": point.target_ratio,
+        "octets": point.octets,
+        "compression_ratio": point.compression_ratio,
+        "psnr_db": None if fidelity is None or math.isinf(fidelity.psnr_db) else fidelity.psnr_db,
+        "max_abs_error": None if fidelity is None else fidelity.max_abs_error,
+        "gap": point.gap,
+    }
 
 
 def select_model(argv: Sequence[str] | None = None) -> int:

@@ -19,6 +19,7 @@ MAX_RESOLUTIONS = 6
 Indian Pines 7 dB at CR 128."""
 _TRIES = 8
 _NEAR_ENOUGH = 0.995
+_LEAST_QUALITY = 1e-6
 _SOC_SIZ = 0xFF4FFF51
 _SIZ_HEAD = struct.Struct(">IHHIIIIIIIIH")
 
@@ -57,6 +58,11 @@ def encode_planes(planes: Planes, octets: int) -> bytes:
             break
         wanted = aim if low < aim < high else (low + high) / 2
     return best or shortest
+
+
+def shortest_codestream(planes: Planes) -> bytes:
+    """Code planes as coarsely as can be: headers and next to nothing else."""
+    return _encode(planes, _LEAST_QUALITY)
 
 
 def decode_planes(codestream: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Planes:

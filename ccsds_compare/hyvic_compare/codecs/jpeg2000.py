@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from hyvic_runtime.scene import Scene
 
 from hyvic_compare.codecs.codec import Cube, octet_budget
-from hyvic_compare.codecs.codestream import Planes, decode_planes, encode_planes
+from hyvic_compare.codecs.codestream import Planes, decode_planes, encode_planes, shortest_codestream
 from hyvic_compare.codecs.stream import FRAME_OCTETS, CubeType, StreamKind, framed, unframed
 from hyvic_compare.errors import TargetRatioError
 
 _LENGTH = struct.Struct(">I")
 _TRIES = 3
+_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,10 @@ class Jpeg2000:
     @property
     def name(self) -> str:
         return "JPEG 2000, per band" if self.per_band else "JPEG 2000"
+
+    @property
+    def identity(self) -> str:
+        return f"{self} version {_VERSION}, rasterio {version('rasterio')}"
 
     def encode(self, scene: Scene, target_ratio: float) -> bytes:
         cube = CubeType.of(scene.cube)
@@ -78,14 +84,21 @@ def _coded_type(cube: CubeType) -> np.dtype[np.integer[Any]]:
 
 def _encode_each(planes: Planes, room: int) -> bytes:
     """Every band with an equal share of what the bands before it left; again with less where that was too much."""
-    payload, target = b"", room
+    # Where even these are too long, no share of the room helps.
+    payload = b"".join(_after_length(shortest_codestream(plane[None])) for plane in planes)
+    if len(payload) > room:
+        return payload
+    target = room
     for _ in range(_TRIES):
         payload = b""
         for done, plane in enumerate(planes):
             share = (target - len(payload)) // (len(planes) - done) - _LENGTH.size
-            codestream = encode_planes(plane[None], share)
-            payload += _LENGTH.pack(len(codestream)) + codestream
+            payload += _after_length(encode_planes(plane[None], share))
         if len(payload) <= room:
             break
         target -= len(payload) - room + len(planes)
     return payload
+
+
+def _after_length(codestream: bytes) -> bytes:
+    return _LENGTH.pack(len(codestream)) + codestream

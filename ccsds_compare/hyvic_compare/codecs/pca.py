@@ -17,6 +17,7 @@ from hyvic_compare.codecs.stream import FRAME_OCTETS, CubeType, StreamKind, fram
 from hyvic_compare.errors import TargetRatioError
 
 MAX_BITS = 16
+_VERSION = 1
 _HEADER = struct.Struct(">HHB")
 _RANGE = struct.Struct(">ff")
 
@@ -40,6 +41,10 @@ class Pca:
     @property
     def name(self) -> str:
         return "PCA"
+
+    @property
+    def identity(self) -> str:
+        return f"{self} version {_VERSION}"
 
     def encode(self, scene: Scene, target_ratio: float) -> bytes:
         cube = CubeType.of(scene.cube)

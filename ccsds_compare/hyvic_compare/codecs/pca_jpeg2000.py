@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import numpy as np
 from hyvic_runtime.errors import DecodeError
@@ -20,6 +21,7 @@ COMPONENTS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256)
 """Numbers of components to try, each about √2 of the one before."""
 _HEADER = struct.Struct(">Hf")
 _INT16_MAX = 32767
+_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,10 @@ class PcaJpeg2000:
     @property
     def name(self) -> str:
         return "PCA + JPEG 2000"
+
+    @property
+    def identity(self) -> str:
+        return f"{self} version {_VERSION}, rasterio {version('rasterio')}"
 
     def encode(self, scene: Scene, target_ratio: float) -> bytes:
         cube = CubeType.of(scene.cube)

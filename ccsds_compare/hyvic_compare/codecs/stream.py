@@ -40,6 +40,7 @@ class StreamKind(IntEnum):
     JPEG2000_PER_BAND = 2
     PCA = 3
     PCA_JPEG2000 = 4
+    JPEG_LS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

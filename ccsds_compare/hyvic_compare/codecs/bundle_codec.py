@@ -1,0 +1,116 @@
+"""A deployment bundle as a codec."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from hyvic_runtime.bundle import ENCODER, read_bundle
+from hyvic_runtime.decoder import SceneDecoder
+from hyvic_runtime.encoder import SceneEncoder
+from hyvic_runtime.engine_choice import EngineKind
+from hyvic_runtime.errors import RateError, SceneError
+from hyvic_runtime.metrics import compression_ratio
+from hyvic_runtime.scene import Scene
+from hyvic_runtime.scene_stream import StreamWriter
+
+from hyvic_compare.codecs.codec import Cube, octet_budget
+from hyvic_compare.errors import TargetRatioError
+
+_VERSION = 1
+LEAST_USE = 0.5
+"""Part of the budget that the highest rate must take. Below it the point would stand for a ratio that it is far from,
+and the next target's is the same stream."""
+NEAR_CENTRE_NM = 0.5
+
+
+@dataclass
+class BundleCodec:
+    """Packets of the best quality whose octets, headers included, keep the budget (`encode-scene --target-ratio`).
+
+    The graphs run on ONNX Runtime and one core, whatever the bundle was compiled for.
+
+    Attributes:
+        folder: of the bundle, where whoever codes can read it.
+        name: for legends.
+    """
+
+    folder: Path
+    name: str
+    _codec: tuple[SceneEncoder, SceneDecoder] | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        bundle = read_bundle(self.folder)
+        self.wavelengths = bundle.manifest.wavelengths
+        # A bundle's identity is what decodes its streams; the encoder may be of another precision.
+        encoder = " ".join(digest for name, digest in sorted(bundle.manifest.files.items()) if name.startswith(ENCODER))
+        self.identity = (
+            f"bundle {bundle.identity.hex()} encoder {encoder} version {_VERSION}, onnxruntime {version('onnxruntime')}"
+        )
+
+    def load(self) -> None:
+        self._loaded()
+
+    def encode(self, scene: Scene, target_ratio: float) -> bytes:
+        encoder, _ = self._loaded()
+        self._check_bands(scene, encoder)
+        budget = octet_budget(scene, target_ratio)
+        if encoder.bundle.manifest.rates == 1:
+            stream = encoder.stream(scene)
+            if len(stream) > budget:
+                raise TargetRatioError(codec=self.name, target_ratio=target_ratio, allowed=budget, needed=len(stream))
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                writer = StreamWriter(encoder=encoder, scene=scene, folder=Path(folder))
+                stream = writer.within(budget).path.read_bytes()
+        if len(stream) < LEAST_USE * budget:
+            ratio = compression_ratio(scene.cube.size, scene.bit_depth, len(stream))
+            raise RateError(
+                f"{self.name}: CR {target_ratio:g} allows {budget:,} octets and the highest rate takes {len(stream):,} "
+                f"(CR {ratio:.1f}); ask for a higher ratio, or use a bundle of a higher rate"
+            )
+        return stream
+
+    def decode(self, stream: bytes) -> Cube:
+        return self._loaded()[1].decode(stream).scene.cube
+
+    def _loaded(self) -> tuple[SceneEncoder, SceneDecoder]:
+        if self._codec is None:
+            bundle = read_bundle(self.folder)
+            with _one_core():
+                self._codec = (
+                    SceneEncoder(bundle, EngineKind.ONNXRUNTIME),
+                    SceneDecoder(bundle, EngineKind.ONNXRUNTIME),
+                )
+        return self._codec
+
+    def _check_bands(self, scene: Scene, encoder: SceneEncoder) -> None:
+        encoder.grid(scene)
+        if scene.wavelengths is None or self.wavelengths is None:
+            return
+        apart = float(np.abs(scene.wavelengths - np.array(self.wavelengths)).max())
+        if apart > NEAR_CENTRE_NM:
+            raise SceneError(
+                f"{self.name}: the scene's band centres are up to {apart:.1f} nm from the bundle's; compare with "
+                "--resample"
+            )
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    """Let what is loaded count one core, so that it uses one: engines and encoders ask what they may run on."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)

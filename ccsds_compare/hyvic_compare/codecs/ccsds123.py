@@ -1,0 +1,89 @@
+"""CCSDS 123.0-B-2 as a codec with a target, and as one without."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hyvic_runtime.scene import Scene
+
+from hyvic_compare.ccsds123.codec import compress, decompress
+from hyvic_compare.ccsds123.parameter_files import CODER_NAMES
+from hyvic_compare.ccsds123.parameters import EntropyCoder, ErrorLimit, ErrorLimits, Parameters
+from hyvic_compare.ccsds123.rate import match_ratio
+from hyvic_compare.codecs.codec import Cube, octet_budget
+from hyvic_compare.errors import TargetRatioError
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ccsds123Lossless:
+    """CCSDS-123 with the default parameters: P = 3, full prediction, wide neighbor-oriented local sums.
+
+    Attributes:
+        coder: entropy coder.
+    """
+
+    coder: EntropyCoder
+
+    @property
+    def name(self) -> str:
+        return f"CCSDS-123 lossless, {CODER_NAMES[type(self.coder)]}"
+
+    @property
+    def identity(self) -> str:
+        return f"{self} version {_VERSION}"
+
+    def encode_losslessly(self, scene: Scene) -> bytes:
+        return compress(scene.cube, _parameters(scene, self.coder))
+
+    def decode(self, stream: bytes) -> Cube:
+        return decompress(stream)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ccsds123NearLossless:
+    """CCSDS-123 with the smallest absolute error limit, one for all samples, whose stream keeps the budget.
+
+    The parameters are those of `Ccsds123Lossless`. The standard was made for small limits. The sample-adaptive coder
+    spends a bit a sample at least and reaches no ratio above the bit depth.
+
+    Attributes:
+        coder: entropy coder.
+    """
+
+    coder: EntropyCoder
+
+    @property
+    def name(self) -> str:
+        return f"CCSDS-123, {CODER_NAMES[type(self.coder)]}"
+
+    @property
+    def identity(self) -> str:
+        return f"{self} version {_VERSION}"
+
+    def encode(self, scene: Scene, target_ratio: float) -> bytes:
+        budget = octet_budget(scene, target_ratio)
+        parameters = _parameters(scene, self.coder)
+        # One trial of the largest limit tells what a search would find out in ten.
+        depth = parameters.dynamic_range - 1
+        largest = ErrorLimits(absolute=ErrorLimit(bit_depth=depth, values=(((1 << depth) - 1,),)))
+        coarsest = Parameters(
+            signed=parameters.signed,
+            dynamic_range=parameters.dynamic_range,
+            entropy_coder=self.coder,
+            error_limits=largest,
+        )
+        shortest = len(compress(scene.cube, coarsest))
+        if shortest > budget:
+            raise TargetRatioError(codec=self.name, target_ratio=target_ratio, allowed=budget, needed=shortest)
+        return match_ratio(scene.cube, parameters, target_ratio).octets
+
+    def decode(self, stream: bytes) -> Cube:
+        return decompress(stream)
+
+
+def _parameters(scene: Scene, coder: EntropyCoder) -> Parameters:
+    return Parameters(
+        signed=scene.cube.dtype.kind == "i", dynamic_range=8 * scene.cube.dtype.itemsize, entropy_coder=coder
+    )

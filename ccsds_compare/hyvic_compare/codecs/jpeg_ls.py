@@ -1,0 +1,118 @@
+"""JPEG-LS (ISO/IEC 14495-1) band by band, through imagecodecs' CharLS."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from hyvic_runtime.errors import DecodeError
+from hyvic_runtime.scene import Scene
+
+from hyvic_compare.codecs.codec import Cube, octet_budget
+from hyvic_compare.codecs.stream import CubeType, StreamKind, framed, unframed
+from hyvic_compare.errors import TargetRatioError
+
+_LENGTH = struct.Struct(">I")
+_VERSION = 1
+MAX_NEAR = 255
+"""Largest error that the standard can be asked to allow (C.2.3)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JpegLsLossless:
+    """Every band as an image of its own.
+
+    The payload is each band's JPEG-LS file after its length (4 octets, big-endian). Signed samples are coded with half
+    of their range added.
+    """
+
+    @property
+    def name(self) -> str:
+        return "JPEG-LS lossless"
+
+    @property
+    def identity(self) -> str:
+        return f"{self} version {_VERSION}, imagecodecs {version('imagecodecs')}"
+
+    def encode_losslessly(self, scene: Scene) -> bytes:
+        return _encoded(scene.cube, 0)
+
+    def decode(self, stream: bytes) -> Cube:
+        return _decoded(stream)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JpegLsNearLossless:
+    """JPEG-LS with the smallest NEAR, one for all bands, whose stream keeps the budget."""
+
+    @property
+    def name(self) -> str:
+        return "JPEG-LS"
+
+    @property
+    def identity(self) -> str:
+        return f"{self} version {_VERSION}, imagecodecs {version('imagecodecs')}"
+
+    def encode(self, scene: Scene, target_ratio: float) -> bytes:
+        budget = octet_budget(scene, target_ratio)
+        # NEAR is at most half of the largest sample value (C.2.3).
+        high = min(MAX_NEAR, np.iinfo(_coded_type(scene.cube.dtype)).max // 2)
+        best = _encoded(scene.cube, high)
+        if len(best) > budget:
+            raise TargetRatioError(codec=self.name, target_ratio=target_ratio, allowed=budget, needed=len(best))
+        low = 0
+        while low < high:
+            near = (low + high) // 2
+            stream = _encoded(scene.cube, near)
+            if len(stream) <= budget:
+                best, high = stream, near
+            else:
+                low = near + 1
+        return best
+
+    def decode(self, stream: bytes) -> Cube:
+        return _decoded(stream)
+
+
+def _encoded(cube: Cube, near: int) -> bytes:
+    import imagecodecs
+
+    of = CubeType.of(cube)
+    coded = _coded_type(cube.dtype)
+    # Adding half of the range to two's complement turns its top bit around.
+    turned = cube.view(coded) ^ coded.type(_half(of.dtype))
+    payload = b""
+    for plane in np.moveaxis(turned, 2, 0):
+        file = bytes(imagecodecs.jpegls_encode(np.ascontiguousarray(plane), level=near))
+        payload += _LENGTH.pack(len(file)) + file
+    return framed(StreamKind.JPEG_LS, of, payload)
+
+
+def _decoded(stream: bytes) -> Cube:
+    import imagecodecs
+
+    cube, payload = unframed(StreamKind.JPEG_LS, stream)
+    coded = _coded_type(cube.dtype)
+    result = np.empty((cube.lines, cube.samples, cube.bands), coded)
+    for band in range(cube.bands):
+        (octets,) = payload.unpack(_LENGTH)
+        try:
+            plane = imagecodecs.jpegls_decode(payload.take(int(octets)))
+        except RuntimeError as error:
+            raise DecodeError(f"CharLS cannot decode band {band} ({' '.join(str(error).split())})") from error
+        if plane.shape != result.shape[:2] or plane.dtype != coded:
+            raise DecodeError(f"band {band} is {plane.shape} {plane.dtype}, not {result.shape[:2]} {coded}")
+        result[..., band] = plane ^ coded.type(_half(cube.dtype))
+    payload.finish()
+    return result.view(cube.dtype)
+
+
+def _coded_type(dtype: np.dtype[Any]) -> np.dtype[np.unsignedinteger[Any]]:
+    return np.dtype(f"u{dtype.itemsize}")
+
+
+def _half(dtype: np.dtype[Any]) -> int:
+    return 1 << 8 * dtype.itemsize - 1 if dtype.kind == "i" else 0

@@ -1,0 +1,302 @@
+"""Scenes × codecs × ratios, as tasks of a Dask cluster."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from hyvic_compare.codec_choice import AnyCodec
+from hyvic_compare.codecs.bundle_codec import BundleCodec
+from hyvic_compare.codecs.codec import LosslessCodec
+from hyvic_compare.exhibit import exhibit, telling_pixels
+from hyvic_compare.measurement import ComparedScene, Comparison, Exhibit, Measurement
+from hyvic_compare.measurement_cache import MeasurementCache
+from hyvic_compare.measuring import Measured, measure
+from hyvic_compare.scene_facts import Facts
+from hyvic_compare.scene_source import PreparedScene, SceneSource
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS"), "1")
+_CONNECT_S = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be compared.
+
+    Attributes:
+        sources: scenes, no two of one name.
+        codecs: no two of one name.
+        ratios: targets, ascending.
+        peak: of PSNR, for all scenes; None: 10,000 of 16-bit scenes and 255 of 8-bit ones.
+        facts: which codec has seen which scene.
+    """
+
+    sources: tuple[SceneSource, ...]
+    codecs: tuple[AnyCodec, ...]
+    ratios: tuple[float, ...]
+    peak: float | None
+    facts: Facts
+
+    def __post_init__(self) -> None:
+        for what, names in (("scenes", [s.name for s in self.sources]), ("codecs", [c.name for c in self.codecs])):
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise ValueError(f"two {what} are called {min(twice)}; rename one")
+
+    def peak_of(self, bit_depth: int) -> float:
+        """Largest digital number, for PSNR."""
+        return self.peak or (REFLECTANCE_PEAK if bit_depth == 16 else 2.0**bit_depth - 1)
+
+    @property
+    def shown_ratio(self) -> float:
+        """The target in the middle, whose reconstructions are shown."""
+        return self.ratios[len(self.ratios) // 2]
+
+
+REFLECTANCE_PEAK = 10_000.0
+"""Reflectance of 1 in the digital numbers of EnMAP, and the peak of the seed paper."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """One point to measure.
+
+    Attributes:
+        key: in the cache.
+        source: index of the scene.
+        codec: what codes it.
+        target_ratio: None for a lossless codec.
+        peak: of PSNR.
+        pixels: of the exhibit; None: there is none.
+    """
+
+    key: str
+    source: int
+    codec: AnyCodec
+    target_ratio: float | None
+    peak: float
+    pixels: NDArray[Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What `compare` did.
+
+    Attributes:
+        comparison: everything.
+        coded: points that were measured now; all others were in the cache.
+    """
+
+    comparison: Comparison
+    coded: int
+
+
+def compare(plan: Plan, cache: MeasurementCache, *, scheduler: str | None, command: str) -> Outcome:
+    """Measure what the cache lacks, and gather everything.
+
+    Args:
+        plan: what to compare.
+        cache: of earlier measurements; each new one is kept as soon as it is there.
+        scheduler: address of a Dask cluster whose workers can read scenes and bundles under their paths and run one
+            task at a time; None: a process a core of this machine.
+        command: as it was typed.
+
+    Raises:
+        SceneError: a scene cannot be read.
+        OSError: the scheduler cannot be reached.
+    """
+    from tqdm import tqdm
+
+    scenes: list[ComparedScene] = []
+    tasks: list[_Task] = []
+    for index, source in enumerate(plan.sources):
+        prepared = source.read()
+        scenes.append(_compared(plan, source, prepared))
+        tasks += _tasks(plan, cache, index, prepared.digest(), scenes[-1])
+    found = {
+        task.key: cache.get(task.key, scene=plan.sources[task.source].name, exhibit=task.pixels is not None)
+        for task in tasks
+    }
+    measured = {key: known for key, known in found.items() if known is not None}
+    missing = [task for task in tasks if task.key not in measured]
+    with tqdm(total=len(tasks), initial=len(measured), unit="point", disable=None) as bar:
+        try:
+            for key, result in _measured(plan, missing, scheduler):
+                measured[key] = result
+                if result.lasting:
+                    cache.put(key, result)
+                bar.update()
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(
+                f"{len(measured)} of {len(tasks)} points are kept in {cache.folder}; the same command goes on"
+            ) from error
+    return Outcome(
+        comparison=_comparison(plan, scenes, [(task, measured[task.key]) for task in tasks], command),
+        coded=len(missing),
+    )
+
+
+def _compared(plan: Plan, source: SceneSource, prepared: PreparedScene) -> ComparedScene:
+    scene = prepared.scene
+    lines, samples, bands = scene.cube.shape
+    pixels = telling_pixels(scene)
+    return ComparedScene(
+        name=source.name,
+        sensor=source.facts.sensor,
+        shape=(lines, samples, bands),
+        peak=plan.peak_of(scene.bit_depth),
+        bit_depth=scene.bit_depth,
+        wavelengths=scene.wavelengths,
+        pixels=pixels,
+        original=exhibit(scene, None, pixels),
+        prepared=prepared.prepared,
+    )
+
+
+def _tasks(plan: Plan, cache: MeasurementCache, index: int, digest: str, scene: ComparedScene) -> Iterator[_Task]:
+    for codec in plan.codecs:
+        for ratio in (None,) if isinstance(codec, LosslessCodec) else plan.ratios:
+            yield _Task(
+                key=cache.key(digest, codec, ratio, scene.peak),
+                source=index,
+                codec=codec,
+                target_ratio=ratio,
+                peak=scene.peak,
+                pixels=scene.pixels if ratio == plan.shown_ratio else None,
+            )
+
+
+def _measured(plan: Plan, tasks: Sequence[_Task], scheduler: str | None) -> Iterator[tuple[str, Measured]]:
+    """Results as they come, by key."""
+    if not tasks:
+        return
+    from distributed import KilledWorker, as_completed
+
+    with _client(scheduler) as client:
+        scenes = {index: client.submit(plan.sources[index].read, pure=False) for index in {t.source for t in tasks}}
+        futures = {
+            client.submit(
+                measure,
+                scenes[task.source],
+                task.codec,
+                name=plan.sources[task.source].name,
+                target_ratio=task.target_ratio,
+                peak=task.peak,
+                pixels=task.pixels,
+                pure=False,
+            ): task
+            for task in tasks
+        }
+        scenes.clear()  # a scene is let go once its last task is done
+        for future in as_completed(list(futures)):  # type: ignore[no-untyped-call]
+            task = futures.pop(future)
+            try:
+                result: Measured = future.result()
+            except KilledWorker:
+                point = Measurement(
+                    scene=plan.sources[task.source].name, codec=task.codec.name, target_ratio=task.target_ratio
+                )
+                gap = f"{task.codec.name} ended its process, most likely for want of memory"
+                result = Measured(measurement=replace(point, gap=gap), lasting=False)
+            yield task.key, result
+
+
+@contextmanager
+def _client(scheduler: str | None) -> Iterator[Client]:
+    """A cluster of processes that run one task each, so that times and memory are the task's own."""
+    from dask import config
+    from distributed import Client, LocalCluster
+
+    with ExitStack() as stack:
+        # A codec that ends its process would end it again.
+        stack.enter_context(config.set({"distributed.scheduler.allowed-failures": 0}))
+        if scheduler is None:
+            scheduler = stack.enter_context(
+                LocalCluster(  # type: ignore[no-untyped-call]
+                    n_workers=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+                    threads_per_worker=1,
+                    memory_limit=None,
+                    dashboard_address=None,  # pyright: ignore[reportArgumentType]  # none is served
+                    silence_logs=50,  # logging.CRITICAL: what a task raises is told once, here
+                    env=_THREADS,
+                )
+            )
+        client = Client(scheduler, timeout=_CONNECT_S)  # type: ignore[no-untyped-call]
+        yield stack.enter_context(client)
+
+
+def _comparison(
+    plan: Plan, scenes: Sequence[ComparedScene], results: Sequence[tuple[_Task, Measured]], command: str
+) -> Comparison:
+    measurements = tuple(
+        replace(
+            result.measurement,
+            seen=plan.facts.saw(result.measurement.codec, result.measurement.scene),
+        )
+        for _, result in results
+    )
+    exhibits: dict[tuple[str, str, float | None], Exhibit] = {
+        (point.scene, point.codec, point.target_ratio): result.exhibit
+        for point, (_, result) in zip(measurements, results, strict=True)
+        if result.exhibit is not None
+    }
+    return Comparison(
+        scenes=tuple(scenes),
+        codecs=tuple(codec.name for codec in plan.codecs),
+        ratios=plan.ratios,
+        measurements=measurements,
+        exhibits=exhibits,
+        command=command,
+        environment=_environment(measurements),
+        notes=tuple(_notes(plan, scenes)),
+        ours=tuple(codec.name for codec in plan.codecs if isinstance(codec, BundleCodec)),
+    )
+
+
+def _environment(measurements: Sequence[Measurement]) -> dict[str, str]:
+    processors = sorted({point.cost.processor for point in measurements if point.cost is not None})
+    libraries = ("hyvic-onboard", "numpy", "numba", "rasterio", "imagecodecs", "onnxruntime", "dask")
+    return {
+        "processor": "; ".join(processors),
+        "system": platform.platform(),
+        "Python": platform.python_version(),
+        **_versions(libraries),
+    }
+
+
+def _versions(names: Sequence[str]) -> Mapping[str, str]:
+    from importlib.metadata import PackageNotFoundError
+
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _notes(plan: Plan, scenes: Sequence[ComparedScene]) -> Iterator[str]:
+    peaks = sorted({scene.peak for scene in scenes})
+    yield (
+        f"PSNR and SSIM take {' or '.join(f'{peak:,g}' for peak in peaks)} for the largest digital number, whatever a "
+        "scene's own is; compression ratios count real streams, all side information included, against the scene's "
+        f"{' or '.join(sorted({str(scene.bit_depth) for scene in scenes}))} bits a sample."
+    )
+    yield (
+        "Throughput is of one processor core, rate search included: each point was measured in a process of its own "
+        "thread that ran nothing else, in processor seconds."
+    )
+    if not any(isinstance(codec, BundleCodec) for codec in plan.codecs):
+        yield "No learned codec is among them: export-engine makes a bundle of a checkpoint, --bundle adds it."
+    if any(scene.prepared for scene in scenes):
+        yield "Some scenes were resampled; every codec coded the same resampled cube."

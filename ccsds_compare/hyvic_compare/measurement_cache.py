@@ -1,0 +1,85 @@
+"""Measurements kept on disk, found again by what they are of.
+
+    CACHE/ab/ab12….json     one measurement; Python's JSON, in which an exact reconstruction's PSNR is Infinity
+    CACHE/ab/ab12….npz      its exhibit
+
+The name is a SHA-256 of the scene's content, the codec's identity, the target and the peak. Each file appears whole or
+not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hyvic_runtime.atomic_file import replacing
+
+from hyvic_compare.codecs.codec import NamedCodec
+from hyvic_compare.measurement import Cost, Exhibit, Fidelity, Measurement
+from hyvic_compare.measuring import Measured
+
+_VERSION = 1
+"""Of the measures; another one makes all be taken again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasurementCache:
+    """A folder of measurements.
+
+    Attributes:
+        folder: created at the first entry.
+    """
+
+    folder: Path
+
+    def key(self, scene_digest: str, codec: NamedCodec, target_ratio: float | None, peak: float) -> str:
+        """What a measurement is found by."""
+        what = json.dumps([_VERSION, scene_digest, codec.name, codec.identity, target_ratio, peak])
+        return hashlib.sha256(what.encode()).hexdigest()
+
+    def get(self, key: str, *, scene: str, exhibit: bool) -> Measured | None:
+        """A measurement, under the scene's present name; None where there is none, or not its exhibit."""
+        try:
+            document = json.loads(self._path(key, ".json").read_text(encoding="utf-8"))
+            measurement = replace(_measurement(document), scene=scene)
+            shown = self._exhibit(key) if exhibit and measurement.gap is None else None
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):  # missing, or nothing of ours
+            return None
+        return Measured(measurement=measurement, exhibit=shown)
+
+    def put(self, key: str, measured: Measured) -> None:
+        """Keep a measurement."""
+        if measured.exhibit is not None and measured.exhibit.error is not None:
+            with replacing(self._path(key, ".npz")) as (partial,):
+                np.savez_compressed(
+                    partial,
+                    true_colour=measured.exhibit.true_colour,
+                    error=measured.exhibit.error,
+                    spectra=measured.exhibit.spectra,
+                )
+        with replacing(self._path(key, ".json")) as (partial,):
+            partial.write_text(json.dumps(asdict(measured.measurement)) + "\n", encoding="utf-8")
+
+    def _exhibit(self, key: str) -> Exhibit:
+        with np.load(self._path(key, ".npz"), allow_pickle=False) as arrays:
+            return Exhibit(true_colour=arrays["true_colour"], error=arrays["error"], spectra=arrays["spectra"])
+
+    def _path(self, key: str, suffix: str) -> Path:
+        return self.folder / key[:2] / f"{key}{suffix}"
+
+
+def _measurement(document: dict[str, Any]) -> Measurement:
+    fidelity, cost = document.pop("fidelity"), document.pop("cost")
+    if fidelity is not None:
+        for name in ("band_psnr_db", "tile_psnr_db"):
+            fidelity[name] = tuple(fidelity[name])
+    return Measurement(
+        **document,
+        fidelity=None if fidelity is None else Fidelity(**fidelity),
+        cost=None if cost is None else Cost(**cost),
+    )

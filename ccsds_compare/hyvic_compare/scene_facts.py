@@ -1,0 +1,100 @@
+"""What is known of scenes beside their files.
+
+Archives often keep the sensor and the band centres apart from the cube. A JSON file gives them by the scenes' names,
+and which scenes a model was trained on:
+
+    {"scenes": {"aviris_*": {"sensor": "AVIRIS", "wavelengths": {"start": 400, "stop": 2500}},
+                "enmap_*": {"sensor": "EnMAP", "wavelengths": [418.24, 423.874, …], "no_data": -32768}},
+     "seen": {"hyvic-s-202": ["aviris_abu_airport_*"]}}
+
+A name may match several patterns; of each fact the last counts. What a scene's own file says counts before all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from hyvic_runtime.errors import SceneError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneFacts:
+    """Of one pattern of names.
+
+    Attributes:
+        sensor: its name, or None.
+        wavelengths: band centres in nm, or None.
+        spread: first and last of centres that lie evenly, or None.
+        no_data: value of samples that hold no measurement, or None.
+    """
+
+    sensor: str | None = None
+    wavelengths: tuple[float, ...] | None = None
+    spread: tuple[float, float] | None = None
+    no_data: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """A file of facts.
+
+    Attributes:
+        scenes: by pattern.
+        seen: by a codec's name, patterns of the scenes that it was trained on.
+    """
+
+    scenes: Mapping[str, SceneFacts] = field(default_factory=dict)
+    seen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def of_scene(self, name: str) -> SceneFacts:
+        """All that is known of a scene."""
+        sensor, wavelengths, spread, no_data = None, None, None, None
+        for pattern, facts in self.scenes.items():
+            if fnmatchcase(name, pattern):
+                sensor = facts.sensor or sensor
+                no_data = no_data if facts.no_data is None else facts.no_data
+                if facts.wavelengths or facts.spread:
+                    wavelengths, spread = facts.wavelengths, facts.spread
+        return SceneFacts(sensor=sensor, wavelengths=wavelengths, spread=spread, no_data=no_data)
+
+    def saw(self, codec: str, scene: str) -> bool:
+        """Whether a codec was trained on a scene."""
+        return any(fnmatchcase(scene, pattern) for pattern in self.seen.get(codec, ()))
+
+
+def read_facts(path: Path) -> Facts:
+    """Read a file of facts.
+
+    Raises:
+        SceneError: it cannot be read, or says something else.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if unknown := document.keys() - {"scenes", "seen"}:
+            raise ValueError(f"'{min(unknown)}' is neither 'scenes' nor 'seen'")
+        return Facts(
+            scenes={pattern: _facts(body) for pattern, body in document.get("scenes", {}).items()},
+            seen={codec: tuple(map(str, patterns)) for codec, patterns in document.get("seen", {}).items()},
+        )
+    except OSError as error:
+        raise SceneError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SceneError(f"{path}: no file of facts ({' '.join(str(error).split())})") from error
+
+
+def _facts(body: dict[str, Any]) -> SceneFacts:
+    if unknown := body.keys() - {"sensor", "wavelengths", "no_data"}:
+        raise ValueError(f"'{min(unknown)}' is none of sensor, wavelengths, no_data")
+    centres = body.get("wavelengths")
+    spread = (float(centres["start"]), float(centres["stop"])) if isinstance(centres, dict) else None
+    return SceneFacts(
+        sensor=body.get("sensor"),
+        wavelengths=tuple(map(float, centres)) if isinstance(centres, list) else None,
+        spread=spread,
+        no_data=None if body.get("no_data") is None else int(body["no_data"]),
+    )

@@ -1,0 +1,108 @@
+"""A scene as all codecs of a comparison get it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from hyvic_runtime.errors import SceneError
+from hyvic_runtime.scene import Scene, resample_bands
+from hyvic_runtime.scene_files import read_scene
+from numpy.typing import NDArray
+
+from hyvic_compare.scene_facts import SceneFacts
+
+_SAME_CENTRE_NM = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedScene:
+    """A scene, ready to be coded.
+
+    Attributes:
+        scene: with what is known of it.
+        prepared: what was done to it, in a sentence; None: nothing.
+    """
+
+    scene: Scene
+    prepared: str | None
+
+    def digest(self) -> str:
+        """SHA-256 of all that a codec or a measure looks at."""
+        scene = self.scene
+        facts = (scene.cube.shape, scene.cube.dtype.str, scene.no_data, scene.georeference)
+        digest = hashlib.sha256(repr(facts).encode())
+        if scene.wavelengths is not None:
+            digest.update(scene.wavelengths.tobytes())
+        for line in scene.cube:
+            digest.update(line.tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneSource:
+    """Where a scene comes from, and what is to be done to it.
+
+    Attributes:
+        path: of its file.
+        facts: what is known of it beside.
+        bands: centres in nm that it is interpolated to where that is possible; None: it stays as it is.
+    """
+
+    path: Path
+    facts: SceneFacts
+    bands: tuple[float, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return self.path.stem
+
+    def read(self) -> PreparedScene:
+        """The scene.
+
+        Raises:
+            SceneError: the file is no scene, or the facts do not go with it.
+        """
+        scene = self._with_facts(read_scene(self.path))
+        if self.bands is None:
+            return PreparedScene(scene=scene, prepared=None)
+        wanted = np.array(self.bands)
+        if scene.wavelengths is None and scene.cube.shape[2] == len(wanted):
+            return PreparedScene(
+                scene=replace(scene, wavelengths=wanted),
+                prepared=f"its {len(wanted)} bands, which nobody gives centres of, are taken for the bundle's",
+            )
+        if _same(scene.wavelengths, wanted):
+            return PreparedScene(scene=scene, prepared=None)
+        try:
+            resampled = resample_bands(scene, wanted)
+        except SceneError as error:
+            return PreparedScene(scene=scene, prepared=f"it stays on its own bands: {error}")
+        spread = ", taken to lie evenly," if self.facts.spread and scene.wavelengths is not None else ""
+        return PreparedScene(
+            scene=resampled,
+            prepared=f"its {scene.cube.shape[2]} bands{spread} were interpolated to the bundle's {len(wanted)}",
+        )
+
+    def _with_facts(self, scene: Scene) -> Scene:
+        bands = scene.cube.shape[2]
+        wavelengths, no_data = scene.wavelengths, scene.no_data
+        if wavelengths is None and self.facts.wavelengths is not None:
+            wavelengths = np.array(self.facts.wavelengths)
+        if wavelengths is None and self.facts.spread is not None:
+            wavelengths = np.linspace(*self.facts.spread, bands)
+        if no_data is None:
+            no_data = self.facts.no_data
+        try:
+            return replace(scene, wavelengths=wavelengths, no_data=no_data)
+        except SceneError as error:
+            raise SceneError(f"{self.path}: {error}") from error
+
+
+def _same(centres: NDArray[np.float64] | None, wanted: NDArray[np.float64]) -> bool:
+    if centres is None or centres.shape != wanted.shape:
+        return False
+    return bool(np.abs(centres - wanted).max() <= _SAME_CENTRE_NM)
