@@ -23,7 +23,7 @@ from hyvic_compare.scene_facts import Facts
 from hyvic_compare.scene_source import PreparedScene, SceneSource
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS"), "1")
 _CONNECT_S = 10
@@ -183,31 +183,41 @@ def _measured(plan: Plan, tasks: Sequence[_Task], scheduler: str | None) -> Iter
 
     with _client(scheduler) as client:
         scenes = {index: client.submit(plan.sources[index].read, pure=False) for index in {t.source for t in tasks}}
-        futures = {
-            client.submit(
-                measure,
-                scenes[task.source],
-                task.codec,
-                name=plan.sources[task.source].name,
-                target_ratio=task.target_ratio,
-                peak=task.peak,
-                pixels=task.pixels,
-                pure=False,
-            ): task
-            for task in tasks
-        }
+        futures = {_submit(client, plan, task, scenes[task.source]): task for task in tasks}
         scenes.clear()  # a scene is let go once its last task is done
+        suspects = []
         for future in as_completed(list(futures)):  # type: ignore[no-untyped-call]
             task = futures.pop(future)
             try:
-                result: Measured = future.result()
+                yield task.key, future.result()
             except KilledWorker:
-                point = Measurement(
-                    scene=plan.sources[task.source].name, codec=task.codec.name, target_ratio=task.target_ratio
-                )
-                gap = f"{task.codec.name} ended its process, most likely for want of memory"
-                result = Measured(measurement=replace(point, gap=gap), lasting=False)
-            yield task.key, result
+                suspects.append(task)
+        # All that waited for the process that ended are among them. Alone, a task can only end itself.
+        for task in suspects:
+            scene = client.submit(plan.sources[task.source].read, pure=False)
+            try:
+                yield task.key, _submit(client, plan, task, scene).result()
+            except KilledWorker:
+                yield task.key, _ended(plan.sources[task.source].name, task)
+
+
+def _submit(client: Client, plan: Plan, task: _Task, scene: Future[PreparedScene]) -> Future[Measured]:
+    return client.submit(
+        measure,
+        scene,
+        task.codec,
+        name=plan.sources[task.source].name,
+        target_ratio=task.target_ratio,
+        peak=task.peak,
+        pixels=task.pixels,
+        pure=False,
+    )
+
+
+def _ended(scene: str, task: _Task) -> Measured:
+    gap = f"{task.codec.name} ended its process, most likely for want of memory"
+    point = Measurement(scene=scene, codec=task.codec.name, target_ratio=task.target_ratio, gap=gap)
+    return Measured(measurement=point, lasting=False)
 
 
 @contextmanager
@@ -225,7 +235,7 @@ def _client(scheduler: str | None) -> Iterator[Client]:
                     n_workers=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
                     threads_per_worker=1,
                     memory_limit=None,
-                    dashboard_address=None,  # pyright: ignore[reportArgumentType]  # none is served
+                    dashboard_address="127.0.0.1:0",  # any port: several comparisons may run
                     silence_logs=50,  # logging.CRITICAL: what a task raises is told once, here
                     env=_THREADS,
                 )

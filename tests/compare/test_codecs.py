@@ -11,6 +11,7 @@ from conftest import smooth_cube
 from hyvic_compare.codecs.codec import Codec
 from hyvic_compare.codecs.codestream import decode_planes, encode_planes
 from hyvic_compare.codecs.jpeg2000 import Jpeg2000
+from hyvic_compare.codecs.jpeg_ls import JpegLsNearLossless
 from hyvic_compare.codecs.pca import Pca
 from hyvic_compare.codecs.pca_jpeg2000 import PcaJpeg2000
 from hyvic_compare.codecs.spectral_basis import spectral_basis
@@ -21,7 +22,7 @@ from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.metrics import mean_squared_error, psnr
 from hyvic_runtime.scene import SUPPORTED_DTYPES, Scene
 
-CODECS: tuple[Codec, ...] = (Jpeg2000(), Jpeg2000(per_band=True), Pca(), PcaJpeg2000())
+CODECS: tuple[Codec, ...] = (Jpeg2000(), Jpeg2000(per_band=True), Pca(), PcaJpeg2000(), JpegLsNearLossless())
 FRAME_HEAD = 15
 
 
@@ -44,7 +45,8 @@ def pines() -> Scene:
 @pytest.mark.parametrize("ratio", [3, 7.5])
 def test_the_budget_is_met_and_the_cube_comes_back(codec: Codec, scene: Scene, ratio: float) -> None:
     stream = codec.encode(scene, ratio)
-    assert 0.9 * scene.cube.nbytes / ratio < len(stream) <= scene.cube.nbytes / ratio
+    # JPEG-LS has whole error limits to choose from: the next smaller one takes an eighth more.
+    assert 0.88 * scene.cube.nbytes / ratio < len(stream) <= scene.cube.nbytes / ratio
     decoded = type(codec)(**{"per_band": True} if "per band" in codec.name else {}).decode(stream)
     assert decoded.shape == scene.cube.shape
     assert decoded.dtype == scene.cube.dtype
