@@ -92,8 +92,10 @@ def _compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace, arg
     if arguments.peak is not None and not (math.isfinite(arguments.peak) and arguments.peak > 0):
         parser.error("--peak must be a positive number")
 
+    from hyvic_runtime.atomic_file import check_replaceable
+
     from hyvic_compare.comparison import Plan, compare
-    from hyvic_compare.comparison_report import write_comparison_report
+    from hyvic_compare.comparison_report import CONTENTS, write_comparison_report
     from hyvic_compare.measurement_cache import MeasurementCache
     from hyvic_compare.scene_facts import Facts, read_facts
     from hyvic_compare.scene_source import SceneSource
@@ -102,6 +104,7 @@ def _compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace, arg
     facts = Facts() if arguments.facts is None else read_facts(arguments.facts)
     bands = _bands(codecs) if arguments.resample else None
     report = arguments.report.resolve()
+    check_replaceable(report, CONTENTS)
     plan = Plan(
         sources=tuple(
             SceneSource(path=p.resolve(), facts=facts.of_scene(p.stem), bands=bands) for p in arguments.scenes

@@ -32,6 +32,20 @@ def replacing(*targets: Path) -> Iterator[tuple[Path, ...]]:
             source.replace(target)
 
 
+def check_replaceable(target: Path, contents: Collection[str]) -> None:
+    """Refuse a folder that `replacing_folder` would, before any work is done for it.
+
+    Raises:
+        FileExistsError: `target` is no folder, or holds something else.
+    """
+    if target.exists():
+        others = (
+            sorted(p.name for p in target.iterdir() if p.name not in contents) if target.is_dir() else [target.name]
+        )
+        if others:
+            raise FileExistsError(17, f"{target} holds {others[0]}, so it is not replaced; name another")
+
+
 @contextmanager
 def replacing_folder(target: Path, *, contents: Collection[str]) -> Iterator[Path]:
     """An empty folder to fill, renamed to `target` when the block ends well and removed when it does not.
@@ -43,12 +57,7 @@ def replacing_folder(target: Path, *, contents: Collection[str]) -> Iterator[Pat
     Raises:
         FileExistsError: `target` is no folder, or holds something else.
     """
-    if target.exists():
-        others = (
-            sorted(p.name for p in target.iterdir() if p.name not in contents) if target.is_dir() else [target.name]
-        )
-        if others:
-            raise FileExistsError(17, f"{target} holds {others[0]}, so it is not replaced; name another")
+    check_replaceable(target, contents)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     partial, replaced = scratch / target.name, scratch / "replaced"

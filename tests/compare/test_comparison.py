@@ -420,6 +420,16 @@ def test_bad_input_is_one_clear_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_report_folder_with_something_else_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("", encoding="utf-8")
+    assert compare_codecs(command(field(tmp_path), tmp_path / "out")) == 1
+    assert "holds thesis.tex, so it is not replaced; name another" in capsys.readouterr().err
+    assert not (tmp_path / "out.cache").exists()
+
+
 def test_the_list_of_codecs_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert compare_codecs(["--codecs", "list"]) == 0
     assert "ccsds123-lossless-hybrid" in capsys.readouterr().out

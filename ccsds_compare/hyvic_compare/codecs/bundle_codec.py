@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from hyvic_runtime.bundle import ENCODER, read_bundle
 from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.engine_choice import EngineKind
-from hyvic_runtime.errors import RateError, SceneError
+from hyvic_runtime.errors import EngineError, RateError, SceneError
 from hyvic_runtime.metrics import compression_ratio
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.scene_stream import StreamWriter
@@ -46,13 +45,16 @@ class BundleCodec:
     _codec: tuple[SceneEncoder, SceneDecoder] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise EngineError("bundles run on ONNX Runtime here: pip install 'hyvic-onboard[cpu]'") from error
         bundle = read_bundle(self.folder)
         self.wavelengths = bundle.manifest.wavelengths
         # A bundle's identity is what decodes its streams; the encoder may be of another precision.
         encoder = " ".join(digest for name, digest in sorted(bundle.manifest.files.items()) if name.startswith(ENCODER))
-        self.identity = (
-            f"bundle {bundle.identity.hex()} encoder {encoder} version {_VERSION}, onnxruntime {version('onnxruntime')}"
-        )
+        engine = f"onnxruntime {onnxruntime.__version__}"
+        self.identity = f"bundle {bundle.identity.hex()} encoder {encoder} version {_VERSION}, {engine}"
 
     def load(self) -> None:
         self._loaded()
