@@ -5,7 +5,7 @@ and which scenes a model was trained on:
 
     {"scenes": {"aviris_*": {"sensor": "AVIRIS", "wavelengths": {"start": 400, "stop": 2500}},
                 "enmap_*": {"sensor": "EnMAP", "wavelengths": [418.24, 423.874, …], "no_data": -32768}},
-     "seen": {"hyvic-s-202": ["aviris_abu_airport_*"]}}
+     "seen": {"hyvic*": ["aviris_abu_airport_*"]}}
 
 A name may match several patterns; of each fact the last counts. What a scene's own file says counts before all.
 """
@@ -45,7 +45,7 @@ class Facts:
 
     Attributes:
         scenes: by pattern.
-        seen: by a codec's name, patterns of the scenes that it was trained on.
+        seen: by a pattern of codecs' names, patterns of the scenes that it was trained on.
     """
 
     scenes: Mapping[str, SceneFacts] = field(default_factory=dict)
@@ -64,7 +64,10 @@ class Facts:
 
     def saw(self, codec: str, scene: str) -> bool:
         """Whether a codec was trained on a scene."""
-        return any(fnmatchcase(scene, pattern) for pattern in self.seen.get(codec, ()))
+        return any(
+            fnmatchcase(codec, name) and any(fnmatchcase(scene, pattern) for pattern in patterns)
+            for name, patterns in self.seen.items()
+        )
 
 
 def read_facts(path: Path) -> Facts:

@@ -216,7 +216,7 @@ def test_facts_add_up_and_the_last_counts(tmp_path: Path) -> None:
                     "a*": {"sensor": "AVIRIS", "wavelengths": {"start": 400, "stop": 2500}},
                     "a_pines": {"wavelengths": [400, 500.5], "no_data": -1},
                 },
-                "seen": {"hyvic": ["a_[12]"]},
+                "seen": {"hyvic*": ["a_[12]"]},
             }
         ),
         encoding="utf-8",
@@ -225,7 +225,8 @@ def test_facts_add_up_and_the_last_counts(tmp_path: Path) -> None:
     assert facts.of_scene("a_pines") == SceneFacts(sensor="AVIRIS", wavelengths=(400, 500.5), no_data=-1)
     assert facts.of_scene("a_1") == SceneFacts(sensor="AVIRIS", spread=(400, 2500))
     assert facts.of_scene("b") == SceneFacts()
-    assert [facts.saw("hyvic", scene) for scene in ("a_1", "a_3")] == [True, False]
+    assert [facts.saw("hyvic-s", scene) for scene in ("a_1", "a_3")] == [True, False]
+    assert not facts.saw("PCA", "a_1")
 
 
 @pytest.mark.parametrize(
