@@ -303,8 +303,8 @@ def _notes(plan: Plan, scenes: Sequence[ComparedScene]) -> Iterator[str]:
         f"{' or '.join(sorted({str(scene.bit_depth) for scene in scenes}))} bits a sample."
     )
     yield (
-        "Throughput is of one processor core, rate search included: each point was measured in a process of its own "
-        "thread that ran nothing else, in processor seconds."
+        "Throughput is of one processor core, rate search included: each point was measured in a process of one thread "
+        "that ran nothing else, in processor seconds."
     )
     if not any(isinstance(codec, BundleCodec) for codec in plan.codecs):
         yield "No learned codec is among them: export-engine makes a bundle of a checkpoint, --bundle adds it."
