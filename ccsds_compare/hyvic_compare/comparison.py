@@ -122,13 +122,11 @@ def compare(plan: Plan, cache: MeasurementCache, *, scheduler: str | None, comma
         prepared = source.read()
         scenes.append(_compared(plan, source, prepared))
         tasks += _tasks(plan, cache, index, prepared.digest(), scenes[-1])
-    found = {
-        task.key: cache.get(task.key, scene=plan.sources[task.source].name, exhibit=task.pixels is not None)
-        for task in tasks
-    }
+    points = {task.key: task for task in tasks}  # scenes of one content are measured once
+    found = {key: cache.get(key, exhibit=task.pixels is not None) for key, task in points.items()}
     measured = {key: known for key, known in found.items() if known is not None}
-    missing = [task for task in tasks if task.key not in measured]
-    with tqdm(total=len(tasks), initial=len(measured), unit="point", disable=None) as bar:
+    missing = [task for key, task in points.items() if key not in measured]
+    with tqdm(total=len(points), initial=len(measured), unit="point", disable=None) as bar:
         try:
             for key, result in _measured(plan, missing, scheduler):
                 measured[key] = result
@@ -137,7 +135,7 @@ def compare(plan: Plan, cache: MeasurementCache, *, scheduler: str | None, comma
                 bar.update()
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(
-                f"{len(measured)} of {len(tasks)} points are kept in {cache.folder}; the same command goes on"
+                f"{len(measured)} of {len(points)} points are kept in {cache.folder}; the same command goes on"
             ) from error
     return Outcome(
         comparison=_comparison(plan, scenes, [(task, measured[task.key]) for task in tasks], command),
@@ -247,12 +245,10 @@ def _client(scheduler: str | None) -> Iterator[Client]:
 def _comparison(
     plan: Plan, scenes: Sequence[ComparedScene], results: Sequence[tuple[_Task, Measured]], command: str
 ) -> Comparison:
+    names = [plan.sources[task.source].name for task, _ in results]
     measurements = tuple(
-        replace(
-            result.measurement,
-            seen=plan.facts.saw(result.measurement.codec, result.measurement.scene),
-        )
-        for _, result in results
+        replace(result.measurement, scene=name, seen=plan.facts.saw(result.measurement.codec, name))
+        for name, (_, result) in zip(names, results, strict=True)
     )
     exhibits: dict[tuple[str, str, float | None], Exhibit] = {
         (point.scene, point.codec, point.target_ratio): result.exhibit

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,11 @@ class MeasurementCache:
         what = json.dumps([_VERSION, scene_digest, codec.name, codec.identity, target_ratio, peak])
         return hashlib.sha256(what.encode()).hexdigest()
 
-    def get(self, key: str, *, scene: str, exhibit: bool) -> Measured | None:
-        """A measurement, under the scene's present name; None where there is none, or not its exhibit."""
+    def get(self, key: str, *, exhibit: bool) -> Measured | None:
+        """A measurement, under the name that its scene had then; None where there is none, or not its exhibit."""
         try:
             document = json.loads(self._path(key, ".json").read_text(encoding="utf-8"))
-            measurement = replace(_measurement(document), scene=scene)
+            measurement = _measurement(document)
             shown = self._exhibit(key) if exhibit and measurement.gap is None else None
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):  # missing, or nothing of ours
             return None

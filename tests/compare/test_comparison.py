@@ -124,6 +124,13 @@ def test_a_scene_is_known_by_its_content(tmp_path: Path, cluster: str) -> None:
     assert {scene for scene, _, _ in outcome.comparison.exhibits} == {"renamed"}
 
 
+def test_two_files_of_one_content_are_measured_once_and_both_shown(tmp_path: Path, cluster: str) -> None:
+    outcome = run(tmp_path, cluster, field(tmp_path), field(tmp_path, "copy"))
+    assert outcome.coded == 2
+    assert [point.scene for point in outcome.comparison.measurements] == ["field"] * 2 + ["copy"] * 2
+    assert {scene for scene, _, _ in outcome.comparison.exhibits} == {"field", "copy"}
+
+
 def test_a_damaged_entry_is_measured_again(tmp_path: Path, cluster: str) -> None:
     scene = field(tmp_path)
     first = run(tmp_path, cluster, scene)
