@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from hyvic_runtime.stream_archive import dask_client
 from numpy.typing import NDArray
 
 from hyvic_compare.codec_choice import AnyCodec
@@ -24,9 +23,6 @@ from hyvic_compare.scene_source import PreparedScene, SceneSource
 
 if TYPE_CHECKING:
     from distributed import Client, Future
-
-_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS"), "1")
-_CONNECT_S = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +108,7 @@ def compare(plan: Plan, cache: MeasurementCache, *, scheduler: str | None, comma
 
     Raises:
         SceneError: a scene cannot be read.
-        OSError: the scheduler cannot be reached.
+        ArchiveError: the scheduler cannot be reached.
     """
     from tqdm import tqdm
 
@@ -177,9 +173,12 @@ def _measured(plan: Plan, tasks: Sequence[_Task], scheduler: str | None) -> Iter
     """Results as they come, by key."""
     if not tasks:
         return
+    from dask import config
     from distributed import KilledWorker, as_completed
 
-    with _client(scheduler) as client:
+    # A codec that ends its process would end it again.
+    no_second_try = config.set({"distributed.scheduler.allowed-failures": 0})
+    with no_second_try, dask_client(scheduler, len(tasks)) as client:
         scenes = {index: client.submit(plan.sources[index].read, pure=False) for index in {t.source for t in tasks}}
         futures = {_submit(client, plan, task, scenes[task.source]): task for task in tasks}
         scenes.clear()  # a scene is let go once its last task is done
@@ -200,7 +199,7 @@ def _measured(plan: Plan, tasks: Sequence[_Task], scheduler: str | None) -> Iter
 
 
 def _submit(client: Client, plan: Plan, task: _Task, scene: Future[PreparedScene]) -> Future[Measured]:
-    return client.submit(
+    future: Future[Measured] = client.submit(
         measure,
         scene,
         task.codec,
@@ -210,36 +209,13 @@ def _submit(client: Client, plan: Plan, task: _Task, scene: Future[PreparedScene
         pixels=task.pixels,
         pure=False,
     )
+    return future
 
 
 def _ended(scene: str, task: _Task) -> Measured:
     gap = f"{task.codec.name} ended its process, most likely for want of memory"
     point = Measurement(scene=scene, codec=task.codec.name, target_ratio=task.target_ratio, gap=gap)
     return Measured(measurement=point, lasting=False)
-
-
-@contextmanager
-def _client(scheduler: str | None) -> Iterator[Client]:
-    """A cluster of processes that run one task each, so that times and memory are the task's own."""
-    from dask import config
-    from distributed import Client, LocalCluster
-
-    with ExitStack() as stack:
-        # A codec that ends its process would end it again.
-        stack.enter_context(config.set({"distributed.scheduler.allowed-failures": 0}))
-        if scheduler is None:
-            scheduler = stack.enter_context(
-                LocalCluster(  # type: ignore[no-untyped-call]
-                    n_workers=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-                    threads_per_worker=1,
-                    memory_limit=None,
-                    dashboard_address="127.0.0.1:0",  # any port: several comparisons may run
-                    silence_logs=50,  # logging.CRITICAL: what a task raises is told once, here
-                    env=_THREADS,
-                )
-            )
-        client = Client(scheduler, timeout=_CONNECT_S)  # type: ignore[no-untyped-call]
-        yield stack.enter_context(client)
 
 
 def _comparison(
