@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.bundle import DECODER, HYPERDECODER, Bundle
 from hyvic_runtime.conformance import check_coder, check_hyperdecoder
-from hyvic_runtime.encoder import hyperlatent_rows
+from hyvic_runtime.encoder import hyperlatent_rows, in_tables
 from hyvic_runtime.engine_choice import EngineKind, default_workers, load_engine, usable_cores
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError, LostTilesError
@@ -285,7 +285,8 @@ class SceneDecoder:
         shape = (manifest.hyperlatent_channels, *coded_shape(tile, geometry.hyper_stride))
         rows = hyperlatent_rows(shape, manifest.scales)
         values = self._coder.decode(hyper_unit[LEAD_OCTETS:], rows).reshape(shape)
-        self._check_range(values)
+        if not in_tables(values, self.bundle):  # an escape beyond is no encoder's
+            raise DecodeError("a hyper-latent lies outside its table; its packets are damaged")
         hyperlatent = np.zeros((1, shape[0], geometry.hyperlatents, geometry.hyperlatents), np.float32)
         hyperlatent[0, :, : shape[1], : shape[2]] = values
         decoded = time.perf_counter()
@@ -340,14 +341,6 @@ class SceneDecoder:
         if max(grid.rows, grid.columns) > MAX_GRID:
             raise DecodeError(f"the scene header announces {grid.rows} × {grid.columns} tiles; none has so many")
         return grid
-
-    def _check_range(self, hyperlatent: NDArray[np.int32]) -> None:
-        # The integer network is exact for what the tables span; an escape beyond is no encoder's.
-        scales = self.bundle.manifest.scales
-        first = self.bundle.tables.first[scales:, None, None]
-        last = first + self.bundle.tables.length[scales:, None, None] - 1
-        if ((hyperlatent < first) | (hyperlatent > last)).any():
-            raise DecodeError("a hyper-latent lies outside its table; its packets are damaged")
 
     def _mosaic(
         self, grid: TileGrid, received: ReceivedUnits

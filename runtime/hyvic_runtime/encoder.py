@@ -16,7 +16,7 @@ from hyvic_runtime.acquisition import Acquisition
 from hyvic_runtime.bundle import ENCODER, HYPERDECODER, Bundle, read_bundle
 from hyvic_runtime.conformance import check_coder, check_encoder, check_hyperdecoder, encoder_sha256
 from hyvic_runtime.engine_choice import EngineKind, default_workers, load_engine
-from hyvic_runtime.entropy_coder import EntropyCoder
+from hyvic_runtime.entropy_coder import SYMBOL_MAX, SYMBOL_MIN, EntropyCoder
 from hyvic_runtime.errors import BundleError, EngineError, SceneError
 from hyvic_runtime.health import Fallback, Health
 from hyvic_runtime.lossless_tile import LosslessTileCoder
@@ -97,31 +97,33 @@ class SceneEncoder:
         self._pool = ThreadPoolExecutor(self.workers, "tile")
         self._lock = Lock()  # of times and health, which all workers change
         self._free: list[NDArray[np.float32]] = []  # pixels of tiles that are done, for the next ones
-        self._load()
+        self._load(self.bundle)
 
-    def _load(self) -> None:
-        self._engine = load_engine(self.bundle, ENCODER, self.engine, workers=self.workers)
-        hyperdecoder = load_engine(self.bundle, HYPERDECODER, self.engine)
-        check_hyperdecoder(self.bundle, hyperdecoder)
-        check_encoder(self.bundle, self._engine, hyperdecoder)
-        self._coder = EntropyCoder(self.bundle.tables)
-        check_coder(self.bundle, self._coder)
-        self._lossless = LosslessTileCoder(self._coder, self.bundle.manifest.scales)
-        self._engine_sha256 = encoder_sha256(self.bundle, self._engine)
+    def _load(self, bundle: Bundle) -> None:
+        """Begin to code with a bundle's files; nothing changes where they do not pass the checks."""
+        engine = load_engine(bundle, ENCODER, self.engine, workers=self.workers)
+        hyperdecoder = load_engine(bundle, HYPERDECODER, self.engine)
+        check_hyperdecoder(bundle, hyperdecoder)
+        check_encoder(bundle, engine, hyperdecoder)
+        coder = EntropyCoder(bundle.tables)
+        check_coder(bundle, coder)
+        engine_sha256 = encoder_sha256(bundle, engine)
+        self.bundle, self._engine, self._engine_sha256 = bundle, engine, engine_sha256
+        self._coder, self._lossless = coder, LosslessTileCoder(coder, bundle.manifest.scales)
 
     def scrub(self) -> bool:
         """Check files and memory again, as radiation may have changed them, and load anew what it did.
 
         The bundle's files are held against its manifest, the tables in memory against the files, and what engine and
-        coder make of fixed inputs against what they made of them when they were loaded. Tiles under way are coded by
-        what was there when they began.
+        coder make of fixed inputs against what they made of them when they were loaded. Tiles that the engine has by
+        then are coded by what was there.
 
         Returns:
             Whether everything was as it was loaded; if not, it is now.
 
         Raises:
-            BundleError: the files were altered too, or what is loaded anew is wrong as well.
-            EngineError: it does not load any more.
+            BundleError: the files were altered too, or what is loaded anew is wrong as well; what was there stays.
+            EngineError: it does not load any more; likewise.
         """
         stored = read_bundle(self.bundle.folder)
         if stored.identity != self.bundle.identity:
@@ -129,10 +131,10 @@ class SceneEncoder:
         sound = self._is_sound(stored)
         with self._lock:
             self.health.scrubs += 1
-            self.health.repairs += not sound
         if not sound:
-            self.bundle = stored
-            self._load()
+            self._load(stored)
+            with self._lock:
+                self.health.repairs += 1
         return sound
 
     def _is_sound(self, stored: Bundle) -> bool:
@@ -383,6 +385,7 @@ class SceneEncoder:
             EngineError: the engine fails, or gives what no table codes.
         """
         coded = self._run_engine(inputs, tile)
+        self._check_possible(coded)
         begun = time.perf_counter()
         try:
             hyperlatent = lead + self._coder.encode(
@@ -394,6 +397,26 @@ class SceneEncoder:
         with self._lock:
             self.times.entropy_coder_s += time.perf_counter() - begun
         return [(UnitKind.HYPERLATENT, hyperlatent), (UnitKind.LATENT, latent)]
+
+    def _check_possible(self, coded: TileSymbols) -> None:
+        """Refuse what no sound engine gives: the graph clamps it, and a NaN comes out as the least integer.
+
+        An escape would carry it, cut to 16 bits, and the decoder refuse it or take it for another number.
+        """
+        scale_index = coded.scale_index
+        if not (
+            in_tables(coded.hyperlatent, self.bundle)
+            and SYMBOL_MIN <= coded.symbols.min() <= coded.symbols.max() <= SYMBOL_MAX
+            and 0 <= scale_index.min() <= scale_index.max() < self.bundle.manifest.scales
+        ):
+            raise EngineError(f"{self.engine_name} gave symbols or scale indices that are none")
+
+
+def in_tables(hyperlatent: NDArray[np.int32], bundle: Bundle) -> bool:
+    """Whether all of a ẑ, (N, line, sample), lies within its tables, which is what the integer network is exact for."""
+    first = bundle.tables.first[bundle.manifest.scales :, None, None]
+    last = first + bundle.tables.length[bundle.manifest.scales :, None, None] - 1
+    return bool(((first <= hyperlatent) & (hyperlatent <= last)).all())
 
 
 def hyperlatent_rows(shape: tuple[int, ...], scales: int) -> NDArray[np.intp]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from hyvic_runtime.acquisition import Acquisition
-from hyvic_runtime.bundle import TABLE_FIRST, read_bundle
+from hyvic_runtime.bundle import ENCODER, TABLE_FIRST, Bundle, read_bundle
 from hyvic_runtime.cli import decode_packets, encode_scene
 from hyvic_runtime.decoder import DecodedScene, Quality, SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.engine import Engine
+from hyvic_runtime.engine_choice import load_engine
 from hyvic_runtime.errors import BundleError, DecodeError, EngineError, LostTilesError
 from hyvic_runtime.health import MAX_FALLBACKS
 from hyvic_runtime.rate_control import DownlinkBudget
@@ -31,23 +33,28 @@ LINES, SAMPLES = 80, 96
 FAILING = (1, 1)
 """Row and column of the tile in the middle of 3 × 3; the last row is cut."""
 Outputs = dict[str, np.ndarray]
+Fault = tuple[str, int]
+"""An output, and what stands in all of it; None: the engine gives an error."""
+SCALES = 64
+LEAST = -(2**31)
+"""What a NaN becomes."""
 
 
 class FaultyEngine:
     """Runs another engine, and does wrong on some calls."""
 
-    def __init__(self, engine: Engine, *, calls: set[int], fault: str) -> None:
+    def __init__(self, engine: Engine, *, calls: set[int], fault: Fault | None) -> None:
         self._engine, self._calls, self._fault, self._count = engine, calls, fault, 0
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
         self._count += 1
         if self._count - 1 not in self._calls:
             return self._engine.run(inputs)
-        if self._fault == "error":
+        if self._fault is None:
             raise EngineError("the device is gone")
         outputs = self._engine.run(inputs)
-        outputs["scale_index"] = outputs["scale_index"] + 10_000
-        return outputs
+        name, value = self._fault
+        return {**outputs, name: np.full_like(outputs[name], value)}
 
     def describe(self) -> str:
         return "a faulty engine"
@@ -64,7 +71,7 @@ def decoder(tiny_bundle: Path) -> SceneDecoder:
     return SceneDecoder(read_bundle(tiny_bundle))
 
 
-def _with_faults(encoder: SceneEncoder, *calls: int, fault: str = "error") -> SceneEncoder:
+def _with_faults(encoder: SceneEncoder, *calls: int, fault: Fault | None = None) -> SceneEncoder:
     encoder._engine = FaultyEngine(encoder._engine, calls=set(calls), fault=fault)
     return encoder
 
@@ -73,9 +80,21 @@ def _decoded(encoder: SceneEncoder, decoder: SceneDecoder, scene: Scene) -> Deco
     return decoder.decode(encoder.stream(scene))
 
 
-@pytest.mark.parametrize("fault", ["error", "impossible symbols"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        None,
+        ("scale_index", 10_000),
+        ("scale_index", SCALES),
+        ("scale_index", -1),
+        ("symbols", 2**15),
+        ("symbols", LEAST),
+        ("hyperlatent", 2**15 - 1),
+        ("hyperlatent", LEAST),
+    ],
+)
 def test_a_tile_that_the_engine_fails_on_comes_back_exactly_and_the_others_as_ever(
-    encoder: SceneEncoder, decoder: SceneDecoder, fault: str
+    encoder: SceneEncoder, decoder: SceneDecoder, fault: Fault | None
 ) -> None:
     scene = Scene(cube=smooth_cube(LINES, SAMPLES, BANDS))
     sound = _decoded(encoder, decoder, scene)
@@ -97,7 +116,7 @@ def test_a_tile_that_the_engine_fails_on_comes_back_exactly_and_the_others_as_ev
     assert not beside[:, 2 * TILE + reach :].any()
     (fallback,) = encoder.health.fallbacks
     assert (fallback.row, fallback.column) == FAILING
-    assert ("device is gone" in fallback.reason) == (fault == "error")
+    assert ("device is gone" in fallback.reason) == (fault is None)
     assert (encoder.health.tiles, encoder.health.fallback_count) == (18, 1)
 
 
@@ -193,11 +212,11 @@ def test_a_scrub_of_sound_memory_changes_nothing(encoder: SceneEncoder) -> None:
 
 
 def _altered_engine(encoder: SceneEncoder) -> None:
-    encoder._engine = FaultyEngine(encoder._engine, calls={1}, fault="impossible symbols")
+    encoder._engine = FaultyEngine(encoder._engine, calls={1}, fault=("symbols", 7))
 
 
 def _dead_engine(encoder: SceneEncoder) -> None:
-    encoder._engine = FaultyEngine(encoder._engine, calls={0}, fault="error")
+    encoder._engine = FaultyEngine(encoder._engine, calls={0}, fault=None)
 
 
 def _altered_gains(encoder: SceneEncoder) -> None:
@@ -218,6 +237,28 @@ def test_a_scrub_loads_anew_what_changed_in_memory(encoder: SceneEncoder, decode
 
     assert encoder.stream(scene) == sound
     assert encoder.scrub()
+    assert (encoder.health.scrubs, encoder.health.repairs) == (2, 1)
+
+
+def test_an_engine_loaded_anew_that_fails_its_checks_does_not_code(
+    encoder: SceneEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _with_faults(encoder, *range(100), fault=("symbols", 7))
+    before = encoder.bundle, encoder._engine, encoder._coder
+
+    def load(bundle: Bundle, graph: str, *rest: Any, **options: Any) -> Engine:
+        engine = load_engine(bundle, graph, *rest, **options)
+        return FaultyEngine(engine, calls={2}, fault=("scale_index", 0)) if graph == ENCODER else engine
+
+    with monkeypatch.context() as context:
+        context.setattr("hyvic_runtime.encoder.load_engine", load)
+        with pytest.raises(BundleError, match="use another engine"):
+            encoder.scrub()
+
+    now = encoder.bundle, encoder._engine, encoder._coder
+    assert all(map(operator.is_, now, before))
+    assert (encoder.health.scrubs, encoder.health.repairs) == (1, 0)
+    assert not encoder.scrub()
     assert (encoder.health.scrubs, encoder.health.repairs) == (2, 1)
 
 
@@ -266,7 +307,9 @@ class TestHealthFile:
     ) -> None:
         health, out = scene.with_name("health.json"), scene.with_name("scene.packets")
         load = SceneEncoder._load
-        monkeypatch.setattr(SceneEncoder, "_load", lambda encoder: (load(encoder), _with_faults(encoder, 4))[0])
+        monkeypatch.setattr(
+            SceneEncoder, "_load", lambda encoder, bundle: (load(encoder, bundle), _with_faults(encoder, 4))[0]
+        )
 
         arguments = [str(scene), "--bundle", str(tiny_bundle), "--out", str(out), "--health", str(health)]
         assert encode_scene(arguments) == 0
