@@ -305,10 +305,14 @@ class PushBroomEncoder:
         """A row without the units that do not fit: the longest latents first, then tiles, then a header's copy.
 
         Nobody can be asked in orbit, so the least is lost: a tile without latents is reconstructed from its
-        predicted means, and marked.
+        predicted means, and marked. Lossless tiles go first where all latents together do not make room for them.
         """
         over = self._octets(coded) - budget
-        kinds = [UnitKind.LATENT, UnitKind.LOSSLESS, UnitKind.HYPERLATENT, UnitKind.MARKS]
+        latents = [unit for _, units in coded for unit in units if unit.kind == UnitKind.LATENT]
+        first = [UnitKind.LATENT, UnitKind.LOSSLESS]
+        if sum(map(self._packetiser.octets, latents)) < over:
+            first.reverse()
+        kinds = [*first, UnitKind.HYPERLATENT, UnitKind.MARKS]
         kinds += [UnitKind.SCENE_HEADER] * (self._row > 0)
         for kind in kinds:
             units = [(index, unit) for index, (_, units) in enumerate(coded) for unit in units if unit.kind == kind]

@@ -175,6 +175,26 @@ def test_a_downlink_too_small_for_such_a_tile_goes_without_it(encoder: SceneEnco
     assert np.array_equal(decoded.scene.cube[exact], cube[exact])
 
 
+def test_a_tile_too_large_for_a_downlink_leaves_its_neighbours_their_latents(
+    encoder: SceneEncoder, decoder: SceneDecoder
+) -> None:
+    cube = smooth_cube(TILE, SAMPLES, BANDS)
+    stream = encoder.stream(Scene(cube=cube), quality=0)
+    kept = 1.1 * len(stream)  # room for all tiles, and not for one that is coded exactly
+    assert kept < len(encoder._lossless.encode(cube[:, :TILE]))
+    _with_faults(encoder, *range(0, 300, 3))  # the first tile of every attempt
+
+    acquisition = Acquisition(samples=SAMPLES, dtype=cube.dtype, lines=TILE)
+    budget = DownlinkBudget(octets_per_line=kept / TILE, window_lines=TILE)
+    push_broom = encoder.begin(acquisition, Packetiser(), downlink=budget)
+    packets = [*push_broom.push(cube), *push_broom.flush()]
+
+    assert sum(map(len, packets)) <= kept
+    quality = decoder.decode(b"".join(packets), conceal=True).quality
+    assert (quality[:, :TILE] == Quality.LOST).all()
+    assert (quality[:, TILE:] >= Quality.AFFECTED).all()
+
+
 @given(
     cube=st.sampled_from([np.uint8, np.int8, np.uint16, np.int16]).flatmap(
         lambda dtype: arrays(dtype, array_shapes(min_dims=3, max_dims=3, max_side=7))
