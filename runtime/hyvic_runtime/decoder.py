@@ -172,6 +172,8 @@ class SceneDecoder:
             header = replace(header, lines=self._lines_without_end(received, conceal=conceal))
         grid = self._grid(header)
         _check_plausible(grid, received, conceal=conceal)
+        if received.header.lines == 0:
+            grid = self._without_lines_behind_the_end(grid, received.units)
         mosaic, tile_quality, reasons = self._mosaic(grid, received)
         cube = np.empty((grid.lines, grid.samples, self.bundle.manifest.bands), header.mean_spectrum.dtype)
         lossless = self._put_lossless(grid, cube, received, reasons)
@@ -323,9 +325,41 @@ class SceneDecoder:
             clause = damage_clause(received.damage)
             raise DecodeError(
                 f"the scene's end did not arrive, so its number of lines is not known{clause}; send the scene again, "
-                "or pass --conceal to take it as the rows of tiles that did"
+                "or pass --conceal to take it as what did"
             )
         return min(max(rows) * self.bundle.manifest.geometry.tile, MAX_LINES)
+
+    def _without_lines_behind_the_end(self, grid: TileGrid, units: dict[UnitKey, bytes]) -> TileGrid:
+        """The grid, its last row of tiles as high as it was coded, up to a latent.
+
+        ANS goes on where its words end, so the units of a tile that the scene's end cut decode as a whole one too, as
+        noise. With fewer lines than it has they never do: something is left over.
+        """
+        size, stride = grid.geometry.tile, grid.geometry.latent_stride
+        last = [grid.tile(grid.rows - 1, column) for column in range(grid.columns)]
+        lossless = [tile for tile in last if UnitKey(UnitKind.LOSSLESS, tile.row, tile.column) in units]
+        latent = [tile for tile in last if UnitKey(UnitKind.LATENT, tile.row, tile.column) in units]
+
+        def least(tile: Tile) -> int:
+            step = 1 if tile in lossless else stride
+            cuts = (replace(tile, lines=lines) for lines in range(step, tile.lines + 1, step))
+            return next((cut.lines for cut in cuts if self._decodes(cut, units)), 0)
+
+        # A lossless tile says it to the line, and takes long: one of them is enough.
+        lines = max(in_order(least, lossless[:1] or latent, self.workers), default=0)
+        return replace(grid, lines=(grid.rows - 1) * size + lines) if lines else grid
+
+    def _decodes(self, tile: Tile, units: dict[UnitKey, bytes]) -> bool:
+        """Whether a tile's units hold as many lines as it has, and nothing else."""
+        try:
+            unit = units.get(UnitKey(UnitKind.LOSSLESS, tile.row, tile.column))
+            if unit is None:
+                return self.tile_latents(units, tile).symbols is not None
+            shape = (tile.lines, tile.samples, self.bundle.manifest.bands)
+            self._lossless.decode(unit[LEAD_OCTETS:], shape, np.dtype(np.uint16))
+        except DecodeError:
+            return False
+        return True
 
     def _grid(self, header: SceneHeader) -> TileGrid:
         manifest = self.bundle.manifest

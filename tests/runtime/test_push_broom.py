@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
+from conftest import BANDS, ROOT, smooth_cube
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.acquisition import Acquisition, Interleave
 from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.decoder import Quality, SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
-from hyvic_runtime.errors import DecodeError, SceneError
+from hyvic_runtime.errors import DecodeError, EngineError, SceneError
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.space_packet import Packetiser, UnitKind
 
@@ -94,9 +95,37 @@ def test_a_scene_without_its_end_is_refused_or_taken_as_whole_rows(
     with pytest.raises(DecodeError, match="the scene's end did not arrive, so its number of lines is not known"):
         decoder.decode(b"".join(packets))
     decoded = decoder.decode(b"".join(packets), conceal=True)
-    assert decoded.scene.cube.shape[:2] == (3 * TILE, 40)
+    stride = encoder.bundle.manifest.geometry.latent_stride
+    assert decoded.scene.cube.shape[:2] == (2 * TILE + -(-10 // stride) * stride, 40)
     assert (decoded.quality[: TILE - 4] == Quality.EXACT).all()
-    assert (decoded.quality[2 * TILE :] != Quality.EXACT).all()
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_what_is_called_exact_without_the_scenes_end_is(failing: bool) -> None:
+    """ANS gives symbols without end, so a tile that was cut must not be taken for a whole one."""
+    bundle = read_bundle(ROOT / "tests" / "golden" / "stream" / "bundle")
+    encoder, decoder = SceneEncoder(bundle, workers=1), SceneDecoder(bundle, workers=2)
+    if failing:
+        encoder._engine = NoEngine()
+    tile, stride = bundle.manifest.geometry.tile, bundle.manifest.geometry.latent_stride
+    for lines in range(1, 2 * tile + 1):
+        packets = _live(encoder, smooth_cube(lines, 20, bundle.manifest.bands, seed=lines))
+        whole = decoder.decode(b"".join(packets)).scene.cube
+        lost = b"".join(packet for packet in packets if packet[14] != UnitKind.SCENE_END)
+        decoded = decoder.decode(lost, conceal=True)
+        assert len(decoded.quality) == (lines if failing else -(-lines // stride) * stride)
+        exact = decoded.quality[:lines] == Quality.EXACT
+        assert exact.any() or lines < 2 * stride
+        assert np.array_equal(decoded.scene.cube[:lines][exact], whole[exact])
+        assert (decoded.quality[lines:] != Quality.EXACT).all()
+
+
+class NoEngine:
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        raise EngineError("the device is gone")
+
+    def describe(self) -> str:
+        return "none"
 
 
 def test_lines_that_may_lie_behind_a_lost_end_are_not_called_exact(
