@@ -89,6 +89,8 @@ class ReceivedStream:
             problem = self.strays[scene_id].problem if scene_id in self.strays else f"is not in the stream; {held}"
             raise DecodeError(f"scene {scene_id}: {problem}{self._clauses()}")
         units = self.scenes[scene_id]
+        if not units.damage:  # as ever: a stream of many scenes and much damage takes no time for each pair
+            return replace(units, damage=self.damage)
         return replace(units, damage=tuple(sorted(self.damage + units.damage, key=attrgetter("octet"))))
 
     def _only(self) -> int:

@@ -136,6 +136,12 @@ def test_what_is_no_packet_may_have_been_of_any_scene(decoder: SceneDecoder, pac
         assert (decoder.decode(stream, scene_id=scene_id, conceal=True).quality == Quality.EXACT).all()
 
 
+def test_what_many_scenes_share_is_not_copied_for_each(decoder: SceneDecoder, packets: dict[int, list[bytes]]) -> None:
+    received = decoder.receive(b"noise" + _mixed(packets))
+    assert received.damage
+    assert all(received.scene(scene_id).damage is received.damage for scene_id in SHAPES)
+
+
 def test_a_thousand_invented_scenes_are_named_in_a_line(decoder: SceneDecoder, packets: dict[int, list[bytes]]) -> None:
     header = packets[7][0]
     stream = b"".join([*packets[7], *(_renamed(header, scene_id) for scene_id in range(1000, 2000))])
