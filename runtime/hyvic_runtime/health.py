@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,7 @@ def reported(path: Path | None, report: Callable[[], dict[str, Any]]) -> Iterato
         beat()
         yield beat
     except BaseException as error:
-        write("failed", str(error) or type(error).__name__)
+        with suppress(OSError):  # of the two, what failed first is what to tell
+            write("failed", str(error) or type(error).__name__)
         raise
     write("done")

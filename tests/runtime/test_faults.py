@@ -23,7 +23,7 @@ from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.engine import Engine
 from hyvic_runtime.engine_choice import load_engine
 from hyvic_runtime.errors import BundleError, DecodeError, EngineError, LostTilesError
-from hyvic_runtime.health import MAX_FALLBACKS
+from hyvic_runtime.health import MAX_FALLBACKS, reported
 from hyvic_runtime.rate_control import DownlinkBudget
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.space_packet import Packetiser, Segment, UnitKind, parse_stream
@@ -350,6 +350,18 @@ class TestHealthFile:
         assert document["state"] == "failed"
         assert "lowest rate" in document["problem"]
         assert not out.exists()
+
+    def test_a_failure_is_told_where_the_file_cannot_be_written_too(self, tmp_path: Path) -> None:
+        folder = tmp_path / "health"
+
+        def fail() -> None:
+            with reported(folder / "health.json", lambda: {}):
+                shutil.rmtree(folder)
+                folder.write_text("in the way")
+                raise DecodeError("the cause")
+
+        with pytest.raises(DecodeError, match="the cause"):
+            fail()
 
     def test_it_may_not_be_another_file_of_the_command(
         self, scene: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
