@@ -181,7 +181,7 @@ def _decode_stream(stream: Path, folder: Path, options: ArchiveOptions) -> Strea
         record is not None
         and record["source"] == source
         and not record["failed"]
-        and all((folder / file).is_file() for file in record["files"])
+        and record["files"].items() <= _sizes(folder).items()
     ):
         return _outcome(stream, record, already_there=True)
     decoder = _decoder(options.bundle, options.identity, options.engine)
@@ -192,7 +192,7 @@ def _decode_stream(stream: Path, folder: Path, options: ArchiveOptions) -> Strea
             raise DecodeError(_problem(failed))
         record = {
             "source": source,
-            "files": sorted(path.name for path in partial.iterdir()),
+            "files": _sizes(partial),
             "scenes": [asdict(scene) for scene in written],
             "failed": failed,
             "damage": [asdict(damage) for damage in received.damage],
@@ -214,6 +214,11 @@ def _outcome(stream: Path, record: dict[str, Any], *, already_there: bool = Fals
     )
 
 
+def _sizes(folder: Path) -> dict[str, int]:
+    """Octets of the files of a folder, by name."""
+    return {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
+
+
 def _problem(failed: dict[int, str]) -> str:
     return "; ".join(f"scene {scene_id}: {problem}" for scene_id, problem in failed.items())
 
@@ -224,7 +229,8 @@ def _record(folder: Path) -> dict[str, Any] | None:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text())
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) and record.keys() >= _RECORDED else None
+    ours = isinstance(record, dict) and record.keys() >= _RECORDED and isinstance(record["files"], dict)
+    return record if ours else None
 
 
 @lru_cache(maxsize=1)
