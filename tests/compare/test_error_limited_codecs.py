@@ -77,6 +77,15 @@ def test_jpeg_ls_takes_the_smallest_limit_that_keeps_the_budget(scene: Scene) ->
     assert octets(near - 1) > octet_budget(scene, 4)
 
 
+@pytest.mark.parametrize("shape", [(50, 1, 3), (1, 1, 1)], ids=str)
+def test_a_scene_of_one_sample_a_line_is_coded(shape: tuple[int, int, int]) -> None:
+    scene = Scene(cube=np.random.default_rng(3).integers(0, 9000, shape, dtype=np.int16))
+    for codec in LOSSLESS:
+        assert np.array_equal(codec.decode(codec.encode_losslessly(scene)), scene.cube)
+    for codec in LOSSY:
+        assert codec.decode(codec.encode(scene, 0.01)).shape == shape
+
+
 def test_an_identity_tells_settings_apart() -> None:
     identities = [codec.identity for codec in (*LOSSLESS, *LOSSY)]
     assert len(set(identities)) == len(identities)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hyvic_runtime.scene import Scene
 
 from hyvic_compare.ccsds123.codec import compress, decompress
 from hyvic_compare.ccsds123.parameter_files import CODER_NAMES
-from hyvic_compare.ccsds123.parameters import EntropyCoder, ErrorLimit, ErrorLimits, Parameters
+from hyvic_compare.ccsds123.parameters import (
+    EntropyCoder,
+    ErrorLimit,
+    ErrorLimits,
+    LocalSum,
+    Parameters,
+    Predictor,
+)
 from hyvic_compare.ccsds123.rate import match_ratio
 from hyvic_compare.codecs.codec import Cube, octet_budget
 from hyvic_compare.errors import TargetRatioError
@@ -19,6 +26,8 @@ _VERSION = 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ccsds123Lossless:
     """CCSDS-123 with the default parameters: P = 3, full prediction, wide neighbor-oriented local sums.
+
+    A scene one sample wide gets reduced prediction and column-oriented sums.
 
     Attributes:
         coder: entropy coder.
@@ -68,13 +77,7 @@ class Ccsds123NearLossless:
         # One trial of the largest limit tells what a search would find out in ten.
         depth = parameters.dynamic_range - 1
         largest = ErrorLimits(absolute=ErrorLimit(bit_depth=depth, values=(((1 << depth) - 1,),)))
-        coarsest = Parameters(
-            signed=parameters.signed,
-            dynamic_range=parameters.dynamic_range,
-            entropy_coder=self.coder,
-            error_limits=largest,
-        )
-        shortest = len(compress(scene.cube, coarsest))
+        shortest = len(compress(scene.cube, replace(parameters, error_limits=largest)))
         if shortest > budget:
             raise TargetRatioError(codec=self.name, target_ratio=target_ratio, allowed=budget, needed=shortest)
         return match_ratio(scene.cube, parameters, target_ratio).octets
@@ -84,6 +87,11 @@ class Ccsds123NearLossless:
 
 
 def _parameters(scene: Scene, coder: EntropyCoder) -> Parameters:
+    # The book has no other prediction of an image one sample wide (4.3.1, 4.4.1).
+    narrow = Predictor(reduced=True, local_sum=LocalSum.WIDE_COLUMN_ORIENTED)
     return Parameters(
-        signed=scene.cube.dtype.kind == "i", dynamic_range=8 * scene.cube.dtype.itemsize, entropy_coder=coder
+        signed=scene.cube.dtype.kind == "i",
+        dynamic_range=8 * scene.cube.dtype.itemsize,
+        entropy_coder=coder,
+        predictor=narrow if scene.cube.shape[1] == 1 else Predictor(),
     )
