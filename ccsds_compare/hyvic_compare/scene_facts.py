@@ -63,9 +63,11 @@ class Facts:
         return SceneFacts(sensor=sensor, wavelengths=wavelengths, spread=spread, no_data=no_data)
 
     def saw(self, codec: str, scene: str) -> bool:
-        """Whether a codec was trained on a scene."""
+        """Whether a codec was trained on a scene. A bundle that goes by its parent's name too is known by its own."""
+        own = codec.rpartition("/")[2]
         return any(
-            fnmatchcase(codec, name) and any(fnmatchcase(scene, pattern) for pattern in patterns)
+            (fnmatchcase(codec, name) or fnmatchcase(own, name))
+            and any(fnmatchcase(scene, pattern) for pattern in patterns)
             for name, patterns in self.seen.items()
         )
 
@@ -82,7 +84,7 @@ def read_facts(path: Path) -> Facts:
             raise ValueError(f"'{min(unknown)}' is neither 'scenes' nor 'seen'")
         return Facts(
             scenes={pattern: _facts(body) for pattern, body in document.get("scenes", {}).items()},
-            seen={codec: tuple(map(str, patterns)) for codec, patterns in document.get("seen", {}).items()},
+            seen={codec: _patterns(codec, patterns) for codec, patterns in document.get("seen", {}).items()},
         )
     except OSError as error:
         raise SceneError(f"{path}: cannot be read ({error.strerror})") from error
@@ -90,10 +92,19 @@ def read_facts(path: Path) -> Facts:
         raise SceneError(f"{path}: no file of facts ({' '.join(str(error).split())})") from error
 
 
+def _patterns(codec: str, patterns: Any) -> tuple[str, ...]:
+    # The letters of a lone name would be patterns too, and its '*' would match every scene.
+    if not isinstance(patterns, list):
+        raise ValueError(f"what '{codec}' has seen is no list")
+    return tuple(map(str, patterns))
+
+
 def _facts(body: dict[str, Any]) -> SceneFacts:
     if unknown := body.keys() - {"sensor", "wavelengths", "no_data"}:
         raise ValueError(f"'{min(unknown)}' is none of sensor, wavelengths, no_data")
     centres = body.get("wavelengths")
+    if not isinstance(centres, list | dict | None):
+        raise ValueError("wavelengths are a list of centres, or start and stop")
     spread = (float(centres["start"]), float(centres["stop"])) if isinstance(centres, dict) else None
     return SceneFacts(
         sensor=body.get("sensor"),

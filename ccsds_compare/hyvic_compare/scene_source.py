@@ -66,7 +66,8 @@ class SceneSource:
         Raises:
             SceneError: the file is no scene, or the facts do not go with it.
         """
-        scene = self._with_facts(read_scene(self.path))
+        found = read_scene(self.path)
+        scene = self._with_facts(found)
         if self.bands is None:
             return PreparedScene(scene=scene, prepared=None)
         wanted = np.array(self.bands)
@@ -81,7 +82,7 @@ class SceneSource:
             resampled = resample_bands(scene, wanted)
         except SceneError as error:
             return PreparedScene(scene=scene, prepared=f"it stays on its own bands: {error}")
-        spread = ", taken to lie evenly," if self.facts.spread and scene.wavelengths is not None else ""
+        spread = ", taken to lie evenly," if self.facts.spread and found.wavelengths is None else ""
         return PreparedScene(
             scene=resampled,
             prepared=f"its {scene.cube.shape[2]} bands{spread} were interpolated to the bundle's {len(wanted)}",

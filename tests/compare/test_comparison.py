@@ -234,6 +234,8 @@ def test_facts_add_up_and_the_last_counts(tmp_path: Path) -> None:
     assert facts.of_scene("b") == SceneFacts()
     assert [facts.saw("hyvic-s", scene) for scene in ("a_1", "a_3")] == [True, False]
     assert not facts.saw("PCA", "a_1")
+    # Of two bundles of one name, each goes by its parent's too.
+    assert facts.saw("mine/hyvic-s", "a_1")
 
 
 @pytest.mark.parametrize(
@@ -245,6 +247,8 @@ def test_facts_add_up_and_the_last_counts(tmp_path: Path) -> None:
         ('{"scenes": {"a": {"bands": 3}}}', "'bands' is none of sensor, wavelengths, no_data"),
         ('{"scenes": {"a": {"wavelengths": {"start": 4}}}}', "no file of facts .*stop"),
         ('{"scenes": {"a": {"wavelengths": ["x"]}}}', "no file of facts"),
+        ('{"scenes": {"a": {"wavelengths": "400"}}}', "wavelengths are a list of centres, or start and stop"),
+        ('{"seen": {"hyvic*": "a*"}}', r"what 'hyvic\*' has seen is no list"),
     ],
 )
 def test_facts_that_say_something_else_are_refused(tmp_path: Path, text: str, reason: str) -> None:
@@ -263,6 +267,9 @@ def test_a_scene_is_interpolated_where_it_reaches_and_says_so(tmp_path: Path) ->
     original = Scene(cube=np.load(path)["cube"], wavelengths=np.linspace(400, 2500, BANDS))
     assert np.array_equal(prepared.scene.cube, resample_bands(original, np.array(bands)).cube)
     assert prepared.prepared == "its 20 bands, taken to lie evenly, were interpolated to the bundle's 15"
+    np.savez(tmp_path / "told.npz", cube=original.cube, wavelengths=original.wavelengths)
+    told = SceneSource(path=tmp_path / "told.npz", facts=spread, bands=bands).read()
+    assert told.prepared == "its 20 bands were interpolated to the bundle's 15"
     narrow = SceneSource(path=path, facts=SceneFacts(spread=(400, 900)), bands=bands).read()
     assert narrow.scene.cube.shape == (40, 36, BANDS)
     assert str(narrow.prepared).startswith("it stays on its own bands: the scene's bands lie at 400 to 900 nm")
