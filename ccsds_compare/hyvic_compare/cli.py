@@ -97,6 +97,7 @@ def _compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace, arg
     from hyvic_compare.comparison import Plan, compare
     from hyvic_compare.comparison_report import CONTENTS, write_comparison_report
     from hyvic_compare.measurement_cache import MeasurementCache
+    from hyvic_compare.report.summary import count_text
     from hyvic_compare.scene_facts import Facts, read_facts
     from hyvic_compare.scene_source import SceneSource
 
@@ -105,6 +106,9 @@ def _compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace, arg
     bands = _bands(codecs) if arguments.resample else None
     report = arguments.report.resolve()
     check_replaceable(report, CONTENTS)
+    folder = arguments.cache or report.with_name(f"{report.name}.cache")
+    if report in (folder.resolve(), *folder.resolve().parents):
+        raise ValueError(f"--cache {folder} lies in the report, which is replaced as a whole; name a folder elsewhere")
     plan = Plan(
         sources=tuple(
             SceneSource(path=p.resolve(), facts=facts.of_scene(p.stem), bands=bands) for p in arguments.scenes
@@ -114,7 +118,7 @@ def _compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace, arg
         peak=arguments.peak,
         facts=facts,
     )
-    cache = MeasurementCache(folder=arguments.cache or report.with_name(f"{report.name}.cache"))
+    cache = MeasurementCache(folder=folder)
     words = sys.argv[1:] if argv is None else argv
     command = shlex.join((parser.prog, *words))
     outcome = compare(plan, cache, scheduler=arguments.scheduler, command=command)
@@ -129,8 +133,8 @@ def _compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace, arg
         "measurements": [_row(point) for point in points],
     }
     return result, (
-        f"{arguments.report}: {len(points)} points of {len(codecs)} codecs on {len(plan.sources)} scenes, "
-        f"{outcome.coded} of them measured now, {gaps} gaps"
+        f"{arguments.report}: {count_text(len(points), 'point')} of {count_text(len(codecs), 'codec')} on "
+        f"{count_text(len(plan.sources), 'scene')}, {outcome.coded:,} of them measured now, {count_text(gaps, 'gap')}"
     )
 
 

@@ -445,6 +445,16 @@ def test_a_report_folder_with_something_else_is_refused_before_any_work(
     assert not (tmp_path / "out.cache").exists()
 
 
+@pytest.mark.parametrize("cache", ["out", "out/cache"])
+def test_a_cache_inside_the_report_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cache: str
+) -> None:
+    words = [*command(field(tmp_path), tmp_path / "out"), "--cache", str(tmp_path / cache)]
+    assert compare_codecs(words) == 1
+    assert "lies in the report, which is replaced as a whole; name a folder elsewhere" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_list_of_codecs_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert compare_codecs(["--codecs", "list"]) == 0
     assert "ccsds123-lossless-hybrid" in capsys.readouterr().out
