@@ -33,7 +33,8 @@ def write_comparison_report(folder: Path, comparison: Comparison) -> None:
         with (partial / TABLE).open("w", newline="", encoding="utf-8") as file:
             write_table(comparison, file)
         # The same comparison gives the same SVG: no date, no random identifiers.
-        with mpl.rc_context({"svg.hashsalt": "hyvic"}):
+        # Names are no formulas, whatever dollar signs are in them.
+        with mpl.rc_context({"svg.hashsalt": "hyvic", "text.parse_math": False}):
             for name, figure in comparison_plots(comparison, views).items():
                 figure.savefig(partial / f"{name}.png", dpi=110)
                 figure.set_layout_engine("none")  # it is laid out; doing it again takes as long as drawing

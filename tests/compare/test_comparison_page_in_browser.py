@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from browser import OpenPage, opened
-from compare.comparisons import everything
+from compare.comparisons import comparison, everything, point
 from hyvic_compare.comparison_report import write_comparison_report
 from playwright.sync_api import Locator, expect
 
@@ -94,6 +95,13 @@ def test_a_measure_can_be_chosen_and_values_read(seen: OpenPage) -> None:
     place.hover(force=True)
     label = seen.page.locator("#rate-distortion .hoverlayer .hovertext")
     expect(label.first).to_contain_text("spectral angle 1.500°")
+
+
+def test_the_page_of_lossless_codecs_alone_opens_without_an_error(tmp_path: Path) -> None:
+    write_comparison_report(tmp_path / "out", comparison(point("a", "exact", None, math.inf, ratio=2.5)))
+    with opened(tmp_path / "out" / "index.html") as seen:
+        seen.page.wait_for_selector("#throughput .trace")
+        assert seen.problems == []
 
 
 @pytest.mark.parametrize("width", [1280, 800])

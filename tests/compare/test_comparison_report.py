@@ -95,6 +95,15 @@ def test_names_cannot_break_the_page(report: Path) -> None:
     charts(report.parent / "hostile")
 
 
+def test_no_name_is_a_formula_or_opens_a_script_that_does_not_end(tmp_path: Path) -> None:
+    """HTML 13.1.2.3: after "<!--<script", "</script>" no longer ends the element."""
+    name = "<!--<script>$b_$"
+    write_comparison_report(tmp_path / "out", comparison(point(name, name, 100, 40.0)))
+    page = (tmp_path / "out" / "index.html").read_text("utf-8")
+    assert "<!--<script>$" not in page
+    assert charts(tmp_path / "out")["throughput"]["figures"][""]["data"][0]["meta"] == name
+
+
 def test_what_was_seen_in_training_is_drawn_apart(report: Path) -> None:
     figures = charts(report)["rate-distortion"]["figures"]
     unseen, seen = (figures[key]["data"][0] for key in ("0|psnr", "1|psnr"))

@@ -72,15 +72,15 @@ def comparison_page(comparison: Comparison, views: Sequence[View]) -> str:
     styles = codec_styles(comparison.codecs)
     charts = {
         "rate-distortion": rate_chart(views, styles),
-        "spectra": spectra_chart(comparison, styles),
+        **({"spectra": spectra_chart(comparison, styles)} if shown_ratios(comparison) else {}),
         **spread_charts(comparison, views, styles),
         **cost_charts(comparison, styles),
     }
     made = sum(m.gap is None for m in comparison.measurements)
     resources = files("hyvic_compare.report")
     data = {"base": _BASE, "charts": {name: _chart_document(chart) for name, chart in charts.items()}}
-    # A name with "</script>" must not end the element.
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
+    # A name with "</script>" must not end the element, nor one with "<!--<script>" keep it open.
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     return report_page(
         title=f"{len(comparison.codecs)} codecs on {count_text(len(comparison.scenes), 'hyperspectral scene')}",
         note="How small each makes them, how much it loses, and what that costs. Every figure is measured, unless "
@@ -95,7 +95,7 @@ def comparison_page(comparison: Comparison, views: Sequence[View]) -> str:
         sections={
             "In short": _summary(comparison, views),
             "Size against quality": _rate_section(comparison, views, styles, charts["rate-distortion"]),
-            "What it looks like": _picture_section(comparison, views, styles, charts["spectra"]),
+            "What it looks like": _picture_section(comparison, views, styles, charts.get("spectra")),
             "How it spreads over tiles and scenes": _spread_section(comparison, views, charts),
             "What it costs": _cost_section(comparison, charts),
             "No result": _gaps(comparison),
@@ -209,9 +209,9 @@ def _delta_table(deltas: Sequence[Delta], styles: Mapping[str, CodecStyle]) -> s
 
 
 def _picture_section(
-    comparison: Comparison, views: Sequence[View], styles: Mapping[str, CodecStyle], chart: Chart
+    comparison: Comparison, views: Sequence[View], styles: Mapping[str, CodecStyle], chart: Chart | None
 ) -> str:
-    if not shown_ratios(comparison):
+    if chart is None:
         return "<p>No reconstruction was kept.</p>"
     labels = {view.scenes[0]: view.label for view in views if len(view.scenes) == 1}
     scenes = {str(number): labels[scene.name] for number, scene in enumerate(comparison.scenes)}

@@ -63,7 +63,6 @@ def _rate_plot(views: Sequence[View], styles: Mapping[str, CodecStyle], *, colum
 
 
 def _rate_panel(axes: Axes, view: View, styles: Mapping[str, CodecStyle]) -> None:
-    axes.set_xscale("log", base=2)
     for series in view.series:
         style = styles[series.codec]
         points = series.lossy
@@ -80,6 +79,7 @@ def _rate_panel(axes: Axes, view: View, styles: Mapping[str, CodecStyle]) -> Non
             axes.axvline(point.compression_ratio, color=style.colour, linestyle="--", linewidth=1.5)
     ratios = [point.compression_ratio for series in view.series for point in series.points]
     if ratios:
+        axes.set_xscale("log", base=2)
         _ratio_ticks(axes, min(ratios), max(ratios))
     axes.set_title(_wrapped(view.label), fontsize=11)
     axes.set_xlabel("compression ratio")
