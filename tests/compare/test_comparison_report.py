@@ -151,6 +151,12 @@ def test_gaps_that_differ_in_numbers_alone_are_one_row(report: Path) -> None:
     assert "CR 100 leaves 0 octets" in section
 
 
+def test_ratios_that_gave_nothing_are_in_order(tmp_path: Path) -> None:
+    late = comparison(gap("a", "x", 100, "no"), gap("b", "x", 10, "no"))
+    write_comparison_report(tmp_path / "out", late)
+    assert '<td class="text">10, 100</td>' in (tmp_path / "out" / "index.html").read_text("utf-8")
+
+
 def test_a_comparison_without_any_result_is_a_report_too(tmp_path: Path) -> None:
     nothing = comparison(gap("a", "x", 10, "it refused"), gap("a", "x", 100, "it refused"))
     write_comparison_report(tmp_path / "out", nothing)

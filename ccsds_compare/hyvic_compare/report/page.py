@@ -270,7 +270,7 @@ def _gaps(comparison: Comparison) -> str:
                 html.escape(", ".join(scenes))
                 if len(scenes) < 4
                 else f"{len(scenes)} of {len(comparison.scenes)} scenes",
-                ", ".join(dict.fromkeys(map(_target, gaps))),
+                ", ".join(dict.fromkeys(map(_target, sorted(gaps, key=lambda m: m.target_ratio or 0)))),
                 f"{len(gaps)}",
                 reason,
             ]
