@@ -42,7 +42,7 @@ def test_a_codec_that_always_loses_is_said_to_and_how_large_its_error_is() -> No
 def test_the_summary_counts_what_was_compared_and_what_failed() -> None:
     found = sentences(everything())
     assert found["What was compared"].startswith(
-        "3 codecs compressed 4 real scenes of AVIRIS (0.0 million samples) 10 and 100 times, and without loss. "
+        "3 codecs compressed 4 scenes of AVIRIS (0.0 million samples) 10 and 100 times, and without loss. "
         "Each of the 18 streams"
     )
     assert found["No result"].startswith("2 of 20 runs gave no stream")
@@ -77,6 +77,22 @@ def test_a_comparison_without_any_result_still_has_a_summary() -> None:
 def test_codecs_that_are_both_exact_have_no_lead() -> None:
     exact = comparison(point("a", "x", 10, np.inf), point("a", "y", 10, np.inf))
     assert sentences(exact)["Who wins"].startswith("On the scene a: x is best at CR 10.")
+    one = comparison(point("a", "x", 10, np.inf), point("a", "y", 10, 50))
+    assert sentences(one)["Who wins"].startswith("On the scene a: x is best at CR 10.")
+
+
+def test_a_codec_that_is_exact_on_some_scenes_is_not_called_lossless() -> None:
+    some = comparison(point("a", "x", 10, np.inf), point("b", "x", 10, 50))
+    assert "Without any loss" not in sentences(some)
+    point_of_both = views_from(some)[0].series[0].points[0]
+    assert (point_of_both.psnr_db, point_of_both.psnr_text) == (np.inf, "some exact")
+    assert "Without any loss" in sentences(comparison(point("a", "x", 10, np.inf), point("b", "x", 10, np.inf)))
+
+
+def test_a_stream_much_shorter_than_allowed_is_said_to_be() -> None:
+    for ratio, said in ((12.0, True), (10.5, False)):
+        short = comparison(point("a", "x", 10, 50, ratio=ratio), point("a", "x", 100, 40))
+        assert ("Room left unused" in sentences(short)) is said
 
 
 def test_ratios_are_named_as_a_range_where_none_is_left_out() -> None:

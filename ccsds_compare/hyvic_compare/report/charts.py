@@ -136,7 +136,7 @@ def _curve(series: Series, points: Sequence[Point], measure: _Measure, style: Co
         "customdata": [
             (
                 "none" if p.target_ratio is None else ratio_text(p.target_ratio),
-                "exact" if math.isinf(p.psnr_db) else f"{p.psnr_db:.2f} dB",
+                f"{p.psnr_text} dB" if math.isfinite(p.psnr_db) else p.psnr_text,
                 p.ssim,
                 p.spectral_angle_deg,
                 p.max_abs_error,

@@ -179,7 +179,7 @@ def _ratio_table(comparison: Comparison, view: View, styles: Mapping[str, CodecS
             if point is None:
                 cells.append('<span class="quiet">–</span>')
             else:
-                text = _psnr(point.psnr_db)
+                text = point.psnr_text
                 # What came out, where that is not what was asked for.
                 if point.compression_ratio > 1.05 * ratio:
                     text += f'<br><small class="quiet">at CR {point.compression_ratio:,.0f}</small>'

@@ -12,7 +12,7 @@ import numpy as np
 from hyvic_compare.measurement import Comparison
 from hyvic_compare.report.views import SEEN_MARK, View, default_reference, deltas_of
 
-_UNUSED = 1.25
+_UNUSED = 1.1
 """A stream this many times shorter than allowed leaves room that its codec cannot use."""
 
 
@@ -43,8 +43,8 @@ class Standing:
 
     @property
     def lead_db(self) -> float | None:
-        """Of the best over the next; None of a codec alone, and where several are exact."""
-        if len(self.ranked) < 2 or not math.isfinite(self.ranked[1][1]):
+        """Of the best over the next; None of a codec alone, and of one that is exact."""
+        if len(self.ranked) < 2 or not math.isfinite(self.ranked[0][1]):
             return None
         return self.ranked[0][1] - self.ranked[1][1]
 
@@ -94,7 +94,7 @@ def _what_was_done(comparison: Comparison) -> Finding:
     made = sum(m.gap is None for m in comparison.measurements)
     samples = sum(math.prod(scene.shape) for scene in comparison.scenes)
     text = (
-        f"{count_text(len(comparison.codecs), 'codec')} compressed {count_text(len(comparison.scenes), 'real scene')}"
+        f"{count_text(len(comparison.codecs), 'codec')} compressed {count_text(len(comparison.scenes), 'scene')}"
         f"{f' of {words(sensors)}' if sensors else ''} ({samples / 1e6:,.1f} million samples) "
         f"{ratios_text(comparison.ratios, comparison.ratios).removeprefix('CR ')} times"
         f"{', and without loss' if any(m.target_ratio is None for m in comparison.measurements) else ''}. "

@@ -26,7 +26,7 @@ class Point:
     Attributes:
         target_ratio: what was asked for; None of a codec that has no target.
         compression_ratio: what came out.
-        psnr_db: inf where every sample is exact.
+        psnr_db: inf where every sample of a scene is exact.
         ssim: mean over the bands.
         spectral_angle_deg: mean over the pixels.
         max_abs_error: in digital numbers, the largest of the scenes.
@@ -38,6 +38,13 @@ class Point:
     ssim: float
     spectral_angle_deg: float
     max_abs_error: int
+
+    @property
+    def psnr_text(self) -> str:
+        """For people: a mean over scenes of which some are exact is infinite too."""
+        if math.isfinite(self.psnr_db):
+            return f"{self.psnr_db:.2f}"
+        return "some exact" if self.max_abs_error else "exact"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +85,7 @@ class Series:
     @property
     def exact(self) -> tuple[Point, ...]:
         """Points without any error."""
-        return tuple(point for point in self.points if math.isinf(point.psnr_db))
+        return tuple(point for point in self.points if point.psnr_text == "exact")
 
     def at(self, target_ratio: float | None) -> Point | None:
         """The point of a target."""
