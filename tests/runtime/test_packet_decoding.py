@@ -107,6 +107,18 @@ def test_a_folder_gets_a_file_a_scene(
     }
 
 
+def test_a_scene_that_lost_its_header_does_not_go_unnoticed(
+    packets: dict[int, list[bytes]], cubes: dict[int, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream, out = tmp_path / "pass.packets", tmp_path / "decoded.npy"
+    stream.write_bytes(b"".join(packets[11] + packets[12][1:]))
+
+    assert _decode(stream, "--out", out) == 1
+    assert "packets of 1 scenes without a header dropped; send those scenes again" in capsys.readouterr().err
+    assert np.array_equal(np.load(out), cubes[11])
+    assert _decode(stream, "--out", out, "--conceal") == 0
+
+
 def test_a_scene_that_fails_leaves_the_others_of_its_stream(
     mixed: Path, packets: dict[int, list[bytes]], cubes: dict[int, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("npz", "npy", "hdr", "tif", "h5", "mat")
 DEFAULT_FORMAT = "npz"
+_WITHOUT_HEADER = "send those scenes again, or pass --conceal to go without them"
 NAMED_FAILURES = 3
 """In the one line of an error; `--json` names all."""
 
@@ -124,10 +125,12 @@ def _decode_stream(arguments: argparse.Namespace, out: Path, *, folder: bool) ->
     }
     text = f"{out}: {outputs.text}, {speed:.1f} MSamples/s{outputs.inexact}"
     text += "".join(f"; {count} packets refused as {refusal.value}" for refusal, count in received.refused.items())
-    if strays:
-        text += f"; {sum(strays.values())} packets of {len(strays)} scenes without a header dropped"
     if outputs.failed:
         raise PartlyDoneError(f"{arguments.stream}: {outputs.text}; {_failures(outputs.failed)}", result)
+    if strays:
+        text += f"; {sum(strays.values())} packets of {len(strays)} scenes without a header dropped"
+        if not arguments.conceal:
+            raise PartlyDoneError(f"{text}; {_WITHOUT_HEADER}", result)
     return result, text
 
 
@@ -252,6 +255,8 @@ def _decode_archive(arguments: argparse.Namespace, out: Path) -> Result:
         text += f"; {result['headless_scenes']} scenes without a header dropped"
     if failed:
         raise PartlyDoneError(f"{text}; {len(failed)} streams failed: {_failures(failed)}", result)
+    if result["headless_scenes"] and not arguments.conceal:
+        raise PartlyDoneError(f"{text}; {_WITHOUT_HEADER}", result)
     return result, text
 
 
