@@ -119,7 +119,7 @@ def compare(plan: Plan, cache: MeasurementCache, *, scheduler: str | None, comma
         scenes.append(_compared(plan, source, prepared))
         tasks += _tasks(plan, cache, index, prepared.digest(), scenes[-1])
     points = {task.key: task for task in tasks}  # scenes of one content are measured once
-    found = {key: cache.get(key, exhibit=task.pixels is not None) for key, task in points.items()}
+    found = {key: cache.get(key, pixels=task.pixels) for key, task in points.items()}
     measured = {key: known for key, known in found.items() if known is not None}
     missing = [task for key, task in points.items() if key not in measured]
     with tqdm(total=len(points), initial=len(measured), unit="point", disable=None) as bar:
@@ -127,7 +127,7 @@ def compare(plan: Plan, cache: MeasurementCache, *, scheduler: str | None, comma
             for key, result in _measured(plan, missing, scheduler):
                 measured[key] = result
                 if result.lasting:
-                    cache.put(key, result)
+                    cache.put(key, result, pixels=points[key].pixels)
                 bar.update()
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(

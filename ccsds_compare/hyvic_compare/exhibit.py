@@ -13,7 +13,7 @@ _STRETCH_PERCENTILES = (2, 98)
 
 
 def telling_pixels(scene: Scene) -> NDArray[np.intp]:
-    """Four pixels, (pixel, 2): the brightest, the greenest (NDVI), the most typical and the least.
+    """Four pixels, (pixel, 2): the brightest, the greenest (NDVI), the most typical and the least of the others.
 
     Typical is what lies nearest to the median spectrum, by the sum of absolute differences. Pixels without any
     data are passed over as long as there are others.
@@ -29,7 +29,11 @@ def telling_pixels(scene: Scene) -> NDArray[np.intp]:
         empty = (scene.cube == scene.no_data).any(axis=2)
         if not empty.all():
             merits[:, empty] = -np.inf
-    places = merits.reshape(len(merits), -1).argmax(axis=1)
+    merits = merits.reshape(len(merits), -1)
+    places = []
+    for merit in merits:
+        places.append(merit.argmax())
+        merits[:, places[-1]] = -np.inf  # each is another one, as long as there are others
     return np.stack(np.unravel_index(places, scene.cube.shape[:2]), axis=1)
 
 

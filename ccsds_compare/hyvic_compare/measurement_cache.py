@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from hyvic_runtime.atomic_file import replacing
+from numpy.typing import NDArray
 
 from hyvic_compare.codecs.codec import NamedCodec
 from hyvic_compare.measurement import Cost, Exhibit, Fidelity, Measurement
@@ -42,31 +43,39 @@ class MeasurementCache:
         what = json.dumps([_VERSION, scene_digest, codec.name, codec.identity, target_ratio, peak])
         return hashlib.sha256(what.encode()).hexdigest()
 
-    def get(self, key: str, *, exhibit: bool) -> Measured | None:
-        """A measurement, under the name that its scene had then; None where there is none, or not its exhibit."""
+    def get(self, key: str, *, pixels: NDArray[np.intp] | None) -> Measured | None:
+        """A measurement, under the name that its scene had then; None where there is none, or not its exhibit.
+
+        Args:
+            key: of the measurement.
+            pixels: (pixel, 2), of the exhibit's spectra; None: no exhibit is wanted.
+        """
         try:
             document = json.loads(self._path(key, ".json").read_text(encoding="utf-8"))
             measurement = _measurement(document)
-            shown = self._exhibit(key) if exhibit and measurement.gap is None else None
+            shown = None if pixels is None or measurement.gap is not None else self._exhibit(key, pixels)
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):  # missing, or nothing of ours
             return None
         return Measured(measurement=measurement, exhibit=shown)
 
-    def put(self, key: str, measured: Measured) -> None:
-        """Keep a measurement."""
-        if measured.exhibit is not None and measured.exhibit.error is not None:
+    def put(self, key: str, measured: Measured, *, pixels: NDArray[np.intp] | None) -> None:
+        """Keep a measurement, and the exhibit that it has of those pixels."""
+        if pixels is not None and measured.exhibit is not None and measured.exhibit.error is not None:
             with replacing(self._path(key, ".npz")) as (partial,):
                 np.savez_compressed(
                     partial,
                     true_colour=measured.exhibit.true_colour,
                     error=measured.exhibit.error,
                     spectra=measured.exhibit.spectra,
+                    pixels=pixels,
                 )
         with replacing(self._path(key, ".json")) as (partial,):
             partial.write_text(json.dumps(asdict(measured.measurement)) + "\n", encoding="utf-8")
 
-    def _exhibit(self, key: str) -> Exhibit:
+    def _exhibit(self, key: str, pixels: NDArray[np.intp]) -> Exhibit:
         with np.load(self._path(key, ".npz"), allow_pickle=False) as arrays:
+            if not np.array_equal(arrays["pixels"], pixels):
+                raise ValueError("its spectra are of other pixels")
             return Exhibit(true_colour=arrays["true_colour"], error=arrays["error"], spectra=arrays["spectra"])
 
     def _path(self, key: str, suffix: str) -> Path:

@@ -202,3 +202,16 @@ def test_a_payload_is_never_read_past_its_end() -> None:
     assert payload.take(2) == b"ab"
     with pytest.raises(DecodeError, match="need 2 octets, got 1"):
         payload.take(2)
+
+
+@pytest.mark.parametrize("per_band", [False, True])
+def test_jpeg2000_of_digital_numbers_does_not_depend_on_their_type(per_band: bool) -> None:
+    cube = smooth_cube(64, 64, 8)
+    codec = Jpeg2000(per_band=per_band)
+
+    decoded = [codec.decode(codec.encode(Scene(cube=cube.astype(dtype)), 40)) for dtype in (np.uint16, np.int16)]
+
+    assert np.array_equal(decoded[0], decoded[1].clip(0, None))
+    assert decoded[0].max() < 2 * cube.max()
+    bright = Scene(cube=np.full((64, 64, 4), 60_000, np.uint16))
+    assert (codec.decode(codec.encode(bright, 8)) == 60_000).all()

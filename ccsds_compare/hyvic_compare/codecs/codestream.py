@@ -21,6 +21,7 @@ _TRIES = 8
 _NEAR_ENOUGH = 0.995
 _LEAST_QUALITY = 1e-6
 _SOC_SIZ = 0xFF4FFF51
+_SIGNED = 0x80
 _SIZ_HEAD = struct.Struct(">IHHIIIIIIIIH")
 
 
@@ -63,6 +64,11 @@ def encode_planes(planes: Planes, octets: int) -> bytes:
 def shortest_codestream(planes: Planes) -> bytes:
     """Code planes as coarsely as can be: headers and next to nothing else."""
     return _encode(planes, _LEAST_QUALITY)
+
+
+def are_signed(codestream: bytes) -> bool:
+    """Whether the first component's samples are, as the codestream says."""
+    return bool(codestream[_SIZ_HEAD.size : _SIZ_HEAD.size + 1] >= bytes((_SIGNED,)))
 
 
 def decode_planes(codestream: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Planes:
@@ -118,7 +124,7 @@ def _check_size(codestream: bytes, shape: tuple[int, int, int], dtype: np.dtype[
     marker, length, _, x_size, y_size, x_offset, y_offset, *_, components = _SIZ_HEAD.unpack_from(codestream)
     depths = codestream[_SIZ_HEAD.size : _SIZ_HEAD.size + 3 * shape[0]]
     # Ssiz: precision − 1, and the sign in the top bit; then the component's subsampling, none.
-    depth = 8 * dtype.itemsize - 1 | (0x80 if dtype.kind == "i" else 0)
+    depth = 8 * dtype.itemsize - 1 | (_SIGNED if dtype.kind == "i" else 0)
     expected = (_SOC_SIZ, 38 + 3 * shape[0], shape[2], shape[1], shape[0], bytes((depth, 1, 1)) * shape[0])
     if (marker, length, x_size - x_offset, y_size - y_offset, components, depths) != expected:
         raise DecodeError(f"no codestream of {shape[0]} components of {shape[1]} × {shape[2]} {dtype} samples")

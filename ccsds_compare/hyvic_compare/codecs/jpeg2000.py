@@ -11,13 +11,13 @@ import numpy as np
 from hyvic_runtime.scene import Scene
 
 from hyvic_compare.codecs.codec import Cube, octet_budget
-from hyvic_compare.codecs.codestream import Planes, decode_planes, encode_planes, shortest_codestream
+from hyvic_compare.codecs.codestream import Planes, are_signed, decode_planes, encode_planes, shortest_codestream
 from hyvic_compare.codecs.stream import FRAME_OCTETS, CubeType, StreamKind, framed, unframed
 from hyvic_compare.errors import TargetRatioError
 
 _LENGTH = struct.Struct(">I")
 _TRIES = 3
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Jpeg2000:
     def encode(self, scene: Scene, target_ratio: float) -> bytes:
         cube = CubeType.of(scene.cube)
         budget = octet_budget(scene, target_ratio)
-        planes = np.ascontiguousarray(np.moveaxis(scene.cube, 2, 0)).astype(_coded_type(cube), copy=False)
+        planes = np.ascontiguousarray(np.moveaxis(scene.cube, 2, 0)).astype(_coded_type(scene.cube), copy=False)
         room = budget - FRAME_OCTETS
         payload = _encode_each(planes, room) if self.per_band else encode_planes(planes, room)
         if len(payload) > room:
@@ -59,16 +59,16 @@ class Jpeg2000:
 
     def decode(self, stream: bytes) -> Cube:
         cube, payload = unframed(self._kind, stream)
-        dtype, shape = _coded_type(cube), (cube.bands, cube.lines, cube.samples)
+        shape = (cube.bands, cube.lines, cube.samples)
         if self.per_band:
             bands = []
             for _ in range(cube.bands):
                 (octets,) = payload.unpack(_LENGTH)
-                bands.append(decode_planes(payload.take(int(octets)), (1, *shape[1:]), dtype))
+                bands.append(_decoded(payload.take(int(octets)), (1, *shape[1:]), cube))
             payload.finish()
             planes = np.concatenate(bands)
         else:
-            planes = decode_planes(payload.take(payload.remaining), shape, dtype)
+            planes = _decoded(payload.take(payload.remaining), shape, cube)
         low, high = np.iinfo(cube.dtype).min, np.iinfo(cube.dtype).max
         return np.moveaxis(planes.clip(low, high).astype(cube.dtype), 0, 2)
 
@@ -77,9 +77,19 @@ class Jpeg2000:
         return StreamKind.JPEG2000_PER_BAND if self.per_band else StreamKind.JPEG2000
 
 
-def _coded_type(cube: CubeType) -> np.dtype[np.integer[Any]]:
-    """GDAL's JPEG 2000 has no signed 8-bit samples."""
-    return np.dtype(np.int16) if cube.dtype == np.int8 else cube.dtype
+def _coded_type(cube: Cube) -> np.dtype[np.integer[Any]]:
+    """Signed where the samples allow it, as those of 16 bits mostly do.
+
+    JPEG 2000 takes unsigned samples for spread about the middle of their range (ISO/IEC 15444-1, G.1.2): where few
+    octets are spent, digital numbers of some thousands would come back as 32,768. GDAL's has no signed 8-bit samples.
+    """
+    fits = cube.dtype == np.int8 or (cube.dtype == np.uint16 and int(cube.max()) <= np.iinfo(np.int16).max)
+    return np.dtype(np.int16) if fits else cube.dtype
+
+
+def _decoded(codestream: bytes, shape: tuple[int, int, int], cube: CubeType) -> Planes:
+    signed = cube.dtype.kind == "i" or are_signed(codestream)
+    return decode_planes(codestream, shape, np.dtype(np.int16) if signed else cube.dtype)
 
 
 def _encode_each(planes: Planes, room: int) -> bytes:
