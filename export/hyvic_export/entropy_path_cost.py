@@ -23,6 +23,7 @@ from hyvic_train.checkpoint import Checkpoint, load_checkpoint
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 
 from hyvic_export.entropy_model import EntropyModel, entropy_model
+from hyvic_export.exportable import hyvic_of
 from hyvic_export.frequency_tables import gaussians, table_bits
 from hyvic_export.integer_network import run_reference, scale_table
 
@@ -78,7 +79,7 @@ def _run(arguments: argparse.Namespace) -> Result:
     costs = []
     for folder in tqdm(arguments.checkpoint, unit="checkpoint", disable=None):
         checkpoint = load_checkpoint(folder)
-        entropy = entropy_model(checkpoint.model)
+        entropy = entropy_model(hyvic_of(checkpoint))
         digital_numbers = _crop(scene, checkpoint)
         levels = range(checkpoint.config.model.rates)
         costs += [entropy_path_cost(folder.name, checkpoint, entropy, digital_numbers, level) for level in levels]
@@ -114,7 +115,7 @@ def entropy_path_cost(
         digital_numbers: (1, band, line, sample).
         level: rate level, 0 … rates − 1.
     """
-    model = checkpoint.model
+    model = hyvic_of(checkpoint)
     gain, _ = model.gains(torch.tensor([float(level)]))
     y = model.analyse(digital_numbers) * gain
     z_hat, z_likelihoods = model.code_hyperlatent(model.h_a(y))

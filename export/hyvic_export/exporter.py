@@ -26,6 +26,7 @@ from hyvic_export.compiled_bundle import Target, TargetName, compile_in_place
 from hyvic_export.conformance_vectors import conformance_vectors
 from hyvic_export.entropy_model import entropy_model
 from hyvic_export.export_report import ExportReport, report_bytes
+from hyvic_export.exportable import hyvic_of
 from hyvic_export.graph_files import save_graph
 from hyvic_export.graphs import decoder_graph, encoder_graph, hyperdecoder_graph
 from hyvic_export.integer_network import run_reference
@@ -69,6 +70,7 @@ def bundle_from_checkpoint(
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
+        FamilyError: there are no graphs for its model family.
         EngineError: the target's engines cannot be built here, or the engine is not the model.
         SceneError: a scene cannot be used.
         ValueError: the tile does not fit the model, or the target the library; int8 without scenes.
@@ -79,7 +81,8 @@ def bundle_from_checkpoint(
     builder = target.builder()
     progress("reading the checkpoint")
     loaded = load_checkpoint(checkpoint)
-    model, config = loaded.model, loaded.config.model
+    model = hyvic_of(loaded)
+    config = model.config
     geometry = geometry_of(tile=tile, kernel_size=config.kernel_size, spatial_stages=config.spatial_stages)
 
     samples = sample_scenes(scenes, loaded.config, geometry)

@@ -26,7 +26,7 @@ from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.tile_grid import DEFAULT_TILE
 from hyvic_train.checkpoint import load_checkpoint, save_checkpoint, weights
 from hyvic_train.config import config_from_json
-from hyvic_train.hyvic import HyVIC
+from hyvic_train.model_family import model_from_config
 
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
@@ -263,7 +263,7 @@ def _save_paper_model(folder: Path) -> None:
         }
     )
     torch.manual_seed(0)
-    model = HyVIC(config.model).eval()
+    model = model_from_config(config.model).eval()
     model.calibrate(torch.rand(1, PAPER_BANDS, 64, 64) * config.model.peak)
     save_checkpoint(folder, weights(model), config, 1, {})
 

@@ -33,8 +33,8 @@ from hyvic_export.roofline import PAPER_HYPERLATENT_CHANNELS, PAPER_LATENT_CHANN
 from hyvic_runtime.engine import OnnxRuntimeEngine
 from hyvic_runtime.tile_grid import TileGeometry, geometry_of
 from hyvic_train.checkpoint import load_checkpoint
-from hyvic_train.config import HyVICConfig
 from hyvic_train.hyvic import HyVIC
+from hyvic_train.model_config import HyVICConfig
 from spox import Tensor, argument, build
 
 PRODUCT = 2048

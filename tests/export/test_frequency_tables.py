@@ -8,8 +8,8 @@ import torch
 from hyvic_export.frequency_tables import Distribution, factorised_prior, frequency_tables, gaussians
 from hyvic_export.integer_network import scale_table
 from hyvic_runtime.frequency_table import TOTAL
-from hyvic_train.config import HyVICConfig
 from hyvic_train.hyvic import HyVIC
+from hyvic_train.model_config import HyVICConfig
 
 
 def test_scales_span_the_range_evenly_in_the_logarithm() -> None:

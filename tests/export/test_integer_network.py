@@ -30,8 +30,8 @@ from hyvic_export.integer_network import (
 from hyvic_runtime.engine import OnnxRuntimeEngine
 from hyvic_runtime.tile_grid import geometry_of
 from hyvic_train.checkpoint import load_checkpoint
-from hyvic_train.config import HyVICConfig
 from hyvic_train.hyvic import HyVIC
+from hyvic_train.model_config import HyVICConfig
 
 
 @pytest.mark.parametrize("k", [1, 3, 5, 7])

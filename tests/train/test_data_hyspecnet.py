@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hyvic_runtime.errors import SceneError
-from hyvic_train.config import DataConfig, HyVICConfig
+from hyvic_train.config import DataConfig
 from hyvic_train.data import crops, read_split
 from hyvic_train.hyspecnet import DROPPED_BANDS, KEPT_BANDS
+from hyvic_train.model_config import HyVICConfig
 
 rasterio = pytest.importorskip("rasterio")
 

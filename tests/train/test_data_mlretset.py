@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hyvic_runtime.errors import SceneError
-from hyvic_train.config import DataConfig, HyVICConfig
+from hyvic_train.config import DataConfig
 from hyvic_train.data import crops, read_split
+from hyvic_train.model_config import HyVICConfig
 
 io = pytest.importorskip("scipy.io")
 

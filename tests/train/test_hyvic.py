@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hyvic_train.config import HyVICConfig
 from hyvic_train.hyvic import HyVIC
 from hyvic_train.integer_path import LOG2_MIN_SCALE, LOG2_SCALE_STEP
+from hyvic_train.model_config import HyVICConfig
 from hyvic_train.objective import Objective
 
 

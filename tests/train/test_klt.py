@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import smooth_cube
-from hyvic_train.config import HyVICConfig
 from hyvic_train.hyvic import HyVIC
 from hyvic_train.klt import initialise
+from hyvic_train.model_config import HyVICConfig
 
 
 def _tiles(count: int) -> torch.Tensor:

@@ -19,8 +19,8 @@ from hyvic_runtime.scene import Scene
 from hyvic_runtime.space_packet import OVERHEAD_OCTETS, Packetiser
 from hyvic_train.checkpoint import CheckpointError, load_checkpoint
 from hyvic_train.cli import main
-from hyvic_train.config import HyVICConfig
 from hyvic_train.hyvic import HyVIC
+from hyvic_train.model_config import HyVICConfig
 from hyvic_train.pretrained import load_pretrained
 from torch import nn
 

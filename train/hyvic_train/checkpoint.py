@@ -24,8 +24,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from hyvic_train.codec_model import CodecModel
 from hyvic_train.config import TrainingConfig, config_from_json, json_from_config
-from hyvic_train.hyvic import HyVIC
+from hyvic_train.model_family import model_from_config
 
 WEIGHTS, CONFIG, POINTS, RESUME, BEST = "model.safetensors", "config.json", "rd.json", "resume.safetensors", "best"
 
@@ -42,7 +43,7 @@ class CheckpointError(ValueError):
 class Checkpoint:
     """A model with the configuration that it was trained under."""
 
-    model: HyVIC
+    model: CodecModel
     config: TrainingConfig
 
 
@@ -59,7 +60,7 @@ class RunState:
     best_loss: float | None = None
 
 
-def weights(model: HyVIC) -> dict[str, Tensor]:
+def weights(model: CodecModel) -> dict[str, Tensor]:
     """The tensors that a checkpoint keeps."""
     return {k: v.contiguous() for k, v in model.state_dict().items() if not k.endswith(CODING_TABLES)}
 
@@ -75,7 +76,11 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], config: TrainingCo
 
 
 def save_state(
-    folder: Path, model: HyVIC, config: TrainingConfig, optimisers: Sequence[torch.optim.Optimizer], state: RunState
+    folder: Path,
+    model: CodecModel,
+    config: TrainingConfig,
+    optimisers: Sequence[torch.optim.Optimizer],
+    state: RunState,
 ) -> None:
     """Write what a resumed run needs, as one file, so that a kill at any moment leaves one whole state."""
     tensors = {f"model.{name}": tensor for name, tensor in weights(model).items()}
@@ -94,7 +99,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         CheckpointError: a file is missing or damaged, a weight is absent, misshapen or not finite.
     """
     config = read_checkpoint_config(folder)
-    model = HyVIC(config.model)
+    model = model_from_config(config.model)
     path = folder / WEIGHTS
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; a checkpoint is a folder that train-model wrote")
@@ -121,7 +126,7 @@ def read_checkpoint_config(folder: Path) -> TrainingConfig:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def fill(model: HyVIC, tensors: dict[str, Tensor], path: Path) -> None:
+def fill(model: CodecModel, tensors: dict[str, Tensor], path: Path) -> None:
     """Fill a model with tensors that must be exactly its own."""
     expected = weights(model)
     if missing := sorted(expected.keys() - tensors.keys()):
@@ -139,7 +144,9 @@ def fill(model: HyVIC, tensors: dict[str, Tensor], path: Path) -> None:
     model.load_state_dict(tensors, strict=False)
 
 
-def resume(folder: Path, config: TrainingConfig, model: HyVIC, optimisers: Sequence[torch.optim.Optimizer]) -> RunState:
+def resume(
+    folder: Path, config: TrainingConfig, model: CodecModel, optimisers: Sequence[torch.optim.Optimizer]
+) -> RunState:
     """Restore weights and optimisers to continue from.
 
     Raises:

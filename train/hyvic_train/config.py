@@ -14,8 +14,9 @@ from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+from hyvic_train.model_config import STRICT, ModelConfig, refuse
 
 Dataset = Literal["scenes", "hyspecnet-11k", "mlretset"]
 Split = Literal["easy", "hard", "random"]
@@ -27,72 +28,10 @@ _SPLITS: dict[Dataset, tuple[Split, ...]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HyVICConfig:
-    """Architecture of one HyVIC model (seed paper section III and Table I).
-
-    Attributes:
-        bands: C, spectral bands of the scenes it codes.
-        latent_channels: M, channels of the latent y.
-        hyperlatent_channels: N, channels of the features and of the hyper-latent z.
-        kernel_size: k of every spatial convolution; odd.
-        spatial_stages: S, stride-2 stages of encoder and decoder.
-        peak: largest digital number of the sensor; the networks see x / peak and PSNR is taken over it.
-        rates: rate levels; every one has a pair of gain vectors. 1: no gains, one rate, the paper's model.
-        hyperprior: "log2": D^H gives log2 σ, and ẑ is an integer. "compressai": D^H gives σ itself, and ẑ is an integer
-            plus its channel's median, as in CompressAI's models.
-        leaky_slope_bits: LeakyReLU's negative slope is 2**-leaky_slope_bits, a power of two so that the
-            exported integer network computes it exactly. The paper gives none; 7 is nearest to torch's 0.01.
-    """
-
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
-
-    bands: int
-    latent_channels: int
-    hyperlatent_channels: int
-    kernel_size: int = 3
-    spatial_stages: int = 2
-    peak: float = 10_000.0
-    rates: int = 1
-    hyperprior: Literal["log2", "compressai"] = "log2"
-    leaky_slope_bits: int = 7
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {getattr(self, name)}; it must lie in 1..{most}"
-            for name, most in (
-                ("bands", 65_535),
-                ("latent_channels", 65_536),
-                ("hyperlatent_channels", 65_536),
-                ("rates", 256),
-            )
-            if not 1 <= getattr(self, name) <= most
-        ]
-        if not 1 <= self.kernel_size <= 31 or self.kernel_size % 2 == 0:
-            problems.append(f"kernel_size is {self.kernel_size}; it must be odd and at most 31")
-        if not 0 <= self.spatial_stages <= 4:
-            problems.append(f"spatial_stages is {self.spatial_stages}; 0..4 are supported")
-        if not 1 <= self.leaky_slope_bits <= 10:
-            problems.append(f"leaky_slope_bits is {self.leaky_slope_bits}; 1..10 are supported")
-        if self.peak <= 0:
-            problems.append(f"peak is {self.peak}; it must be positive")
-        _refuse(problems)
-
-    @property
-    def latent_stride(self) -> int:
-        """Pixels a latent element spans along a line: 2**S."""
-        return 1 << self.spatial_stages
-
-    @property
-    def hyper_stride(self) -> int:
-        """Pixels a hyper-latent element spans along a line: 2**(S + 2)."""
-        return 4 * self.latent_stride
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BandRange:
     """Band centres spread evenly from `start` to `stop`, in nm."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     start: float
     stop: float
@@ -133,7 +72,7 @@ class DataConfig:
             themselves; with a handful of training scenes the mean of an unseen sensor is what is missed most.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     dataset: Dataset = "scenes"
     split: Split | None = None
@@ -151,7 +90,7 @@ class DataConfig:
     remove_mean_spectrum: bool = False
 
     def __post_init__(self) -> None:
-        _refuse(self._impossible_values() + self._unused_keys())
+        refuse(self._impossible_values() + self._unused_keys())
 
     def excludes(self, relative: str) -> bool:
         """Whether the file at this path below its folder is never read."""
@@ -222,7 +161,7 @@ class OptimisationConfig:
             weights' size; a large model wants hundreds.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     lmbda: float | tuple[float, ...]
     steps: int = 0
@@ -268,16 +207,16 @@ class OptimisationConfig:
             problems.append(f"integer_path_steps is {self.integer_path_steps}; it must lie in 0..steps")
         if not 0 <= self.seed < 2**63:
             problems.append(f"seed is {self.seed}; it must lie in 0..2^63 - 1")
-        _refuse(problems)
+        refuse(problems)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
     """One training run: model, data, optimisation."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    model: HyVICConfig
+    model: ModelConfig
     optimisation: OptimisationConfig
     data: DataConfig = field(default_factory=DataConfig)
 
@@ -291,17 +230,12 @@ class TrainingConfig:
                 f"optimisation.lmbda names {len(self.optimisation.lmbdas)} values, model.rates is {self.model.rates}; "
                 "each rate level has its own λ"
             )
-        if self.data.crop % self.model.hyper_stride:
+        if self.data.crop % self.model.cell:
             problems.append(
                 f"data.crop is {self.data.crop}; with {self.model.spatial_stages} spatial stages it must be "
-                f"a multiple of {self.model.hyper_stride}"
+                f"a multiple of {self.model.cell}"
             )
-        _refuse(problems)
-
-
-def _refuse(problems: list[str]) -> None:
-    if problems:
-        raise ValueError("; ".join(problems))
+        refuse(problems)
 
 
 def in_steps(config: TrainingConfig, crops_per_epoch: int) -> TrainingConfig:
@@ -337,7 +271,7 @@ def _problems(document: object, error: ValidationError) -> list[str]:
     problems = _texts(error)
     remaining = copy.deepcopy(document)
     for entry in error.errors():
-        match entry["loc"]:
+        match _location(entry):
             case (section, key, *_) if isinstance(remaining, dict) and isinstance(remaining.get(section), dict):
                 remaining[section].pop(key, None)
     if remaining != document:
@@ -351,10 +285,18 @@ def _problems(document: object, error: ValidationError) -> list[str]:
 
 def _texts(error: ValidationError, but: str = "") -> list[str]:
     return [
-        f"{'.'.join(map(str, entry['loc'])) or 'config'}: {entry['msg'].removeprefix('Value error, ')}"
+        f"{'.'.join(map(str, _location(entry))) or 'config'}: {entry['msg'].removeprefix('Value error, ')}"
         for entry in error.errors()
         if entry["type"] != but
     ]
+
+
+def _location(entry: ErrorDetails) -> tuple[int | str, ...]:
+    """Keys of a document that lead to a problem, without the family that pydantic puts after `model`."""
+    match entry["loc"]:
+        case ("model", _, *keys):
+            return ("model", *keys)
+    return entry["loc"]
 
 
 def json_from_config(config: TrainingConfig) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from hyvic_runtime.scene import TRUE_COLOUR_NM, nearest_bands
 
+from hyvic_train.codec_model import CodecModel
 from hyvic_train.data import TrainingCube
-from hyvic_train.hyvic import HyVIC
 from hyvic_train.validation import OperatingPoint, whole_cells
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ def rate_distortion_figure(points: Sequence[OperatingPoint], peak: float) -> Fig
 
 @torch.no_grad()
 def reconstruction_figures(
-    model: HyVIC, scene: TrainingCube, level: int, wavelengths: Sequence[float] | None
+    model: CodecModel, scene: TrainingCube, level: int, wavelengths: Sequence[float] | None
 ) -> tuple[Figure, Figure]:
     """True colour before and after, and the spectra of a few pixels, of one scene at one rate level."""
     from matplotlib.figure import Figure
 
-    x = whole_cells(scene.cube, model.config.hyper_stride).to(model.device)
+    x = whole_cells(scene.cube, model.config.cell).to(model.device)
     after = model(x, x.new_full((1,), level)).reconstruction[0].cpu().numpy()
     before = x[0].cpu().numpy()
     bands = nearest_bands(TRUE_COLOUR_NM, len(before), None if wavelengths is None else np.array(wavelengths))

@@ -1,9 +1,9 @@
 """Initialisation by the Karhunen–Loève transform, stage by stage.
 
-From random weights a HyVIC spends most of a short training on finding that the leading principal components are
+From random weights a codec spends most of a short training on finding that the leading principal components are
 a good start. Here every layer of the encoder gets the KLT of the features below it (pixel spectra for the first
-pixelwise convolution, 2×2 patches for every strided one), the decoder gets the transposes, GDN starts near
-the identity and the hyper-decoder's bias at each latent channel's own mean and spread. Training then
+pixelwise convolution, 2×2 patches for every strided one), the decoder gets the transposes, what else lies
+between starts near the identity, and the entropy model at each latent channel's own mean and spread. Training then
 starts from a working linear transform codec.
 """
 
@@ -15,15 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hyvic_train.hyvic import HyVIC
-
-_GDN_GAMMA = 1e-4
-"""Start of GDN's diagonal γ. Stage outputs reach tens in normalised units, so x·√(1 + γx²) ≈ x, while the
-reparametrised γ (a square) is far enough from zero to receive a gradient."""
+from hyvic_train.codec_model import CodecModel
 
 
 @torch.no_grad()
-def initialise(model: HyVIC, tiles: Tensor, step: float, lmbdas: Sequence[float]) -> None:
+def initialise(model: CodecModel, tiles: Tensor, step: float, lmbdas: Sequence[float]) -> None:
     """Make `model` a linear transform codec that quantises with a step of `step` digital numbers.
 
     Args:
@@ -32,17 +28,15 @@ def initialise(model: HyVIC, tiles: Tensor, step: float, lmbdas: Sequence[float]
         step: quantiser step of the orthonormal coefficients, in digital numbers; of several rates their middle.
         lmbdas: λ of every rate level.
     """
-    module: Any
-    for module in (*model.g_a, *model.g_s):
-        if hasattr(module, "gamma_reparam"):
-            module.beta.copy_(module.beta_reparam.init(torch.ones_like(module.beta)))
-            module.gamma.copy_(module.gamma_reparam.init(_GDN_GAMMA * torch.eye(module.gamma.shape[0])))
-
+    model.make_linear()
     peak = model.config.peak
     features = tiles / peak
     pixel_in, pixel_out = _convolutions(model.g_a)[0], _convolutions(model.g_s)[-1]
     basis, mean = _klt(features.transpose(0, 1).flatten(1), pixel_in.out_channels)
-    _copy_rows(pixel_in.weight[:, :, 0, 0], basis)
+    # Branches that each carry the spectra: an equal share of every one goes in, and each gets the spectra back.
+    branches = pixel_in.in_channels // model.config.bands
+    basis, mean = basis.repeat(1, branches), mean.repeat(branches)
+    _copy_rows(pixel_in.weight[:, :, 0, 0], basis / branches)
     pixel_in.bias.copy_(-pixel_in.weight[:, :, 0, 0] @ mean)
     _copy_rows(pixel_out.weight[:, :, 0, 0].T, basis)
     pixel_out.bias.copy_(mean)
@@ -51,7 +45,7 @@ def initialise(model: HyVIC, tiles: Tensor, step: float, lmbdas: Sequence[float]
     transposed = _convolutions(model.g_s)[1:-1]
     centre = model.config.kernel_size // 2
     for index, down in enumerate(strided):
-        features = model.g_a[: 2 + 2 * index](tiles / peak)
+        features = model.g_a[: list(model.g_a).index(down)](tiles / peak)
         patches = nn.functional.pixel_unshuffle(features, 2).transpose(0, 1).flatten(1)
         # The stage's bias stays zero: the pixel spectra are already centred, and a patch's mean with them.
         basis, _ = _klt(patches, down.out_channels)
@@ -81,17 +75,11 @@ def initialise(model: HyVIC, tiles: Tensor, step: float, lmbdas: Sequence[float]
     initialise_gains(model, lmbdas)
 
     latent = model.analyse(tiles)
-    spread = latent.std(dim=(0, 2, 3)).clamp_min(0.2)
-    fuse: Any = model.h_s[4]
-    fuse.weight.mul_(0.1)
-    fuse.bias.copy_(torch.cat((spread.log2(), latent.mean(dim=(0, 2, 3)))))
-    # The hyper-encoder sees latents of one spread, whatever their channel.
-    first: Any = model.h_a[0]
-    first.weight.div_(spread[None, :, None, None])
+    model.start_entropy_path(latent.mean(dim=(0, 2, 3)), latent.std(dim=(0, 2, 3)).clamp_min(0.2))
 
 
 @torch.no_grad()
-def initialise_gains(model: HyVIC, lmbdas: Sequence[float]) -> None:
+def initialise_gains(model: CodecModel, lmbdas: Sequence[float]) -> None:
     """Start the gains of several rates where the best steps of a transform codec lie at high rate: ∝ 1 / √λ."""
     if model.config.rates > 1:
         log2_lmbda = torch.tensor(lmbdas, dtype=torch.float64).log2()

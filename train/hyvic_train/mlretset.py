@@ -28,8 +28,9 @@ from hyvic_runtime.errors import SceneError
 from numpy.typing import NDArray
 
 from hyvic_train.array_file import array_start, mapped
-from hyvic_train.config import DataConfig, HyVICConfig
+from hyvic_train.config import DataConfig
 from hyvic_train.cubes import StoredCube
+from hyvic_train.model_config import ModelConfig
 from hyvic_train.patch_set import only_folder, read_patch_set, split_entries
 from hyvic_train.stored_units import StoredUnits
 
@@ -82,7 +83,7 @@ class MLRetSetLayout:
 
 
 def read_mlretset(
-    paths: Sequence[Path], config: DataConfig, model: HyVICConfig
+    paths: Sequence[Path], config: DataConfig, model: ModelConfig
 ) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
     """The patches to train on and to measure.
 

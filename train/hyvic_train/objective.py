@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hyvic_train.hyvic import HyVIC
+from hyvic_train.codec_model import CodecModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Objective(nn.Module):
     eq. 2 does not touch.
     """
 
-    def __init__(self, model: HyVIC, lmbdas: Sequence[float]) -> None:
+    def __init__(self, model: CodecModel, lmbdas: Sequence[float]) -> None:
         super().__init__()
         self.model = model
         self._lmbda, self._weight = torch.tensor(lmbdas), torch.tensor(level_weights(lmbdas))

@@ -16,8 +16,9 @@ import numpy as np
 from hyvic_runtime.errors import SceneError
 from numpy.typing import NDArray
 
-from hyvic_train.config import DataConfig, HyVICConfig
+from hyvic_train.config import DataConfig
 from hyvic_train.cubes import WHOLE, StoredCube
+from hyvic_train.model_config import ModelConfig
 
 _SHOWN = 3
 
@@ -83,7 +84,7 @@ def read_patch_set(
     layout: PatchLayout,
     entries: tuple[Sequence[str], Sequence[str]],
     config: DataConfig,
-    model: HyVICConfig,
+    model: ModelConfig,
     problems: Iterable[str] = (),
 ) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
     """The patches to train on and those to measure, once every file is there and looks right.

@@ -18,14 +18,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hyvic_train.checkpoint import CODING_TABLES, WEIGHTS, CheckpointError, fill, read_checkpoint_config, weights
-from hyvic_train.config import HyVICConfig
-from hyvic_train.hyvic import HyVIC
+from hyvic_train.codec_model import CodecModel
+from hyvic_train.model_config import ModelConfig
 
-_STARTED_AFRESH = ("hidden_peak_0", "hidden_peak_1", "log2_gain", "log2_inverse_gain")
 _OLD_NAMES = {"_matrix": "matrices.", "_bias": "biases.", "_factor": "factors."}
 
 
-def load_pretrained(model: HyVIC, path: Path) -> None:
+def load_pretrained(model: CodecModel, path: Path) -> None:
     """Fill a model's weights; gains and calibration that the file lacks stay as they are.
 
     Args:
@@ -38,25 +37,28 @@ def load_pretrained(model: HyVIC, path: Path) -> None:
     file = path / WEIGHTS if path.is_dir() else path
     if path.is_dir():
         _refuse_another_model(model.config, read_checkpoint_config(path).model, path)
-    elif file.suffix != ".safetensors" and model.config.hyperprior != "compressai":
-        raise CheckpointError(f"{path} is CompressAI's; set model.hyperprior=compressai to read it as it was meant")
+    elif file.suffix != ".safetensors" and (obstacle := model.foreign_weights_obstacle):
+        raise CheckpointError(f"{path} is CompressAI's; {obstacle}")
     tensors = _read(file)
     own = weights(model)
+    started_afresh = (*model.peaks, "log2_gain", "log2_inverse_gain")
     constants = {name for name in own if name.endswith((".pedestal", ".bound", ".target", "scale_bound"))}
-    for name in _STARTED_AFRESH:
+    for name in started_afresh:
         if name in tensors and (name not in own or tensors[name].shape != own[name].shape):
             del tensors[name]  # gains of other rates
-    for name in (*_STARTED_AFRESH, *constants):
+    for name in (*started_afresh, *constants):
         if name in own:
             tensors.setdefault(name, own[name])
     fill(model, tensors, file)
 
 
-def _refuse_another_model(wanted: HyVICConfig, found: HyVICConfig, path: Path) -> None:
+def _refuse_another_model(wanted: ModelConfig, found: ModelConfig, path: Path) -> None:
     """Rates may differ, since gains are started afresh; a weight means nothing under another peak or hyperprior."""
+    if wanted.family != found.family:
+        raise CheckpointError(f"{path} was trained with another model.family, {found.family}")
     differing = [
         field.name
-        for field in fields(HyVICConfig)
+        for field in fields(wanted)
         if field.name != "rates" and getattr(wanted, field.name) != getattr(found, field.name)
     ]
     if differing:

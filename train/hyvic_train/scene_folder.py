@@ -18,8 +18,9 @@ from hyvic_runtime.scene import Cube, Scene, mean_spectrum, resample_bands
 from hyvic_runtime.scene_files import READABLE_SUFFIXES, read_scene
 from numpy.typing import NDArray
 
-from hyvic_train.config import BandRange, DataConfig, HyVICConfig
+from hyvic_train.config import BandRange, DataConfig
 from hyvic_train.cubes import StoredCube
+from hyvic_train.model_config import ModelConfig
 from hyvic_train.no_data import FreeArea, free_area, no_data_value
 
 
@@ -50,7 +51,7 @@ class ScenePixels:
 
 
 def read_scenes(
-    paths: Sequence[Path], config: DataConfig, model: HyVICConfig
+    paths: Sequence[Path], config: DataConfig, model: ModelConfig
 ) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
     """Every scene under `paths`, on the model's bands: those to train on and those to measure.
 
@@ -102,12 +103,12 @@ def _name(relative: str) -> str:
     return str(Path(relative).with_suffix(""))
 
 
-def _stored_cube(path: Path, relative: str, config: DataConfig, model: HyVICConfig, measured: bool) -> StoredCube:
+def _stored_cube(path: Path, relative: str, config: DataConfig, model: ModelConfig, measured: bool) -> StoredCube:
     stored = read_scene(path)
     valid = _valid_pixels(stored.cube, path, config)
     scene = _on_grid(stored, path, config, model.bands)
     size = (scene.cube.shape[0], scene.cube.shape[1])
-    needed = model.hyper_stride if measured else config.crop
+    needed = model.cell if measured else config.crop
     if min(size) < needed:
         raise SceneError(
             f"{path}: {size[0]}×{size[1]} pixels, at least {needed}×{needed} are needed; lower data.crop or exclude it"

@@ -25,11 +25,12 @@ from torch import Tensor
 
 from hyvic_train import checkpoint
 from hyvic_train.checkpoint import RunState
+from hyvic_train.codec_model import CodecModel, uniform_noise
 from hyvic_train.config import OptimisationConfig, TrainingConfig
 from hyvic_train.data import ALONE, SceneSplit, Shard, crops
 from hyvic_train.figures import rate_distortion_figure, reconstruction_figures
-from hyvic_train.hyvic import HyVIC, uniform_noise
 from hyvic_train.klt import initialise, initialise_gains
+from hyvic_train.model_family import model_from_config
 from hyvic_train.objective import Objective, RateDistortion, levels_of_step
 from hyvic_train.pretrained import load_pretrained
 from hyvic_train.run_log import RunLog
@@ -56,7 +57,7 @@ def train(
     report: Report,
     devices: int = 1,
     pretrained: Path | None = None,
-) -> HyVIC:
+) -> CodecModel:
     """Train to `config.optimisation.steps`; every checkpoint replaces the last one in `out`.
 
     Ctrl-C ends the step and leaves a state to resume from; any other stop, even SIGKILL, loses at most the steps since
@@ -84,15 +85,14 @@ def train(
     fabric.launch()
 
     torch.manual_seed(optimisation.seed)
-    model = HyVIC(config.model)
+    model = model_from_config(config.model)
     if pretrained is not None:
         initialise_gains(model, optimisation.lmbdas)
         load_pretrained(model, pretrained)
     elif not resume:
         tiles = batch(scenes, config, step=0, count=_KLT_CROPS)
         initialise(model, tiles, optimisation.klt_step, optimisation.lmbdas)
-    # Pixels are vectors of bands: the layout in which pixelwise convolutions are matrix products.
-    model.to(memory_format=torch.channels_last)
+    model.use_channels_last()
     optimisers = make_optimisers(model, optimisation)
     objective, main, aux = fabric.setup(Objective(model, optimisation.lmbdas), *optimisers)
     first = fabric.is_global_zero
@@ -128,10 +128,10 @@ def train(
     return model
 
 
-def make_optimisers(model: HyVIC, config: OptimisationConfig) -> tuple[torch.optim.Adam, torch.optim.Adam]:
+def make_optimisers(model: CodecModel, config: OptimisationConfig) -> tuple[torch.optim.Adam, torch.optim.Adam]:
     """Main and auxiliary Adam."""
     quantiles = model.entropy_bottleneck.quantiles
-    transforms = [*model.g_a.parameters(), *model.g_s.parameters()]
+    transforms = list(model.transform_parameters())
     known = {id(p) for p in (*transforms, quantiles)}
     others = [p for p in model.parameters() if id(p) not in known]
     main = torch.optim.Adam(
@@ -151,7 +151,7 @@ def batch(scenes: SceneSplit, config: TrainingConfig, *, step: int, count: int, 
 
 
 def gradients(
-    fabric: Fabric, objective: Any, model: HyVIC, scenes: SceneSplit, config: TrainingConfig, step: int
+    fabric: Fabric, objective: Any, model: CodecModel, scenes: SceneSplit, config: TrainingConfig, step: int
 ) -> tuple[Tensor, RateDistortion]:
     """Gradients of a step, from this process's slice of its batch; with several processes they are averaged.
 
@@ -196,7 +196,7 @@ def _update(main: Any, aux: Any, loss: Tensor, step: int, config: OptimisationCo
 
 
 def _checkpoint(
-    model: HyVIC, config: TrainingConfig, scenes: SceneSplit, out: Path, state: RunState, log: RunLog
+    model: CodecModel, config: TrainingConfig, scenes: SceneSplit, out: Path, state: RunState, log: RunLog
 ) -> RunState:
     """Validate, and write the checkpoint and perhaps the best one."""
     model.integer_path = False  # what is measured is what the checkpoint gives
@@ -222,14 +222,14 @@ def _checkpoint(
     return state
 
 
-def _calibrated(model: HyVIC, scenes: SceneSplit) -> dict[str, Tensor]:
-    """What the hyper-decoder's hidden layers reach on training scenes, for the exporter; the model stays as it is."""
-    peaks = {name: getattr(model, name) for name in ("hidden_peak_0", "hidden_peak_1")}
+def _calibrated(model: CodecModel, scenes: SceneSplit) -> dict[str, Tensor]:
+    """What the entropy path reaches on training scenes, for the exporter; the model stays as it is."""
+    peaks = model.peaks
     before = {name: peak.clone() for name, peak in peaks.items()}
     for peak in peaks.values():
         peak.zero_()
     for scene in spread(scenes.training, _CALIBRATION_SCENES):
-        model.calibrate(whole_cells(scene.cube, model.config.hyper_stride).to(model.device))
+        model.calibrate(whole_cells(scene.cube, model.config.cell).to(model.device))
     reached = {name: peak.clone() for name, peak in peaks.items()}
     for name, peak in peaks.items():
         peak.copy_(before[name])

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hyvic_train.codec_model import CodecModel
 from hyvic_train.data import TrainingCube
-from hyvic_train.hyvic import HyVIC
 from hyvic_train.objective import RateDistortion, level_weights
 
 MAX_SCENES = 256
@@ -44,13 +44,13 @@ def quality_of_level(level: int, rates: int) -> float:
 
 
 @torch.no_grad()
-def validate(model: HyVIC, scenes: Sequence[TrainingCube], lmbdas: Sequence[float]) -> tuple[OperatingPoint, ...]:
+def validate(model: CodecModel, scenes: Sequence[TrainingCube], lmbdas: Sequence[float]) -> tuple[OperatingPoint, ...]:
     """Measure every level on the part of each scene that whole cells cover."""
     was_training = model.training
     model.eval()
     measured: list[dict[str, RateDistortion]] = [{} for _ in lmbdas]
     for scene in spread(scenes, MAX_SCENES):
-        x = whole_cells(scene.cube, model.config.hyper_stride).to(model.device)
+        x = whole_cells(scene.cube, model.config.cell).to(model.device)
         for level, results in enumerate(measured):
             output = model(x, x.new_full((1,), level))
             results[scene.name] = RateDistortion(

@@ -1,0 +1,12 @@
+"""The model families, in one place: what a configuration's `model` section builds."""
+
+from __future__ import annotations
+
+from hyvic_train.codec_model import CodecModel
+from hyvic_train.hyvic import HyVIC
+from hyvic_train.model_config import ModelConfig
+
+
+def model_from_config(config: ModelConfig) -> CodecModel:
+    """A model with random weights."""
+    return HyVIC(config)
