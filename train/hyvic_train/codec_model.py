@@ -10,7 +10,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -65,8 +65,10 @@ class CodecModel(nn.Module, ABC):
         noise: what a training pass adds in place of rounding, of the shape of what it is given.
         integer_path: whether the entropy path rounds as its integer form will, straight-through, so that training
             feels it.
+        tiles_at_once: how many of the tiles of its initialisation pass the encoder together.
     """
 
+    tiles_at_once: ClassVar[int] = 1024
     g_a: nn.Sequential
     g_s: nn.Sequential
     integer_path: bool

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from hyvic_train.model_config import STRICT, ModelConfig, refuse
+from hyvic_train.model_config import STRICT, AnyModelConfig, refuse
 
 Dataset = Literal["scenes", "hyspecnet-11k", "mlretset"]
 Split = Literal["easy", "hard", "random"]
@@ -216,7 +216,7 @@ class TrainingConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    model: ModelConfig
+    model: AnyModelConfig
     optimisation: OptimisationConfig
     data: DataConfig = field(default_factory=DataConfig)
 

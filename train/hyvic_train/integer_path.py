@@ -24,6 +24,10 @@ MEAN_STEP_BITS = 4
 """Means are multiples of 2**-4 quantiser steps: 1/32 off at most, which costs (1/32)² / (6 σ² ln 2) bits
 a symbol on average, 1e-3 at σ = 0.5."""
 
+LATENT_MAX = 1023
+"""Largest value of a latent where it predicts others. A model's rate levels share one step, and the lowest level needs
+more of its range than eight bits leave."""
+
 SCALE_BOUND = 0.11
 """Smallest standard deviation in quantiser steps (CompressAI's and Ballé et al.'s; below it a symbol is free)."""
 MAX_SCALE = 256.0
@@ -77,6 +81,27 @@ def rounded_scale(scale: Tensor) -> Tensor:
 def rounded_mean(mean: Tensor) -> Tensor:
     """Means in steps of 2**-MEAN_STEP_BITS."""
     return _straight_through(mean, torch.round(mean * 2**MEAN_STEP_BITS) * 2.0**-MEAN_STEP_BITS)
+
+
+def latent_step(peak: Tensor) -> Tensor:
+    """The value of one integer step of latents that predict others, given the largest magnitudes they reached.
+
+    Latents are multiples of 2**-MEAN_STEP_BITS, so a coarser power of two is a shift.
+    """
+    wanted = CALIBRATION_MARGIN * peak / LATENT_MAX
+    return torch.exp2(torch.ceil(torch.log2(wanted.clamp_min(2.0**-MEAN_STEP_BITS))))
+
+
+def rounded_latent(latent: Tensor, step: Tensor) -> Tensor:
+    """Latents as the integer network holds them where they predict others."""
+    return _straight_through(latent, torch.clamp(torch.round(latent / step), -LATENT_MAX, LATENT_MAX) * step)
+
+
+def rounded_correction(argument: Tensor) -> Tensor:
+    """½ tanh in steps of the means' by a table over arguments in steps of 2**-MEAN_STEP_BITS; beyond ±4 it is level."""
+    step = 2.0**-MEAN_STEP_BITS
+    row = torch.round(argument / step).clamp(-4 / step, 4 / step) * step
+    return _straight_through(0.5 * torch.tanh(argument), torch.round(0.5 * torch.tanh(row) / step) * step)
 
 
 def _straight_through(value: Tensor, rounded: Tensor) -> Tensor:

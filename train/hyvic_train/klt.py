@@ -44,8 +44,10 @@ def initialise(model: CodecModel, tiles: Tensor, step: float, lmbdas: Sequence[f
     strided = _convolutions(model.g_a)[1:-1]
     transposed = _convolutions(model.g_s)[1:-1]
     centre = model.config.kernel_size // 2
+    reached = 0
     for index, down in enumerate(strided):
-        features = model.g_a[: list(model.g_a).index(down)](tiles / peak)
+        before = list(model.g_a).index(down)
+        features, reached = _through(model.g_a[reached:before], features, model.tiles_at_once), before
         patches = nn.functional.pixel_unshuffle(features, 2).transpose(0, 1).flatten(1)
         # The stage's bias stays zero: the pixel spectra are already centred, and a patch's mean with them.
         basis, _ = _klt(patches, down.out_channels)
@@ -74,7 +76,7 @@ def initialise(model: CodecModel, tiles: Tensor, step: float, lmbdas: Sequence[f
 
     initialise_gains(model, lmbdas)
 
-    latent = model.analyse(tiles)
+    latent = _through(model.g_a[reached:], features, model.tiles_at_once)
     model.start_entropy_path(latent.mean(dim=(0, 2, 3)), latent.std(dim=(0, 2, 3)).clamp_min(0.2))
 
 
@@ -86,6 +88,11 @@ def initialise_gains(model: CodecModel, lmbdas: Sequence[float]) -> None:
         log2_gain = ((log2_lmbda - log2_lmbda.mean()) / 2)[:, None]
         model.log2_gain.copy_(log2_gain.expand_as(model.log2_gain))
         model.log2_inverse_gain.copy_(-log2_gain.expand_as(model.log2_gain))
+
+
+def _through(layers: nn.Sequential, features: Tensor, tiles_at_once: int) -> Tensor:
+    """What layers give, tile after tile."""
+    return torch.cat([layers(part) for part in torch.split(features, tiles_at_once)])
 
 
 def _convolutions(transform: nn.Sequential) -> list[Any]:

@@ -1,0 +1,50 @@
+"""A hidden layer of a float entropy path that will be exported as an integer network."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+import torch
+from torch import Tensor, nn
+
+from hyvic_train.integer_path import hidden_step, raise_peak, rounded_hidden
+
+
+class Arithmetic(Enum):
+    """How a pass through the entropy path counts.
+
+    Attributes:
+        REAL: in floating point.
+        ROUNDED: rounding as the integer network will, straight-through; a training pass raises the peaks first.
+        OBSERVED: as REAL, and the peaks are raised to what is reached; without gradient.
+    """
+
+    REAL = auto()
+    ROUNDED = auto()
+    OBSERVED = auto()
+
+
+class EntropyPathLayer(nn.Module):
+    """A convolution and LeakyReLU, with the largest magnitude that every channel reached."""
+
+    def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d, slope: float) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.activation = nn.LeakyReLU(slope)
+        self.hidden_peak: Tensor
+        self.register_buffer("hidden_peak", torch.zeros(convolution.out_channels))
+
+    def forward(self, x: Tensor, arithmetic: Arithmetic) -> Tensor:
+        hidden: Tensor = self.activation(self.convolution(x))
+        watch(self.hidden_peak, hidden, arithmetic, training=self.training)
+        if arithmetic is Arithmetic.ROUNDED:
+            hidden = rounded_hidden(hidden, hidden_step(self.hidden_peak)[:, None, None])
+        return hidden
+
+
+def watch(peak: Tensor, values: Tensor, arithmetic: Arithmetic, *, training: bool) -> None:
+    """Raise (channel,) peaks where the arithmetic asks for it."""
+    if arithmetic is Arithmetic.OBSERVED:
+        torch.maximum(peak, values.abs().amax(dim=(0, 2, 3)), out=peak)
+    elif arithmetic is Arithmetic.ROUNDED and training:
+        raise_peak(peak, values)
