@@ -19,13 +19,13 @@ pytestmark = pytest.mark.slow
 
 # Run as a script, by the test and again by Fabric for the second process.
 GRADIENTS = """
-import sys
+import json, sys
 import numpy as np, torch
 from conftest import smooth_cube
 from hyvic_train.config import config_from_json
 from hyvic_train.data import NamedCube, SceneSplit
-from hyvic_train.hyvic import HyVIC
 from hyvic_train.klt import initialise
+from hyvic_train.model_family import model_from_config
 from hyvic_train.objective import Objective
 from hyvic_train.training import batch, gradients
 from lightning_fabric import Fabric
@@ -33,7 +33,7 @@ from safetensors.torch import save_file
 
 processes, out = int(sys.argv[1]), sys.argv[2]
 config = config_from_json({
-    "model": {"bands": 6, "latent_channels": 8, "hyperlatent_channels": 5, "spatial_stages": 1, "rates": 2},
+    "model": json.loads(sys.argv[4]),
     "optimisation": {"lmbda": [1e-5, 1e-3], "steps": 4, "batch_size": 4},
     "data": {"crop": 16, "spectral_gain": 0.2},
 })
@@ -43,7 +43,7 @@ fabric = Fabric(accelerator="cpu", devices=processes, precision="64-true",
                 strategy="ddp" if processes > 1 else "auto")
 fabric.launch()
 torch.manual_seed(0)
-model = HyVIC(config.model)
+model = model_from_config(config.model)
 initialise(model, batch(scenes, config, step=0, count=8), 30.0, config.optimisation.lmbdas)
 optimiser = torch.optim.SGD(model.parameters())
 model.integer_path = sys.argv[3] == "rounded"
@@ -51,20 +51,25 @@ objective, _ = fabric.setup(Objective(model, config.optimisation.lmbdas), optimi
 _, measured = gradients(fabric, objective, model, scenes, config, step=3)
 if fabric.is_global_zero:
     tensors = {name: p.grad for name, p in model.named_parameters()}
-    tensors |= {"peak_0": model.hidden_peak_0, "peak_1": model.hidden_peak_1}
+    tensors |= model.peaks
     save_file(tensors | {"measured": torch.tensor([measured.rate_bpppb, measured.mse])}, out)
 fabric.barrier()
 """
 
 
+HYVIC = {"bands": 6, "latent_channels": 8, "hyperlatent_channels": 5, "spatial_stages": 1, "rates": 2}
+JOINT = {**HYVIC, "family": "joint", "feature_channels": 6, "slices": 2, "slice_channels": 5, "attention_block": 4}
+
+
+@pytest.mark.parametrize("model", [HYVIC, JOINT], ids=["hyvic", "joint"])
 @pytest.mark.parametrize("entropy_path", ["real", "rounded"])
-def test_two_processes_give_the_gradient_of_one(tmp_path: Path, entropy_path: str) -> None:
+def test_two_processes_give_the_gradient_of_one(tmp_path: Path, entropy_path: str, model: dict[str, object]) -> None:
     script = tmp_path / "gradients.py"
     script.write_text(GRADIENTS)
     results = []
     for processes in (1, 2):
         out = tmp_path / f"{processes}.safetensors"
-        command = [sys.executable, str(script), str(processes), str(out), entropy_path]
+        command = [sys.executable, str(script), str(processes), str(out), entropy_path, json.dumps(model)]
         path = str(Path(__file__).parents[1])
         environment = {"PYTHONPATH": path, "PATH": "", "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
