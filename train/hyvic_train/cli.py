@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = "train/configs/hyvic-s-202.yaml"
     parser = command_parser(
         "train-model",
-        "Train a HyVIC codec on hyperspectral scenes.",
+        "Train a learned codec on hyperspectral scenes.",
         f"train-model {config} --data scenes/ --out runs/hyvic-s",
         f"train-model {config} --data scenes/ --out runs/hyvic-s --resume",
         f"train-model {config} --data scenes/ --out runs/one-rate --set model.rates=1 --set optimisation.lmbda=1e-4",

@@ -30,7 +30,7 @@ class HyVICConfig:
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
-    family: ClassVar[Literal["hyvic"]] = "hyvic"
+    family: ClassVar[Literal["hyvic"]] = "hyvic"  # no field: documents older than the second family name none
 
     bands: int
     latent_channels: int

@@ -62,13 +62,14 @@ class SliceNetwork(nn.Module):
 class SliceEntropyModel(nn.Module):
     """σ and μ of every slice of ŷ from the hyperprior and the slices before it.
 
-        hyperprior ─┬────────────────┬───────────────────────────────┐
-        ŷ_<i ───────┴─▶ prediction_i ┼─▶ σ_i, μ_i ─▶ code ─▶ + μ_i ──┼──────────────────────┬─▶ + ─▶ ŷ_i
-                                     └─────────────────────────────▶ └─▶ correction_i ─▶ ½ tanh ─┘
+        σ_i, μ_i = prediction_i(h, ŷ_0 … ŷ_i−1)
+        s_i      = code(μ_i)                                        the symbols: y_i − μ_i, rounded
+        r_i      = ½ tanh(correction_i(h, ŷ_0 … ŷ_i−1, s_i + μ_i))   what rounding took: latent residual prediction
+        ŷ_i      = s_i + μ_i + r_i
 
-    The correction predicts what rounding took (latent residual prediction); it sees slice i as it was decoded.
+    h is what the hyper-decoder gives.
 
-    Latents that predict others are operands of the integer network, so where it rounds, theirs are fewer bits.
+    Latents that predict others are operands of the integer network: where it rounds, they have fewer bits there.
     """
 
     def __init__(self, hyperprior_channels: int, config: JointConfig) -> None:
