@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from hyvic_runtime.interruption import until_interrupted
 from hyvic_runtime.stream_archive import dask_client
 from numpy.typing import NDArray
 
@@ -124,7 +125,7 @@ def compare(plan: Plan, cache: MeasurementCache, *, scheduler: str | None, comma
     missing = [task for key, task in points.items() if key not in measured]
     with tqdm(total=len(points), initial=len(measured), unit="point", disable=None) as bar:
         try:
-            for key, result in _measured(plan, missing, scheduler):
+            for key, result in until_interrupted(_measured(plan, missing, scheduler)):
                 measured[key] = result
                 if result.lasting:
                     cache.put(key, result, pixels=points[key].pixels)

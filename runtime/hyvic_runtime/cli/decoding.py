@@ -196,6 +196,7 @@ def _decode_archive(arguments: argparse.Namespace, out: Path) -> Result:
     from tqdm import tqdm
 
     from hyvic_runtime.bundle import read_bundle
+    from hyvic_runtime.interruption import until_interrupted
     from hyvic_runtime.packet_security import read_key
     from hyvic_runtime.stream_archive import ArchiveOptions, dask_client, decode_archive, streams_of
 
@@ -220,7 +221,7 @@ def _decode_archive(arguments: argparse.Namespace, out: Path) -> Result:
             closing(decode_archive(client, arguments.stream, streams, out, options)) as coming,
             tqdm(total=len(streams), unit="stream", disable=None) as bar,
         ):
-            for outcome in coming:
+            for outcome in until_interrupted(coming):
                 outcomes[str(outcome.stream)] = outcome
                 bar.set_postfix(failed=sum(outcome.problem is not None for outcome in outcomes.values()))
                 bar.update()
