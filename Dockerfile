@@ -74,7 +74,7 @@ COPY train train
 COPY export export
 COPY runtime runtime
 COPY ccsds_compare ccsds_compare
-RUN /opt/hyvic/bin/pip install --no-cache-dir '.[cpu,formats,security]' \
+RUN /opt/hyvic/bin/pip install --no-cache-dir '.[cpu,formats,security,archive]' \
  && /opt/hyvic/bin/python -c 'import hyvic_runtime._ans' \
  && /opt/hyvic/bin/pip uninstall -y pip setuptools
 
