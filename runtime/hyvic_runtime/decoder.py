@@ -224,14 +224,13 @@ class SceneDecoder:
         self, grid: TileGrid, cube: Cube, received: ReceivedUnits, reasons: list[str]
     ) -> set[tuple[int, int]]:
         """Put in what the encoder's engine failed on; rows and columns of it. `reasons` gets why others are lost."""
-        tiles = [tile for tile in grid if UnitKey(UnitKind.LOSSLESS, tile.row, tile.column) in received.units]
+        tiles = [tile for tile in grid if UnitKey.of(UnitKind.LOSSLESS, tile) in received.units]
 
         def put(tile: Tile) -> str | None:
-            unit = received.units[UnitKey(UnitKind.LOSSLESS, tile.row, tile.column)]
-            shape = (tile.lines, tile.samples, self.bundle.manifest.bands)
+            unit = received.units[UnitKey.of(UnitKind.LOSSLESS, tile)]
             try:
                 unpack_tile_lead(unit)
-                cube[_area(tile, grid)] = self._lossless.decode(unit[LEAD_OCTETS:], shape, cube.dtype)
+                cube[_area(tile, grid)] = self._lossless_pixels(unit, tile, cube.dtype)
             except DecodeError as error:
                 return f"tile {tile.row}, {tile.column}: {error}"
             return None
@@ -239,6 +238,10 @@ class SceneDecoder:
         problems = list(in_order(put, tiles, self.workers))
         reasons += [problem for problem in problems if problem is not None]
         return {(tile.row, tile.column) for tile, problem in zip(tiles, problems, strict=True) if problem is None}
+
+    def _lossless_pixels(self, unit: bytes, tile: Tile, dtype: np.dtype[Any]) -> Cube:
+        shape = (tile.lines, tile.samples, self.bundle.manifest.bands)
+        return self._lossless.decode(unit[LEAD_OCTETS:], shape, dtype)
 
     def _unmarked_tiles(
         self, grid: TileGrid, header: SceneHeader, received: ReceivedUnits
@@ -258,9 +261,9 @@ class SceneDecoder:
         Raises:
             DecodeError: they did not arrive, or not as they were sent.
         """
-        leads = (UnitKey(kind, tile.row, tile.column) for kind in (UnitKind.LOSSLESS, UnitKind.HYPERLATENT))
+        leads = (UnitKey.of(kind, tile) for kind in (UnitKind.LOSSLESS, UnitKind.HYPERLATENT))
         lead = next((received.units[key] for key in leads if key in received.units), None)
-        unit = received.units.get(UnitKey(UnitKind.MARKS, tile.row, tile.column))
+        unit = received.units.get(UnitKey.of(UnitKind.MARKS, tile))
         if unit is None:
             # Without its hyper-latent the tile is lost anyway.
             if lead is not None and len(lead) >= LEAD_OCTETS and unpack_tile_lead(lead).marked:
@@ -277,7 +280,7 @@ class SceneDecoder:
         """
         manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
         begun = time.perf_counter()
-        hyper_unit = units.get(UnitKey(UnitKind.HYPERLATENT, tile.row, tile.column))
+        hyper_unit = units.get(UnitKey.of(UnitKind.HYPERLATENT, tile))
         if hyper_unit is None:
             raise DecodeError(f"tile {tile.row}, {tile.column}: its hyper-latent did not arrive whole")
         try:
@@ -298,7 +301,7 @@ class SceneDecoder:
         scale_index = outputs["scale_index"][0, :, :lines, :samples]
         mean_steps = outputs["mean_steps"][0, :, :lines, :samples]
         symbols, problem = None, None
-        latent_unit = units.get(UnitKey(UnitKind.LATENT, tile.row, tile.column))
+        latent_unit = units.get(UnitKey.of(UnitKind.LATENT, tile))
         try:
             if lead.latent_left_out:
                 raise DecodeError("its sender left out the latent to keep its budget")
@@ -337,8 +340,8 @@ class SceneDecoder:
         """
         size, stride = grid.geometry.tile, grid.geometry.latent_stride
         last = [grid.tile(grid.rows - 1, column) for column in range(grid.columns)]
-        lossless = [tile for tile in last if UnitKey(UnitKind.LOSSLESS, tile.row, tile.column) in units]
-        latent = [tile for tile in last if UnitKey(UnitKind.LATENT, tile.row, tile.column) in units]
+        lossless = [tile for tile in last if UnitKey.of(UnitKind.LOSSLESS, tile) in units]
+        latent = [tile for tile in last if UnitKey.of(UnitKind.LATENT, tile) in units]
 
         def least(tile: Tile) -> int:
             step = 1 if tile in lossless else stride
@@ -352,11 +355,10 @@ class SceneDecoder:
     def _decodes(self, tile: Tile, units: dict[UnitKey, bytes]) -> bool:
         """Whether a tile's units hold as many lines as it has, and nothing else."""
         try:
-            unit = units.get(UnitKey(UnitKind.LOSSLESS, tile.row, tile.column))
+            unit = units.get(UnitKey.of(UnitKind.LOSSLESS, tile))
             if unit is None:
                 return self.tile_latents(units, tile).symbols is not None
-            shape = (tile.lines, tile.samples, self.bundle.manifest.bands)
-            self._lossless.decode(unit[LEAD_OCTETS:], shape, np.dtype(np.uint16))
+            self._lossless_pixels(unit, tile, np.dtype(np.uint16))
         except DecodeError:
             return False
         return True
@@ -388,7 +390,7 @@ class SceneDecoder:
         quality = np.full((grid.rows, grid.columns), Quality.LOST, np.uint8)
 
         def place(tile: Tile) -> str | None:
-            if UnitKey(UnitKind.LOSSLESS, tile.row, tile.column) in received.units:
+            if UnitKey.of(UnitKind.LOSSLESS, tile) in received.units:
                 return None  # it has no latents
             try:
                 decoded = self.tile_latents(received.units, tile)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hyvic_runtime.acquisition import Acquisition
 from hyvic_runtime.bundle import ENCODER, HYPERDECODER, Bundle, read_bundle
 from hyvic_runtime.conformance import check_coder, check_encoder, check_hyperdecoder, encoder_sha256
-from hyvic_runtime.engine_choice import EngineKind, default_workers, load_engine
+from hyvic_runtime.engine_choice import EngineKind, default_workers, load_engine, usable_cores
 from hyvic_runtime.entropy_coder import SYMBOL_MAX, SYMBOL_MIN, EntropyCoder
 from hyvic_runtime.errors import BundleError, EngineError, SceneError
 from hyvic_runtime.health import Fallback, Health
@@ -83,6 +83,7 @@ class SceneEncoder:
         engine: what runs its graphs; None: what the bundle was compiled for.
         workers: tiles to work on at a time, which share the cores; many give a scene the most throughput, and one a
             tile the least latency.
+        cores: of the processor that it may keep busy.
         times: where the time went, for reports.
         health: what went well and what did not.
     """
@@ -90,6 +91,7 @@ class SceneEncoder:
     bundle: Bundle
     engine: EngineKind | None = None
     workers: int = field(default_factory=default_workers)
+    cores: int = field(default_factory=usable_cores)
     times: StageTimes = field(default_factory=StageTimes)
     health: Health = field(default_factory=Health)
 
@@ -101,8 +103,8 @@ class SceneEncoder:
 
     def _load(self, bundle: Bundle) -> None:
         """Begin to code with a bundle's files; nothing changes where they do not pass the checks."""
-        engine = load_engine(bundle, ENCODER, self.engine, workers=self.workers)
-        hyperdecoder = load_engine(bundle, HYPERDECODER, self.engine)
+        engine = load_engine(bundle, ENCODER, self.engine, workers=self.workers, cores=self.cores)
+        hyperdecoder = load_engine(bundle, HYPERDECODER, self.engine, cores=self.cores)
         check_hyperdecoder(bundle, hyperdecoder)
         check_encoder(bundle, engine, hyperdecoder)
         coder = EntropyCoder(bundle.tables)

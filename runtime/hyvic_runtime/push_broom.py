@@ -167,8 +167,7 @@ class PushBroomEncoder:
         # Before the last tiles too: without it they could not be decoded, so one lost packet must not take it.
         if announced is None:
             yield self._end_packets()
-        while self._in_flight:
-            yield self._finished()
+        yield from map(self._packets, self._drained())
         if announced is None:
             yield self._end_packets()
 
@@ -215,10 +214,7 @@ class PushBroomEncoder:
             self._scene_id = self._identifier(self._header)
         self._fill()
         if self._bucket is None:
-            for column in range(self._grid.columns):
-                self._submit(column, self._code)
-                if len(self._in_flight) > self._encoder.workers + 1:
-                    yield self._finished()
+            yield from map(self._packets, self._row_at(self._code))
         else:
             yield from map(self._packets, self._row_within(self._bucket))
         self._row += 1
@@ -239,9 +235,17 @@ class PushBroomEncoder:
         )
         self._in_flight.append((tile, units))
 
-    def _finished(self) -> list[bytes]:
-        """Packets of the oldest tile under way."""
-        return self._packets(self._oldest())
+    def _row_at(self, code: int) -> Iterator[CodedTile]:
+        """Send a row to the workers, and take what is done where more than they can hold would be under way."""
+        for column in range(self._grid.columns):
+            self._submit(column, code)
+            if len(self._in_flight) > self._encoder.workers + 1:
+                yield self._oldest()
+
+    def _drained(self) -> Iterator[CodedTile]:
+        """What is under way, until nothing is."""
+        while self._in_flight:
+            yield self._oldest()
 
     def _oldest(self) -> CodedTile:
         """The oldest tile under way; the first of every SCENE_HEADER_ROWS rows leads with the header."""
@@ -290,13 +294,7 @@ class PushBroomEncoder:
             )
 
     def _whole_row(self, code: int) -> list[CodedTile]:
-        coded = []
-        for column in range(self._grid.columns):
-            self._submit(column, code)
-            if len(self._in_flight) > self._encoder.workers + 1:
-                coded.append(self._oldest())
-        coded += [self._oldest() for _ in range(len(self._in_flight))]
-        return coded
+        return [*self._row_at(code), *self._drained()]
 
     def _octets(self, coded: list[CodedTile]) -> int:
         return sum(self._packetiser.octets(unit) for _, units in coded for unit in units)

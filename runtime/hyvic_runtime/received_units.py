@@ -12,6 +12,7 @@ from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.packet_security import PacketOpener, Refusal
 from hyvic_runtime.scene_header import SceneHeader, unpack_scene_end, unpack_scene_header
 from hyvic_runtime.space_packet import Damage, Refused, Segment, UnitKind, parse_stream
+from hyvic_runtime.tile_grid import Tile
 
 NAMED_SCENES = 8
 """In an error message: a damaged stream may announce any number."""
@@ -23,6 +24,11 @@ class UnitKey(NamedTuple):
     kind: UnitKind
     row: int
     column: int
+
+    @classmethod
+    def of(cls, kind: UnitKind, tile: Tile) -> UnitKey:
+        """Of a tile's unit."""
+        return cls(kind, tile.row, tile.column)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,11 +82,10 @@ class BundleCodec:
     def _loaded(self) -> tuple[SceneEncoder, SceneDecoder]:
         if self._codec is None:
             bundle = read_bundle(self.folder)
-            with _one_core():
-                self._codec = (
-                    SceneEncoder(bundle, EngineKind.ONNXRUNTIME),
-                    SceneDecoder(bundle, EngineKind.ONNXRUNTIME),
-                )
+            self._codec = (
+                SceneEncoder(bundle, EngineKind.ONNXRUNTIME, workers=1, cores=1),
+                SceneDecoder(bundle, EngineKind.ONNXRUNTIME, workers=1, cores=1),
+            )
         return self._codec
 
     def _check_bands(self, scene: Scene, encoder: SceneEncoder) -> None:
@@ -102,17 +98,3 @@ class BundleCodec:
                 f"{self.name}: the scene's band centres are up to {apart:.1f} nm from the bundle's; compare with "
                 "--resample"
             )
-
-
-@contextmanager
-def _one_core() -> Iterator[None]:
-    """Let what is loaded count one core, so that it uses one: engines and encoders ask what they may run on."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cores)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, cores)
