@@ -15,7 +15,8 @@ from hyvic_runtime import bundle as layout
 from hyvic_runtime.atomic_file import replacing, replacing_folder
 from hyvic_runtime.bundle import BundleManifest, EngineSet, file_sha256, read_bundle
 from hyvic_runtime.cuda_device import CudaDevice
-from hyvic_runtime.engine import OnnxRuntimeEngine
+from hyvic_runtime.engine_choice import EngineKind, load_engine
+from hyvic_runtime.entropy_path import load_entropy_path
 from hyvic_runtime.errors import EngineError
 from hyvic_runtime.expected_outputs import write_expected_outputs
 from hyvic_runtime.tensorrt_library import TensorRTLibrary
@@ -117,15 +118,18 @@ def compile_in_place(
     bundle = read_bundle(folder)
     manifest = bundle.manifest
     if target.name is TargetName.TENSORRT and layout.EXPECTED_OUTPUTS not in manifest.extras:
-        engines = [OnnxRuntimeEngine(folder / graph) for graph in layout.GRAPHS]
-        write_expected_outputs(folder / layout.EXPECTED_OUTPUTS, bundle, *engines)
+        processor = EngineKind.ONNXRUNTIME
+        encoder, decoder = (load_engine(bundle, graph, processor) for graph in (layout.ENCODER, layout.DECODER))
+        entropy_path = load_entropy_path(bundle, processor)
+        write_expected_outputs(folder / layout.EXPECTED_OUTPUTS, bundle, encoder, entropy_path, decoder)
         script = folder / layout.BUILD_SCRIPT
         script.write_text(_BUILD_SCRIPT)
         script.chmod(0o755)
         made = {name: file_sha256(folder / name) for name in (layout.BUILD_SCRIPT, layout.EXPECTED_OUTPUTS)}
         manifest = replace(manifest, extras=manifest.extras | made)
     if builder is not None:
-        for graph, engine in zip(layout.GRAPHS, layout.ENGINES, strict=True):
+        for graph in layout.graph_names(manifest.slices):
+            engine = layout.engine_name(graph)
             progress(f"{engine} for {builder.compute_capability}")
             (folder / engine).write_bytes(builder.build(folder / graph, phase=phase))
         if target.timing_cache is not None:
@@ -135,7 +139,7 @@ def compile_in_place(
             library=builder.library,
             library_version=builder.version,
             compute_capability=builder.compute_capability,
-            files={name: file_sha256(folder / name) for name in layout.ENGINES},
+            files={name: file_sha256(folder / name) for name in layout.engine_names(manifest.slices)},
         )
         manifest = replace(manifest, engines=engine_set)
     (folder / layout.MANIFEST).write_bytes(layout.manifest_bytes(manifest))

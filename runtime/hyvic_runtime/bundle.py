@@ -2,10 +2,12 @@
 
     BUNDLE/manifest.json                 this module's BundleManifest, and the SHA-256 of every other file
     BUNDLE/encoder.onnx                  tile → ẑ, symbols, scale indices
-    BUNDLE/hyperdecoder.onnx             ẑ → scale indices, means
+    BUNDLE/hyperdecoder.onnx             ẑ → scale indices, means: of the latent, or of its first part
+    BUNDLE/slice-00.onnx …               symbols of a part of the latent → that part; scale indices, means of the next
     BUNDLE/decoder.onnx                  latents → digital numbers
     BUNDLE/table-first.npy …-length.npy …-frequencies.npy     frequency tables
     BUNDLE/conformance-hyperlatents.npy  inputs of the conformance vectors
+    BUNDLE/conformance-symbols.npy       and what slices are fed with, where there are any
     BUNDLE/gains.npy                     of the rate levels
     BUNDLE/report.json                   what the export measured, for people
     BUNDLE/encoder.onnx.data …           weights of a graph too large for one file
@@ -33,21 +35,60 @@ from hyvic_runtime.scene_header import BUNDLE_ID_OCTETS
 from hyvic_runtime.tensorrt_library import TensorRTLibrary
 from hyvic_runtime.tile_grid import TileGeometry
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_WITHOUT_SLICES = 1
+"""The version before: a bundle flies as long as its satellite, so it is read, too."""
 _NOT_IDENTITY = ("provenance", "engines", "extras", "precision")
 MANIFEST = "manifest.json"
 ENCODER, HYPERDECODER, DECODER = "encoder.onnx", "hyperdecoder.onnx", "decoder.onnx"
 TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES = "table-first.npy", "table-length.npy", "table-frequencies.npy"
-CONFORMANCE, GAINS = "conformance-hyperlatents.npy", "gains.npy"
-GRAPHS = (ENCODER, HYPERDECODER, DECODER)
-FILES = (*GRAPHS, TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES, CONFORMANCE, GAINS)
-WEIGHTS = tuple(f"{graph}.data" for graph in GRAPHS)
-"""Beside a graph whose weights do not fit its file."""
-ENGINES = tuple(f"{Path(graph).stem}.engine" for graph in GRAPHS)
+CONFORMANCE, CONFORMANCE_SYMBOLS = "conformance-hyperlatents.npy", "conformance-symbols.npy"
+GAINS = "gains.npy"
 REPORT, BUILD_SCRIPT, EXPECTED_OUTPUTS = "report.json", "build-on-device.sh", "expected-outputs.npz"
 EXTRAS = (REPORT, BUILD_SCRIPT, EXPECTED_OUTPUTS)
 _ENCODER_FILES = (ENCODER, f"{ENCODER}.data")
-ALL_FILES = (MANIFEST, *FILES, *WEIGHTS, *ENGINES, *EXTRAS)
+MAX_SLICES = 64
+
+
+def slice_graph(index: int) -> str:
+    """The graph that completes a part of the latent and predicts the next one."""
+    return f"slice-{index:02}.onnx"
+
+
+def graph_names(slices: int) -> tuple[str, ...]:
+    """Graphs of a bundle: the encoder, those of the entropy path in the order of decoding, the decoder."""
+    return (ENCODER, HYPERDECODER, *map(slice_graph, range(slices)), DECODER)
+
+
+def file_names(slices: int) -> tuple[str, ...]:
+    """Files that every bundle of so many slices has."""
+    conformance = (CONFORMANCE, CONFORMANCE_SYMBOLS) if slices else (CONFORMANCE,)
+    return (*graph_names(slices), TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES, *conformance, GAINS)
+
+
+def weights_names(slices: int) -> tuple[str, ...]:
+    """Files beside graphs whose weights do not fit theirs."""
+    return tuple(f"{graph}.data" for graph in graph_names(slices))
+
+
+def engine_name(graph: str) -> str:
+    """A graph's file compiled by TensorRT."""
+    return f"{Path(graph).stem}.engine"
+
+
+def engine_names(slices: int) -> tuple[str, ...]:
+    """Files of the graphs compiled by TensorRT."""
+    return tuple(map(engine_name, graph_names(slices)))
+
+
+ALL_FILES = (
+    MANIFEST,
+    *file_names(MAX_SLICES),
+    *weights_names(MAX_SLICES),
+    *engine_names(MAX_SLICES),
+    *EXTRAS,
+)
+"""That any bundle may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +99,7 @@ class EngineSet:
         library: "tensorrt" or "tensorrt-rtx".
         library_version: only this version loads them.
         compute_capability: of the GPUs that run them, "8.7", or "8.0 and later".
-        files: name → SHA-256 of ENGINES.
+        files: name → SHA-256 of `engine_names`.
     """
 
     library: TensorRTLibrary
@@ -70,8 +111,6 @@ class EngineSet:
         object.__setattr__(self, "library", TensorRTLibrary(self.library))
         if not all(type(text) is str for text in (self.library_version, self.compute_capability, *self.files.values())):
             raise ValueError("a version or digest of an engine is not text")
-        if self.files.keys() != set(ENGINES):
-            raise ValueError(f"engines are {', '.join(ENGINES)}, not {', '.join(self.files)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +118,12 @@ class BundleManifest:
     """What a bundle is, and what made it.
 
     Attributes:
-        family: model family, "hyvic".
+        family: model family, "hyvic" or "joint".
         bands: bands of the scenes it codes.
         latent_channels: M.
         hyperlatent_channels: N.
+        slices: graphs that complete a part of the latent each and predict the next one, of M / slices channels. 0: ẑ
+            alone predicts the whole latent.
         rates: rate levels; of one, the quality has no effect.
         scales: number of scale indices.
         mean_step_bits: a mean is a multiple of 2**-mean_step_bits quantiser steps.
@@ -92,11 +133,11 @@ class BundleManifest:
             scene header carries; otherwise that mean is zero.
         geometry: tile, strides and halos.
         wavelengths: band centres in nm, or None where the model has no fixed grid.
-        conformance: SHA-256 of each conformance vector's outputs (scale indices, then means in steps, as
-            little-endian int32).
+        conformance: SHA-256 of each conformance vector's outputs (scale indices, then means in steps, then, of
+            slices, latents in steps, as little-endian int32).
         coder_sha256: SHA-256 of what the entropy coder made of every symbol of every table.
         provenance: checkpoint hash, tool versions, command: for people.
-        files: name → SHA-256 of FILES, and of WEIGHTS that there are: what the codec is.
+        files: name → SHA-256 of `file_names`, and of `weights_names` that there are: what the codec is.
         engines: compiled graphs, which change nothing of what is coded.
         extras: name → SHA-256 of EXTRAS that there are: nothing that codes reads them.
     """
@@ -117,6 +158,7 @@ class BundleManifest:
     coder_sha256: str
     provenance: dict[str, str]
     files: dict[str, str]
+    slices: int = 0
     engines: EngineSet | None = None
     extras: dict[str, str] = field(default_factory=dict)
 
@@ -126,6 +168,7 @@ class BundleManifest:
             ("bands", 1, 2**16 - 1),
             ("latent_channels", 1, 2**16),
             ("hyperlatent_channels", 1, 2**16),
+            ("slices", 0, MAX_SLICES),
             ("rates", 1, 256),
             ("scales", 1, 256),
             ("mean_step_bits", 0, 8),
@@ -133,6 +176,8 @@ class BundleManifest:
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"{name} is {value!r}; a whole number in {low}..{high} is needed")
+        if self.latent_channels % self.parts:
+            raise ValueError(f"{self.latent_channels} latent channels do not part into {self.slices} slices")
         if type(self.peak) not in (int, float) or not 0 < self.peak < 2**32:
             raise ValueError(f"peak is {self.peak!r}; a positive number is needed")
         if type(self.mean_spectrum) is not bool:
@@ -142,8 +187,12 @@ class BundleManifest:
         for wavelength in self.wavelengths or ():
             if type(wavelength) not in (int, float) or not 0 < wavelength < 2**32:
                 raise ValueError(f"{wavelength!r} is no wavelength in nm")
-        if not set(FILES) <= self.files.keys() <= {*FILES, *WEIGHTS} or not self.extras.keys() <= set(EXTRAS):
+        needed, possible = set(file_names(self.slices)), set(weights_names(self.slices))
+        if not needed <= self.files.keys() <= needed | possible or not self.extras.keys() <= set(EXTRAS):
             raise ValueError("its files are not those of this format")
+        compiled = engine_names(self.slices)
+        if self.engines is not None and self.engines.files.keys() != set(compiled):
+            raise ValueError(f"engines are {', '.join(compiled)}, not {', '.join(self.engines.files)}")
         texts = (
             self.family,
             self.precision,
@@ -155,6 +204,11 @@ class BundleManifest:
         )
         if not all(type(text) is str for text in texts):
             raise ValueError("a name or digest is not text")
+
+    @property
+    def parts(self) -> int:
+        """Units that a tile's latent is coded in, of equally many channels each."""
+        return max(1, self.slices)
 
     @property
     def pinned(self) -> dict[str, str]:
@@ -169,11 +223,13 @@ class Bundle:
     Attributes:
         folder: where its graphs lie.
         manifest: what it is.
-        identity: SHA-256 of what a stream is decoded with: the manifest without provenance, engines, extras and the
-            encoder graph. Its first eight octets name the bundle in a stream. Two exports of one checkpoint are the
-            same bundle, whoever typed the command, whatever the device and the encoder's precision.
+        identity: SHA-256 of what a stream is decoded with: the manifest without provenance, engines, extras, the
+            encoder graph, and slices where there are none. Its first eight octets name the bundle in a stream. Two
+            exports of one checkpoint are the same bundle, whoever typed the command, whatever the device and the
+            encoder's precision.
         tables: frequency tables of symbols and hyper-latents.
         conformance: ẑ of the conformance vectors, (vector, N, line, sample) int16.
+        conformance_symbols: and symbols, (vector, M, line, sample) int16; zero where no slice is fed with them.
         gains: of the rate levels.
     """
 
@@ -182,6 +238,7 @@ class Bundle:
     identity: bytes
     tables: FrequencyTables
     conformance: NDArray[np.int16]
+    conformance_symbols: NDArray[np.int16]
     gains: RateGains
 
     @property
@@ -192,8 +249,11 @@ class Bundle:
 
 def manifest_bytes(manifest: BundleManifest) -> bytes:
     """The manifest file: readable JSON whose first entries are the format version and its own SHA-256."""
-    body = asdict(manifest)
-    document = {"format_version": FORMAT_VERSION, "sha256": _canonical_sha256(body).hex(), **body}
+    return _spelt(FORMAT_VERSION, asdict(manifest))
+
+
+def _spelt(version: int, body: dict[str, Any]) -> bytes:
+    document = {"format_version": version, "sha256": _canonical_sha256(body).hex(), **body}
     return (json.dumps(document, indent=1) + "\n").encode()
 
 
@@ -219,12 +279,13 @@ def read_bundle(folder: Path) -> Bundle:
         frequencies=_array(folder / TABLE_FREQUENCIES, np.uint32),
     )
     conformance = _array(folder / CONFORMANCE, np.int16)
-    cells = manifest.geometry.hyperlatents
-    if len(tables.first) != manifest.scales + manifest.hyperlatent_channels or conformance.shape != (
-        len(manifest.conformance),
-        manifest.hyperlatent_channels,
-        cells,
-        cells,
+    vectors, cells, latents = len(manifest.conformance), manifest.geometry.hyperlatents, manifest.geometry.latents
+    shape = (vectors, manifest.latent_channels, latents, latents)
+    symbols = _array(folder / CONFORMANCE_SYMBOLS, np.int16) if manifest.slices else np.zeros(shape, np.int16)
+    if (len(tables.first), conformance.shape, symbols.shape) != (
+        manifest.scales + manifest.hyperlatent_channels,
+        (vectors, manifest.hyperlatent_channels, cells, cells),
+        shape,
     ):
         raise BundleError(f"{folder}: tables or conformance vectors do not fit the manifest; export the bundle again")
     try:
@@ -234,7 +295,13 @@ def read_bundle(folder: Path) -> Bundle:
     if gains.values.shape[1:] != (manifest.rates, manifest.latent_channels):
         raise BundleError(f"{folder}: gains of shape {gains.values.shape} do not fit the manifest; export it again")
     return Bundle(
-        folder=folder, manifest=manifest, identity=identity, tables=tables, conformance=conformance, gains=gains
+        folder=folder,
+        manifest=manifest,
+        identity=identity,
+        tables=tables,
+        conformance=conformance,
+        conformance_symbols=symbols,
+        gains=gains,
     )
 
 
@@ -256,16 +323,23 @@ def _parse_manifest(path: Path) -> tuple[BundleManifest, bytes]:
         version, recorded = document.pop("format_version"), bytes.fromhex(document.pop("sha256"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BundleError(altered) from error
-    if version != FORMAT_VERSION:
-        raise BundleError(f"{path}: bundle format {version}, this runtime reads {FORMAT_VERSION}; export it again")
-    if _canonical_sha256(document) != recorded:
-        raise BundleError(altered)
+    if version not in (_WITHOUT_SLICES, FORMAT_VERSION):
+        raise BundleError(
+            f"{path}: bundle format {version}, this runtime reads {_WITHOUT_SLICES} and {FORMAT_VERSION}; export it "
+            "again"
+        )
+    if _canonical_sha256(document) != recorded or _spelt(int(version), document) != octets:
+        raise BundleError(altered)  # the latter: white space, an escape, a repeated key
+    if version == _WITHOUT_SLICES:
+        document["slices"] = 0
     try:
         if document.keys() != {field.name for field in fields(BundleManifest)}:
             raise ValueError("its entries are not this format's")
         # What a stream is decoded with. How an encoder analyses is its own affair.
         codec = {name: value for name, value in document.items() if name not in _NOT_IDENTITY}
         codec["files"] = {name: digest for name, digest in codec["files"].items() if name not in _ENCODER_FILES}
+        if codec["slices"] == 0:  # as where the format knew none
+            del codec["slices"]
         identity = _canonical_sha256(codec)
         geometry = TileGeometry(**document.pop("geometry"))
         wavelengths, engines = document.pop("wavelengths"), document.pop("engines")
@@ -278,8 +352,6 @@ def _parse_manifest(path: Path) -> tuple[BundleManifest, bytes]:
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise BundleError(f"{path}: not a manifest of this version ({error}); export the bundle again") from error
-    if manifest_bytes(manifest) != octets:  # white space, an escape, a repeated key
-        raise BundleError(altered)
     return manifest, identity
 
 

@@ -1,8 +1,8 @@
 """Do the engine and the coder at hand give the same bits as those that made the bundle?
 
 If they do not, everything after the first wrong table is noise on the ground, so the runtime asks before
-it codes: every conformance vector through the hyper-decoder, the encoder graph's own copy of the
-entropy path against it, and every symbol of every frequency table through the entropy coder.
+it codes: every conformance vector through the entropy path, the encoder graph's own copy of it against
+it, and every symbol of every frequency table through the entropy coder.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.bundle import Bundle
+from hyvic_runtime.encoder_inputs import encoder_inputs
 from hyvic_runtime.engine import Engine
 from hyvic_runtime.entropy_coder import EntropyCoder
+from hyvic_runtime.entropy_path import EntropyPath
 from hyvic_runtime.errors import BundleError
 from hyvic_runtime.frequency_table import FrequencyTables
 from hyvic_runtime.rate_gains import MAX_QUALITY_CODE
+from hyvic_runtime.tile_grid import whole_tile
 
 
-def outputs_sha256(scale_index: NDArray[np.integer[Any]], mean_steps: NDArray[np.integer[Any]]) -> str:
-    """Digest of one vector's outputs, each (M, line, sample)."""
-    return hashlib.sha256(scale_index.astype("<i4").tobytes() + mean_steps.astype("<i4").tobytes()).hexdigest()
+def outputs_sha256(*outputs: NDArray[np.integer[Any]]) -> str:
+    """Digest of one vector's scale indices, means in steps and, of slices, latents in steps, each (M, line, sample)."""
+    return hashlib.sha256(b"".join(output.astype("<i4").tobytes() for output in outputs)).hexdigest()
 
 
 def coder_vector(tables: FrequencyTables) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -56,23 +59,27 @@ def check_coder(bundle: Bundle, coder: EntropyCoder) -> None:
         raise BundleError(f"{coder.describe()} does not decode what it coded; use another version of it")
 
 
-def check_hyperdecoder(bundle: Bundle, hyperdecoder: Engine) -> None:
-    """Run every conformance vector.
+def check_entropy_path(bundle: Bundle, path: EntropyPath) -> None:
+    """Walk every conformance vector.
 
     Raises:
         BundleError: an output differs from the integer definition's.
     """
-    for index, (vector, expected) in enumerate(zip(bundle.conformance, bundle.manifest.conformance, strict=True)):
-        outputs = hyperdecoder.run({"hyperlatent": vector[None].astype(np.float32)})
-        if outputs_sha256(outputs["scale_index"][0], outputs["mean_steps"][0]) != expected:
+    vectors = zip(bundle.conformance, bundle.conformance_symbols, bundle.manifest.conformance, strict=True)
+    for index, (hyperlatent, symbols, expected) in enumerate(vectors):
+        walked = path.walk_coded(hyperlatent, symbols)
+        outputs = [walked.scale_index, walked.mean_steps]
+        if bundle.manifest.slices:
+            outputs.append(walked.latent_steps)
+        if outputs_sha256(*outputs) != expected:
             raise BundleError(
-                f"{hyperdecoder.describe()} fails conformance vector {index} of {len(bundle.conformance)}: it does not "
+                f"{path.describe()} fails conformance vector {index} of {len(bundle.conformance)}: it does not "
                 "compute the entropy path exactly, so streams would not decode; use another engine or precision"
             )
 
 
-def check_encoder(bundle: Bundle, encoder: Engine, hyperdecoder: Engine) -> None:
-    """Compare the encoder's scale indices with the hyper-decoder's for the ẑ that the encoder found.
+def check_encoder(bundle: Bundle, encoder: Engine, path: EntropyPath) -> None:
+    """Compare the encoder's scale indices with the entropy path's for the ẑ and the symbols that the encoder found.
 
     Means are not an output of the encoder; they come out of the same layers as the indices.
 
@@ -81,12 +88,12 @@ def check_encoder(bundle: Bundle, encoder: Engine, hyperdecoder: Engine) -> None
     """
     for inputs in _probes(bundle):
         coded = encoder.run(inputs)
-        derived = hyperdecoder.run({"hyperlatent": coded["hyperlatent"].astype(np.float32)})
-        if not np.array_equal(coded["scale_index"], derived["scale_index"]):
-            wrong = int((coded["scale_index"] != derived["scale_index"]).sum())
+        derived = path.walk_coded(coded["hyperlatent"][0], coded["symbols"][0]).scale_index
+        if not np.array_equal(coded["scale_index"][0], derived):
+            wrong = int((coded["scale_index"][0] != derived).sum())
             raise BundleError(
                 f"{encoder.describe()}: encoder and decoder graphs disagree in {wrong} of "
-                f"{derived['scale_index'].size} scale indices, so streams would not decode; use another engine"
+                f"{derived.size} scale indices, so streams would not decode; use another engine"
             )
 
 
@@ -105,17 +112,11 @@ def _probes(bundle: Bundle) -> Iterator[dict[str, NDArray[np.float32]]]:
     Dark, saturated, and seeded noise of both signs that drives ẑ far out.
     """
     manifest = bundle.manifest
-    window, cells = manifest.geometry.window, manifest.geometry.hyperlatents
-    shape = (window, window, manifest.bands)
+    shape = (1, manifest.geometry.window, manifest.geometry.window, manifest.bands)
     noise = np.random.default_rng(0).uniform(-manifest.peak, manifest.peak, shape)
-    gain, _ = bundle.gains.at(MAX_QUALITY_CODE)
-    for tile in (np.zeros(shape), np.full(shape, manifest.peak), noise):
-        yield {
-            "tile": tile[None].astype(np.float32),
-            "mean_spectrum": np.zeros((1, 1, 1, manifest.bands), np.float32),
-            "gain": gain[None],
-            "hyperlatent_mask": np.ones((1, 1, cells, cells), np.float32),
-        }
+    mean = np.zeros(manifest.bands, np.int32)
+    for pixels in (np.zeros(shape), np.full(shape, manifest.peak), noise):
+        yield encoder_inputs(bundle, pixels.astype(np.float32), mean, MAX_QUALITY_CODE, whole_tile(manifest.geometry))
 
 
 def check_decoder(bundle: Bundle, decoder: Engine) -> None:

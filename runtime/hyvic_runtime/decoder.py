@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.bundle import DECODER, HYPERDECODER, Bundle
-from hyvic_runtime.conformance import check_coder, check_hyperdecoder
+from hyvic_runtime.bundle import DECODER, Bundle
+from hyvic_runtime.conformance import check_coder, check_entropy_path
 from hyvic_runtime.encoder import hyperlatent_rows, in_tables
 from hyvic_runtime.engine_choice import EngineKind, default_workers, load_engine, usable_cores
 from hyvic_runtime.entropy_coder import EntropyCoder
+from hyvic_runtime.entropy_path import load_entropy_path
 from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.lossless_tile import LosslessTileCoder
 from hyvic_runtime.marked_samples import Mask, unpack_marks
@@ -117,8 +118,8 @@ class SceneDecoder:
 
     def __post_init__(self) -> None:
         share = {"workers": self.workers, "cores": self.cores}
-        self._hyperdecoder = load_engine(self.bundle, HYPERDECODER, self.engine, **share)
-        check_hyperdecoder(self.bundle, self._hyperdecoder)
+        self._entropy_path = load_entropy_path(self.bundle, self.engine, **share)
+        check_entropy_path(self.bundle, self._entropy_path)
         self._decoder = load_engine(self.bundle, DECODER, self.engine, **share)
         self._lock = Lock()  # of the times, which all workers add to
         self._coder = EntropyCoder(self.bundle.tables)
@@ -292,30 +293,40 @@ class SceneDecoder:
         values = self._coder.decode(hyper_unit[LEAD_OCTETS:], rows).reshape(shape)
         if not in_tables(values, self.bundle):  # an escape beyond is no encoder's
             raise DecodeError("a hyper-latent lies outside its table; its packets are damaged")
-        hyperlatent = np.zeros((1, shape[0], geometry.hyperlatents, geometry.hyperlatents), np.float32)
-        hyperlatent[0, :, : shape[1], : shape[2]] = values
-        decoded = time.perf_counter()
-        outputs = self._hyperdecoder.run({"hyperlatent": hyperlatent})
-        derived = time.perf_counter()
+        hyperlatent = np.zeros((shape[0], geometry.hyperlatents, geometry.hyperlatents), np.int32)
+        hyperlatent[:, : shape[1], : shape[2]] = values
+        coding_s, walking = time.perf_counter() - begun, time.perf_counter()
         lines, samples = coded_shape(tile, geometry.latent_stride)
-        scale_index = outputs["scale_index"][0, :, :lines, :samples]
-        mean_steps = outputs["mean_steps"][0, :, :lines, :samples]
-        symbols, problem = None, None
+        symbols: NDArray[np.int32] | None = None
+        problem: str | None = None
         latent_unit = units.get(UnitKey.of(UnitKind.LATENT, tile))
-        try:
-            if lead.latent_left_out:
-                raise DecodeError("its sender left out the latent to keep its budget")
-            if latent_unit is None:
-                raise DecodeError("its latent did not arrive whole")
-            symbols = self._coder.decode(latent_unit, scale_index.ravel()).reshape(scale_index.shape)
-        except DecodeError as error:
-            problem = f"tile {tile.row}, {tile.column}: {error}"
+
+        def code(
+            _part: int, scale_index: NDArray[np.int32], _mean_steps: NDArray[np.int32]
+        ) -> NDArray[np.int32] | None:
+            nonlocal symbols, problem, coding_s
+            begun = time.perf_counter()
+            rows = scale_index[:, :lines, :samples]
+            try:
+                if lead.latent_left_out:
+                    raise DecodeError("its sender left out the latent to keep its budget")
+                if latent_unit is None:
+                    raise DecodeError("its latent did not arrive whole")
+                symbols = self._coder.decode(latent_unit, rows.ravel()).reshape(rows.shape)
+            except DecodeError as error:
+                problem = f"tile {tile.row}, {tile.column}: {error}"
+                return None
+            coded = np.zeros_like(scale_index)
+            coded[:, :lines, :samples] = symbols
+            coding_s += time.perf_counter() - begun
+            return coded
+
+        walked = self._entropy_path.walk(hyperlatent, code)
         with self._lock:
-            self.times.engine_s += derived - decoded
-            self.times.entropy_coder_s += (decoded - begun) + (time.perf_counter() - derived)
-        latent = mean_steps.astype(np.float32) * np.float32(2.0**-manifest.mean_step_bits)
-        if symbols is not None:
-            latent += symbols
+            self.times.engine_s += time.perf_counter() - walking
+            self.times.entropy_coder_s += coding_s
+        latent = walked.latent_steps[:, :lines, :samples].astype(np.float32)
+        latent *= np.float32(2.0**-manifest.mean_step_bits)
         _, inverse_gain = self.bundle.gains.at(lead.code)
         latent *= inverse_gain
         quality = Quality.EXACT if problem is None else Quality.MEANS

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.acquisition import Acquisition
-from hyvic_runtime.bundle import ENCODER, HYPERDECODER, Bundle, read_bundle
-from hyvic_runtime.conformance import check_coder, check_encoder, check_hyperdecoder, encoder_sha256
+from hyvic_runtime.bundle import ENCODER, Bundle, read_bundle
+from hyvic_runtime.conformance import check_coder, check_encoder, check_entropy_path, encoder_sha256
+from hyvic_runtime.encoder_inputs import encoder_inputs
 from hyvic_runtime.engine_choice import EngineKind, default_workers, load_engine, usable_cores
 from hyvic_runtime.entropy_coder import SYMBOL_MAX, SYMBOL_MIN, EntropyCoder
+from hyvic_runtime.entropy_path import load_entropy_path
 from hyvic_runtime.errors import BundleError, EngineError, SceneError
 from hyvic_runtime.health import Fallback, Health
 from hyvic_runtime.lossless_tile import LosslessTileCoder
@@ -104,9 +106,9 @@ class SceneEncoder:
     def _load(self, bundle: Bundle) -> None:
         """Begin to code with a bundle's files; nothing changes where they do not pass the checks."""
         engine = load_engine(bundle, ENCODER, self.engine, workers=self.workers, cores=self.cores)
-        hyperdecoder = load_engine(bundle, HYPERDECODER, self.engine, cores=self.cores)
-        check_hyperdecoder(bundle, hyperdecoder)
-        check_encoder(bundle, engine, hyperdecoder)
+        entropy_path = load_entropy_path(bundle, self.engine, cores=self.cores)
+        check_entropy_path(bundle, entropy_path)
+        check_encoder(bundle, engine, entropy_path)
         coder = EntropyCoder(bundle.tables)
         check_coder(bundle, coder)
         engine_sha256 = encoder_sha256(bundle, engine)
@@ -295,13 +297,7 @@ class SceneEncoder:
             np.copyto(spectra[first:last], line[start + first : start + last], casting="unsafe")
             if mirrored.size:
                 spectra[mirrored] = line[columns[mirrored]]
-        cells = self.bundle.manifest.geometry.hyperlatents
-        lines, samples = coded_shape(tile, self.bundle.manifest.geometry.hyper_stride)
-        mask = np.zeros((1, 1, cells, cells), np.float32)
-        mask[..., :lines, :samples] = 1
-        gain, _ = self.bundle.gains.at(code)
-        spectrum = mean.astype(np.float32)[None, None, None]
-        return {"tile": pixels, "mean_spectrum": spectrum, "gain": gain[None], "hyperlatent_mask": mask}
+        return encoder_inputs(self.bundle, pixels, mean, code, tile)
 
     def _pixels(self) -> NDArray[np.float32]:
         window = self.bundle.manifest.geometry.window

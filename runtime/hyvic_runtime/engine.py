@@ -8,7 +8,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.errors import EngineError
@@ -17,7 +16,7 @@ from hyvic_runtime.errors import EngineError
 class Engine(Protocol):
     """One loaded graph. Several threads may run it at once."""
 
-    def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """All outputs by name. Arrays given and received are C-contiguous and the caller's own."""
         ...
 
@@ -73,7 +72,7 @@ class OnnxRuntimeEngine:
             raise lacking
         self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the graph once."""
         try:
             return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))

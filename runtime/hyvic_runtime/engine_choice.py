@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
-from pathlib import Path
 
-from hyvic_runtime.bundle import BUILD_SCRIPT, Bundle
+from hyvic_runtime.bundle import BUILD_SCRIPT, Bundle, engine_name
 from hyvic_runtime.engine import Engine, OnnxRuntimeEngine, Provider
 from hyvic_runtime.errors import EngineError
 from hyvic_runtime.tensorrt_engine import TensorRTEngine
@@ -56,7 +55,7 @@ def load_engine(
 
     Args:
         bundle: what to run.
-        graph: ENCODER, HYPERDECODER or DECODER.
+        graph: one of its `graph_names`.
         kind: what runs it; None: the bundle's compiled engines, or ONNX Runtime where it was not meant to have any.
         workers: threads that will run it at once; they share the cores.
         cores: that they may keep busy; None: all that the process may use.
@@ -81,5 +80,4 @@ def load_engine(
             f"{bundle.folder} holds no engines of {kind}; build them: export-engine --bundle {bundle.folder} "
             f"--out NEW --target {kind}"
         )
-    engine = bundle.folder / f"{Path(graph).stem}.engine"
-    return TensorRTEngine(engine, compiled.library, built_with=compiled.library_version)
+    return TensorRTEngine(bundle.folder / engine_name(graph), compiled.library, built_with=compiled.library_version)

@@ -15,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.bundle import EXPECTED_OUTPUTS, Bundle, BundleManifest
+from hyvic_runtime.encoder_inputs import encoder_inputs
 from hyvic_runtime.engine import Engine
+from hyvic_runtime.entropy_path import EntropyPath
 from hyvic_runtime.errors import BundleError
 from hyvic_runtime.rate_gains import MAX_QUALITY_CODE
+from hyvic_runtime.tile_grid import whole_tile
 
 PIXEL_STEP = 8
 """Every so many lines and samples of the reconstruction are kept: all of it would be as large as the weights."""
@@ -54,14 +57,16 @@ def probe_tile(manifest: BundleManifest) -> NDArray[np.float32]:
     return np.asarray(centre + (waves - 56) * manifest.peak / 1024, np.float32)[None]
 
 
-def write_expected_outputs(path: Path, bundle: Bundle, encoder: Engine, hyperdecoder: Engine, decoder: Engine) -> None:
+def write_expected_outputs(
+    path: Path, bundle: Bundle, encoder: Engine, entropy_path: EntropyPath, decoder: Engine
+) -> None:
     """Compute and store them."""
     coded = _coded(bundle, encoder)
-    pixels = _pixels(bundle, _latent(bundle, coded, hyperdecoder), decoder)
+    pixels = _pixels(bundle, _latent(bundle, coded, entropy_path), decoder)
     np.savez_compressed(path, hyperlatent=coded["hyperlatent"], symbols=coded["symbols"], reconstruction=pixels)
 
 
-def check_expected_outputs(bundle: Bundle, encoder: Engine, hyperdecoder: Engine, decoder: Engine) -> Agreement:
+def check_expected_outputs(bundle: Bundle, encoder: Engine, entropy_path: EntropyPath, decoder: Engine) -> Agreement:
     """Hold engines against the stored outputs.
 
     Raises:
@@ -74,8 +79,8 @@ def check_expected_outputs(bundle: Bundle, encoder: Engine, hyperdecoder: Engine
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise BundleError(f"{path} does not hold the expected outputs; export the bundle again") from error
     coded = _coded(bundle, encoder)
-    latent = _latent(bundle, expected, hyperdecoder)
-    latent_difference = np.abs(_latent(bundle, coded, hyperdecoder) - latent)
+    latent = _latent(bundle, expected, entropy_path)
+    latent_difference = np.abs(_latent(bundle, coded, entropy_path) - latent)
     pixel_difference = np.abs(_pixels(bundle, latent, decoder) - expected["reconstruction"])
     agreement = Agreement(
         hyperlatents_equal=float(np.mean(coded["hyperlatent"] == expected["hyperlatent"])),
@@ -98,24 +103,14 @@ def check_expected_outputs(bundle: Bundle, encoder: Engine, hyperdecoder: Engine
 
 
 def _coded(bundle: Bundle, encoder: Engine) -> dict[str, NDArray[Any]]:
-    gain, _ = bundle.gains.at(MAX_QUALITY_CODE)
-    cells = bundle.manifest.geometry.hyperlatents
-    mask = np.ones((1, 1, cells, cells), np.float32)
-    return encoder.run(
-        {
-            "tile": probe_tile(bundle.manifest),
-            "mean_spectrum": np.zeros((1, 1, 1, bundle.manifest.bands), np.float32),
-            "gain": gain[None],
-            "hyperlatent_mask": mask,
-        }
-    )
+    mean, tile = np.zeros(bundle.manifest.bands, np.int32), whole_tile(bundle.manifest.geometry)
+    return encoder.run(encoder_inputs(bundle, probe_tile(bundle.manifest), mean, MAX_QUALITY_CODE, tile))
 
 
-def _latent(bundle: Bundle, coded: dict[str, NDArray[Any]], hyperdecoder: Engine) -> NDArray[np.float32]:
+def _latent(bundle: Bundle, coded: dict[str, NDArray[Any]], entropy_path: EntropyPath) -> NDArray[np.float32]:
     """Quantised latents in steps, (1, M, line, sample)."""
-    derived = hyperdecoder.run({"hyperlatent": coded["hyperlatent"].astype(np.float32)})
-    means = derived["mean_steps"] * np.float32(2.0**-bundle.manifest.mean_step_bits)
-    return np.asarray(coded["symbols"] + means, np.float32)
+    walked = entropy_path.walk_coded(coded["hyperlatent"][0], coded["symbols"][0])
+    return walked.latent_steps[None].astype(np.float32) * np.float32(2.0**-bundle.manifest.mean_step_bits)
 
 
 def _pixels(bundle: Bundle, latent: NDArray[np.float32], decoder: Engine) -> NDArray[np.float32]:

@@ -64,12 +64,12 @@ class TensorRTEngine:
         self._buffers: dict[str, DeviceBuffer] = {}
         self._free = Lock()  # one context and one set of buffers, for one call at a time
 
-    def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the engine once: upload, enqueue, download, wait."""
         with self._free:
             return self._run(inputs)
 
-    def _run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+    def _run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         if inputs.keys() != self._inputs.keys():
             raise EngineError(f"the engine takes {sorted(self._inputs)}, not {sorted(inputs)}")
         self._log.errors.clear()

@@ -113,6 +113,11 @@ class Tile:
     samples: int
 
 
+def whole_tile(geometry: TileGeometry) -> Tile:
+    """One that the scene does not cut."""
+    return Tile(row=0, column=0, lines=geometry.tile, samples=geometry.tile)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileGrid:
     """The tiles of a scene of `lines` × `samples` pixels."""

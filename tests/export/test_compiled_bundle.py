@@ -20,13 +20,13 @@ from hyvic_export.tensorrt_builder import EngineBuilder
 from hyvic_runtime.bundle import (
     BUILD_SCRIPT,
     ENCODER,
-    ENGINES,
     EXPECTED_OUTPUTS,
     EXTRAS,
-    FILES,
     HYPERDECODER,
     MANIFEST,
     REPORT,
+    engine_names,
+    file_names,
     read_bundle,
 )
 from hyvic_runtime.cli import verify_bundle
@@ -66,10 +66,10 @@ def test_tensorrt_rtx_compiles_a_checkpoint_without_a_gpu(
     }
     assert result["to_do"] is None
     bundle = read_bundle(out)
-    assert {path.name for path in out.iterdir()} == {MANIFEST, *FILES, *ENGINES, REPORT}
+    assert {path.name for path in out.iterdir()} == {MANIFEST, *file_names(0), *engine_names(0), REPORT}
     # The codec is the same: what one encodes, the other decodes.
     assert bundle.identity == read_bundle(tiny_bundle).identity
-    (out / ENGINES[0]).write_bytes(b"another engine")
+    (out / engine_names(0)[0]).write_bytes(b"another engine")
     assert verify_bundle([str(out)]) == 1
     assert "encoder.engine was altered" in capsys.readouterr().err
 
@@ -101,7 +101,7 @@ def test_without_tensorrt_a_bundle_says_how_its_device_builds_the_engines(
     assert "run its build-on-device.sh there (tensorrt is missing: on a Jetson it comes with JetPack" in text
     bundle = read_bundle(out)
     assert bundle.identity == read_bundle(tiny_bundle).identity
-    assert {path.name for path in out.iterdir()} == {MANIFEST, *FILES, *EXTRAS}
+    assert {path.name for path in out.iterdir()} == {MANIFEST, *file_names(0), *EXTRAS}
     with pytest.raises(EngineError, match=r"has no engines yet: run its build-on-device.sh .* --engine onnxruntime"):
         load_engine(bundle, ENCODER)
     assert verify_bundle([str(out), "--engine", "onnxruntime", "--json"]) == 0
@@ -150,7 +150,7 @@ def test_the_device_compiles_its_bundle_in_place(
     assert bundle.manifest.engines is not None
     assert bundle.manifest.engines.library is TensorRTLibrary.TENSORRT
     assert bundle.manifest.engines.compute_capability == "8.7"
-    assert {path.name for path in out.iterdir()} == {MANIFEST, *FILES, *EXTRAS, *ENGINES}
+    assert {path.name for path in out.iterdir()} == {MANIFEST, *file_names(0), *EXTRAS, *engine_names(0)}
     assert bundle.identity == read_bundle(tiny_bundle).identity
     compiled_bundle(out, tmp_path / "plain", Target())
     assert read_bundle(tmp_path / "plain").manifest.engines is None
@@ -210,7 +210,7 @@ def test_a_full_disk_leaves_nothing(
     write = Path.write_bytes
 
     def full(path: Path, octets: bytes) -> int:
-        if path.name == ENGINES[-1]:
+        if path.name == engine_names(0)[-1]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(path, octets)
 

@@ -14,7 +14,7 @@ from hyvic_export.cli import main
 from hyvic_export.entropy_model import entropy_model
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.reference_codec import reference_coding
-from hyvic_runtime.bundle import DECODER, ENCODER, FILES, HYPERDECODER, REPORT, read_bundle
+from hyvic_runtime.bundle import DECODER, ENCODER, HYPERDECODER, REPORT, file_names, read_bundle
 from hyvic_runtime.decoder import Quality, SceneDecoder
 from hyvic_runtime.encoder import DEFAULT_QUALITY, SceneEncoder
 from hyvic_runtime.scene import Scene
@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 
 def test_the_same_checkpoint_gives_the_same_octets(tiny_checkpoint: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     bundle_from_checkpoint(tiny_checkpoint, tmp_path / "again", tile=32)
-    for name in FILES:
+    for name in file_names(0):
         assert (tmp_path / "again" / name).read_bytes() == (tiny_bundle / name).read_bytes()
     # Nor does it matter what was typed: either bundle decodes what the other encoded.
     bundle_from_checkpoint(tiny_checkpoint, tmp_path / "typed", tile=32, command="something else")
@@ -142,7 +142,7 @@ def test_command_reports_as_json(tiny_checkpoint: Path, tmp_path: Path, capsys: 
     out = tmp_path / "b"
     assert main(["--checkpoint", str(tiny_checkpoint), "--out", str(out), "--tile", "32", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["files"].keys() == {*FILES, REPORT}
+    assert result["files"].keys() == {*file_names(0), REPORT}
     assert result["octets"] == sum(f.stat().st_size for f in out.iterdir())
 
 

@@ -15,7 +15,7 @@ from hyvic_export.compiled_bundle import Target, TargetName
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
 from hyvic_export.tensorrt_builder import EngineBuilder, compute_capabilities
-from hyvic_runtime.bundle import ENCODER, FILES, GRAPHS, WEIGHTS, read_bundle
+from hyvic_runtime.bundle import ENCODER, file_names, graph_names, read_bundle, weights_names
 from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.engine import OnnxRuntimeEngine
 from hyvic_runtime.errors import BundleError, EngineError
@@ -24,7 +24,7 @@ from hyvic_runtime.tensorrt_library import TensorRTLibrary
 REASON = "TensorRT-RTX has no wheel for this platform"
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", graph_names(0))
 def test_every_tensor_has_a_known_shape_but_for_the_batch(tiny_bundle: Path, name: str) -> None:
     model = onnx.load(tiny_bundle / name)
     onnx.checker.check_model(model, full_check=True)
@@ -37,14 +37,14 @@ def test_every_tensor_has_a_known_shape_but_for_the_batch(tiny_bundle: Path, nam
         assert all(dim.dim_value > 0 for dim in others)
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", graph_names(0))
 def test_the_operator_set_is_onnxs_own_and_one_that_every_tensorrt_reads(tiny_bundle: Path, name: str) -> None:
     (opset,) = onnx.load(tiny_bundle / name).opset_import
     assert opset.domain == ""
     assert 14 <= opset.version <= 17
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", graph_names(0))
 def test_nothing_is_left_to_fold(tiny_bundle: Path, name: str) -> None:
     graph = onnx.load(tiny_bundle / name).graph
     weights = {weight.name for weight in graph.initializer}
@@ -60,7 +60,7 @@ def rtx() -> None:
 
 
 @pytest.mark.usefixtures("rtx")
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", graph_names(0))
 @pytest.mark.parametrize("bundle", ["tiny_bundle", pytest.param("shipped_bundle", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("compute_capability", ["8.0", "8.6", "8.9", "12.0", None])
 def test_tensorrt_builds_every_graph(
@@ -155,8 +155,8 @@ def split_bundle(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.Monk
 def test_weights_that_do_not_fit_the_graphs_file_lie_beside_it(
     split_bundle: Path, tiny_bundle: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    assert read_bundle(split_bundle).manifest.files.keys() == {*FILES, *WEIGHTS}
-    for graph, weights in zip(GRAPHS, WEIGHTS, strict=True):
+    assert read_bundle(split_bundle).manifest.files.keys() == {*file_names(0), *weights_names(0)}
+    for graph, weights in zip(graph_names(0), weights_names(0), strict=True):
         # Vectors below a kilobyte stay with the graph.
         assert (split_bundle / graph).stat().st_size + (split_bundle / weights).stat().st_size == pytest.approx(
             (tiny_bundle / graph).stat().st_size, rel=0.2
@@ -167,16 +167,16 @@ def test_weights_that_do_not_fit_the_graphs_file_lie_beside_it(
     assert all(np.array_equal(outputs[0][name], outputs[1][name]) for name in ("scale_index", "mean_steps"))
     SceneEncoder(read_bundle(split_bundle))  # checks its engines
     bundle_from_checkpoint(tiny_checkpoint, tmp_path / "again", tile=32)
-    for name in (*GRAPHS, *WEIGHTS):
+    for name in (*graph_names(0), *weights_names(0)):
         assert (tmp_path / "again" / name).read_bytes() == (split_bundle / name).read_bytes()
 
 
 def test_weights_beside_a_graph_are_pinned(split_bundle: Path) -> None:
-    path = split_bundle / WEIGHTS[0]
+    path = split_bundle / weights_names(0)[0]
     octets = bytearray(path.read_bytes())
     octets[100] ^= 1
     path.write_bytes(octets)
-    with pytest.raises(BundleError, match=f"{WEIGHTS[0]} was altered"):
+    with pytest.raises(BundleError, match=f"{weights_names(0)[0]} was altered"):
         read_bundle(split_bundle)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hyvic_runtime.bundle import FILES, MANIFEST, _canonical_sha256, read_bundle
-from hyvic_runtime.conformance import check_encoder, check_hyperdecoder
+from hyvic_runtime.bundle import ENCODER, MANIFEST, _canonical_sha256, file_names, read_bundle
+from hyvic_runtime.conformance import check_encoder, check_entropy_path
 from hyvic_runtime.engine import OnnxRuntimeEngine
+from hyvic_runtime.entropy_path import EntropyPath, load_entropy_path
 from hyvic_runtime.errors import BundleError, EngineError
 
 
@@ -17,7 +18,7 @@ def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", file_names(0))
 @pytest.mark.parametrize("place", [0.0, 0.5, 0.999])
 def test_one_altered_octet_is_found_in_any_file(copy: Path, name: str, place: float) -> None:
     octets = bytearray((copy / name).read_bytes())
@@ -42,8 +43,8 @@ def test_one_altered_octet_is_found_anywhere_in_the_manifest(copy: Path) -> None
 
 
 def test_a_missing_file_is_named(copy: Path) -> None:
-    (copy / FILES[0]).unlink()
-    with pytest.raises(BundleError, match=f"{FILES[0]} cannot be read"):
+    (copy / ENCODER).unlink()
+    with pytest.raises(BundleError, match=f"{ENCODER} cannot be read"):
         read_bundle(copy)
     with pytest.raises(BundleError, match="is no bundle"):
         read_bundle(copy / "nowhere")
@@ -53,8 +54,18 @@ def test_another_versions_bundle_is_said_to_be_one(copy: Path) -> None:
     document = json.loads((copy / MANIFEST).read_text())
     document["format_version"] = 99
     (copy / MANIFEST).write_text(json.dumps(document))
-    with pytest.raises(BundleError, match="bundle format 99, this runtime reads 1"):
+    with pytest.raises(BundleError, match="bundle format 99, this runtime reads 1 and 2"):
         read_bundle(copy)
+
+
+def test_a_bundle_of_the_version_before_is_the_same_codec_in_this_one(copy: Path) -> None:
+    bundle = read_bundle(copy)
+    document = json.loads((copy / MANIFEST).read_text())
+    del document["sha256"], document["format_version"], document["slices"]
+    before = {"format_version": 1, "sha256": _canonical_sha256(document).hex(), **document}
+    (copy / MANIFEST).write_text(json.dumps(before, indent=1) + "\n")
+    assert read_bundle(copy).manifest == bundle.manifest
+    assert read_bundle(copy).identity == bundle.identity
 
 
 @pytest.mark.parametrize(
@@ -71,14 +82,18 @@ def test_another_versions_bundle_is_said_to_be_one(copy: Path) -> None:
         ("provenance", 3),
         ("geometry", {"tile": 32}),
         ("mean_spectrum", "yes"),
+        ("slices", 65),
+        ("slices", 3),
+        ("slices", 5),
+        ("slices", False),
     ],
 )
 def test_a_manifest_of_wrong_types_is_refused_even_with_a_right_digest(copy: Path, field: str, value: object) -> None:
     document = json.loads((copy / MANIFEST).read_text())
     document[field] = value
     del document["sha256"], document["format_version"]
-    forged = {"format_version": 1, "sha256": _canonical_sha256(document).hex(), **document}
-    (copy / MANIFEST).write_text(json.dumps(forged))
+    forged = {"format_version": 2, "sha256": _canonical_sha256(document).hex(), **document}
+    (copy / MANIFEST).write_text(json.dumps(forged, indent=1) + "\n")
     with pytest.raises(BundleError, match="not a manifest of this version"):
         read_bundle(copy)
 
@@ -110,14 +125,14 @@ class _BrokenEngine:
 def test_an_engine_that_is_wrong_in_one_element_is_refused(tiny_bundle: Path, output: str) -> None:
     bundle = read_bundle(tiny_bundle)
     engine = OnnxRuntimeEngine(tiny_bundle / "hyperdecoder.onnx")
-    check_hyperdecoder(bundle, engine)
+    check_entropy_path(bundle, EntropyPath(bundle, engine))
     with pytest.raises(BundleError, match="broken engine fails conformance vector 0 of 9"):
-        check_hyperdecoder(bundle, _BrokenEngine(engine, output))
+        check_entropy_path(bundle, EntropyPath(bundle, _BrokenEngine(engine, output)))
 
 
 def test_an_encoder_that_disagrees_with_the_decoder_is_refused(tiny_bundle: Path) -> None:
     bundle = read_bundle(tiny_bundle)
-    engine = OnnxRuntimeEngine(tiny_bundle / "hyperdecoder.onnx")
+    engine = load_entropy_path(bundle)
     encoder = OnnxRuntimeEngine(tiny_bundle / "encoder.onnx")
     check_encoder(bundle, encoder, engine)
     with pytest.raises(BundleError, match="disagree in 1 of"):

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hyvic_runtime.bundle import Bundle, read_bundle
-from hyvic_runtime.conformance import check_hyperdecoder
+from hyvic_runtime.conformance import check_entropy_path
 from hyvic_runtime.cuda_device import CudaDevice
 from hyvic_runtime.engine import Engine, OnnxRuntimeEngine, Provider
+from hyvic_runtime.entropy_path import EntropyPath
 from hyvic_runtime.errors import EngineError
 from hyvic_runtime.tensorrt_engine import TensorRTEngine
 from hyvic_runtime.tensorrt_library import TensorRTLibrary
@@ -31,7 +32,7 @@ class EngineContract:
         return bundle.conformance.astype(np.float32)
 
     def test_it_computes_the_entropy_path_exactly(self, engine: Engine, bundle: Bundle) -> None:
-        check_hyperdecoder(bundle, engine)
+        check_entropy_path(bundle, EntropyPath(bundle, engine))
 
     def test_outputs_have_the_graphs_names_types_and_shapes(self, engine: Engine, vectors: np.ndarray) -> None:
         outputs = engine.run({"hyperlatent": vectors[:1]})

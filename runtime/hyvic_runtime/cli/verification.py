@@ -24,22 +24,22 @@ def verify_bundle(argv: Sequence[str] | None = None) -> int:
 
 
 def _verify_bundle(arguments: argparse.Namespace) -> Result:
-    from hyvic_runtime.bundle import DECODER, ENCODER, EXPECTED_OUTPUTS, HYPERDECODER, read_bundle
-    from hyvic_runtime.conformance import check_coder, check_decoder, check_encoder, check_hyperdecoder
+    from hyvic_runtime.bundle import DECODER, ENCODER, EXPECTED_OUTPUTS, read_bundle
+    from hyvic_runtime.conformance import check_coder, check_decoder, check_encoder, check_entropy_path
     from hyvic_runtime.engine_choice import load_engine
     from hyvic_runtime.entropy_coder import EntropyCoder
+    from hyvic_runtime.entropy_path import load_entropy_path
     from hyvic_runtime.expected_outputs import check_expected_outputs
 
     bundle = read_bundle(arguments.bundle)
-    encoder, hyperdecoder, decoder = (
-        load_engine(bundle, graph, engine_of(arguments)) for graph in (ENCODER, HYPERDECODER, DECODER)
-    )
-    check_hyperdecoder(bundle, hyperdecoder)
-    check_encoder(bundle, encoder, hyperdecoder)
+    encoder, decoder = (load_engine(bundle, graph, engine_of(arguments)) for graph in (ENCODER, DECODER))
+    entropy_path = load_entropy_path(bundle, engine_of(arguments))
+    check_entropy_path(bundle, entropy_path)
+    check_encoder(bundle, encoder, entropy_path)
     check_decoder(bundle, decoder)
     expected = None
     if EXPECTED_OUTPUTS in bundle.manifest.extras:
-        expected = check_expected_outputs(bundle, encoder, hyperdecoder, decoder)
+        expected = check_expected_outputs(bundle, encoder, entropy_path, decoder)
     coder = EntropyCoder(bundle.tables)
     check_coder(bundle, coder)
     result = {
@@ -47,7 +47,8 @@ def _verify_bundle(arguments: argparse.Namespace) -> Result:
         "identity": bundle.identity.hex(),
         "family": bundle.manifest.family,
         "bands": bundle.manifest.bands,
-        "engine": hyperdecoder.describe(),
+        "slices": bundle.manifest.slices,
+        "engine": entropy_path.describe(),
         "entropy_coder": coder.describe(),
         "conformance_vectors": len(bundle.conformance),
         "expected_outputs": None if expected is None else asdict(expected),
@@ -56,6 +57,6 @@ def _verify_bundle(arguments: argparse.Namespace) -> Result:
     }
     beside = "" if expected is None else f" and {expected.symbols_equal:.2%} of the expected symbols"
     return result, (
-        f"{arguments.bundle}: intact; {hyperdecoder.describe()} computes all {len(bundle.conformance)} conformance "
+        f"{arguments.bundle}: intact; {entropy_path.describe()} computes all {len(bundle.conformance)} conformance "
         f"vectors exactly{beside}, and {coder.describe()} codes every symbol of its tables as the exporter did"
     )
