@@ -1,32 +1,44 @@
 """Inputs that an engine must get right before it may code: they reach every case of the entropy path's arithmetic.
 
-The cases are what can go wrong: each scale index, each layer's clamps at both ends, and ties above an even and above
-an odd number. A model may not be able to reach them all (a σ of 256 steps, say); those are named, not skipped silently.
+The cases are what can go wrong: each scale index, clamps at both ends of every layer and operand, ties above an even
+and above an odd number, each predicted rest. A model may not be able to reach them all (a σ of 256 steps, say); those
+are named, not skipped silently.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
+from hyvic_runtime.entropy_coder import SYMBOL_MAX, SYMBOL_MIN
 from hyvic_runtime.frequency_table import FrequencyTables
-from hyvic_train.integer_path import SCALE_COUNT
+from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 
-from hyvic_export.integer_network import (
-    IntegerNetwork,
-    Integers,
-    layer_sums,
-    requantised,
-    rounded_shift,
-    shift_of,
-)
+from hyvic_export.integer_layer import Integers, Requantisation, rounded_shift, shift_of
+from hyvic_export.integer_network import REST_STEPS, Code, IntegerNetwork, ReferenceLatent, run_reference, scale_table
 
 MAX_SEARCH = 12
 """Random vectors that are tried for cases which the designed ones leave out."""
 
 
-def conformance_vectors(prior: FrequencyTables, network: IntegerNetwork, cells: int) -> tuple[Integers, frozenset[str]]:
-    """ẑ that stress the entropy path.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConformanceVector:
+    """What the entropy path is fed with, and what it makes of that.
+
+    Attributes:
+        hyperlatent: ẑ, (N, line, sample).
+        expected: by the definition; its `symbols` are fed, too.
+    """
+
+    hyperlatent: Integers
+    expected: ReferenceLatent
+
+
+def conformance_vectors(
+    prior: FrequencyTables, network: IntegerNetwork, cells: int
+) -> tuple[tuple[ConformanceVector, ...], frozenset[str]]:
+    """Inputs that stress the entropy path.
 
     Args:
         prior: tables of ẑ, which bound it.
@@ -34,64 +46,76 @@ def conformance_vectors(prior: FrequencyTables, network: IntegerNetwork, cells: 
         cells: side of a tile's ẑ.
 
     Returns:
-        (vector, N, line, sample), and the cases that no vector reached.
+        The vectors, and the cases that none of them reached.
     """
     vectors, reached = [], set[str]()
     wanted = every_case(network)
-    for index, vector in enumerate(_candidates(prior, network, cells)):
+    for index, (hyperlatent, code) in enumerate(_candidates(prior, network, cells)):
         designed = index < DESIGNED
         if not designed and reached >= wanted:
             break
-        new = cases(network, vector) - reached
-        if designed or new:
-            vectors.append(vector)
-            reached |= new
-    return np.stack(vectors), frozenset(wanted - reached)
+        expected, found = cases(network, hyperlatent, code)
+        if designed or found - reached:
+            vectors.append(ConformanceVector(hyperlatent=hyperlatent, expected=expected))
+            reached |= found
+    return tuple(vectors), frozenset(wanted - reached)
 
 
 def every_case(network: IntegerNetwork) -> frozenset[str]:
     """Names of all the cases that `cases` could find, reachable or not."""
     found = {f"scale index {index}" for index in range(SCALE_COUNT)}
-    for number, layer in enumerate(network.layers):
-        found |= {f"layer {number} clamps {end}" for end in ("low", "high")}
-        if (layer.shift > 0).any():
-            found |= {f"layer {number} ties above {parity}" for parity in ("even", "odd")}
+    requantisations: dict[str, Requantisation] = {f"layer {n}": layer for n, layer in enumerate(network.layers)}
+    for number, part in enumerate(network.parts):
+        requantisations |= {f"prediction {number} layer {n}": layer for n, layer in enumerate(part.prediction)}
+        if part.completion is not None:
+            found |= {f"rest of {steps} steps" for steps in REST_STEPS}
+            requantisations[f"operand {number}"] = part.completion.operand
+            correction = enumerate(part.completion.correction)
+            requantisations |= {f"correction {number} layer {n}": layer for n, layer in correction}
+    for name, by in requantisations.items():
+        found |= {f"{name} clamps {end}" for end in ("low", "high")}
+        if (by.shift > 0).any():
+            found |= {f"{name} ties above {parity}" for parity in ("even", "odd")}
     return frozenset(found)
 
 
-def cases(network: IntegerNetwork, hyperlatent: Integers) -> frozenset[str]:
-    """Names of the cases that one ẑ, (N, line, sample), brings about."""
+def cases(network: IntegerNetwork, hyperlatent: Integers, code: Code) -> tuple[ReferenceLatent, frozenset[str]]:
+    """What one ẑ, (N, line, sample), and its symbols become, and names of the cases that they bring about."""
     found = set[str]()
-    x = hyperlatent
-    for number, layer in enumerate(network.layers):
-        sums = layer_sums(layer, x)
-        shift = shift_of(layer, sums)
-        unclamped = rounded_shift(sums, shift)
+
+    def seen(name: str, by: Requantisation, values: Integers) -> None:
+        shift = shift_of(by, values)
+        unclamped = rounded_shift(values, shift)
         right = np.maximum(shift, 1)
-        tied = (shift > 0) & (sums - (sums >> right << right) == np.int64(1) << (right - 1))
-        odd = (sums >> right) % 2 == 1
+        tied = (shift > 0) & (values - (values >> right << right) == np.int64(1) << (right - 1))
+        odd = (values >> right) % 2 == 1
         ends = {
-            "clamps low": unclamped < layer.low[:, None, None],
-            "clamps high": unclamped > layer.high[:, None, None],
+            "clamps low": unclamped < by.low[:, None, None],
+            "clamps high": unclamped > by.high[:, None, None],
             "ties above even": tied & ~odd,
             "ties above odd": tied & odd,
         }
-        found |= {f"layer {number} {name}" for name, where in ends.items() if where.any()}
-        x = requantised(layer, sums)
-    scales = x[: len(x) // 2]
-    indices = scales if network.scale_index is None else network.scale_index[scales]
-    return frozenset(found | {f"scale index {index}" for index in np.unique(indices)})
+        found.update(f"{name} {end}" for end, where in ends.items() if where.any())
+
+    expected = run_reference(network, hyperlatent, code, seen)
+    found |= {f"scale index {index}" for index in np.unique(expected.scale_index)}
+    if network.slices:
+        rest = expected.latent_steps - (expected.symbols << MEAN_STEP_BITS) - expected.mean_steps
+        found |= {f"rest of {steps} steps" for steps in np.unique(rest)}
+    return expected, frozenset(found)
 
 
 DESIGNED = 8
 
 
-def _candidates(prior: FrequencyTables, network: IntegerNetwork, cells: int) -> Iterator[Integers]:
-    """First DESIGNED vectors that every bundle carries, then MAX_SEARCH seeded ones.
+def _candidates(prior: FrequencyTables, network: IntegerNetwork, cells: int) -> Iterator[tuple[Integers, Code]]:
+    """First DESIGNED vectors that every bundle carries, then MAX_SEARCH seeded ones, each with symbols.
 
     Designed: zero; every channel at its lowest and at its highest; the signs of the first layer's heaviest row, so
     that its sum reaches its bound; and draws over a narrow and over the whole range. The others push a few channels,
     harder from line to line, so that what lies between the extremes is passed through.
+
+    Symbols are drawn as the model expects them; the extremes of ẑ go with such as no model expects.
     """
     low = prior.first.astype(np.int64)[:, None, None]
     high = low + prior.length.astype(np.int64)[:, None, None] - 1
@@ -99,16 +123,30 @@ def _candidates(prior: FrequencyTables, network: IntegerNetwork, cells: int) -> 
     rng = np.random.default_rng(123)
     first = network.layers[0]
     sign = first.weight[np.abs(first.weight).sum(axis=(1, 2, 3)).argmax()].sum(axis=(1, 2))[:, None, None]
-    yield np.zeros(shape, np.int64)
-    yield np.broadcast_to(low, shape)
-    yield np.broadcast_to(high, shape)
-    yield np.broadcast_to(np.where(sign > 0, high, low), shape)
-    yield np.broadcast_to(np.where(sign > 0, low, high), shape)
+    heaviest = np.where(sign > 0, high, low), np.where(sign > 0, low, high)
+    for extreme in (np.int64(0), low, high, *heaviest):
+        yield np.broadcast_to(extreme, shape).copy(), _pushed_symbols if extreme.any() else _expected_symbols
     for spread in (1, 8):
-        yield np.clip(np.rint(rng.normal(0, spread, shape)).astype(np.int64), low, high)
-    yield rng.integers(low, high + 1, shape)
+        yield np.clip(np.rint(rng.normal(0, spread, shape)).astype(np.int64), low, high), _expected_symbols
+    yield rng.integers(low, high + 1, shape), _expected_symbols
     for _ in range(MAX_SEARCH):
         pushed = rng.random(low.shape) < rng.uniform(0.05, 1)
         end = np.where(rng.random(low.shape) < 0.5, low, high)
         ramp = np.linspace(0, 1, cells)[:, None]
-        yield np.rint(pushed * end * ramp * np.ones(shape)).astype(np.int64)
+        yield np.rint(pushed * end * ramp * np.ones(shape)).astype(np.int64), _pushed_symbols
+
+
+def _expected_symbols(part: int, scale_index: Integers, mean_steps: Integers) -> Integers:
+    """Gaussian about the means."""
+    return _symbols(np.random.default_rng(part).normal(0, scale_table()[scale_index]))
+
+
+def _pushed_symbols(part: int, scale_index: Integers, mean_steps: Integers) -> Integers:
+    """Of every magnitude that there is and of one sign a channel, so that what sums up many latents is driven far."""
+    rng = np.random.default_rng(part)
+    sign = np.where(rng.random((len(mean_steps), 1, 1)) < 0.5, -1, 1)
+    return _symbols(sign * np.exp2(rng.uniform(-1, np.log2(SYMBOL_MAX), mean_steps.shape)))
+
+
+def _symbols(values: np.ndarray) -> Integers:
+    return np.clip(np.rint(values), SYMBOL_MIN, SYMBOL_MAX).astype(np.int64)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from hyvic_runtime.frequency_table import FrequencyTables
-from hyvic_train.hyvic import HyVIC
+from hyvic_train.codec_model import CodecModel
 
 from hyvic_export.frequency_tables import Distribution, factorised_prior, frequency_tables, gaussians
-from hyvic_export.integer_network import IntegerNetwork, integer_network, scale_table
+from hyvic_export.integer_network import IntegerNetwork, scale_table
+from hyvic_export.model_family import exportable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,7 @@ class EntropyModel:
         distributions: what the rows of `tables` approximate.
         prior: a row for every channel of ẑ; the encoder clamps ẑ to it.
         tables: rows of the scale indices, then those of `prior`.
-        network: from ẑ to scale indices and means.
+        network: from ẑ to scale indices, means and latents.
     """
 
     distributions: tuple[Distribution, ...]
@@ -29,12 +30,14 @@ class EntropyModel:
     network: IntegerNetwork
 
 
-def entropy_model(model: HyVIC) -> EntropyModel:
+def entropy_model(model: CodecModel) -> EntropyModel:
     """Build the integer form of a calibrated model's entropy models.
 
     Raises:
         ValueError: the model was never calibrated, or its prior has diverged.
     """
+    if not all(peak.any() for peak in model.peaks.values()):
+        raise ValueError("the checkpoint was never calibrated: its peak tensors are zero; train it a step")
     of_scales, of_channels = gaussians(scale_table()), factorised_prior(model)
     prior = frequency_tables(of_channels)
     peak = np.maximum(np.abs(prior.first), np.abs(prior.first + prior.length - 1)).astype(np.int64)
@@ -42,5 +45,5 @@ def entropy_model(model: HyVIC) -> EntropyModel:
         distributions=(*of_scales, *of_channels),
         prior=prior,
         tables=frequency_tables([*of_scales, *of_channels]),
-        network=integer_network(model, peak),
+        network=exportable(model).integer_network(peak),
     )

@@ -23,8 +23,8 @@ from hyvic_train.checkpoint import Checkpoint, load_checkpoint
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 
 from hyvic_export.entropy_model import EntropyModel, entropy_model
-from hyvic_export.exportable import hyvic_of
 from hyvic_export.frequency_tables import gaussians, table_bits
+from hyvic_export.integer_layer import Integers
 from hyvic_export.integer_network import run_reference, scale_table
 
 MAX_SIDE = 128
@@ -79,7 +79,7 @@ def _run(arguments: argparse.Namespace) -> Result:
     costs = []
     for folder in tqdm(arguments.checkpoint, unit="checkpoint", disable=None):
         checkpoint = load_checkpoint(folder)
-        entropy = entropy_model(hyvic_of(checkpoint))
+        entropy = entropy_model(checkpoint.model)
         digital_numbers = _crop(scene, checkpoint)
         levels = range(checkpoint.config.model.rates)
         costs += [entropy_path_cost(folder.name, checkpoint, entropy, digital_numbers, level) for level in levels]
@@ -94,8 +94,8 @@ def _crop(scene: Scene, checkpoint: Checkpoint) -> torch.Tensor:
     wavelengths = checkpoint.config.data.wavelengths
     if wavelengths is not None:
         scene = resample_bands(scene, np.array(wavelengths))
-    unit = 2 ** (checkpoint.config.model.spatial_stages + 2)
-    lines, samples = (min(side, MAX_SIDE) // unit * unit for side in scene.cube.shape[:2])
+    cell = checkpoint.config.model.cell
+    lines, samples = (min(side, MAX_SIDE) // cell * cell for side in scene.cube.shape[:2])
     cube = scene.cube[:lines, :samples].astype(np.float32)
     if checkpoint.config.data.remove_mean_spectrum:
         cube -= mean_spectrum(scene).astype(np.float32)
@@ -115,22 +115,26 @@ def entropy_path_cost(
         digital_numbers: (1, band, line, sample).
         level: rate level, 0 … rates − 1.
     """
-    model = hyvic_of(checkpoint)
+    model = checkpoint.model
     gain, _ = model.gains(torch.tensor([float(level)]))
     y = model.analyse(digital_numbers) * gain
     z_hat, z_likelihoods = model.code_hyperlatent(model.h_a(y))
-    scales, means = model.scales_and_means(z_hat)
-    bound = model.gaussian_conditional.likelihood_lower_bound
-    y_likelihoods = bound(model.gaussian_conditional._likelihood(torch.round(y - means), scales))
+    quantised = model.quantise(y, z_hat)
+    y_likelihoods = model.latent_likelihoods(quantised.symbols, quantised.scales)
     z_bits = _bits(z_likelihoods)
 
     low, high = (v[:, None, None] for v in (entropy.prior.first, entropy.prior.first + entropy.prior.length - 1))
     hyperlatent = np.clip(np.rint(z_hat[0].numpy() - model.medians.numpy()[:, None, None]).astype(np.int64), low, high)
-    scale_index, mean_steps = run_reference(entropy.network, hyperlatent)
-    residual = np.rint(y[0].numpy() - mean_steps * np.float32(2.0**-MEAN_STEP_BITS))
-    symbols = np.clip(residual, SYMBOL_MIN, SYMBOL_MAX).astype(np.int64)
+
+    def code(part: int, scale_index: Integers, mean_steps: Integers) -> Integers:
+        of = np.split(y[0].numpy(), len(entropy.network.parts))[part]
+        residual = np.rint(of - mean_steps * np.float32(2.0**-MEAN_STEP_BITS))
+        return np.clip(residual, SYMBOL_MIN, SYMBOL_MAX).astype(np.int64)
+
+    coded = run_reference(entropy.network, hyperlatent, code)
+    symbols, scale_index = coded.symbols, coded.scale_index
     row_scales = torch.from_numpy(scale_table()[scale_index]).float()
-    exact = bound(model.gaussian_conditional._likelihood(torch.from_numpy(residual), row_scales))
+    exact = model.latent_likelihoods(torch.from_numpy(symbols).float(), row_scales)
 
     units = (
         (symbols.ravel(), scale_index.ravel()),

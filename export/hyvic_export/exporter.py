@@ -15,21 +15,20 @@ from hyvic_runtime.atomic_file import replacing_folder
 from hyvic_runtime.bundle import BundleManifest, file_sha256, read_bundle
 from hyvic_runtime.conformance import coder_sha256, outputs_sha256
 from hyvic_runtime.entropy_coder import EntropyCoder
-from hyvic_runtime.tile_grid import DEFAULT_TILE, geometry_of
+from hyvic_runtime.tile_grid import DEFAULT_TILE
 from hyvic_train.checkpoint import WEIGHTS, load_checkpoint
-from hyvic_train.hyvic import HyVIC
+from hyvic_train.codec_model import CodecModel
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 from numpy.typing import NDArray
 
-from hyvic_export.analysis_graph import AnalysisForm, calibrated_peaks
+from hyvic_export.analysis_form import AnalysisForm
 from hyvic_export.compiled_bundle import Target, TargetName, compile_in_place
-from hyvic_export.conformance_vectors import conformance_vectors
+from hyvic_export.conformance_vectors import ConformanceVector, conformance_vectors
 from hyvic_export.entropy_model import entropy_model
 from hyvic_export.export_report import ExportReport, report_bytes
-from hyvic_export.exportable import hyvic_of
 from hyvic_export.graph_files import save_graph
-from hyvic_export.graphs import decoder_graph, encoder_graph, hyperdecoder_graph
-from hyvic_export.integer_network import run_reference
+from hyvic_export.graphs import decoder_graph, encoder_graph, hyperdecoder_graph, slice_graph
+from hyvic_export.model_family import exportable
 from hyvic_export.parity import measured_parity
 from hyvic_export.precision import Precision
 from hyvic_export.sample_scenes import centred_pixels, expected_scene, sample_scenes
@@ -70,10 +69,10 @@ def bundle_from_checkpoint(
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
-        FamilyError: there are no graphs for its model family.
         EngineError: the target's engines cannot be built here, or the engine is not the model.
         SceneError: a scene cannot be used.
-        ValueError: the tile does not fit the model, or the target the library; int8 without scenes.
+        ValueError: the tile does not fit the model, or the target the library; int8 without scenes, or of a family that
+            has none.
     """
     if precision is Precision.INT8 and not scenes:
         raise ValueError("int8 needs scenes to calibrate with, like those that will be coded: --scene FILE...")
@@ -81,11 +80,16 @@ def bundle_from_checkpoint(
     builder = target.builder()
     progress("reading the checkpoint")
     loaded = load_checkpoint(checkpoint)
-    model = hyvic_of(loaded)
+    model = loaded.model
     config = model.config
-    geometry = geometry_of(tile=tile, kernel_size=config.kernel_size, spatial_stages=config.spatial_stages)
+    geometry = exportable(model).geometry(tile)
 
     samples = sample_scenes(scenes, loaded.config, geometry)
+    form = AnalysisForm(precision=precision, unsigned=target.name is TargetName.ONNX)
+    if precision is Precision.INT8:
+        centred = loaded.config.data.remove_mean_spectrum
+        pixels = [centred_pixels(sample, subtract_mean=centred) for sample in samples]
+        form = replace(form, peaks=exportable(model).calibrated_peaks(pixels))
 
     progress("integer entropy path")
     entropy = entropy_model(model)
@@ -95,14 +99,10 @@ def bundle_from_checkpoint(
     vectors, unreached = conformance_vectors(entropy.prior, network, geometry.hyperlatents)
 
     progress("graphs")
-    form = AnalysisForm(precision=precision, unsigned=target.name is TargetName.ONNX)
-    if precision is Precision.INT8:
-        centred = loaded.config.data.remove_mean_spectrum
-        pixels = [centred_pixels(sample, subtract_mean=centred) for sample in samples]
-        form = replace(form, peaks=calibrated_peaks(model, pixels))
     graphs = {
         layout.ENCODER: encoder_graph(model, network, entropy.prior, geometry, form),
         layout.HYPERDECODER: hyperdecoder_graph(model, network, geometry),
+        **{layout.slice_graph(part): slice_graph(network, geometry, part) for part in range(network.slices)},
         layout.DECODER: decoder_graph(model, geometry),
     }
 
@@ -114,18 +114,22 @@ def bundle_from_checkpoint(
             layout.TABLE_FIRST: tables.first,
             layout.TABLE_LENGTH: tables.length,
             layout.TABLE_FREQUENCIES: tables.frequencies,
-            layout.CONFORMANCE: vectors.astype(np.int16),
+            layout.CONFORMANCE: np.stack([vector.hyperlatent for vector in vectors]).astype(np.int16),
             layout.GAINS: rate_gains(model),
         }
+        if network.slices:
+            symbols = [vector.expected.symbols for vector in vectors]
+            arrays[layout.CONFORMANCE_SYMBOLS] = np.stack(symbols).astype(np.int16)
         for name, array in arrays.items():
             octets = io.BytesIO()  # into a file, NumPy gives no reason when the disk is full
             np.save(octets, array)
             (partial / name).write_bytes(octets.getvalue())
         manifest = BundleManifest(
-            family="hyvic",
+            family=config.family,
             bands=config.bands,
             latent_channels=config.latent_channels,
             hyperlatent_channels=config.hyperlatent_channels,
+            slices=network.slices,
             rates=config.rates,
             scales=SCALE_COUNT,
             mean_step_bits=MEAN_STEP_BITS,
@@ -134,7 +138,7 @@ def bundle_from_checkpoint(
             mean_spectrum=loaded.config.data.remove_mean_spectrum,
             geometry=geometry,
             wavelengths=loaded.config.data.wavelengths,
-            conformance=tuple(outputs_sha256(*run_reference(network, vector)) for vector in vectors),
+            conformance=tuple(_digest(vector, slices=network.slices) for vector in vectors),
             coder_sha256=coder_sha256(EntropyCoder(tables)),
             provenance={
                 "checkpoint_sha256": file_sha256(checkpoint / WEIGHTS),
@@ -164,8 +168,15 @@ def bundle_from_checkpoint(
         return compile_in_place(partial, target, builder, progress=progress, phase=phase)
 
 
+def _digest(vector: ConformanceVector, *, slices: int) -> str:
+    """What a manifest says of a vector; where nothing completes symbols and means, they say all."""
+    expected = vector.expected
+    outputs = (expected.scale_index, expected.mean_steps, expected.latent_steps)
+    return outputs_sha256(*outputs[: 3 if slices else 2])
+
+
 @torch.no_grad()
-def rate_gains(model: HyVIC) -> NDArray[np.float32]:
+def rate_gains(model: CodecModel) -> NDArray[np.float32]:
     """Gain and inverse gain of every rate level, (2, rates, M)."""
     gains = model.gains(torch.arange(float(model.config.rates)))
     return np.stack([np.asarray(gain[:, :, 0, 0], np.float32) for gain in gains])

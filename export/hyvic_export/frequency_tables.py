@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from hyvic_runtime.entropy_coder import ESCAPE_OCTETS
 from hyvic_runtime.frequency_table import TOTAL, FrequencyTables
-from hyvic_train.hyvic import HyVIC
+from hyvic_train.codec_model import CodecModel
 from numpy.typing import NDArray
 from scipy.special import ndtr, xlogy
 
@@ -85,7 +85,7 @@ def gaussians(scales: NDArray[np.float64]) -> list[Distribution]:
 
 
 @torch.no_grad()
-def factorised_prior(model: HyVIC) -> list[Distribution]:
+def factorised_prior(model: CodecModel) -> list[Distribution]:
     """The factorised prior at every integer (beside the median), a row per hyper-latent channel.
 
     A row spans the integers that carry all but TAIL_MASS, and at least -1..1.

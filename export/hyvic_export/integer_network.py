@@ -1,31 +1,21 @@
-"""The entropy path as an integer network: from ẑ to mean and scale index, the same bits everywhere.
+"""The entropy path as an integer network: from ẑ to scale indices, means and latents, the same bits everywhere.
 
-Encoder and decoder must derive identical frequency tables from ẑ, yet they are different machines. So the
-hyper-decoder runs on integers (Ballé et al., Integer Networks for Data Compression with Latent-Variable
-Models, ICLR 2019), carried in floating point because that is what engines are fast at:
+    ẑ ─▶ layers ─▶ context ─▶ prediction of part 0 ─▶ scale indices, means ─▶ symbols
+                      │                                               symbols + means ─▶ completion ─▶ ŷ of part 0
+                      └───────────── and ŷ of part 0 ─▶ prediction of part 1 ─▶ …
 
-- every weight and activation is an integer of magnitude ≤ 2048, exact in TF32 and fp16 operands;
-- Σ|w|·max|x| + |b| < 2²⁴ per output channel, so a float32 sum is exact in any order; where a wide layer would leave
-  its weights too few bits for that, channels are summed in groups, and the groups' rounded sums are added up;
-- a layer requantises by a power of two, rounding half to even, and clamps; LeakyReLU's slope is a power of two;
-- the last layer gives the mean in steps of 2⁻⁴ and, where the model predicts log2 σ, the scale index itself; from a
-  model that predicts σ it gives σ in steps of 2⁻⁶, and a lookup gives the index: never a logarithm.
-
-Transposed convolutions become sub-pixel convolutions: their kernels are too small for a Winograd
-algorithm, whose fractions would not be exact.
+A model whose ẑ predicts the whole latent has one part, and nothing completes it. What the layers compute, and why it is
+exact, stands in `integer_layer`. This module knows no model family.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from hyvic_train.hyvic import HyVIC
 from hyvic_train.integer_path import (
-    HIDDEN_MAX,
+    CORRECTION_MAX,
     LOG2_MIN_SCALE,
     LOG2_SCALE_STEP,
     MAX_SCALE_STEPS,
@@ -33,61 +23,44 @@ from hyvic_train.integer_path import (
     SCALE_BOUND,
     SCALE_COUNT,
     SCALE_STEP_BITS,
-    hidden_step,
 )
 from numpy.typing import NDArray
-from torch import Tensor
 
-MAX_OPERAND = 2048
-MAX_SUM = 2**24
-MAX_MEAN_STEPS = 2**19 - 1
-"""±32,768 quantiser steps, the range of a symbol."""
-MIN_WEIGHT_RMS = 64.0
-"""Sums are split until the weights of half the rows are this large or as large as operands may be: their rounding,
-12**-½ each, then moves a sum by under ½ %, no more than the rounding of eight-bit activations does."""
-MAX_SPLIT_BITS = 6
+from hyvic_export.integer_layer import IntegerLayer, Integers, Requantisation, Seen, requantised, run_layers
 
-Integers = NDArray[np.int64]
+REST_STEPS: Integers = np.rint(
+    0.5 * np.tanh(np.arange(-CORRECTION_MAX, CORRECTION_MAX + 1) * 2.0**-MEAN_STEP_BITS) * 2**MEAN_STEP_BITS
+).astype(np.int64)
+"""½ tanh of every argument in −CORRECTION_MAX … CORRECTION_MAX steps, in steps of 2**-MEAN_STEP_BITS both."""
 
-
-def scale_table() -> NDArray[np.float64]:
-    """Standard deviations, in quantiser steps, that the scale indices 0..63 stand for."""
-    return np.asarray(np.exp2(LOG2_MIN_SCALE + LOG2_SCALE_STEP * np.arange(SCALE_COUNT)))
+Code = Callable[[int, Integers, Integers], Integers]
+"""Gives the symbols of a part from its number, scale indices and means in steps, all (channel, line, sample)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IntegerLayer:
-    """One convolution of the entropy path with its requantisation.
-
-        partial(g) = Σ weight · x over the input channels of group g
-        sum        = Σ round(partial(g) · 2**-split_bits) + bias
-        out        = clamp(round(leaky(sum) · 2**-shift), low, high), then depth-to-space if upsampling
+class Completion:
+    """What makes a part of the latent of its symbols, and an operand of later parts' networks.
 
     Attributes:
-        weight: (row, input channel, line tap, sample tap).
-        split_bits: there are 2**split_bits groups of consecutive input channels; of one group nothing is rounded.
-        bias, shift, low, high: (row,). A row is an output channel, or one of its four phases (channel, line
-            phase, sample phase) if upsampling.
-        pad: zeros before and after, along lines and samples alike.
-        leaky_slope_bits: a negative sum is scaled by 2**-leaky_slope_bits; None: it is not.
-        upsampling: whether rows are phases of a picture twice as large.
+        operand: latents in steps of 2**-MEAN_STEP_BITS to what networks see of them.
+        correction: from the context and the part's symbols and means as operands to arguments of ½ tanh: REST_STEPS.
     """
 
-    weight: Integers
-    split_bits: int
-    bias: Integers
-    shift: Integers
-    low: Integers
-    high: Integers
-    pad: tuple[int, int]
-    leaky_slope_bits: int | None
-    upsampling: bool
+    operand: Requantisation
+    correction: tuple[IntegerLayer, ...]
 
-    @property
-    def groups(self) -> tuple[slice, ...]:
-        """Input channels of every group."""
-        edges = np.linspace(0, self.weight.shape[1], 2**self.split_bits + 1).astype(int).tolist()
-        return tuple(slice(low, high) for low, high in pairwise(edges))
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartNetwork:
+    """A part of the latent, of consecutive channels.
+
+    Attributes:
+        prediction: from the context to scales and means; the first half of the last layer's rows are scales.
+        completion: None: a latent is its symbol and its mean.
+    """
+
+    prediction: tuple[IntegerLayer, ...]
+    completion: Completion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,238 +68,81 @@ class IntegerNetwork:
     """The entropy path.
 
     Attributes:
-        layers: from ẑ to scales and means; the first half of the last one's rows are scales.
-        scale_index: (MAX_SCALE_STEPS + 1,) scale index of σ in steps of 2**-SCALE_STEP_BITS; None: the last layer
-            gives indices.
+        layers: from ẑ to the context of part 0; what completes a part adds to the context.
+        parts: in the order of coding.
+        scale_index: (MAX_SCALE_STEPS + 1,) scale index of σ in steps of 2**-SCALE_STEP_BITS; None: predictions give
+            indices.
     """
 
     layers: tuple[IntegerLayer, ...]
+    parts: tuple[PartNetwork, ...]
     scale_index: Integers | None
 
+    @property
+    def slices(self) -> int:
+        """Parts that are completed: as many as the bundle has slice graphs."""
+        return sum(part.completion is not None for part in self.parts)
 
-def integer_network(model: HyVIC, hyperlatent_peak: Integers) -> IntegerNetwork:
-    """Quantise the hyper-decoder of a calibrated model: the network from ẑ to scale indices and means.
 
-    Args:
-        model: its `hidden_peak_*` must be set.
-        hyperlatent_peak: (N,) largest |ẑ| per channel, beside its median; the encoder clamps to it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceLatent:
+    """A walk through the network; each (M, line, sample).
 
-    Raises:
-        ValueError: the model was never calibrated.
+    Attributes:
+        scale_index: which frequency table codes each symbol.
+        mean_steps: means in steps of 2**-MEAN_STEP_BITS.
+        symbols: what `Code` gave.
+        latent_steps: ŷ in the same steps.
     """
-    peaks = (model.hidden_peak_0, model.hidden_peak_1)
-    if not all(p.any() for p in peaks):
-        raise ValueError("the checkpoint was never calibrated: its hidden_peak tensors are zero; train it a step")
-    steps = [_numpy(hidden_step(peak.double())) for peak in peaks]
-    M = model.config.latent_channels
-    logarithmic = model.config.hyperprior == "log2"
-    scale_step = LOG2_SCALE_STEP if logarithmic else 2.0**-SCALE_STEP_BITS
-    scale_high = SCALE_COUNT - 1 if logarithmic else MAX_SCALE_STEPS
-    offset = np.concatenate((np.full(M, LOG2_MIN_SCALE if logarithmic else 0.0), np.zeros(M)))
-    slope_bits = model.config.leaky_slope_bits
-    stages: list[Any] = list(model.h_s)
-    first, second, last = stages[0], stages[2], stages[4]
-    one = np.ones(model.config.hyperlatent_channels)
-    layers = (
-        _upsampling_layer(first, one, hyperlatent_peak, steps[0], slope_bits, _numpy(model.medians)),
-        _upsampling_layer(second, steps[0], np.full(M, HIDDEN_MAX), steps[1], slope_bits),
-        _quantised(
-            weight=_numpy(last.weight),
-            bias=_numpy(last.bias) - offset,
-            input_step=steps[1],
-            input_peak=np.full(len(steps[1]), HIDDEN_MAX),
-            output_step=np.concatenate((np.full(M, scale_step), np.full(M, 2.0**-MEAN_STEP_BITS))),
-            low=np.concatenate((np.zeros(M, np.int64), np.full(M, -MAX_MEAN_STEPS))),
-            high=np.concatenate((np.full(M, scale_high), np.full(M, MAX_MEAN_STEPS))),
-            pad=(0, 0),
-            leaky_slope_bits=None,
-            upsampling=False,
-        ),
-    )
-    return IntegerNetwork(layers=layers, scale_index=None if logarithmic else _scale_lookup())
+
+    scale_index: Integers
+    mean_steps: Integers
+    symbols: Integers
+    latent_steps: Integers
 
 
-def _scale_lookup() -> Integers:
+def scale_table() -> NDArray[np.float64]:
+    """Standard deviations, in quantiser steps, that the scale indices 0..63 stand for."""
+    return np.asarray(np.exp2(LOG2_MIN_SCALE + LOG2_SCALE_STEP * np.arange(SCALE_COUNT)))
+
+
+def scale_lookup() -> Integers:
     """Scale index of every σ that a linear output can name: the row nearest in log σ."""
     scale = np.arange(MAX_SCALE_STEPS + 1) * 2.0**-SCALE_STEP_BITS
     rows = (np.log2(np.maximum(scale, SCALE_BOUND)) - LOG2_MIN_SCALE) / LOG2_SCALE_STEP
     return np.asarray(np.rint(rows), np.int64)
 
 
-def _numpy(tensor: Tensor) -> NDArray[np.float64]:
-    return np.asarray(tensor.detach().cpu(), np.float64)
+def no_symbols(part: int, scale_index: Integers, mean_steps: Integers) -> Integers:
+    """`Code` of a latent that is its means."""
+    return np.zeros_like(mean_steps)
 
 
-def _upsampling_layer(
-    layer: Any,
-    input_step: NDArray[np.float64],
-    input_peak: Integers,
-    output_step: NDArray[np.float64],
-    leaky_slope_bits: int,
-    input_offset: NDArray[np.float64] | None = None,
-) -> IntegerLayer:
-    weight, pad = sub_pixel_weight(_numpy(layer.weight))
-    rows = len(weight)
-    bias = np.repeat(_numpy(layer.bias), 4)
-    if input_offset is not None:
-        # Exact but for a tile's outermost outputs, where the float model sees zero and this the offset.
-        bias += np.einsum("oiuv,i->o", weight, input_offset)
-    return _quantised(
-        weight=weight,
-        bias=bias,
-        input_step=input_step,
-        input_peak=input_peak,
-        output_step=np.repeat(output_step, 4),
-        low=np.full(rows, -HIDDEN_MAX),
-        high=np.full(rows, HIDDEN_MAX),
-        pad=pad,
-        leaky_slope_bits=leaky_slope_bits,
-        upsampling=True,
-    )
-
-
-def sub_pixel_weight(weight: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[int, int]]:
-    """Rewrite a stride-2 transposed convolution as a convolution followed by depth-to-space.
-
-    Tap t of a transposed convolution with padding k // 2 and output padding 1 carries input i to output
-    2i - k // 2 + t. Output 2i + a therefore collects inputs i + u through t = a + k // 2 - 2u.
-
-    Args:
-        weight: (input, output, k, k), torch's layout.
-
-    Returns:
-        (4 · output, input, taps, taps), rows in (output, line phase, sample phase) order; and the padding.
-    """
-    inputs, outputs, k, _ = weight.shape
-    taps = {(a, u): a + k // 2 - 2 * u for a in (0, 1) for u in range(-k, k + 1) if 0 <= a + k // 2 - 2 * u < k}
-    before, after = -min(u for _, u in taps), max(u for _, u in taps)
-    size = before + after + 1
-    result = np.zeros((outputs, 2, 2, inputs, size, size))
-    for (a, u), t in taps.items():
-        for (b, v), s in taps.items():
-            result[:, a, b, :, u + before, v + before] = weight[:, :, t, s].T
-    return result.reshape(4 * outputs, inputs, size, size), (before, after)
-
-
-def _quantised(
-    *,
-    weight: NDArray[np.float64],
-    bias: NDArray[np.float64],
-    input_step: NDArray[np.float64],
-    input_peak: Integers,
-    output_step: NDArray[np.float64],
-    low: Integers,
-    high: Integers,
-    pad: tuple[int, int],
-    leaky_slope_bits: int | None,
-    upsampling: bool,
-) -> IntegerLayer:
-    """Give every row the largest power-of-two gain at which its operands and its sums stay exact.
-
-    Raises:
-        ValueError: the layer is too wide for that.
-    """
-    real = weight * input_step[:, None, None] / output_step[:, None, None, None]
-    real_bias = bias / output_step
-    magnitude = np.abs(real).max(axis=(1, 2, 3))
-    most_bits = np.floor(np.log2(MAX_OPERAND / np.maximum(magnitude, 2.0**-24))).astype(np.int64)
-    most_splits = min(MAX_SPLIT_BITS, weight.shape[1].bit_length() - 1)
-    for split_bits in range(most_splits + 1):
-        bits = most_bits
-        while True:
-            layer = IntegerLayer(
-                weight=np.rint(real * np.exp2(bits)[:, None, None, None]).astype(np.int64),
-                split_bits=split_bits,
-                bias=np.rint(real_bias * np.exp2(bits - split_bits)).astype(np.int64),
-                shift=bits - split_bits,
-                low=np.asarray(low, np.int64),
-                high=np.asarray(high, np.int64),
-                pad=pad,
-                leaky_slope_bits=leaky_slope_bits,
-                upsampling=upsampling,
-            )
-            excess = np.log2(np.maximum(largest_sum(layer, input_peak), 1) / MAX_SUM)
-            if (excess < 0).all():
-                break
-            bits = bits - np.where(excess < 0, 0, np.maximum(np.floor(excess), 1)).astype(np.int64)
-        rms = np.sqrt((layer.weight.astype(np.float64) ** 2).mean(axis=(1, 2, 3)))
-        enough = MIN_WEIGHT_RMS if split_bits < most_splits else 1.0
-        if ((rms >= enough) | (bits == most_bits) | (magnitude == 0)).mean() >= 0.5:
-            return layer
-    raise ValueError(f"a row sums {weight[0].size} products of up to {input_peak.max()}: too many for 2^24")
-
-
-def largest_sum(layer: IntegerLayer, input_peak: Integers) -> Integers:
-    """The largest magnitude that any sum of a row can reach, (row,): the proof that float32 holds it exactly.
-
-    Σ|w|·max|x| of each group and, over their rounded sums and the bias, of the whole.
-    """
-    magnitude = np.abs(layer.weight).sum(axis=(2, 3))
-    partial = np.stack([magnitude[:, group] @ input_peak[group] for group in layer.groups])
-    rounded = partial if layer.split_bits == 0 else (partial >> layer.split_bits) + 1
-    return np.asarray(np.maximum(partial.max(axis=0), rounded.sum(axis=0) + np.abs(layer.bias)), np.int64)
-
-
-def run_reference(network: IntegerNetwork, hyperlatent: Integers) -> tuple[Integers, Integers]:
+def run_reference(
+    network: IntegerNetwork, hyperlatent: Integers, code: Code, seen: Seen = lambda name, by, values: None
+) -> ReferenceLatent:
     """The definition in int64, against which every engine is held.
 
     Args:
-        network: what `integer_network` gives.
+        network: of a model.
         hyperlatent: ẑ, (N, line, sample).
-
-    Returns:
-        Scale indices and means in steps, each (M, 4 · line, 4 · sample).
+        code: asked for the symbols of each part in turn.
+        seen: told of every requantisation.
     """
-    scales, mean_steps = np.split(run_layers(network.layers, hyperlatent), 2)
-    return scales if network.scale_index is None else network.scale_index[scales], mean_steps
-
-
-def run_layers(layers: Sequence[IntegerLayer], hyperlatent: Integers) -> Integers:
-    """Output of the last of some layers, (channel, line, sample)."""
-    x = hyperlatent
-    for layer in layers:
-        x = requantised(layer, layer_sums(layer, x))
-    return x
-
-
-def layer_sums(layer: IntegerLayer, x: Integers) -> Integers:
-    """What a layer sums up before it requantises, (row, line, sample)."""
-    before, after = layer.pad
-    padded = np.pad(x, ((0, 0), (before, after), (before, after)))
-    lines, samples = x.shape[1:]
-    total = np.broadcast_to(layer.bias[:, None, None], (len(layer.bias), lines, samples)).copy()
-    for group in layer.groups:
-        partial = np.zeros_like(total)
-        for u, v in np.ndindex(layer.weight.shape[2:]):
-            window = padded[group, u : u + lines, v : v + samples]
-            weight = layer.weight[:, group, u, v]
-            # Through doubles, whose matrix product is fast and, below 2**53, exact.
-            partial += np.tensordot(weight.astype(np.float64), window.astype(np.float64), axes=1).astype(np.int64)
-        total += rounded_shift(partial, np.int64(layer.split_bits))
-    return total
-
-
-def requantised(layer: IntegerLayer, sums: Integers) -> Integers:
-    """A layer's output, (channel, line, sample)."""
-    x = np.clip(rounded_shift(sums, shift_of(layer, sums)), layer.low[:, None, None], layer.high[:, None, None])
-    if not layer.upsampling:
-        return x
-    lines, samples = x.shape[1:]
-    phases = x.reshape(-1, 2, 2, lines, samples)
-    return phases.transpose(0, 3, 1, 4, 2).reshape(-1, 2 * lines, 2 * samples)
-
-
-def shift_of(layer: IntegerLayer, sums: Integers) -> Integers:
-    """How many bits each sum is rounded by, LeakyReLU's slope included."""
-    shift = np.broadcast_to(layer.shift[:, None, None], sums.shape)
-    return shift if layer.leaky_slope_bits is None else np.where(sums < 0, shift + layer.leaky_slope_bits, shift)
-
-
-def rounded_shift(value: Integers, shift: Integers | np.int64) -> Integers:
-    """Value · 2**-shift, rounded half to even."""
-    right = np.maximum(shift, 0)
-    floor: Integers = value >> right
-    twice_rest = 2 * (value - (floor << right))
-    unit = np.int64(1) << right
-    up = (twice_rest > unit) | ((twice_rest == unit) & (floor % 2 == 1))
-    return np.asarray((floor + up) << np.maximum(-shift, 0))
+    context = run_layers(network.layers, hyperlatent, seen=seen)
+    walked = []
+    for number, part in enumerate(network.parts):
+        scales, mean_steps = np.split(run_layers(part.prediction, context, f"prediction {number} ", seen), 2)
+        scale_index = scales if network.scale_index is None else network.scale_index[scales]
+        symbols = code(number, scale_index, mean_steps)
+        latent_steps = (symbols << MEAN_STEP_BITS) + mean_steps
+        if part.completion is not None:
+            operand, correction = part.completion.operand, part.completion.correction
+            seen(f"operand {number}", operand, latent_steps)
+            corrected = np.concatenate((context, requantised(operand, latent_steps)))
+            rows = run_layers(correction, corrected, f"correction {number} ", seen)
+            latent_steps = latent_steps + REST_STEPS[rows + CORRECTION_MAX]
+            context = np.concatenate((context, requantised(operand, latent_steps)))
+        walked.append((scale_index, mean_steps, symbols, latent_steps))
+    scale_index, mean_steps, symbols, latent_steps = (np.concatenate(parts) for parts in zip(*walked, strict=True))
+    return ReferenceLatent(scale_index=scale_index, mean_steps=mean_steps, symbols=symbols, latent_steps=latent_steps)

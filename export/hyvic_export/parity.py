@@ -24,7 +24,7 @@ from hyvic_runtime.errors import EngineError
 from hyvic_runtime.metrics import Cube, psnr
 from hyvic_runtime.rate_gains import quality_code
 from hyvic_runtime.scene import Scene
-from hyvic_train.hyvic import HyVIC
+from hyvic_train.codec_model import CodecModel
 from numpy.typing import NDArray
 
 from hyvic_export.entropy_model import EntropyModel
@@ -111,7 +111,7 @@ class Parity:
 
 
 def measured_parity(
-    model: HyVIC,
+    model: CodecModel,
     entropy: EntropyModel,
     bundle: Bundle,
     latent_graph: onnx.ModelProto,

@@ -191,7 +191,7 @@ def _operator_costs(
         if node.op_type == "Conv":
             macs = output * math.prod(constants[node.input[1]][1:])
         elif node.op_type == "MatMul":
-            macs = output * constants[node.input[1]][0]
+            macs = output * sizes.get(node.input[0], constants.get(node.input[0], [1]))[-1]
         follows = not exact.isdisjoint(node.input)
         if follows:
             exact.update(node.output)

@@ -13,11 +13,12 @@ from hyvic_runtime.marked_samples import fill_line
 from hyvic_runtime.scene import Scene, mean_spectrum, resample_bands
 from hyvic_runtime.scene_files import read_scene
 from hyvic_runtime.tile_grid import TileGeometry
+from hyvic_train.codec_model import CodecModel
 from hyvic_train.config import TrainingConfig
-from hyvic_train.hyvic import HyVIC
 from hyvic_train.integer_path import MEAN_STEP_BITS
 
 from hyvic_export.entropy_model import EntropyModel
+from hyvic_export.integer_layer import Integers
 from hyvic_export.integer_network import run_reference, scale_table
 
 MAX_TILES = 2
@@ -61,7 +62,7 @@ def _all_data(scene: Scene) -> Scene:
 
 
 @torch.no_grad()
-def expected_scene(model: HyVIC, entropy: EntropyModel, geometry: TileGeometry) -> NamedScene:
+def expected_scene(model: CodecModel, entropy: EntropyModel, geometry: TileGeometry) -> NamedScene:
     """A tile drawn from the model's own distributions: ẑ from its prior, y around the means that follow."""
     rng = np.random.default_rng(0)
     cells = geometry.hyperlatents
@@ -71,8 +72,11 @@ def expected_scene(model: HyVIC, entropy: EntropyModel, geometry: TileGeometry) 
             for row in entropy.distributions[-model.config.hyperlatent_channels :]
         ]
     )
-    scale_index, mean_steps = run_reference(entropy.network, z_hat.astype(np.int64))
-    y = rng.normal(mean_steps * 2.0**-MEAN_STEP_BITS, scale_table()[scale_index])
+
+    def drawn(part: int, scale_index: Integers, mean_steps: Integers) -> Integers:
+        return np.rint(rng.normal(0, scale_table()[scale_index])).astype(np.int64)
+
+    y = run_reference(entropy.network, z_hat.astype(np.int64), drawn).latent_steps * 2.0**-MEAN_STEP_BITS
     _, inverse_gain = model.gains(torch.tensor([float(model.config.rates - 1)]))
     x = model.synthesise(torch.from_numpy(y.astype(np.float32))[None] * inverse_gain)[0].numpy()
     offset = model.config.peak / 2 - x.mean()

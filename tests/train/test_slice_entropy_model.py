@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hyvic_train.codec_model import CodedLatent
 from hyvic_train.entropy_path_layer import Arithmetic
 from hyvic_train.integer_path import LOG2_MIN_SCALE, LOG2_SCALE_STEP
 from hyvic_train.joint_codec import symbols_of
 from hyvic_train.model_config import JointConfig
-from hyvic_train.slice_entropy_model import CodedLatent, SliceEntropyModel
+from hyvic_train.slice_entropy_model import SliceEntropyModel
 
 M, SLICES, DEPTH = 12, 4, 3
 

@@ -47,6 +47,23 @@ class CodecOutput:
         return -(latent + hyper)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodedLatent:
+    """A quantised latent and what the entropy path says of it; each (batch, M, line, sample), in quantiser steps.
+
+    Attributes:
+        y_hat: as it is decoded.
+        symbols: what is coded.
+        scales: σ.
+        means: μ.
+    """
+
+    y_hat: Tensor
+    symbols: Tensor
+    scales: Tensor
+    means: Tensor
+
+
 def uniform_noise(shape: Sequence[int], device: torch.device) -> Tensor:
     """What stands for rounding in training: uniform in ±1/2 (Ballé et al., ICLR 2017)."""
     return torch.rand(tuple(shape), device=device) - 0.5
@@ -62,6 +79,7 @@ class CodecModel(nn.Module, ABC):
     Attributes:
         g_a: the encoder, of pixels over the peak; sequential, with the convolutions that the KLT fills as children.
         g_s: the decoder, its mirror.
+        h_a: the hyper-encoder, of latents times their gain.
         noise: what a training pass adds in place of rounding, of the shape of what it is given.
         integer_path: whether the entropy path rounds as its integer form will, straight-through, so that training
             feels it.
@@ -71,6 +89,7 @@ class CodecModel(nn.Module, ABC):
     tiles_at_once: ClassVar[int] = 1024
     g_a: nn.Sequential
     g_s: nn.Sequential
+    h_a: nn.Sequential
     integer_path: bool
 
     def __init__(self) -> None:
@@ -100,6 +119,10 @@ class CodecModel(nn.Module, ABC):
             x: (batch, band, line, sample) digital numbers, lines and samples multiples of `config.cell`.
             level: (batch,) rate level of every item; by default the lowest, which is all a fixed-rate model has.
         """
+
+    @abstractmethod
+    def quantise(self, y: Tensor, z_hat: Tensor) -> CodedLatent:
+        """Round a latent, its gain applied, about what ẑ predicts of it."""
 
     @abstractmethod
     def calibrate(self, x: Tensor) -> None:

@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # compressai 1.2.8 imports torch's deprecated torch.jit
     from compressai.layers import GDN
 
-from hyvic_train.codec_model import CodecModel, CodecOutput, downsampling, hyper_encoder, upsampling
+from hyvic_train.codec_model import CodecModel, CodecOutput, CodedLatent, downsampling, hyper_encoder, upsampling
 from hyvic_train.integer_path import (
     hidden_step,
     raise_peak,
@@ -133,6 +133,11 @@ class HyVIC(CodecModel):
             means = rounded_mean(means)
         # 2**12 quantiser steps exceed any latent; the clamp keeps a diverging run finite.
         return torch.exp2(scales.clamp(-8.0, 12.0)) if logarithmic else scales, means
+
+    def quantise(self, y: Tensor, z_hat: Tensor) -> CodedLatent:
+        scales, means = self.scales_and_means(z_hat)
+        symbols = torch.round(y - means)
+        return CodedLatent(y_hat=symbols + means, symbols=symbols, scales=scales, means=means)
 
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:

@@ -28,6 +28,9 @@ LATENT_MAX = 1023
 """Largest value of a latent where it predicts others. A model's rate levels share one step, and the lowest level needs
 more of its range than eight bits leave."""
 
+CORRECTION_MAX = 4 << MEAN_STEP_BITS
+"""Largest argument of the predicted rest's ½ tanh, in steps of 2**-MEAN_STEP_BITS; beyond, it is level."""
+
 SCALE_BOUND = 0.11
 """Smallest standard deviation in quantiser steps (CompressAI's and Ballé et al.'s; below it a symbol is free)."""
 MAX_SCALE = 256.0
@@ -98,9 +101,9 @@ def rounded_latent(latent: Tensor, step: Tensor) -> Tensor:
 
 
 def rounded_correction(argument: Tensor) -> Tensor:
-    """½ tanh in steps of the means' by a table over arguments in steps of 2**-MEAN_STEP_BITS; beyond ±4 it is level."""
+    """½ tanh in steps of the means' by a table over arguments in the same steps."""
     step = 2.0**-MEAN_STEP_BITS
-    row = torch.round(argument / step).clamp(-4 / step, 4 / step) * step
+    row = torch.round(argument / step).clamp(-CORRECTION_MAX, CORRECTION_MAX) * step
     return _straight_through(0.5 * torch.tanh(argument), torch.round(0.5 * torch.tanh(row) / step) * step)
 
 

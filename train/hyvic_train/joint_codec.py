@@ -16,12 +16,12 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # compressai 1.2.8 imports torch's deprecated torch.jit
     from compressai.layers import GDN
 
-from hyvic_train.codec_model import CodecModel, CodecOutput, downsampling, hyper_encoder, upsampling
+from hyvic_train.codec_model import CodecModel, CodecOutput, CodedLatent, downsampling, hyper_encoder, upsampling
 from hyvic_train.entropy_path_layer import Arithmetic, EntropyPathLayer
 from hyvic_train.joint_features import Branches, FeatureExtraction, ImageReconstruction
 from hyvic_train.local_attention import LocalAttention
 from hyvic_train.model_config import JointConfig
-from hyvic_train.slice_entropy_model import Code, CodedLatent, SliceEntropyModel
+from hyvic_train.slice_entropy_model import Code, SliceEntropyModel
 
 
 class JointCodec(CodecModel):
@@ -116,6 +116,9 @@ class JointCodec(CodecModel):
             hidden = layer(hidden, arithmetic)
         coded: CodedLatent = self.slices(hidden, code, arithmetic)
         return coded
+
+    def quantise(self, y: Tensor, z_hat: Tensor) -> CodedLatent:
+        return self.code_latent(z_hat, symbols_of(y))
 
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:

@@ -51,11 +51,16 @@ class SpectralConvolution(nn.Conv3d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - nn.Conv3d's name
         """(batch, inputs × band, line, sample) to (batch, outputs × band, line, sample), a channel's bands together."""
+        weight, bias = self.pixelwise()
+        return nn.functional.conv2d(input, weight[:, :, None, None], bias)
+
+    def pixelwise(self) -> tuple[Tensor, Tensor]:
+        """The product and what it adds: (outputs × band, inputs × band) and (outputs × band,)."""
         bands = self.diagonals.shape[1]
         matrix = torch.einsum("oit,tbc->obic", self.weight[:, :, :, 0, 0], self.diagonals)
         assert self.bias is not None
-        kernel = matrix.reshape(self.out_channels * bands, self.in_channels * bands, 1, 1)
-        return nn.functional.conv2d(input, kernel, self.bias.repeat_interleave(bands))
+        weight = matrix.reshape(self.out_channels * bands, self.in_channels * bands)
+        return weight, self.bias.repeat_interleave(bands)
 
 
 class SpectralBlock(nn.Module):

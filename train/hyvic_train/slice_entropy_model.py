@@ -7,12 +7,12 @@ paper 001, section 3.2, takes over with single Gaussians. Widths and depths are 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hyvic_train.codec_model import CodedLatent
 from hyvic_train.entropy_path_layer import Arithmetic, EntropyPathLayer, watch
 from hyvic_train.integer_path import (
     latent_step,
@@ -25,23 +25,6 @@ from hyvic_train.model_config import JointConfig
 
 Code = Callable[[slice, Tensor], Tensor]
 """Gives the symbols of a slice of channels whose means are known: the encoder rounds y − μ, the decoder reads them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodedLatent:
-    """A latent, coded slice by slice; each (batch, M, line, sample), in quantiser steps.
-
-    Attributes:
-        y_hat: symbols + means + the predicted rest of the rounding.
-        symbols: what `Code` gave.
-        scales: σ.
-        means: μ.
-    """
-
-    y_hat: Tensor
-    symbols: Tensor
-    scales: Tensor
-    means: Tensor
 
 
 class SliceNetwork(nn.Module):

@@ -1,54 +1,92 @@
-"""E as ONNX nodes, in the precision that is asked for.
+"""How a HyVIC model is exported.
 
-Its precision moves the encoder's choice of symbols and nothing else: whatever symbols it chooses, the decoder reads.
-
-In int8 the strided convolutions are quantised, explicitly, by QuantizeLinear and DequantizeLinear: their weights per
-output channel, their inputs and outputs to ±127 of a peak per channel. The peaks are folded away: GDN gives
-x / peak by a factor on its γ and β, and takes it back the same way. Pixelwise layers stay in float32: the first sees
-digital numbers of 16 bits, the last decides how finely a latent can be told.
+In int8 the strided convolutions of the analysis are quantised, explicitly, by QuantizeLinear and DequantizeLinear:
+their weights per output channel, their inputs and outputs to ±127 of a peak per channel. The peaks are folded away: GDN
+gives x / peak by a factor on its γ and β, and takes it back the same way. Pixelwise layers stay in float32: the first
+sees digital numbers of 16 bits, the last decides how finely a latent can be told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import spox.opset.ai.onnx.v17 as op
 import torch
+from hyvic_runtime.tile_grid import TileGeometry, geometry_of
 from hyvic_train.hyvic import HyVIC
+from hyvic_train.integer_path import HIDDEN_MAX, hidden_step
 from numpy.typing import NDArray
 from spox import Var
+from torch import nn
 
+from hyvic_export import graph_nodes as nodes
+from hyvic_export.analysis_form import AnalysisForm, ConvolutionPeaks
+from hyvic_export.exportable import Exportable
+from hyvic_export.graph_nodes import Floats, cropped, gdn_parameters, layer_weights, upsampling
+from hyvic_export.integer_layer import Integers, doubles, scale_and_mean_layer, upsampling_layer
+from hyvic_export.integer_network import IntegerNetwork, PartNetwork, scale_lookup
 from hyvic_export.precision import Precision
 
 INT8_MAX = 127
-Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConvolutionPeaks:
-    """Largest magnitudes on both sides of one strided convolution, each (N,), above zero."""
+class ExportableHyVIC(Exportable[HyVIC]):
+    """ẑ alone predicts the whole latent, and a tile's halo holds what the kernels reach."""
 
-    inputs: Floats
-    outputs: Floats
+    exact_halos = True
 
+    def geometry(self, tile: int) -> TileGeometry:
+        config = self.model.config
+        return geometry_of(tile=tile, kernel_size=config.kernel_size, spatial_stages=config.spatial_stages)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnalysisForm:
-    """How the analysis is written.
+    def integer_network(self, hyperlatent_peak: Integers) -> IntegerNetwork:
+        model, slope_bits = self.model, self.model.config.leaky_slope_bits
+        steps = [doubles(hidden_step(peak.double())) for peak in (model.hidden_peak_0, model.hidden_peak_1)]
+        logarithmic = model.config.hyperprior == "log2"
+        stages: list[Any] = list(model.h_s)
+        first = upsampling_layer(
+            stages[0],
+            input_step=np.ones(model.config.hyperlatent_channels),
+            input_peak=hyperlatent_peak,
+            output_step=steps[0],
+            leaky_slope_bits=slope_bits,
+            input_offset=doubles(model.medians),
+        )
+        second = upsampling_layer(
+            stages[2],
+            input_step=steps[0],
+            input_peak=np.full(len(steps[0]), HIDDEN_MAX),
+            output_step=steps[1],
+            leaky_slope_bits=slope_bits,
+        )
+        last = scale_and_mean_layer(stages[4], input_step=steps[1], logarithmic=logarithmic)
+        return IntegerNetwork(
+            layers=(first, second),
+            parts=(PartNetwork(prediction=(last,)),),
+            scale_index=None if logarithmic else scale_lookup(),
+        )
 
-    Attributes:
-        precision: of its arithmetic.
-        peaks: of every strided convolution, for int8.
-        unsigned: whether int8 activations are written as uint8 about 128, which ONNX Runtime is fast at on x86, or as
-            int8 about 0, which is all that TensorRT takes. The values are the same.
-    """
+    def analysis(self, tile: Var, mean: Var, geometry: TileGeometry, form: AnalysisForm) -> Var:
+        """E without padding: the halo holds what every kernel reaches."""
+        return analysis(self.model, tile, mean, form)
 
-    precision: Precision = Precision.FP32
-    peaks: tuple[ConvolutionPeaks, ...] = ()
-    unsigned: bool = True
+    def synthesis(self, latent: Var, geometry: TileGeometry) -> Var:
+        x = latent
+        for layer in self.model.g_s[:-1]:
+            if isinstance(layer, nn.Conv2d):
+                x = nodes.convolution(x, layer, pad=0)
+            else:
+                x = upsampling(x, layer) if isinstance(layer, nn.ConvTranspose2d) else nodes.gdn(x, layer)
+        x = cropped(x, geometry.latent_halo_before * geometry.latent_stride, geometry.tile)
+        weight, bias = layer_weights(self.model.g_s[-1])
+        peak = np.float32(self.model.config.peak)
+        spectra = op.matmul(op.transpose(x, perm=[0, 2, 3, 1]), op.const(weight[:, :, 0, 0].T * peak))
+        return op.add(spectra, op.const(bias * peak))
+
+    def calibrated_peaks(self, pixels: Sequence[torch.Tensor]) -> tuple[ConvolutionPeaks, ...]:
+        return calibrated_peaks(self.model, pixels)
 
 
 @torch.no_grad()
@@ -135,25 +173,3 @@ def _quantised_weight(weight: Floats) -> Var:
     scale = np.where(scale > 0, scale, np.float32(1)).astype(np.float32)
     steps = np.rint(weight / scale[:, None, None, None]).astype(np.int8)
     return op.dequantize_linear(op.const(steps), op.const(scale), op.const(np.zeros(len(scale), np.int8)), axis=0)
-
-
-def gdn_parameters(layer: Any, taken: Floats, given: Floats) -> tuple[Floats, Floats]:
-    """γ (channel, channel) and β (channel,), out of their reparametrisation, for scaled inputs and outputs.
-
-    GDN gives x / √(β + γ x²) (Ballé et al., ICLR 2016). Of x / taken, it gives that over `given` if γ and β of channel
-    i are multiplied by (given_i / taken_i)² and γ's column j by taken_j².
-
-    Args:
-        layer: CompressAI's.
-        taken: (channel,) what the input was divided by.
-        given: (channel,) what the output is divided by.
-    """
-    gamma = np.asarray(layer.gamma_reparam(layer.gamma).detach().cpu(), np.float32)
-    beta = np.asarray(layer.beta_reparam(layer.beta).detach().cpu(), np.float32)
-    factor = (given / taken) ** 2
-    return factor[:, None] * gamma * taken**2, factor * beta
-
-
-def layer_weights(layer: Any) -> tuple[Floats, Floats]:
-    """Weight and bias as arrays."""
-    return tuple(np.asarray(tensor.detach().cpu(), np.float32) for tensor in (layer.weight, layer.bias))  # type: ignore[return-value]

@@ -1,0 +1,361 @@
+"""One layer of the entropy path as integers: how its weights are quantised, and the definition of what it computes.
+
+Encoder and decoder must derive identical frequency tables, yet they are different machines. So the entropy path runs on
+integers (Ballé et al., Integer Networks for Data Compression with Latent-Variable Models, ICLR 2019), carried in
+floating point because that is what engines are fast at:
+
+- every weight and activation is an integer of magnitude ≤ 2048, exact in TF32 and fp16 operands;
+- Σ|w|·max|x| + |b| < 2²⁴ per output channel, so a float32 sum is exact in any order; where a wide layer would leave
+  its weights too few bits for that, channels are summed in groups, and the groups' rounded sums are added up;
+- a layer requantises by a power of two, rounding half to even, and clamps; LeakyReLU's slope is a power of two;
+- a last layer gives the mean in steps of 2⁻⁴ and, where the model predicts log2 σ, the scale index itself; from a
+  model that predicts σ it gives σ in steps of 2⁻⁶, and a lookup gives the index: never a logarithm.
+
+Transposed convolutions become sub-pixel convolutions: their kernels are too small for a Winograd
+algorithm, whose fractions would not be exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from hyvic_train.integer_path import (
+    HIDDEN_MAX,
+    LOG2_MIN_SCALE,
+    LOG2_SCALE_STEP,
+    MAX_SCALE_STEPS,
+    MEAN_STEP_BITS,
+    SCALE_COUNT,
+    SCALE_STEP_BITS,
+)
+from numpy.typing import NDArray
+from torch import Tensor
+
+MAX_OPERAND = 2048
+MAX_SUM = 2**24
+MAX_MEAN_STEPS = 2**19 - 1
+"""±32,768 quantiser steps, the range of a symbol."""
+MIN_WEIGHT_RMS = 64.0
+"""Sums are split until the weights of half the rows are this large or as large as operands may be: their rounding,
+12**-½ each, then moves a sum by under ½ %, no more than the rounding of eight-bit activations does."""
+MAX_SPLIT_BITS = 6
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requantisation:
+    """What becomes of integers that are too fine or too large: clamp(round(leaky(x) · 2**-shift), low, high).
+
+    Attributes:
+        shift, low, high: (row,).
+        leaky_slope_bits: what is negative is scaled by 2**-leaky_slope_bits; None: it is not.
+    """
+
+    shift: Integers
+    low: Integers
+    high: Integers
+    leaky_slope_bits: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegerLayer(Requantisation):
+    """One convolution of the entropy path with its requantisation.
+
+        partial(g) = Σ weight · x over the input channels of group g
+        sum        = Σ round(partial(g) · 2**-split_bits) + bias
+        out        = sum requantised, then depth-to-space if upsampling
+
+    Attributes:
+        weight: (row, input channel, line tap, sample tap).
+        split_bits: there are 2**split_bits groups of consecutive input channels; of one group nothing is rounded.
+        bias, shift, low, high: (row,). A row is an output channel, or one of its four phases (channel, line
+            phase, sample phase) if upsampling.
+        pad: zeros before and after, along lines and samples alike.
+        upsampling: whether rows are phases of a picture twice as large.
+    """
+
+    weight: Integers
+    split_bits: int
+    bias: Integers
+    pad: tuple[int, int]
+    upsampling: bool
+
+    @property
+    def groups(self) -> tuple[slice, ...]:
+        """Input channels of every group."""
+        edges = np.linspace(0, self.weight.shape[1], 2**self.split_bits + 1).astype(int).tolist()
+        return tuple(slice(low, high) for low, high in pairwise(edges))
+
+
+Seen = Callable[[str, Requantisation, Integers], None]
+"""Told the name of a requantisation, what it is, and what it is given, (row, line, sample)."""
+
+
+def _unseen(name: str, requantisation: Requantisation, values: Integers) -> None:
+    pass
+
+
+def upsampling_layer(
+    layer: Any,
+    *,
+    input_step: NDArray[np.float64],
+    input_peak: Integers,
+    output_step: NDArray[np.float64],
+    leaky_slope_bits: int,
+    input_offset: NDArray[np.float64] | None = None,
+) -> IntegerLayer:
+    """A hidden layer: a stride-2 transposed convolution and LeakyReLU.
+
+    Args:
+        layer: torch's.
+        input_step: (input channel,) value of one integer step.
+        input_peak: (input channel,) largest magnitude, in steps.
+        output_step: (output channel,).
+        leaky_slope_bits: LeakyReLU's.
+        input_offset: (input channel,) what inputs are beside their steps.
+    """
+    weight, pad = sub_pixel_weight(doubles(layer.weight))
+    rows = len(weight)
+    bias = np.repeat(doubles(layer.bias), 4)
+    if input_offset is not None:
+        # Exact but for a tile's outermost outputs, where the float model sees zero and this the offset.
+        bias += np.einsum("oiuv,i->o", weight, input_offset)
+    return quantised_layer(
+        weight=weight,
+        bias=bias,
+        input_step=input_step,
+        input_peak=input_peak,
+        output_step=np.repeat(output_step, 4),
+        low=np.full(rows, -HIDDEN_MAX),
+        high=np.full(rows, HIDDEN_MAX),
+        pad=pad,
+        leaky_slope_bits=leaky_slope_bits,
+        upsampling=True,
+    )
+
+
+def hidden_layer(
+    layer: Any,
+    *,
+    input_step: NDArray[np.float64],
+    input_peak: Integers,
+    output_step: NDArray[np.float64],
+    leaky_slope_bits: int,
+) -> IntegerLayer:
+    """A hidden layer that keeps the picture's size: a convolution and LeakyReLU; see `upsampling_layer`."""
+    reach = layer.kernel_size[0] // 2
+    return quantised_layer(
+        weight=doubles(layer.weight),
+        bias=doubles(layer.bias),
+        input_step=input_step,
+        input_peak=input_peak,
+        output_step=output_step,
+        low=np.full(len(output_step), -HIDDEN_MAX),
+        high=np.full(len(output_step), HIDDEN_MAX),
+        pad=(reach, reach),
+        leaky_slope_bits=leaky_slope_bits,
+        upsampling=False,
+    )
+
+
+def last_layer(
+    layer: Any,
+    *,
+    input_step: NDArray[np.float64],
+    output_step: NDArray[np.float64],
+    low: Integers,
+    high: Integers,
+    output_offset: NDArray[np.float64] | None = None,
+) -> IntegerLayer:
+    """A pixelwise layer of hidden activations that gives results.
+
+    Args:
+        layer: torch's.
+        input_step: (input channel,) value of one integer step.
+        output_step: (output channel,).
+        low: (output channel,) where results are clamped.
+        high: (output channel,) likewise.
+        output_offset: (output channel,) the value that stands for zero steps.
+    """
+    bias = doubles(layer.bias)
+    return quantised_layer(
+        weight=doubles(layer.weight),
+        bias=bias if output_offset is None else bias - output_offset,
+        input_step=input_step,
+        input_peak=np.full(len(input_step), HIDDEN_MAX),
+        output_step=output_step,
+        low=low,
+        high=high,
+        pad=(0, 0),
+        leaky_slope_bits=None,
+        upsampling=False,
+    )
+
+
+def scale_and_mean_layer(layer: Any, *, input_step: NDArray[np.float64], logarithmic: bool = True) -> IntegerLayer:
+    """The last layer of a prediction.
+
+    Args:
+        layer: torch's, pixelwise; the first half of its outputs are scales, the others means.
+        input_step: (input channel,) value of one integer step.
+        logarithmic: whether it gives log2 σ, so that its integers are scale indices, or σ itself, and they are steps of
+            2**-SCALE_STEP_BITS.
+    """
+    half = layer.out_channels // 2
+    scale_step = LOG2_SCALE_STEP if logarithmic else 2.0**-SCALE_STEP_BITS
+    scale_high = SCALE_COUNT - 1 if logarithmic else MAX_SCALE_STEPS
+    return last_layer(
+        layer,
+        input_step=input_step,
+        output_step=np.concatenate((np.full(half, scale_step), np.full(half, 2.0**-MEAN_STEP_BITS))),
+        low=np.concatenate((np.zeros(half, np.int64), np.full(half, -MAX_MEAN_STEPS))),
+        high=np.concatenate((np.full(half, scale_high), np.full(half, MAX_MEAN_STEPS))),
+        output_offset=np.concatenate((np.full(half, LOG2_MIN_SCALE if logarithmic else 0.0), np.zeros(half))),
+    )
+
+
+def doubles(tensor: Tensor) -> NDArray[np.float64]:
+    """A tensor as an array."""
+    return np.asarray(tensor.detach().cpu(), np.float64)
+
+
+def sub_pixel_weight(weight: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """Rewrite a stride-2 transposed convolution as a convolution followed by depth-to-space.
+
+    Tap t of a transposed convolution with padding k // 2 and output padding 1 carries input i to output
+    2i - k // 2 + t. Output 2i + a therefore collects inputs i + u through t = a + k // 2 - 2u.
+
+    Args:
+        weight: (input, output, k, k), torch's layout.
+
+    Returns:
+        (4 · output, input, taps, taps), rows in (output, line phase, sample phase) order; and the padding.
+    """
+    inputs, outputs, k, _ = weight.shape
+    taps = {(a, u): a + k // 2 - 2 * u for a in (0, 1) for u in range(-k, k + 1) if 0 <= a + k // 2 - 2 * u < k}
+    before, after = -min(u for _, u in taps), max(u for _, u in taps)
+    size = before + after + 1
+    result = np.zeros((outputs, 2, 2, inputs, size, size))
+    for (a, u), t in taps.items():
+        for (b, v), s in taps.items():
+            result[:, a, b, :, u + before, v + before] = weight[:, :, t, s].T
+    return result.reshape(4 * outputs, inputs, size, size), (before, after)
+
+
+def quantised_layer(
+    *,
+    weight: NDArray[np.float64],
+    bias: NDArray[np.float64],
+    input_step: NDArray[np.float64],
+    input_peak: Integers,
+    output_step: NDArray[np.float64],
+    low: Integers,
+    high: Integers,
+    pad: tuple[int, int],
+    leaky_slope_bits: int | None,
+    upsampling: bool,
+) -> IntegerLayer:
+    """Give every row the largest power-of-two gain at which its operands and its sums stay exact.
+
+    Raises:
+        ValueError: the layer is too wide for that.
+    """
+    real = weight * input_step[:, None, None] / output_step[:, None, None, None]
+    real_bias = bias / output_step
+    magnitude = np.abs(real).max(axis=(1, 2, 3))
+    most_bits = np.floor(np.log2(MAX_OPERAND / np.maximum(magnitude, 2.0**-24))).astype(np.int64)
+    most_splits = min(MAX_SPLIT_BITS, weight.shape[1].bit_length() - 1)
+    for split_bits in range(most_splits + 1):
+        bits = most_bits
+        while True:
+            layer = IntegerLayer(
+                weight=np.rint(real * np.exp2(bits)[:, None, None, None]).astype(np.int64),
+                split_bits=split_bits,
+                bias=np.rint(real_bias * np.exp2(bits - split_bits)).astype(np.int64),
+                shift=bits - split_bits,
+                low=np.asarray(low, np.int64),
+                high=np.asarray(high, np.int64),
+                pad=pad,
+                leaky_slope_bits=leaky_slope_bits,
+                upsampling=upsampling,
+            )
+            excess = np.log2(np.maximum(largest_sum(layer, input_peak), 1) / MAX_SUM)
+            if (excess < 0).all():
+                break
+            bits = bits - np.where(excess < 0, 0, np.maximum(np.floor(excess), 1)).astype(np.int64)
+        rms = np.sqrt((layer.weight.astype(np.float64) ** 2).mean(axis=(1, 2, 3)))
+        enough = MIN_WEIGHT_RMS if split_bits < most_splits else 1.0
+        if ((rms >= enough) | (bits == most_bits) | (magnitude == 0)).mean() >= 0.5:
+            return layer
+    raise ValueError(f"a row sums {weight[0].size} products of up to {input_peak.max()}: too many for 2^24")
+
+
+def largest_sum(layer: IntegerLayer, input_peak: Integers) -> Integers:
+    """The largest magnitude that any sum of a row can reach, (row,): the proof that float32 holds it exactly.
+
+    Σ|w|·max|x| of each group and, over their rounded sums and the bias, of the whole.
+    """
+    magnitude = np.abs(layer.weight).sum(axis=(2, 3))
+    partial = np.stack([magnitude[:, group] @ input_peak[group] for group in layer.groups])
+    rounded = partial if layer.split_bits == 0 else (partial >> layer.split_bits) + 1
+    return np.asarray(np.maximum(partial.max(axis=0), rounded.sum(axis=0) + np.abs(layer.bias)), np.int64)
+
+
+def run_layers(layers: Sequence[IntegerLayer], x: Integers, name: str = "", seen: Seen = _unseen) -> Integers:
+    """The definition in int64: output of the last of some layers, (channel, line, sample)."""
+    for number, layer in enumerate(layers):
+        sums = layer_sums(layer, x)
+        seen(f"{name}layer {number}", layer, sums)
+        x = requantised(layer, sums)
+        if layer.upsampling:
+            x = _depth_to_space(x)
+    return x
+
+
+def layer_sums(layer: IntegerLayer, x: Integers) -> Integers:
+    """What a layer sums up before it requantises, (row, line, sample)."""
+    before, after = layer.pad
+    padded = np.pad(x, ((0, 0), (before, after), (before, after)))
+    lines, samples = x.shape[1:]
+    total = np.broadcast_to(layer.bias[:, None, None], (len(layer.bias), lines, samples)).copy()
+    for group in layer.groups:
+        partial = np.zeros_like(total)
+        for u, v in np.ndindex(layer.weight.shape[2:]):
+            window = padded[group, u : u + lines, v : v + samples]
+            weight = layer.weight[:, group, u, v]
+            # Through doubles, whose matrix product is fast and, below 2**53, exact.
+            partial += np.tensordot(weight.astype(np.float64), window.astype(np.float64), axes=1).astype(np.int64)
+        total += rounded_shift(partial, np.int64(layer.split_bits))
+    return total
+
+
+def requantised(by: Requantisation, values: Integers) -> Integers:
+    """(row, line, sample), as many in as out."""
+    return np.clip(rounded_shift(values, shift_of(by, values)), by.low[:, None, None], by.high[:, None, None])
+
+
+def _depth_to_space(x: Integers) -> Integers:
+    lines, samples = x.shape[1:]
+    phases = x.reshape(-1, 2, 2, lines, samples)
+    return phases.transpose(0, 3, 1, 4, 2).reshape(-1, 2 * lines, 2 * samples)
+
+
+def shift_of(by: Requantisation, values: Integers) -> Integers:
+    """How many bits each value is rounded by, LeakyReLU's slope included."""
+    shift = np.broadcast_to(by.shift[:, None, None], values.shape)
+    return shift if by.leaky_slope_bits is None else np.where(values < 0, shift + by.leaky_slope_bits, shift)
+
+
+def rounded_shift(value: Integers, shift: Integers | np.int64) -> Integers:
+    """Value · 2**-shift, rounded half to even."""
+    right = np.maximum(shift, 0)
+    floor: Integers = value >> right
+    twice_rest = 2 * (value - (floor << right))
+    unit = np.int64(1) << right
+    up = (twice_rest > unit) | ((twice_rest == unit) & (floor % 2 == 1))
+    return np.asarray((floor + up) << np.maximum(-shift, 0))
