@@ -84,7 +84,11 @@ class EntropyPath:
             else:
                 arrived += 1
             if self._slices:
-                fed = {"context": predicted["context"], "symbols": symbols[None], "mean_steps": mean_steps}
+                fed = {
+                    "part_context": predicted["context"],
+                    "part_symbols": symbols[None],
+                    "part_mean_steps": mean_steps,
+                }
                 predicted = self._slices[part].run(fed)
                 latent_steps.append(predicted["latent_steps"][0])
             else:
