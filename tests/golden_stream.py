@@ -17,9 +17,10 @@ import numpy as np
 from conftest import smooth_cube
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.bundle import read_bundle
-from hyvic_runtime.decoder import Quality, SceneDecoder
+from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.packet_security import PacketProtector
+from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.space_packet import Packetiser
 from hyvic_train.config import config_from_json

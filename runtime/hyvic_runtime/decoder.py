@@ -3,52 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hyvic_runtime.arrival import check_plausible
 from hyvic_runtime.bundle import DECODER, Bundle
 from hyvic_runtime.conformance import check_coder, check_entropy_path
-from hyvic_runtime.encoder import hyperlatent_rows, in_tables
 from hyvic_runtime.engine_choice import EngineKind, default_workers, load_engine, usable_cores
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.entropy_path import load_entropy_path
 from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.lossless_tile import LosslessTileCoder
+from hyvic_runtime.lost_end import lines_without_end, without_lines_behind_the_end
 from hyvic_runtime.marked_samples import Mask, unpack_marks
 from hyvic_runtime.packet_security import PacketOpener, Refusal
+from hyvic_runtime.quality_map import Quality, pixel_quality
 from hyvic_runtime.received_units import ReceivedStream, ReceivedUnits, UnitKey, damage_clause, receive
 from hyvic_runtime.scene import Cube, Scene, next_to_marked
-from hyvic_runtime.scene_header import MAX_LINES, SceneHeader
+from hyvic_runtime.scene_header import SceneHeader
 from hyvic_runtime.space_packet import MAX_GRID, Damage, UnitKind
-from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
+from hyvic_runtime.tile_grid import Tile, TileGrid
+from hyvic_runtime.tile_latents import TileLatentDecoder, TileLatents, Units
 from hyvic_runtime.tile_units import LEAD_OCTETS, unpack_tile_lead
 from hyvic_runtime.tile_workers import in_order
 
 Progress = Callable[[int, int], None]
-
-MAX_CONCEALED_SHARE = 16
-"""Tiles that are reconstructed for each unit that arrived: a scene of which less is left is refused."""
-
-
-class Quality(IntEnum):
-    """How a pixel was made; the values of a quality map."""
-
-    LOST = 0
-    """Nothing of its tile arrived."""
-    MEANS = 1
-    """Only ẑ arrived: the latents are their predicted means. Or, of a scene whose end is lost, past it perhaps."""
-    AFFECTED = 2
-    """Its own tile is exact, but its synthesis reads latents of one that is not."""
-    EXACT = 3
-    """As the encoder meant it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,23 +65,6 @@ class StageTimes:
     engine_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TileLatents:
-    """What one tile's packets hold.
-
-    Attributes:
-        latent: ŷ = (symbols + means) · inverse gain, (M, line, sample) float32.
-        symbols: (M, line, sample) int32; None where only ẑ arrived whole.
-        quality: EXACT, or MEANS where the symbols are missing.
-        problem: why they are missing.
-    """
-
-    latent: NDArray[np.float32]
-    symbols: NDArray[np.int32] | None
-    quality: Quality
-    problem: str | None
-
-
 @dataclass
 class SceneDecoder:
     """Decodes streams of one bundle.
@@ -118,13 +85,21 @@ class SceneDecoder:
 
     def __post_init__(self) -> None:
         share = {"workers": self.workers, "cores": self.cores}
-        self._entropy_path = load_entropy_path(self.bundle, self.engine, **share)
-        check_entropy_path(self.bundle, self._entropy_path)
+        entropy_path = load_entropy_path(self.bundle, self.engine, **share)
+        check_entropy_path(self.bundle, entropy_path)
         self._decoder = load_engine(self.bundle, DECODER, self.engine, **share)
         self._lock = Lock()  # of the times, which all workers add to
         self._coder = EntropyCoder(self.bundle.tables)
         self._lossless = LosslessTileCoder(self._coder, self.bundle.manifest.scales)
         check_coder(self.bundle, self._coder)
+        self._tiles = TileLatentDecoder(
+            bundle=self.bundle, entropy_path=entropy_path, coder=self._coder, took=self._took
+        )
+
+    def _took(self, engine_s: float, entropy_coder_s: float) -> None:
+        with self._lock:
+            self.times.engine_s += engine_s
+            self.times.entropy_coder_s += entropy_coder_s
 
     def decode(
         self,
@@ -170,11 +145,13 @@ class SceneDecoder:
         received = stream.scene(scene_id)
         header = received.header
         if header.lines == 0:
-            header = replace(header, lines=self._lines_without_end(received, conceal=conceal))
+            tile = self.bundle.manifest.geometry.tile
+            header = replace(header, lines=lines_without_end(received, tile, conceal=conceal))
         grid = self._grid(header)
-        _check_plausible(grid, received, conceal=conceal)
+        check_plausible(grid, received, parts=self.bundle.manifest.parts, conceal=conceal)
         if received.header.lines == 0:
-            grid = self._without_lines_behind_the_end(grid, received.units)
+            units, workers = received.units, self.workers
+            grid = without_lines_behind_the_end(grid, units, lambda tile: self._decodes(tile, units), workers)
         mosaic, tile_quality, reasons = self._mosaic(grid, received)
         cube = np.empty((grid.lines, grid.samples, self.bundle.manifest.bands), header.mean_spectrum.dtype)
         lossless = self._put_lossless(grid, cube, received, reasons)
@@ -185,7 +162,7 @@ class SceneDecoder:
         if received.damage and not conceal:
             clause = damage_clause(received.damage)
             raise DecodeError(f"every tile is whole{clause}; pass --conceal to accept it")
-        quality = _pixel_quality(tile_quality, grid)
+        quality = pixel_quality(tile_quality, grid)
         for row, column in lossless:
             quality[_area(grid.tile(row, column), grid)] = Quality.EXACT
         if received.header.lines == 0:
@@ -273,102 +250,16 @@ class SceneDecoder:
         shape = (tile.lines, tile.samples, self.bundle.manifest.bands)
         return unpack_marks(unit, count=len(header.marked_values), shape=shape)
 
-    def tile_latents(self, units: dict[UnitKey, bytes], tile: Tile) -> TileLatents:
-        """Decode one tile's units; each tile on its own.
+    def tile_latents(self, units: Units, tile: Tile) -> TileLatents:
+        """Decode one tile's units; see `TileLatentDecoder`."""
+        return self._tiles.decode(units, tile)
 
-        Raises:
-            DecodeError: its ẑ is missing or damaged.
-        """
-        manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
-        begun = time.perf_counter()
-        hyper_unit = units.get(UnitKey.of(UnitKind.HYPERLATENT, tile))
-        if hyper_unit is None:
-            raise DecodeError(f"tile {tile.row}, {tile.column}: its hyper-latent did not arrive whole")
-        try:
-            lead = unpack_tile_lead(hyper_unit)
-        except DecodeError as error:
-            raise DecodeError(f"tile {tile.row}, {tile.column}: {error}") from error
-        shape = (manifest.hyperlatent_channels, *coded_shape(tile, geometry.hyper_stride))
-        rows = hyperlatent_rows(shape, manifest.scales)
-        values = self._coder.decode(hyper_unit[LEAD_OCTETS:], rows).reshape(shape)
-        if not in_tables(values, self.bundle):  # an escape beyond is no encoder's
-            raise DecodeError("a hyper-latent lies outside its table; its packets are damaged")
-        hyperlatent = np.zeros((shape[0], geometry.hyperlatents, geometry.hyperlatents), np.int32)
-        hyperlatent[:, : shape[1], : shape[2]] = values
-        coding_s, walking = time.perf_counter() - begun, time.perf_counter()
-        lines, samples = coded_shape(tile, geometry.latent_stride)
-        symbols: NDArray[np.int32] | None = None
-        problem: str | None = None
-        latent_unit = units.get(UnitKey.of(UnitKind.LATENT, tile))
-
-        def code(
-            _part: int, scale_index: NDArray[np.int32], _mean_steps: NDArray[np.int32]
-        ) -> NDArray[np.int32] | None:
-            nonlocal symbols, problem, coding_s
-            begun = time.perf_counter()
-            rows = scale_index[:, :lines, :samples]
-            try:
-                if lead.latent_left_out:
-                    raise DecodeError("its sender left out the latent to keep its budget")
-                if latent_unit is None:
-                    raise DecodeError("its latent did not arrive whole")
-                symbols = self._coder.decode(latent_unit, rows.ravel()).reshape(rows.shape)
-            except DecodeError as error:
-                problem = f"tile {tile.row}, {tile.column}: {error}"
-                return None
-            coded = np.zeros_like(scale_index)
-            coded[:, :lines, :samples] = symbols
-            coding_s += time.perf_counter() - begun
-            return coded
-
-        walked = self._entropy_path.walk(hyperlatent, code)
-        with self._lock:
-            self.times.engine_s += time.perf_counter() - walking
-            self.times.entropy_coder_s += coding_s
-        latent = walked.latent_steps[:, :lines, :samples].astype(np.float32)
-        latent *= np.float32(2.0**-manifest.mean_step_bits)
-        _, inverse_gain = self.bundle.gains.at(lead.code)
-        latent *= inverse_gain
-        quality = Quality.EXACT if problem is None else Quality.MEANS
-        return TileLatents(latent=latent, symbols=symbols, quality=quality, problem=problem)
-
-    def _lines_without_end(self, received: ReceivedUnits, *, conceal: bool) -> int:
-        """Lines of the rows of tiles that arrived, of a scene that was to tell them at its end."""
-        rows = [key.row + 1 for key in received.units]
-        if not conceal or not rows:
-            clause = damage_clause(received.damage)
-            raise DecodeError(
-                f"the scene's end did not arrive, so its number of lines is not known{clause}; send the scene again, "
-                "or pass --conceal to take it as what did"
-            )
-        return min(max(rows) * self.bundle.manifest.geometry.tile, MAX_LINES)
-
-    def _without_lines_behind_the_end(self, grid: TileGrid, units: dict[UnitKey, bytes]) -> TileGrid:
-        """The grid, its last row of tiles as high as it was coded, up to a latent.
-
-        ANS goes on where its words end, so the units of a tile that the scene's end cut decode as a whole one too, as
-        noise. With fewer lines than it has they never do: something is left over.
-        """
-        size, stride = grid.geometry.tile, grid.geometry.latent_stride
-        last = [grid.tile(grid.rows - 1, column) for column in range(grid.columns)]
-        lossless = [tile for tile in last if UnitKey.of(UnitKind.LOSSLESS, tile) in units]
-        latent = [tile for tile in last if UnitKey.of(UnitKind.LATENT, tile) in units]
-
-        def least(tile: Tile) -> int:
-            step = 1 if tile in lossless else stride
-            cuts = (replace(tile, lines=lines) for lines in range(step, tile.lines + 1, step))
-            return next((cut.lines for cut in cuts if self._decodes(cut, units)), 0)
-
-        # A lossless tile says it to the line, and takes long: one of them is enough.
-        lines = max(in_order(least, lossless[:1] or latent, self.workers), default=0)
-        return replace(grid, lines=(grid.rows - 1) * size + lines) if lines else grid
-
-    def _decodes(self, tile: Tile, units: dict[UnitKey, bytes]) -> bool:
+    def _decodes(self, tile: Tile, units: Units) -> bool:
         """Whether a tile's units hold as many lines as it has, and nothing else."""
         try:
             unit = units.get(UnitKey.of(UnitKind.LOSSLESS, tile))
             if unit is None:
-                return self.tile_latents(units, tile).symbols is not None
+                return self.tile_latents(units, tile).parts > 0
             self._lossless_pixels(unit, tile, np.dtype(np.uint16))
         except DecodeError:
             return False
@@ -426,8 +317,7 @@ class SceneDecoder:
         samples = _latent_window(tile.column, mosaic.shape[2], grid)
         begun = time.perf_counter()
         outputs = self._decoder.run({"latent": np.ascontiguousarray(mosaic[None][:, :, lines][..., samples])})
-        with self._lock:
-            self.times.engine_s += time.perf_counter() - begun
+        self._took(time.perf_counter() - begun, 0.0)
         return digital_numbers(outputs["reconstruction"][0, : tile.lines, : tile.samples], mean)
 
 
@@ -444,47 +334,6 @@ def _area(tile: Tile, grid: TileGrid) -> tuple[slice, slice]:
     """Lines and samples of a tile's pixels."""
     top, left = tile.row * grid.geometry.tile, tile.column * grid.geometry.tile
     return slice(top, top + tile.lines), slice(left, left + tile.samples)
-
-
-def _check_plausible(grid: TileGrid, received: ReceivedUnits, *, conceal: bool) -> None:
-    """Refuse, before memory is taken for it, a scene of which too little arrived."""
-    tiles = grid.rows * grid.columns
-    coded = (UnitKind.HYPERLATENT, UnitKind.LATENT, UnitKind.LOSSLESS)
-    kinds = Counter(key.kind for key in received.units if key.row < grid.rows and key.column < grid.columns)
-    units = sum(kinds[kind] for kind in coded)
-    if conceal and tiles > MAX_CONCEALED_SHARE * (units + 1):
-        raise DecodeError(f"the scene header announces {tiles} tiles and only {units} units arrived")
-    sent = 2 * tiles - _latents_left_out(grid, received) - kinds[UnitKind.LOSSLESS]
-    if not conceal and sent > units:
-        reason = f"{units} of {sent} units arrived whole{damage_clause(received.damage)}"
-        raise LostTilesError(lost=-(-(sent - units) // 2), tiles=tiles, reason=reason)
-
-
-def _latents_left_out(grid: TileGrid, received: ReceivedUnits) -> int:
-    """Latent units that, by the tiles' hyper-latents, were never sent."""
-    count = 0
-    for key, octets in received.units.items():
-        if key.kind == UnitKind.HYPERLATENT and key.row < grid.rows and key.column < grid.columns:
-            # What else may be wrong with the lead, the tile's decoding says.
-            with suppress(DecodeError):
-                latent = key._replace(kind=UnitKind.LATENT)
-                count += unpack_tile_lead(octets).latent_left_out and latent not in received.units
-    return count
-
-
-def _pixel_quality(tile_quality: NDArray[np.uint8], grid: TileGrid) -> NDArray[np.uint8]:
-    """`Quality` by pixel, (line, sample): the tile's own, or AFFECTED where a worse neighbour is within reach."""
-    geometry = grid.geometry
-    latents = tile_quality.repeat(geometry.latents, axis=0).repeat(geometry.latents, axis=1)
-    sound = latents == Quality.EXACT
-    for axis in (0, 1):
-        size = sound.shape[axis]
-        reach = range(-geometry.latent_halo_before, geometry.latent_halo_after + 1)
-        # What a pixel of latent i reads; beyond the mosaic its edge is repeated, as the synthesis does.
-        sound = np.logical_and.reduce([sound.take(np.clip(np.arange(size) + r, 0, size - 1), axis=axis) for r in reach])
-    latents[(latents == Quality.EXACT) & ~sound] = Quality.AFFECTED
-    pixels = latents.repeat(geometry.latent_stride, axis=0).repeat(geometry.latent_stride, axis=1)
-    return pixels[: grid.lines, : grid.samples]
 
 
 def _latent_window(index: int, size: int, grid: TileGrid) -> NDArray[np.intp]:

@@ -1,8 +1,8 @@
 """A scene from the sensor at its line rate through the encoder and a channel to the decoder, in simulated time.
 
 Nothing is measured, so one seed gives one result: a row of tiles can be coded when its lines and the halo behind them
-are there, the encoder takes a tile at a time at the speed it is said to have, and packets wait for a contact. The mean
-spectrum, which the scene header carries, is taken to be known from the start.
+are there, the encoder takes a tile at a time at the speed it is said to have, latents wait for their row's last tile,
+and packets wait for a contact. The mean spectrum, which the scene header carries, is taken to be known from the start.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.channel import Channel, Fate, Passage, passage
-from hyvic_runtime.decoder import DecodedScene, Quality, SceneDecoder
+from hyvic_runtime.decoder import DecodedScene, SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.metrics import compression_ratio, mean_squared_error, spectral_angle
+from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.scene import Cube, Scene
 from hyvic_runtime.space_packet import DEFAULT_PACKET_OCTETS, Packetiser, Segment, UnitKind, parse_stream
 from hyvic_runtime.tile_grid import TileGrid
@@ -66,12 +67,12 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodedTile:
-    """A tile's packets on board.
+    """A tile on board.
 
     Attributes:
         acquired_s: when its last line was taken.
-        made_s: when its packets were.
-        packets: how many.
+        made_s: when it was coded.
+        packets: how many were ready with it: of a row's last tile the latents of all are.
     """
 
     acquired_s: float
@@ -218,13 +219,13 @@ class DownlinkSimulator:
         progress()
 
         intact = np.array([fate is Fate.ARRIVED for fate in passed.fates])
-        ends = np.cumsum([tile.packets for tile in tiles])
-        tile_packets = [range(end - tile.packets, end) for tile, end in zip(tiles, ends.tolist(), strict=True)]
-        missed = {_place(packet) for packet, whole in zip(packets, intact, strict=True) if not whole}
+        places = [_place(packet) for packet in packets]
+        missed = {place for place, whole in zip(places, intact, strict=True) if not whole}
         hit = np.array([(tile.row, tile.column) in missed for tile in self._grid])
+        last = {place: number for number, place in enumerate(places)}
         latencies = [
-            None if is_hit else float(passed.sent_s[those[-1]] - tile.acquired_s)
-            for tile, those, is_hit in zip(tiles, tile_packets, hit, strict=True)
+            None if is_hit else float(passed.sent_s[last[tile.row, tile.column]] - coded.acquired_s)
+            for tile, coded, is_hit in zip(self._grid, tiles, hit, strict=True)
         ]
         sizes = np.array([len(packet) for packet in packets])
         return Simulation(
@@ -247,7 +248,7 @@ class DownlinkSimulator:
         )
 
     def _coded(self, settings: Settings) -> Iterator[tuple[CodedTile, list[bytes]]]:
-        """Every tile with its packets, their time codes in simulated time."""
+        """Every tile with the packets that are ready with it, their time codes in simulated time."""
         times = list(_coding_times(self._grid, self._scene.cube.shape[2], settings))
         coded = 0
         packetiser = Packetiser(

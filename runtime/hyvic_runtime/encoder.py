@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Any, Protocol
 
@@ -185,10 +186,14 @@ class SceneEncoder:
             RateError: the downlink cannot carry a scene header.
             ValueError: a quality that is none, or for a bundle of one rate.
         """
-        if quality is not None or downlink is not None:
+        if downlink is not None:
             self.check_has_rates()
-        code = quality_code(DEFAULT_QUALITY if quality is None else quality)
-        return PushBroomEncoder(self, acquisition, packetiser, code, downlink)
+        return PushBroomEncoder(self, acquisition, packetiser, self._quality_code(quality), downlink)
+
+    def _quality_code(self, quality: float | None) -> int:
+        if quality is not None:
+            self.check_has_rates()
+        return quality_code(DEFAULT_QUALITY if quality is None else quality)
 
     def check_has_rates(self) -> None:
         """Refuse a bundle that has nothing to choose.
@@ -210,8 +215,9 @@ class SceneEncoder:
         scene_id: int | None = None,
         quality: float | None = None,
         saturated: int | None = None,
+        progressive: bool = False,
     ) -> Iterator[list[bytes]]:
-        """Encode a scene, a tile's packets at a time.
+        """Encode a scene, giving with every tile the packets that are ready by then.
 
         The packets are those of `begin` with the scene's lines and mean spectrum, whatever lines are pushed at a time.
 
@@ -221,6 +227,8 @@ class SceneEncoder:
             scene_id: in every packet of the scene; by default a checksum.
             quality: 0 … 100 from the bundle's lowest to its highest rate; by default the middle.
             saturated: value of samples that had too much light; they are restored exactly.
+            progressive: hold the latents until the last tile is coded, and then send them part by part, so that a
+                stream cut anywhere lacks late parts everywhere rather than the last tiles.
 
         Raises:
             SceneError: the scene is not what the bundle codes.
@@ -238,7 +246,8 @@ class SceneEncoder:
             georeference=scene.georeference,
             scene_id=scene_id,
         )
-        push_broom = self.begin(acquisition, packetiser, quality=quality)
+        code = self._quality_code(quality)
+        push_broom = PushBroomEncoder(self, acquisition, packetiser, code, None, progressive=progressive)
         for first in range(0, grid.lines, grid.geometry.tile):
             yield from push_broom.push_tiles(scene.cube[first : first + grid.geometry.tile])
         yield from push_broom.flush_tiles()
@@ -342,24 +351,24 @@ class SceneEncoder:
 
         def units() -> list[Unit]:
             lead = TileLead(code=code, marked=masks is not None).pack()
+            made = partial(Unit, scene=scene_id, row=tile.row, column=tile.column)
             try:
-                contents = self._coded(inputs, tile, lead)
+                hyperlatent, latents = self._coded(inputs, tile, lead)
+                coded = [made(kind=UnitKind.HYPERLATENT, octets=hyperlatent)]
+                coded += [made(kind=UnitKind.LATENT, octets=octets, part=part) for part, octets in enumerate(latents)]
             except EngineError as error:
                 with self._lock:
                     self.health.fall_back(Fallback(row=tile.row, column=tile.column, reason=str(error)))
                 before = grid.geometry.halo_before
                 own = pixels[0, before : before + tile.lines, before : before + tile.samples]
-                contents = [(UnitKind.LOSSLESS, lead + self._lossless.encode(own.astype(mean.dtype)))]
+                coded = [made(kind=UnitKind.LOSSLESS, octets=lead + self._lossless.encode(own.astype(mean.dtype)))]
             finally:
                 self._free.append(pixels)
             if masks is not None:
-                contents.insert(1, (UnitKind.MARKS, pack_marks(masks)))
+                coded.insert(1, made(kind=UnitKind.MARKS, octets=pack_marks(masks)))
             with self._lock:
                 self.health.end_tile()
-            return [
-                Unit(kind=kind, scene=scene_id, row=tile.row, column=tile.column, octets=octets)
-                for kind, octets in contents
-            ]
+            return coded
 
         return self._pool.submit(units)
 
@@ -376,8 +385,8 @@ class SceneEncoder:
             scale_index=outputs["scale_index"][0, :, : latent[0], : latent[1]],
         )
 
-    def _coded(self, inputs: dict[str, NDArray[np.float32]], tile: Tile, lead: bytes) -> list[tuple[UnitKind, bytes]]:
-        """A tile's hyper-latent and latent units.
+    def _coded(self, inputs: dict[str, NDArray[np.float32]], tile: Tile, lead: bytes) -> tuple[bytes, list[bytes]]:
+        """Octets of a tile's hyper-latent unit, and of the units of its latent's parts.
 
         Raises:
             EngineError: the engine fails, or gives what no table codes.
@@ -389,12 +398,14 @@ class SceneEncoder:
             hyperlatent = lead + self._coder.encode(
                 coded.hyperlatent.ravel(), hyperlatent_rows(coded.hyperlatent.shape, self.bundle.manifest.scales)
             )
-            latent = self._coder.encode(coded.symbols.ravel(), coded.scale_index.ravel())
+            parts = self.bundle.manifest.parts
+            pairs = zip(np.split(coded.symbols, parts), np.split(coded.scale_index, parts), strict=True)
+            latents = [self._coder.encode(symbols.ravel(), rows.ravel()) for symbols, rows in pairs]
         except ValueError as error:
             raise EngineError(f"{self.engine_name} gave what cannot be coded ({error})") from error
         with self._lock:
             self.times.entropy_coder_s += time.perf_counter() - begun
-        return [(UnitKind.HYPERLATENT, hyperlatent), (UnitKind.LATENT, latent)]
+        return hyperlatent, latents
 
     def _check_possible(self, coded: TileSymbols) -> None:
         """Refuse what no sound engine gives: the graph clamps it, and a NaN comes out as the least integer.

@@ -1,12 +1,15 @@
 """A scene in progress: lines in as the sensor delivers them, packets out as soon as a row of tiles is whole.
 
-    push ─▶ lines held ─▶ tile and halo ─▶ │ engine ─▶ entropy coder │ ─▶ packets, in the order of tiles
-            (two rows of   the caller's    │ engine ─▶ entropy coder │    the caller's thread
-             tiles)        thread          │        a worker each    │
+    push ─▶ lines held ─▶ tile and halo ─▶ │ engine ─▶ entropy coder │ ─▶ units held ─▶ packets, part by part
+            (two rows of   the caller's    │ engine ─▶ entropy coder │    (one row of    the caller's thread
+             tiles)        thread          │        a worker each    │     tiles)
 
 Every worker takes one tile through engine and coder while the caller reads or writes others. At most one tile more
 than there are workers is under way, so memory does not depend on the scene's length, and which packets a call returns
 depends on nothing but the lines pushed and the number of workers.
+
+What a tile needs first goes first: hyper-latents, marks and lossless tiles as soon as each tile is done, and with the
+row's last tile the latents of all, part by part. A tail that is lost then costs the last parts of a row and no tile.
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ import zlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
+from itertools import groupby
 from math import log
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,8 +61,10 @@ class PushBroomEncoder:
         packetiser: Packetiser,
         code: int,
         downlink: DownlinkBudget | None,
+        *,
+        progressive: bool = False,
     ) -> None:
-        """Take the memory of two rows of tiles.
+        """Take the memory of two rows of tiles; see `SceneEncoder.begin` and, of `progressive`, `tile_packets`.
 
         Raises:
             SceneError: the scene is not what the bundle codes.
@@ -95,6 +102,8 @@ class PushBroomEncoder:
         self._header: SceneHeader | None = None
         self._scene_id = 0
         self._in_flight: deque[tuple[Tile, Future[list[Unit]]]] = deque()
+        self._progressive = progressive
+        self._latents: list[Unit] = []  # of tiles whose other units were sent
         self._flushed = False
         self._bucket = None if downlink is None else self._bucket_of(downlink)
 
@@ -139,7 +148,7 @@ class PushBroomEncoder:
     def push_tiles(
         self, lines: NDArray[np.integer[Any]], interleave: Interleave = Interleave.BIP
     ) -> Iterator[list[bytes]]:
-        """`push`, a tile's packets at a time."""
+        """`push`, with each tile that is done by now the packets that are ready with it."""
         if self._flushed:
             raise ValueError("the scene has ended; begin another one")
         cube = self._acquisition.lines_of(lines, interleave, self._encoder.bundle.manifest.bands)
@@ -157,7 +166,7 @@ class PushBroomEncoder:
                 yield from self._next_row()
 
     def flush_tiles(self) -> Iterator[list[bytes]]:
-        """`flush`, a tile's packets at a time."""
+        """`flush`, with each tile that is done the packets that are ready with it."""
         lines, announced = self.cube.count, self._acquisition.lines
         if lines == 0 or lines < (announced or 0):
             raise SceneError(f"the scene ends after {lines} of {announced or 'at least 1'} lines")
@@ -249,16 +258,22 @@ class PushBroomEncoder:
 
     def _oldest(self) -> CodedTile:
         """The oldest tile under way; the first of every SCENE_HEADER_ROWS rows leads with the header."""
-        assert self._header is not None
         tile, future = self._in_flight.popleft()
         units = future.result()
         if tile.column == 0 and tile.row % SCENE_HEADER_ROWS == 0:
-            units.insert(0, self._scene_unit(UnitKind.SCENE_HEADER, self._header.pack()))
+            units.insert(0, self._header_unit())
         return tile, units
 
     def _packets(self, coded: CodedTile) -> list[bytes]:
+        """Those of a tile but for its latents, and with the last tile of a row, or scene, those of all that wait."""
         begun = time.perf_counter()
-        packets = [packet for unit in coded[1] for packet in self._packetiser.packets(unit)]
+        tile, units = coded
+        ready = [unit for unit in units if unit.kind != UnitKind.LATENT]
+        self._latents += [unit for unit in units if unit.kind == UnitKind.LATENT]
+        end = tile.row * self._geometry.tile + tile.lines
+        if tile.column == self._grid.columns - 1 and (not self._progressive or end == self._acquisition.lines):
+            ready += self._latents_by_part()
+        packets = [packet for unit in ready for packet in self._packetiser.packets(unit)]
         self._encoder.times.packets_s += time.perf_counter() - begun
         return packets
 
@@ -285,8 +300,7 @@ class PushBroomEncoder:
 
     def _check_header_fits(self, bucket: LeakyBucket) -> None:
         """An open scene may end within its first row, before the downlink has carried what frames it."""
-        assert self._header is not None
-        octets = self._packetiser.octets(self._scene_unit(UnitKind.SCENE_HEADER, self._header.pack()))
+        octets = self._packetiser.octets(self._header_unit())
         if octets > bucket.octets:
             raise RateError(
                 f"the scene ends after {self.cube.count} lines, when the downlink has {bucket.octets} octets for its "
@@ -300,20 +314,28 @@ class PushBroomEncoder:
         return sum(self._packetiser.octets(unit) for _, units in coded for unit in units)
 
     def _thinned(self, coded: list[CodedTile], budget: int) -> list[CodedTile]:
-        """A row without the units that do not fit: the longest latents first, then tiles, then a header's copy.
+        """A row without the units that do not fit: last parts of latents first, then tiles, then a header's copy.
 
-        Nobody can be asked in orbit, so the least is lost: a tile without latents is reconstructed from its
-        predicted means, and marked. Lossless tiles go first where all latents together do not make room for them.
+        Nobody can be asked in orbit, so the least is lost: latents that are left out are reconstructed as their
+        predicted means, and marked. What is alike goes by length. Lossless tiles go first where all latents together do
+        not make room for them.
         """
         over = self._octets(coded) - budget
         latents = [unit for _, units in coded for unit in units if unit.kind == UnitKind.LATENT]
-        first = [UnitKind.LATENT, UnitKind.LOSSLESS]
+        parts = [(UnitKind.LATENT, part) for part in range(self._encoder.bundle.manifest.parts)]
+        # From the last to the first.
+        order = [(UnitKind.MARKS, 0), (UnitKind.HYPERLATENT, 0), (UnitKind.LOSSLESS, 0), *parts]
         if sum(map(self._packetiser.octets, latents)) < over:
-            first.reverse()
-        kinds = [*first, UnitKind.HYPERLATENT, UnitKind.MARKS]
-        kinds += [UnitKind.SCENE_HEADER] * (self._row > 0)
-        for kind in kinds:
-            units = [(index, unit) for index, (_, units) in enumerate(coded) for unit in units if unit.kind == kind]
+            order = [(UnitKind.MARKS, 0), (UnitKind.HYPERLATENT, 0), *parts, (UnitKind.LOSSLESS, 0)]
+        if self._row > 0:
+            order.insert(0, (UnitKind.SCENE_HEADER, 0))
+        for which in reversed(order):
+            units = [
+                (index, unit)
+                for index, (_, units) in enumerate(coded)
+                for unit in units
+                if (unit.kind, unit.part) == which
+            ]
             for index, unit in sorted(units, key=lambda entry: len(entry[1].octets), reverse=True):
                 if over <= 0:
                     return coded
@@ -323,9 +345,21 @@ class PushBroomEncoder:
                 coded[index] = tile, left
         return coded
 
+    def _latents_by_part(self) -> Iterator[Unit]:
+        """Latents that wait, part by part; those of a whole scene take long, and every part leads with the header."""
+        latents, self._latents = sorted(self._latents, key=attrgetter("part")), []
+        for _, units in groupby(latents, key=attrgetter("part")):
+            if self._progressive:
+                yield self._header_unit()
+            yield from units
+
     def _end_packets(self) -> list[bytes]:
         unit = self._scene_unit(UnitKind.SCENE_END, pack_scene_end(self.cube.count))
         return list(self._packetiser.packets(unit))
+
+    def _header_unit(self) -> Unit:
+        assert self._header is not None
+        return self._scene_unit(UnitKind.SCENE_HEADER, self._header.pack())
 
     def _scene_unit(self, kind: UnitKind, octets: bytes) -> Unit:
         return Unit(kind=kind, scene=self._scene_id, row=0, column=0, octets=octets)

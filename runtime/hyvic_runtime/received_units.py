@@ -24,11 +24,12 @@ class UnitKey(NamedTuple):
     kind: UnitKind
     row: int
     column: int
+    part: int = 0
 
     @classmethod
-    def of(cls, kind: UnitKind, tile: Tile) -> UnitKey:
+    def of(cls, kind: UnitKind, tile: Tile, part: int = 0) -> UnitKey:
         """Of a tile's unit."""
-        return cls(kind, tile.row, tile.column)
+        return cls(kind, tile.row, tile.column, part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +126,7 @@ class _Collected:
 
     def add(self, segment: Segment) -> None:
         self.packets += 1
-        key = UnitKey(segment.kind, segment.row, segment.column)
+        key = UnitKey(segment.kind, segment.row, segment.column, segment.part)
         first = self.segments[key].setdefault(segment.index, segment)
         if (segment.octets, segment.count) != (first.octets, first.count):
             self.disputed.add(key)

@@ -60,6 +60,7 @@ class StreamWriter:
         scene_id: in every packet; None: a checksum.
         packetiser: makes a new one for every stream.
         key: that its packets are protected with.
+        progressive: latents behind all else, part by part.
         progress: called after every tile.
     """
 
@@ -70,6 +71,7 @@ class StreamWriter:
     scene_id: int | None = None
     packetiser: Callable[[], Packetiser] = Packetiser
     key: bytes | None = None
+    progressive: bool = False
     progress: Callable[[], object] = lambda: None
 
     def at_quality(self, quality: float | None) -> WrittenStream:
@@ -79,7 +81,12 @@ class StreamWriter:
         packetiser = self.packetiser()
         with path.open("wb") as file:
             for tile in self.encoder.tile_packets(
-                self.scene, packetiser, scene_id=self.scene_id, quality=quality, saturated=self.saturated
+                self.scene,
+                packetiser,
+                scene_id=self.scene_id,
+                quality=quality,
+                saturated=self.saturated,
+                progressive=self.progressive,
             ):
                 file.writelines(tile)
                 octets += sum(map(len, tile))

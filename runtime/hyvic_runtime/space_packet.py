@@ -63,6 +63,11 @@ OVERHEAD_OCTETS = PRIMARY_HEADER_OCTETS + SECONDARY_HEADER_OCTETS + UNIT_HEADER_
 _UNIT_HEADER_AT = PRIMARY_HEADER_OCTETS + SECONDARY_HEADER_OCTETS
 
 
+MAX_PARTS = 64
+_PART_KIND = 15
+"""On the wire a latent's part i has the unit kind _PART_KIND + i, but for part 0, which has LATENT's own."""
+
+
 class UnitKind(IntEnum):
     """What a unit holds."""
 
@@ -83,6 +88,7 @@ class Unit:
         scene: identifier that the sender gave the scene, 0..2**32 - 1; equal in every unit of it.
         row, column: the tile's place in the grid; zero for a scene header or end.
         octets: the coded content, at least one octet.
+        part: of a latent, 0..MAX_PARTS - 1; otherwise zero.
     """
 
     kind: UnitKind
@@ -90,6 +96,11 @@ class Unit:
     row: int
     column: int
     octets: bytes
+    part: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.part < (MAX_PARTS if self.kind == UnitKind.LATENT else 1):
+            raise ValueError(f"a {self.kind.name} unit has no part {self.part}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +110,9 @@ class Segment:
     Attributes:
         octet: where its packet begins in the stream.
         time: the sender's, UTC; TIME_EPOCH if it had no clock.
-        kind, scene, row, column: the unit's.
+        kind, scene, row, column, part: the unit's.
         index, count: which of how many segments.
-        octets: its part of the unit.
+        octets: its share of the unit.
     """
 
     octet: int
@@ -110,6 +121,7 @@ class Segment:
     scene: int
     row: int
     column: int
+    part: int
     index: int
     count: int
     octets: bytes
@@ -161,6 +173,7 @@ class Packetiser:
         count = self._count(unit)
         if not 1 <= count <= 0xFFFF:
             raise ValueError(f"a unit of {len(unit.octets)} octets needs {count} packets; 1..65535 are possible")
+        kind = _PART_KIND + unit.part if unit.part else unit.kind
         version = FORMAT_VERSION | (PROTECTED if self._protector else 0)
         secondary_header = _time_code(self._clock()) + bytes([version])
         for index in range(count):
@@ -175,7 +188,7 @@ class Packetiser:
             )
             self._sequence_count = (self._sequence_count + 1) % SEQUENCE_MODULUS
             body = bytes(header.pack()) + secondary_header
-            content = _UNIT_HEADER.pack(unit.kind, unit.scene, unit.row, unit.column, index, count) + segment
+            content = _UNIT_HEADER.pack(kind, unit.scene, unit.row, unit.column, index, count) + segment
             body += self._protector.protected(body, content) if self._protector else content
             yield body + _crc(body).to_bytes(CRC_OCTETS, "big")
 
@@ -334,8 +347,13 @@ def _content(packet: bytes, position: int, opener: PacketOpener | None) -> Segme
 
 def _segment(headers: bytes, content: bytes, position: int) -> Segment:
     kind, scene, row, column, index, count = _UNIT_HEADER.unpack_from(content)
+    part = 0
+    if _PART_KIND < kind < _PART_KIND + MAX_PARTS:
+        kind, part = UnitKind.LATENT, kind - _PART_KIND
     if kind >= len(UnitKind):
-        raise DecodeError(f"unit kind {kind}: 0..{len(UnitKind) - 1} are defined")
+        raise DecodeError(
+            f"unit kind {kind}: 0..{len(UnitKind) - 1} and {_PART_KIND + 1}..{_PART_KIND + MAX_PARTS - 1} are defined"
+        )
     if index >= count or SpacePacketHeader.unpack(headers).seq_flags != _sequence_flags(index, count):
         raise DecodeError(f"segment {index} of {count} disagrees with its sequence flags")
     return Segment(
@@ -345,6 +363,7 @@ def _segment(headers: bytes, content: bytes, position: int) -> Segment:
         scene=scene,
         row=row,
         column=column,
+        part=part,
         index=index,
         count=count,
         octets=content[UNIT_HEADER_OCTETS:],

@@ -20,7 +20,8 @@ class TileLead:
 
     Attributes:
         code: of the tile's quality, 0 … MAX_QUALITY_CODE.
-        latent_left_out: the sender left out the tile's latent unit, to keep its budget.
+        latent_left_out: the sender left out the tile's latent units from the first that is missing on, to keep its
+            budget.
         marked: a marks unit belongs to the tile.
     """
 
@@ -50,7 +51,7 @@ def unpack_tile_lead(octets: bytes) -> TileLead:
 
 
 def without_latent(unit: Unit) -> Unit:
-    """A unit of a tile whose latent unit is left out: the hyper-latent says so."""
+    """A unit of a tile of which a latent unit is left out: the hyper-latent says so."""
     if unit.kind != UnitKind.HYPERLATENT:
         return unit
     lead = replace(unpack_tile_lead(unit.octets), latent_left_out=True)

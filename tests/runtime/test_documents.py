@@ -23,6 +23,7 @@ from hyvic_runtime.scene_header import SceneHeader, unpack_scene_header
 from hyvic_runtime.space_packet import (
     FORMAT_VERSION,
     MAX_PACKET_OCTETS,
+    MAX_PARTS,
     OVERHEAD_OCTETS,
     UNIT_HEADER_OCTETS,
     Packetiser,
@@ -195,6 +196,24 @@ def test_the_documents_codes_are_the_codes() -> None:
     assert ", ".join(f"{code} {dtype}" for code, dtype in enumerate(SUPPORTED_DTYPES)) in DOCUMENT
     kinds = ", ".join(f"{kind.value} {kind.name.lower().replace('_', ' ')}" for kind in UnitKind)
     assert kinds.replace("hyperlatent", "hyper-latent") in DOCUMENT
+    parts = {part: _kind_octet(part) for part in range(MAX_PARTS)}
+    bounds = re.search(r"part i of kind 15 \+ i, (\d+) … (\d+);", DOCUMENT)
+    assert bounds is not None
+    (least, most) = map(int, bounds.groups())
+    assert parts == {0: UnitKind.LATENT, **{part: 15 + part for part in range(1, MAX_PARTS)}}
+    assert (parts[1], parts[MAX_PARTS - 1]) == (least, most)
+    assert [field.range for field in _fields("Packet") if field.name == "unit kind"] == [f"0 … {most}"]
+
+
+def _kind_octet(part: int) -> int:
+    """Where the document says that the unit kind stands."""
+    unit = Unit(kind=UnitKind.LATENT, scene=0, row=0, column=0, octets=b"x", part=part)
+    (packet,) = Packetiser().packets(unit)
+    (kind,) = (field for field in _fields("Packet") if field.name == "unit kind")
+    (segment,) = parse_stream(packet)
+    assert isinstance(segment, Segment)
+    assert (segment.kind, segment.part) == (UnitKind.LATENT, part)
+    return _value(packet, kind)
 
 
 def test_the_documents_decoder_decodes() -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from hyvic_runtime.bundle import read_bundle
-from hyvic_runtime.decoder import Quality, SceneDecoder
+from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.packet_security import PacketOpener
+from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.received_units import receive
 from hyvic_runtime.space_packet import Segment, parse_stream
 

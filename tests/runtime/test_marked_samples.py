@@ -15,11 +15,12 @@ from hypothesis.extra.numpy import arrays
 from hyvic_runtime import cli
 from hyvic_runtime.acquisition import Acquisition
 from hyvic_runtime.bundle import read_bundle
-from hyvic_runtime.decoder import Quality, SceneDecoder
+from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.errors import DecodeError, LostTilesError, SceneError
 from hyvic_runtime.georeference import Georeference
 from hyvic_runtime.marked_samples import fill_line, pack_marks, unpack_marks
+from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.scene import Scene, mean_spectrum, next_to_marked, resample_bands
 from hyvic_runtime.scene_files import read_scene, write_scene
 from hyvic_runtime.space_packet import Packetiser, UnitKind
@@ -119,8 +120,8 @@ def test_tiles_without_marks_carry_none(encoder: SceneEncoder) -> None:
     cube = smooth_cube(32, 64, BANDS)
     cube[:, 40:] = NO_DATA
     kinds = [packet[14] for packet in _packets(encoder, Scene(cube=cube, no_data=NO_DATA))]
-    unmarked, marked = (0, 1, 2), (0, 1, 4, 2)
-    assert kinds == [*unmarked, *marked[1:]]
+    unmarked, marked, latents = (0, 1), (1, 4), (2, 2)
+    assert kinds == [*unmarked, *marked, *latents]
 
 
 def test_lost_marks_are_noticed(encoder: SceneEncoder, decoder: SceneDecoder) -> None:

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.acquisition import Acquisition, Interleave
 from hyvic_runtime.bundle import read_bundle
-from hyvic_runtime.decoder import Quality, SceneDecoder
+from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.errors import DecodeError, EngineError, SceneError
+from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.space_packet import Packetiser, UnitKind
 
@@ -154,8 +155,11 @@ def test_packets_of_a_row_come_before_the_next_row_is_whole(encoder: SceneEncode
     push_broom = encoder.begin(Acquisition(samples=8 * TILE, dtype=cube.dtype), Packetiser())
     assert push_broom.push(cube[: TILE - 1]) == []
     packets = push_broom.push(cube[TILE - 1])
-    assert [packet[14] for packet in packets] == [UnitKind.SCENE_HEADER, *[UnitKind.HYPERLATENT, UnitKind.LATENT] * 5]
-    push_broom.push(cube[TILE:])
+    under_way = encoder.workers + 1
+    assert [packet[14] for packet in packets] == [UnitKind.SCENE_HEADER, *[UnitKind.HYPERLATENT] * (8 - under_way)]
+    packets = push_broom.push(cube[TILE:])
+    row = [*[UnitKind.HYPERLATENT] * under_way, *[UnitKind.LATENT] * 8]
+    assert [packet[14] for packet in packets] == [*row, *[UnitKind.HYPERLATENT] * (8 - under_way)]
     push_broom.flush()
 
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from hyvic_runtime import cli
 from hyvic_runtime.acquisition import Acquisition
 from hyvic_runtime.bundle import read_bundle
-from hyvic_runtime.decoder import Quality, SceneDecoder
+from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.errors import LostTilesError, RateError
 from hyvic_runtime.metrics import psnr
+from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.rate_control import DownlinkBudget, Trial, highest_within
 from hyvic_runtime.rate_gains import MAX_QUALITY_CODE
 from hyvic_runtime.scene import Scene

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, smooth_cube
 from hyvic_runtime.bundle import read_bundle
-from hyvic_runtime.decoder import Quality, SceneDecoder
+from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.packet_security import PacketProtector
+from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.received_units import NAMED_SCENES, receive
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.space_packet import Packetiser, Unit, UnitKind
@@ -120,8 +121,7 @@ def test_a_scene_whose_header_is_none_leaves_the_others(decoder: SceneDecoder, p
 
 
 def test_a_dispute_stays_within_its_scene(decoder: SceneDecoder, packets: dict[int, list[bytes]]) -> None:
-    disputing = _renamed(packets[8][2], 7)
-    assert packets[7][2][14] == disputing[14] == UnitKind.LATENT
+    disputing = _renamed(next(packet for packet in packets[8] if packet[14] == UnitKind.LATENT), 7)
     stream = b"".join([*packets[7], *packets[8], disputing])
     assert decoder.decode(stream, scene_id=8).damage == ()
     with pytest.raises(LostTilesError, match="claims the same place"):

@@ -65,6 +65,11 @@ def encode_scene(argv: Sequence[str] | None = None) -> int:
         help="take what this PSNR over the bundle's range needs, found by decoding",
     )
     parser.add_argument(
+        "--progressive",
+        action="store_true",
+        help="send the latents behind all else, part by part: a stream cut anywhere shows the whole scene, coarser",
+    )
+    parser.add_argument(
         "--scene-id", type=int, metavar="ID", help="identifier in every packet (default: from the scene)"
     )
     parser.add_argument(
@@ -139,6 +144,7 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
             scene_id=arguments.scene_id,
             packetiser=lambda: _packetiser(arguments, key),
             key=key,
+            progressive=arguments.progressive,
             progress=lambda: (bar.update(), beat()),
         )
         stream = _written(writer, arguments, budget)
@@ -151,6 +157,7 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
         "shape": list(scene.cube.shape),
         "tiles": grid.rows * grid.columns,
         "protected": arguments.key is not None,
+        "progressive": arguments.progressive,
         "packets": stream.packets,
         "octets": stream.octets,
         "quality": None if bundle.manifest.rates == 1 else stream.quality,
