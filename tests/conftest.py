@@ -28,22 +28,29 @@ def smooth_cube(lines: int, samples: int, bands: int, seed: int = 0) -> np.ndarr
     return np.rint(abundance @ spectra + rng.normal(0, 8, (lines, samples, bands))).clip(0, 65535).astype(np.uint16)
 
 
-@pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of 20 bands and three rates, trained for a few steps on synthetic scenes."""
+TINY_MODEL = {"bands": BANDS, "latent_channels": 20, "hyperlatent_channels": 12, "spatial_stages": 2, "rates": 3}
+TINY_JOINT_MODEL = TINY_MODEL | {
+    "family": "joint",
+    "latent_channels": 18,
+    "feature_channels": 12,
+    "slices": 3,
+    "slice_channels": 10,
+    "slice_kernel_size": 3,
+    "extraction_blocks": 1,
+    "spectral_features": 2,
+    "attention_block": 4,
+}
+
+
+def _trained(model: dict[str, object], folder: Path) -> Path:
+    """A checkpoint of a few steps on synthetic scenes."""
     from hyvic_train.config import config_from_json
     from hyvic_train.data import NamedCube, SceneSplit
     from hyvic_train.training import train
 
     config = config_from_json(
         {
-            "model": {
-                "bands": BANDS,
-                "latent_channels": 20,
-                "hyperlatent_channels": 12,
-                "spatial_stages": 2,
-                "rates": 3,
-            },
+            "model": model,
             "optimisation": {
                 "lmbda": [1e-5, 1e-4, 1e-3],
                 "steps": 40,
@@ -59,18 +66,39 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cubes = [np.moveaxis(smooth_cube(64, 64, BANDS, seed), -1, 0).astype(np.float32) for seed in (1, 2, 3)]
     cubes = [cube - cube.mean(axis=(1, 2), keepdims=True) for cube in cubes]
     scenes = SceneSplit(training=tuple(NamedCube(name=str(i), cube=c) for i, c in enumerate(cubes)), validation=())
-    folder = tmp_path_factory.mktemp("checkpoint")
     train(config, scenes, folder, resume=False, report=lambda step, measured: None)
     return folder
 
 
 @pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A HyVIC model of 20 bands and three rates."""
+    return _trained(TINY_MODEL, tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="session")
+def tiny_joint_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A joint codec of the same bands and rates, in three slices that see their neighbours."""
+    return _trained(TINY_JOINT_MODEL, tmp_path_factory.mktemp("joint-checkpoint"))
+
+
+@pytest.fixture(scope="session")
 def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model exported with tiles of 32."""
+    """The tiny HyVIC model exported with tiles of 32."""
     from hyvic_export.exporter import bundle_from_checkpoint
 
     out = tmp_path_factory.mktemp("bundle") / "tiny.bundle"
     bundle_from_checkpoint(tiny_checkpoint, out, tile=32)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_joint_bundle(tiny_joint_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny joint codec exported with tiles of 32."""
+    from hyvic_export.exporter import bundle_from_checkpoint
+
+    out = tmp_path_factory.mktemp("bundle") / "tiny-joint.bundle"
+    bundle_from_checkpoint(tiny_joint_checkpoint, out, tile=32)
     return out
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import spox.opset.ai.onnx.v17 as op
-from hyvic_export.graphs import _convolution, _upsampling
+from hyvic_export.graph_nodes import convolution, upsampling
 from hyvic_export.integer_network import scale_table
 from hyvic_runtime.ans import installed_coder
 from hyvic_runtime.frequency_table import FrequencyTables
@@ -24,9 +24,9 @@ def float_hyperdecoder(model: HyVIC, cells: int) -> onnx.ModelProto:
     x: Var = z_hat
     for layer in model.h_s:
         if isinstance(layer, nn.ConvTranspose2d):
-            x = _upsampling(x, layer)
+            x = upsampling(x, layer)
         elif isinstance(layer, nn.Conv2d):
-            x = _convolution(x, layer, pad=0)
+            x = convolution(x, layer, pad=0)
         else:
             x = op.leaky_relu(x, alpha=2.0**-model.config.leaky_slope_bits)
     log2_scale, mean = op.split(x, axis=1, outputs_count=2)

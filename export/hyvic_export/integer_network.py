@@ -113,11 +113,6 @@ def scale_lookup() -> Integers:
     return np.asarray(np.rint(rows), np.int64)
 
 
-def no_symbols(part: int, scale_index: Integers, mean_steps: Integers) -> Integers:
-    """`Code` of a latent that is its means."""
-    return np.zeros_like(mean_steps)
-
-
 def run_reference(
     network: IntegerNetwork, hyperlatent: Integers, code: Code, seen: Seen = lambda name, by, values: None
 ) -> ReferenceLatent:

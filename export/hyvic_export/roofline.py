@@ -18,7 +18,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from hyvic_runtime.bundle import ENCODER
@@ -27,6 +29,8 @@ from hyvic_runtime.tile_grid import DEFAULT_TILE
 from hyvic_train.checkpoint import load_checkpoint, save_checkpoint, weights
 from hyvic_train.config import config_from_json
 from hyvic_train.model_family import model_from_config
+from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
@@ -107,12 +111,14 @@ class OperatorCost:
 
     Attributes:
         macs: multiply–accumulates of its products; element-wise arithmetic is not counted.
+        zeros: how many of them are with weights that are zero.
         weights: elements of its constants.
         activations: elements it reads and writes.
         exact: whether it lies in the entropy path, which stays float32.
     """
 
     macs: int
+    zeros: int
     weights: int
     activations: int
     exact: bool
@@ -167,14 +173,14 @@ def _width(operator: OperatorCost, precision: Precision) -> int:
     return VALUE_OCTETS[_precision(operator, precision)]
 
 
-def encoder_cost(model: onnx.ModelProto) -> GraphCost:
-    """Count an encoder graph for one tile."""
+def graph_cost(model: onnx.ModelProto) -> GraphCost:
+    """Count a graph for one tile."""
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
     sizes = {
         value.name: [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
         for value in (*inferred.input, *inferred.value_info, *inferred.output)
     }
-    constants = {constant.name: list(constant.dims) for constant in inferred.initializer}
+    constants = {constant.name: numpy_helper.to_array(constant) for constant in inferred.initializer}
     return GraphCost(
         operators=tuple(_operator_costs(inferred, sizes, constants)),
         boundary=sum(math.prod(sizes[value.name]) for value in (*inferred.input, *inferred.output)),
@@ -182,31 +188,40 @@ def encoder_cost(model: onnx.ModelProto) -> GraphCost:
 
 
 def _operator_costs(
-    graph: onnx.GraphProto, sizes: dict[str, list[int]], constants: dict[str, list[int]]
+    graph: onnx.GraphProto, sizes: dict[str, list[int]], constants: dict[str, NDArray[Any]]
 ) -> Iterator[OperatorCost]:
     exact = _hyperlatent_sources(graph)
     for node in graph.node:
         output = math.prod(sizes[node.output[0]])
-        macs = 0
+        macs, zeros = 0, 0
         if node.op_type == "Conv":
-            macs = output * math.prod(constants[node.input[1]][1:])
+            macs = output * constants[node.input[1]][0].size
         elif node.op_type == "MatMul":
-            macs = output * sizes.get(node.input[0], constants.get(node.input[0], [1]))[-1]
+            macs = output * sizes[node.input[0]][-1]
+        if macs and node.input[1] in constants:
+            weight = constants[node.input[1]]
+            zeros = macs // weight.size * (weight.size - np.count_nonzero(weight))
         follows = not exact.isdisjoint(node.input)
         if follows:
             exact.update(node.output)
         yield OperatorCost(
             macs=macs,
-            weights=sum(math.prod(constants[name]) for name in node.input if name in constants),
+            zeros=zeros,
+            weights=sum(constants[name].size for name in node.input if name in constants),
             activations=sum(math.prod(sizes[name]) for name in (*node.input, *node.output) if name in sizes),
             exact=follows,
         )
 
 
 def _hyperlatent_sources(graph: onnx.GraphProto) -> set[str]:
-    """ẑ before its conversion to integers: whatever is computed from it is the entropy path, or follows it."""
+    """ẑ before its conversion to integers: whatever is computed from it is the entropy path, or follows it.
+
+    Of other graphs than an encoder's, nothing.
+    """
     producers = {output: node for node in graph.node for output in node.output}
     name = "hyperlatent"
+    if name not in producers:
+        return set()
     while producers[name].op_type in ("Identity", "Cast"):
         (name,) = producers[name].input
     return {name}
@@ -234,7 +249,7 @@ def _roofline(arguments: argparse.Namespace) -> Result:
             name = "the paper's, untrained" if checkpoint == paper else checkpoint.name
             title = f"{name} (M {config.latent_channels}, N {config.hyperlatent_channels}, {config.bands} bands)"
             graph = onnx.load(Path(scratch) / "bundle" / ENCODER)
-            costs[title] = (encoder_cost(graph), DEFAULT_TILE**2 * config.bands)
+            costs[title] = (graph_cost(graph), DEFAULT_TILE**2 * config.bands)
     rates = {
         title: {
             device.name: {

@@ -24,8 +24,9 @@ import onnx
 import spox.opset.ai.onnx.v17 as op
 import torch
 from bench_encoder import CHECKPOINT, WARM_UP, alternating, processor
-from hyvic_export.analysis_graph import AnalysisForm, analysis, calibrated_peaks
+from hyvic_export.analysis_form import AnalysisForm
 from hyvic_export.entropy_model import entropy_model
+from hyvic_export.exportable_hyvic import analysis, calibrated_peaks
 from hyvic_export.graph_files import save_graph
 from hyvic_export.graphs import encoder_graph
 from hyvic_export.precision import Precision

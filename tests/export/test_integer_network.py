@@ -8,30 +8,31 @@ import onnx
 import pytest
 import torch
 from conftest import SHIPPED_CHECKPOINT
-from hyvic_export import integer_network as definition
+from hyvic_export import integer_layer as definition
 from hyvic_export.conformance_vectors import cases, conformance_vectors, every_case
 from hyvic_export.entropy_model import entropy_model
 from hyvic_export.graphs import hyperdecoder_graph
-from hyvic_export.integer_network import (
-    LOG2_MIN_SCALE,
-    LOG2_SCALE_STEP,
+from hyvic_export.integer_layer import (
     MAX_OPERAND,
     MAX_SUM,
-    MEAN_STEP_BITS,
     IntegerLayer,
-    IntegerNetwork,
-    integer_network,
+    Integers,
     largest_sum,
     rounded_shift,
     run_layers,
-    run_reference,
     sub_pixel_weight,
 )
+from hyvic_export.integer_network import IntegerNetwork, PartNetwork, run_reference
 from hyvic_runtime.engine import OnnxRuntimeEngine
 from hyvic_runtime.tile_grid import geometry_of
 from hyvic_train.checkpoint import load_checkpoint
 from hyvic_train.hyvic import HyVIC
+from hyvic_train.integer_path import LOG2_MIN_SCALE, LOG2_SCALE_STEP, MEAN_STEP_BITS
 from hyvic_train.model_config import HyVICConfig
+
+
+def no_symbols(part: int, scale_index: Integers, mean_steps: Integers) -> Integers:
+    return np.zeros_like(mean_steps)
 
 
 @pytest.mark.parametrize("k", [1, 3, 5, 7])
@@ -63,11 +64,17 @@ def _wanted_weights(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(definition, "MIN_WEIGHT_RMS", request.param)
 
 
+def _layers(network: IntegerNetwork) -> tuple[IntegerLayer, ...]:
+    """Of a network whose ẑ predicts the whole latent."""
+    (part,) = network.parts
+    return (*network.layers, *part.prediction)
+
+
 @pytest.mark.usefixtures("_wanted_weights")
 def test_every_operand_and_every_sum_is_exact_in_float32(tiny_checkpoint: Path) -> None:
     entropy = entropy_model(load_checkpoint(tiny_checkpoint).model)
     peak = np.maximum(np.abs(entropy.prior.first), np.abs(entropy.prior.first + entropy.prior.length - 1))
-    for layer in entropy.network.layers:
+    for layer in _layers(entropy.network):
         sums = largest_sum(layer, peak.astype(np.int64))
         operands = np.abs(layer.weight).max(axis=(1, 2, 3))
         assert operands.max() <= MAX_OPERAND
@@ -82,7 +89,7 @@ def test_every_operand_and_every_sum_is_exact_in_float32(tiny_checkpoint: Path) 
 def test_splitting_gives_weights_bits_that_a_whole_sum_denies_them() -> None:
     # 512 channels at full swing, all weights alike: a whole sum leaves 2^24 / (512 · 255) = 128 for each.
     def layer(channels: int) -> IntegerLayer:
-        return definition._quantised(
+        return definition.quantised_layer(
             weight=np.full((2, channels, 1, 1), 0.01),
             bias=np.zeros(2),
             input_step=np.ones(channels),
@@ -109,19 +116,19 @@ def test_the_integer_path_follows_the_float_model(tiny_checkpoint: Path) -> None
     model = load_checkpoint(tiny_checkpoint).model
     network = entropy_model(model).network
     z_hat = np.random.default_rng(0).integers(-3, 4, (12, 8, 8))
-    scale_index, mean_steps = run_reference(network, z_hat)
+    coded = run_reference(network, z_hat, no_symbols)
     with torch.no_grad():
         scales, means = (v[0] for v in model.scales_and_means(torch.from_numpy(z_hat)[None].float()))
     index = np.clip((np.log2(scales.numpy()) - LOG2_MIN_SCALE) / LOG2_SCALE_STEP, 0, 63)
     # Eight-bit activations: within one index and a few steps of 1/16 where float and integer path differ.
-    assert np.abs(index - scale_index).mean() < 0.5
-    assert np.abs(means.numpy() - mean_steps * 2.0**-MEAN_STEP_BITS).mean() < 0.1
+    assert np.abs(index - coded.scale_index).mean() < 0.5
+    assert np.abs(means.numpy() - coded.mean_steps * 2.0**-MEAN_STEP_BITS).mean() < 0.1
 
 
 def _torch_layers(network: IntegerNetwork, z_hat: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
     """The layers as a training library computes them, in floating point."""
     x = torch.from_numpy(z_hat)[None].to(dtype)
-    for layer in network.layers:
+    for layer in _layers(network):
         weight, bias, shift, low, high = (
             torch.from_numpy(np.asarray(v)).to(dtype)
             for v in (layer.weight, layer.bias, np.exp2(-layer.shift.astype(float)), layer.low, layer.high)
@@ -167,13 +174,12 @@ def test_every_execution_computes_the_definition(
     onnx.save(hyperdecoder_graph(model, network, geometry), tmp_path / "h.onnx")
     engine = OnnxRuntimeEngine(tmp_path / "h.onnx")
     for vector in conformance_vectors(entropy.prior, network, geometry.hyperlatents)[0]:
-        outputs = engine.run({"hyperlatent": vector[None].astype(np.float32)})
-        scale_index, mean_steps = run_reference(network, vector)
-        assert np.array_equal(outputs["scale_index"][0], scale_index)
-        assert np.array_equal(outputs["mean_steps"][0], mean_steps)
-        exact = run_layers(network.layers, vector)
+        outputs = engine.run({"hyperlatent": vector.hyperlatent[None].astype(np.float32)})
+        assert np.array_equal(outputs["scale_index"][0], vector.expected.scale_index)
+        assert np.array_equal(outputs["mean_steps"][0], vector.expected.mean_steps)
+        exact = run_layers(_layers(network), vector.hyperlatent)
         for dtype in (torch.float32, torch.float64):
-            assert np.array_equal(_torch_layers(network, vector, dtype).numpy(), exact)
+            assert np.array_equal(_torch_layers(network, vector.hyperlatent, dtype).numpy(), exact)
 
 
 def test_the_vectors_of_the_shipped_model_reach_every_case_but_two() -> None:
@@ -182,9 +188,10 @@ def test_the_vectors_of_the_shipped_model_reach_every_case_but_two() -> None:
     vectors, unreached = conformance_vectors(entropy.prior, entropy.network, 8)
     # The slope of 1/128 keeps negative values far from their clamp.
     assert unreached == {"layer 0 clamps low", "layer 1 clamps low"}
-    found = frozenset[str]().union(*(cases(entropy.network, vector) for vector in vectors))
+    walked = [cases(entropy.network, vector.hyperlatent, no_symbols)[1] for vector in vectors]
+    found = frozenset[str]().union(*walked)
     assert found == every_case(entropy.network) - unreached
-    indices = {int(i) for vector in vectors for i in np.unique(run_reference(entropy.network, vector)[0])}
+    indices = {int(i) for vector in vectors for i in np.unique(vector.expected.scale_index)}
     assert indices == set(range(64))
 
 
@@ -201,15 +208,20 @@ def test_a_case_is_found_where_it_is() -> None:
         leaky_slope_bits=None,
         upsampling=False,
     )
-    network = IntegerNetwork(layers=(layer,), scale_index=None)
-    assert cases(network, np.array([[[4]]])) == {"scale index 2"}
-    assert cases(network, np.array([[[1]]])) == {"scale index 0", "layer 0 ties above even"}
-    assert cases(network, np.array([[[3]]])) == {"scale index 2", "layer 0 ties above odd"}
-    assert cases(network, np.array([[[8]]])) == {"scale index 4", "layer 0 clamps high"}
-    assert cases(network, np.array([[[-2]]])) == {"scale index 0", "layer 0 clamps low"}
+    network = IntegerNetwork(layers=(), parts=(PartNetwork(prediction=(layer,)),), scale_index=None)
+
+    def found(value: int) -> frozenset[str]:
+        return cases(network, np.array([[[value]]]), no_symbols)[1]
+
+    name = "prediction 0 layer 0"
+    assert found(4) == {"scale index 2"}
+    assert found(1) == {"scale index 0", f"{name} ties above even"}
+    assert found(3) == {"scale index 2", f"{name} ties above odd"}
+    assert found(8) == {"scale index 4", f"{name} clamps high"}
+    assert found(-2) == {"scale index 0", f"{name} clamps low"}
 
 
 def test_an_uncalibrated_model_is_refused() -> None:
     model = HyVIC(HyVICConfig(bands=4, latent_channels=10, hyperlatent_channels=6))
     with pytest.raises(ValueError, match="never calibrated"):
-        integer_network(model, np.full(6, 10))
+        entropy_model(model)

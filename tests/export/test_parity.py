@@ -74,15 +74,15 @@ def test_an_int8_graph_computes_its_convolutions_in_integers(bundle: Path) -> No
 def test_an_engine_that_is_not_the_model_ends_the_export(
     scene: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hyvic_export import analysis_graph
+    from hyvic_export import exportable_hyvic
 
-    weights = analysis_graph.layer_weights
+    weights = exportable_hyvic.layer_weights
 
     def one_percent_off(layer: object) -> tuple[np.ndarray, np.ndarray]:
         weight, bias = weights(layer)
         return weight * np.float32(1.01), bias
 
-    monkeypatch.setattr(analysis_graph, "layer_weights", one_percent_off)
+    monkeypatch.setattr(exportable_hyvic, "layer_weights", one_percent_off)
     with pytest.raises(EngineError, match=r"in fp32 is not the model: \d+\.\d+% of the symbols differ"):
         bundle_from_checkpoint(tiny_checkpoint, tmp_path / "b", tile=32, scenes=[scene])
     assert list(tmp_path.iterdir()) == []

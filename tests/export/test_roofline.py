@@ -11,7 +11,7 @@ from hyvic_compare.model_complexity import Architecture, complexity
 from hyvic_export import roofline
 from hyvic_export.graph_files import save_graph
 from hyvic_export.precision import Precision
-from hyvic_export.roofline import DEVICES, ENMAP_SAMPLES_PER_S, Device, encoder_cost
+from hyvic_export.roofline import DEVICES, ENMAP_SAMPLES_PER_S, Device, graph_cost
 from hyvic_runtime.bundle import ENCODER
 from spox import Tensor, argument, build
 
@@ -32,7 +32,7 @@ def graph(tmp_path: Path) -> onnx.ModelProto:
 
 
 def test_arithmetic_and_traffic_are_those_counted_by_hand(graph: onnx.ModelProto) -> None:
-    cost = encoder_cost(graph)
+    cost = graph_cost(graph)
     by_macs = {operator.macs: operator for operator in cost.operators}
     assert by_macs.keys() == {0, 6 * 6 * 3 * 2, 4 * 4 * 4 * 27, 4 * 4 * 5 * 4}
     matrix, convolution, exact = by_macs[216], by_macs[1728], by_macs[320]
@@ -47,7 +47,7 @@ def test_arithmetic_and_traffic_are_those_counted_by_hand(graph: onnx.ModelProto
 
 
 def test_a_device_of_one_multiprocessor_takes_the_longer_of_the_two(graph: onnx.ModelProto) -> None:
-    cost = encoder_cost(graph)
+    cost = graph_cost(graph)
     # One octet a second: traffic decides; 4 octets an element.
     assert cost.fused_s(DEVICE, Precision.FP32) == 4 * (6 + 112 + 20) + 4 * 216
     assert cost.separate_s(DEVICE, Precision.FP32) == sum(4 * (o.weights + o.activations) for o in cost.operators)
@@ -59,7 +59,7 @@ def test_a_device_of_one_multiprocessor_takes_the_longer_of_the_two(graph: onnx.
 
 def test_the_encoders_arithmetic_is_the_configurations_but_for_the_halo(shipped_bundle: Path) -> None:
     """Against another count, from the configuration alone, of the tile without its halo."""
-    cost = encoder_cost(onnx.load(shipped_bundle / ENCODER))
+    cost = graph_cost(onnx.load(shipped_bundle / ENCODER))
     model = json.loads((Path(__file__).parents[2] / "checkpoints/hyvic-s-202/config.json").read_text())["model"]
     sizes = {name: model[name] for name in Architecture.__dataclass_fields__ if name in model}
     flops = complexity(Architecture(**sizes)).encoder_flops
@@ -77,7 +77,7 @@ def test_peaks_are_the_dense_figures_of_the_data_sheets() -> None:
 def test_the_page_shows_the_shipped_models_figures(shipped_bundle: Path) -> None:
     """Where this fails, the graph has changed: make the page again, by the command that it names."""
     page = (Path(__file__).parents[2] / "docs" / "jetson-roofline.md").read_text()
-    cost = encoder_cost(onnx.load(shipped_bundle / ENCODER))
+    cost = graph_cost(onnx.load(shipped_bundle / ENCODER))
     title = "hyvic-s-202 (M 200, N 120, 202 bands)"
     assert roofline.section(title, cost, 128 * 128 * 202) in page
     assert page.startswith(roofline.markdown({})[:500])
