@@ -1,9 +1,9 @@
 """Encode on Arm and decode on x86, and back: exactly the encoder's symbols. And what happens without integers.
 
 Run by `make test-aarch64`, as root. Installs the package in an arm64 root that has no checkout (aarch64_root.py), its
-C coder compiled there, and codes Indian Pines between there and here with the shipped model. Then the same
-hyper-decoder in float32 reads the same hyper-latents on both sides, chooses another frequency table in a place,
-and the tile is lost.
+C coder compiled there, and codes Indian Pines between there and here with the shipped model, and with a small joint
+codec whose slices see their neighbours. Then the shipped model's hyper-decoder in float32 reads the same hyper-latents
+on both sides, chooses another frequency table in a place, and the tile is lost.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from hyvic_runtime.rate_gains import quality_code
 from hyvic_runtime.scene import Scene, resample_bands
 from hyvic_runtime.scene_files import write_scene
 from hyvic_train.checkpoint import load_checkpoint
+from hyvic_train.config import config_from_json
+from hyvic_train.data import NamedCube, SceneSplit
+from hyvic_train.training import train
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).parent.parent
@@ -79,14 +82,17 @@ def main() -> None:
         install(here, arm)
         (folder / EITHER_SIDE).write_bytes((ROOT / "tests" / EITHER_SIDE).read_bytes())
 
-        bundle_from_checkpoint(CHECKPOINT, folder / "bundle", tile=TILE)
-        bundle = read_bundle(folder / "bundle")
+        bundle_from_checkpoint(CHECKPOINT, folder / "hyvic.bundle", tile=TILE)
+        bundle = read_bundle(folder / "hyvic.bundle")
         assert bundle.manifest.wavelengths is not None
         scene = resample_bands(load_indian_pines(), np.array(bundle.manifest.wavelengths))
         write_scene(scene, folder / "scene.npz")
 
-        check_bundle(here, arm)
-        check_streams(here, arm)
+        train_joint(scene, folder / "joint")
+        bundle_from_checkpoint(folder / "joint", folder / "joint.bundle", tile=TILE)
+        for name in ("hyvic.bundle", "joint.bundle"):
+            check_bundle(here, arm, name)
+            check_streams(here, arm, name)
         check_float_path(here, arm, bundle, scene)
 
 
@@ -99,21 +105,47 @@ def install(here: Side, arm: Side) -> None:
     arm.run("-m", "pip", "install", *options, f"dist/{source.name}[cpu]")
 
 
-def check_bundle(here: Side, arm: Side) -> None:
-    verify = "import sys; from hyvic_runtime.cli import verify_bundle; sys.exit(verify_bundle(['bundle']))"
+def train_joint(scene: Scene, out: Path) -> None:
+    """A small joint codec, a few steps from the scene's KLT."""
+    config = config_from_json(
+        {
+            "model": {
+                "family": "joint",
+                "bands": scene.cube.shape[2],
+                "latent_channels": 24,
+                "feature_channels": 16,
+                "hyperlatent_channels": 8,
+                "slices": 3,
+                "slice_channels": 16,
+                "slice_kernel_size": 3,
+                "extraction_blocks": 1,
+                "spatial_stages": 2,
+            },
+            "optimisation": {"lmbda": 1e-3, "steps": 20, "integer_path_steps": 10, "batch_size": 2, "klt_step": 100},
+            "data": {"crop": 64, "wavelengths": list(scene.wavelengths), "remove_mean_spectrum": True},
+        }
+    )
+    cube = np.moveaxis(scene.cube, -1, 0).astype(np.float32)
+    named = NamedCube(name="Indian Pines", cube=cube - cube.mean(axis=(1, 2), keepdims=True))
+    split = SceneSplit(training=(named,), validation=())
+    train(config, split, out, resume=False, report=lambda step, measured: None)
+
+
+def check_bundle(here: Side, arm: Side, name: str) -> None:
+    verify = "import sys; from hyvic_runtime.cli import verify_bundle; sys.exit(verify_bundle(sys.argv[1:]))"
     for side in (here, arm):
-        said = side.run("-c", verify)
+        said = side.run("-c", verify, name)
         print(said)
         assert f"({side.name})" in said
     assert "the runtime's own C coder" in said, "it was not built in the root"
 
 
-def check_streams(here: Side, arm: Side) -> None:
+def check_streams(here: Side, arm: Side, name: str) -> None:
     encoded = {}
     for encoder, decoder in permutations((here, arm)):
         stream = f"{encoder.name}.packets"
-        meant = encoder.coded("encode-scene", "scene.npz", "--bundle", "bundle", "--out", stream)
-        read = decoder.coded("decode-packets", stream, "--bundle", "bundle", "--out", f"{decoder.name}.npy")
+        meant = encoder.coded("encode-scene", "scene.npz", "--bundle", name, "--out", stream)
+        read = decoder.coded("decode-packets", stream, "--bundle", name, "--out", f"{decoder.name}.npy")
         for what in ("symbols", "rows"):
             np.testing.assert_array_equal(read[what], meant[what], err_msg=f"{stream} on {decoder.name}")
         encoded[encoder.name] = meant["symbols"]
@@ -126,7 +158,7 @@ def check_streams(here: Side, arm: Side) -> None:
     chosen = int((encoded[here.name] != encoded[arm.name]).sum())
     print(f"the two encoders chose another symbol in {chosen} places")
 
-    here.coded("decode-packets", f"{here.name}.packets", "--bundle", "bundle", "--out", f"{here.name}.npy")
+    here.coded("decode-packets", f"{here.name}.packets", "--bundle", name, "--out", f"{here.name}.npy")
     here_picture, arm_picture = (np.load(here.folder / f"{side.name}.npy").astype(int) for side in (here, arm))
     difference = np.abs(here_picture - arm_picture)
     # The decoder's is float too: a sample within its error of a half rounds one way here and the other there.
@@ -162,7 +194,7 @@ def check_float_path(here: Side, arm: Side, bundle: Bundle, scene: Scene) -> Non
             except DecodeError:
                 refused += 1
     assert min(wrong) > 0
-    integers = [side.outputs(f"bundle/{HYPERDECODER}", hyperlatents[nearest[lost]]) for side in (here, arm)]
+    integers = [side.outputs(f"hyvic.bundle/{HYPERDECODER}", hyperlatents[nearest[lost]]) for side in (here, arm)]
     for what in ("scale_index", "mean_steps"):
         np.testing.assert_array_equal(integers[0][what], integers[1][what])
 

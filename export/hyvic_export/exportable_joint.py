@@ -47,9 +47,11 @@ class ExportableJointCodec(Exportable[JointCodec]):
     exact_halos = False
 
     def geometry(self, tile: int) -> TileGeometry:
-        """A window ends where the scene's blocks of attention end, a cell beside the tile on all sides.
+        """A window ends where the scene's blocks of attention end, one cell beside the tile on all sides.
 
-        What kernels and attention reach together is hundreds of pixels. MEASURED
+        What kernels and attention reach together is hundreds of pixels, of which the far ones hardly count. Around
+        tiles of 32, the smallest, one cell of 32 changes an EnMAP tile's PSNR at the finest rate by less than
+        0.0001 dB; no halo at all, by 0.012 dB (joint-s-202 after 2,500 steps, tests/benchmarks/bench_windows.py).
         """
         config = self.model.config
         if tile % config.cell:

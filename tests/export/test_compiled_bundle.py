@@ -75,6 +75,15 @@ def test_tensorrt_rtx_compiles_a_checkpoint_without_a_gpu(
 
 
 @pytest.mark.usefixtures("rtx")
+def test_tensorrt_rtx_compiles_every_slice(tiny_joint_bundle: Path, tmp_path: Path) -> None:
+    compiled_bundle(tiny_joint_bundle, tmp_path / "b", Target(name=TargetName.TENSORRT_RTX, compute_capability="8.6"))
+    bundle = read_bundle(tmp_path / "b")
+    assert bundle.manifest.engines is not None
+    assert bundle.manifest.engines.files.keys() == set(engine_names(3))
+    assert bundle.identity == read_bundle(tiny_joint_bundle).identity
+
+
+@pytest.mark.usefixtures("rtx")
 def test_a_compiled_bundle_is_not_run_on_a_processor_unasked(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
