@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def add_scene_options(parser: argparse.ArgumentParser) -> None:
     """What to code, at which qualities, and where the table goes."""
-    parser.add_argument("scenes", type=Path, nargs="+", metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
+    add_scenes(parser)
     parser.add_argument(
         "--qualities",
         type=float,
@@ -89,6 +89,11 @@ def add_scene_options(parser: argparse.ArgumentParser) -> None:
         metavar="Q",
         help="0 … 100; by default 0 25 50 75 100, of one rate that one",
     )
+
+
+def add_scenes(parser: argparse.ArgumentParser) -> None:
+    """What to code, and where the table goes."""
+    parser.add_argument("scenes", type=Path, nargs="+", metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
     parser.add_argument("--resample", action="store_true", help="interpolate scenes to the bundle's band centres first")
     parser.add_argument(
         "--spread-bands",
