@@ -14,6 +14,7 @@ import numpy as np
 from hyvic_runtime.entropy_coder import SYMBOL_MAX, SYMBOL_MIN
 from hyvic_runtime.frequency_table import FrequencyTables
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
+from numpy.typing import NDArray
 
 from hyvic_export.integer_layer import Integers, Requantisation, rounded_shift, shift_of
 from hyvic_export.integer_network import REST_STEPS, Code, IntegerNetwork, ReferenceLatent, run_reference, scale_table
@@ -148,5 +149,5 @@ def _pushed_symbols(part: int, scale_index: Integers, mean_steps: Integers) -> I
     return _symbols(sign * np.exp2(rng.uniform(-1, np.log2(SYMBOL_MAX), mean_steps.shape)))
 
 
-def _symbols(values: np.ndarray) -> Integers:
-    return np.clip(np.rint(values), SYMBOL_MIN, SYMBOL_MAX).astype(np.int64)
+def _symbols(values: NDArray[np.float64]) -> Integers:
+    return np.asarray(np.clip(np.rint(values), SYMBOL_MIN, SYMBOL_MAX), np.int64)

@@ -129,7 +129,7 @@ def entropy_path_cost(
     def code(part: int, scale_index: Integers, mean_steps: Integers) -> Integers:
         of = np.split(y[0].numpy(), len(entropy.network.parts))[part]
         residual = np.rint(of - mean_steps * np.float32(2.0**-MEAN_STEP_BITS))
-        return np.clip(residual, SYMBOL_MIN, SYMBOL_MAX).astype(np.int64)
+        return np.asarray(np.clip(residual, SYMBOL_MIN, SYMBOL_MAX), np.int64)
 
     coded = run_reference(entropy.network, hyperlatent, code)
     symbols, scale_index = coded.symbols, coded.scale_index

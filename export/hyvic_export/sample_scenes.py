@@ -74,7 +74,7 @@ def expected_scene(model: CodecModel, entropy: EntropyModel, geometry: TileGeome
     )
 
     def drawn(part: int, scale_index: Integers, mean_steps: Integers) -> Integers:
-        return np.rint(rng.normal(0, scale_table()[scale_index])).astype(np.int64)
+        return np.asarray(np.rint(rng.normal(0, scale_table()[scale_index])), np.int64)
 
     y = run_reference(entropy.network, z_hat.astype(np.int64), drawn).latent_steps * 2.0**-MEAN_STEP_BITS
     _, inverse_gain = model.gains(torch.tensor([float(model.config.rates - 1)]))

@@ -234,5 +234,4 @@ def test_the_vectors_of_a_trained_model_name_what_they_do_not_reach(tiny_joint_c
     assert unreached < every_case(entropy.network)
     # Whatever its weights, symbols of all magnitudes drive operands to both ends, through ties of both parities.
     assert not {case for case in unreached if case.startswith("operand") and "ties" not in case}
-    assert {int(i) for vector in vectors for i in np.unique(vector.expected.scale_index)} >= set(range(20, 60))
     assert all(np.abs(vector.expected.symbols).max() <= 32768 for vector in vectors)
