@@ -87,7 +87,7 @@ def add_scene_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         nargs="+",
         metavar="Q",
-        help="0 … 100; by default 0 25 50 75 100, of one rate that one",
+        help="as of encode-scene; by default 0 25 50 75 100, of one rate that one",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from threading import Lock
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ from hyvic_runtime.lossless_tile import LosslessTileCoder
 from hyvic_runtime.marked_samples import Mask, pack_marks
 from hyvic_runtime.push_broom import PushBroomEncoder
 from hyvic_runtime.rate_control import DownlinkBudget
-from hyvic_runtime.rate_gains import quality_code
+from hyvic_runtime.rate_gains import CODES_PER_OCTAVE, MAX_QUALITY_CODE, quality_code
 from hyvic_runtime.scene import Cube, Scene, mean_spectrum
 from hyvic_runtime.space_packet import MAX_GRID, Packetiser, Unit, UnitKind
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
@@ -178,7 +178,8 @@ class SceneEncoder:
         Args:
             acquisition: what is known of it.
             packetiser: numbers the packets.
-            quality: 0 … 100 from the bundle's lowest to its highest rate; by default the middle.
+            quality: 0 … 100 from the lowest to the highest rate that the bundle was trained for, LOWEST_QUALITY …
+                HIGHEST_QUALITY beyond them; by default the middle.
             downlink: what the packets may take; the quality is then only that of the first attempt.
 
         Raises:
@@ -225,7 +226,8 @@ class SceneEncoder:
             scene: what to encode; a memory-mapped one is read a row of tiles at a time.
             packetiser: numbers the packets.
             scene_id: in every packet of the scene; by default a checksum.
-            quality: 0 … 100 from the bundle's lowest to its highest rate; by default the middle.
+            quality: 0 … 100 from the lowest to the highest rate that the bundle was trained for, LOWEST_QUALITY …
+                HIGHEST_QUALITY beyond them; by default the middle.
             saturated: value of samples that had too much light; they are restored exactly.
             progressive: hold the latents until the last tile is coded, and then send them part by part, so that a
                 stream cut anywhere lacks late parts everywhere rather than the last tiles.
@@ -350,7 +352,7 @@ class SceneEncoder:
             self.health.begin_tile()
 
         def units() -> list[Unit]:
-            lead = TileLead(code=code, marked=masks is not None).pack()
+            lead = TileLead(code=code, marked=masks is not None)
             made = partial(Unit, scene=scene_id, row=tile.row, column=tile.column)
             try:
                 hyperlatent, latents = self._coded(inputs, tile, lead)
@@ -361,7 +363,8 @@ class SceneEncoder:
                     self.health.fall_back(Fallback(row=tile.row, column=tile.column, reason=str(error)))
                 before = grid.geometry.halo_before
                 own = pixels[0, before : before + tile.lines, before : before + tile.samples]
-                coded = [made(kind=UnitKind.LOSSLESS, octets=lead + self._lossless.encode(own.astype(mean.dtype)))]
+                octets = lead.pack() + self._lossless.encode(own.astype(mean.dtype))
+                coded = [made(kind=UnitKind.LOSSLESS, octets=octets)]
             finally:
                 self._free.append(pixels)
             if masks is not None:
@@ -385,17 +388,36 @@ class SceneEncoder:
             scale_index=outputs["scale_index"][0, :, : latent[0], : latent[1]],
         )
 
-    def _coded(self, inputs: dict[str, NDArray[np.float32]], tile: Tile, lead: bytes) -> tuple[bytes, list[bytes]]:
+    def _run_within_symbols(
+        self, inputs: dict[str, NDArray[np.float32]], tile: Tile, lead: TileLead
+    ) -> tuple[TileSymbols, TileLead]:
+        """Run the engine, again with coarser steps where those beyond the trained ones make a symbol too large.
+
+        Cut to 16 bits, the strongest latents would lose more than all others gain.
+
+        Raises:
+            EngineError: the engine fails, or gives what no table codes.
+        """
+        while True:
+            coded = self._run_engine(inputs, tile)
+            self._check_possible(coded)
+            cut = coded.symbols.min() == SYMBOL_MIN or coded.symbols.max() == SYMBOL_MAX
+            if lead.code <= MAX_QUALITY_CODE or not cut:
+                return coded, lead
+            lead = replace(lead, code=max(lead.code - CODES_PER_OCTAVE, MAX_QUALITY_CODE))
+            gain, _ = self.bundle.gains.at(lead.code)
+            inputs = inputs | {"gain": gain[None]}
+
+    def _coded(self, inputs: dict[str, NDArray[np.float32]], tile: Tile, lead: TileLead) -> tuple[bytes, list[bytes]]:
         """Octets of a tile's hyper-latent unit, and of the units of its latent's parts.
 
         Raises:
             EngineError: the engine fails, or gives what no table codes.
         """
-        coded = self._run_engine(inputs, tile)
-        self._check_possible(coded)
+        coded, lead = self._run_within_symbols(inputs, tile, lead)
         begun = time.perf_counter()
         try:
-            hyperlatent = lead + self._coder.encode(
+            hyperlatent = lead.pack() + self._coder.encode(
                 coded.hyperlatent.ravel(), hyperlatent_rows(coded.hyperlatent.shape, self.bundle.manifest.scales)
             )
             parts = self.bundle.manifest.parts

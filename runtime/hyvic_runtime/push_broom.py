@@ -31,6 +31,7 @@ from hyvic_runtime.acquisition import Acquisition, Interleave, LineRing
 from hyvic_runtime.errors import RateError, SceneError
 from hyvic_runtime.marked_samples import Mask, fill_line
 from hyvic_runtime.rate_control import DownlinkBudget, LeakyBucket, Trial, highest_within
+from hyvic_runtime.rate_gains import LOWEST_CODE
 from hyvic_runtime.scene import Cube, mean_of_lines
 from hyvic_runtime.scene_header import MAX_LINES, SceneHeader, pack_scene_end
 from hyvic_runtime.space_packet import MAX_GRID, Packetiser, Unit, UnitKind
@@ -291,8 +292,8 @@ class PushBroomEncoder:
         limit = log(max(bucket.octets, 1))
         best = highest_within(attempt, limit=limit, slack=BUDGET_SLACK, start=self._code, slope=LOG_OCTETS_PER_CODE)
         if best is None:
-            self._code = 0
-            coded = self._thinned(self._whole_row(0), bucket.octets)
+            self._code = LOWEST_CODE
+            coded = self._thinned(self._whole_row(LOWEST_CODE), bucket.octets)
         else:
             self._code, coded = best.code, best.result
         bucket.spend(self._octets(coded))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from hyvic_runtime.errors import RateError
-from hyvic_runtime.rate_gains import MAX_QUALITY_CODE
+from hyvic_runtime.rate_gains import QUALITY_CODES, code_of_place, place_of_code
 
 Result = TypeVar("Result")
 
@@ -37,7 +37,13 @@ class Trial(Generic[Result]):
 
 
 def highest_within(
-    attempt: Callable[[int], Trial[Result]], *, limit: float, slack: float, start: int, slope: float
+    attempt: Callable[[int], Trial[Result]],
+    *,
+    limit: float,
+    slack: float,
+    start: int,
+    slope: float,
+    codes: range = QUALITY_CODES,
 ) -> Trial[Result] | None:
     """The trial of the highest quality found whose measure is at most `limit`; None if there is none.
 
@@ -48,8 +54,11 @@ def highest_within(
         limit: of the measure.
         slack: that may be left.
         start: first code.
-        slope: of the measure, a first guess for a step of the code.
+        slope: of the measure, a first guess for a step of the code between rate levels.
+        codes: all there are.
     """
+    lowest, highest = codes[0], codes[-1]
+    farthest = place_of_code(highest) - place_of_code(lowest)
     low: Trial[Result] | None = None
     high: Trial[Result] | None = None
     code, trials, stride = start, 0, 1
@@ -59,24 +68,27 @@ def highest_within(
         aim = limit - slack / 2
         if trial.measure <= limit:
             low = trial
-            if trial.measure >= limit - slack or code == MAX_QUALITY_CODE:
+            if trial.measure >= limit - slack or code == highest:
                 return low
         else:
             high = trial
-            if code == 0:
+            if code == lowest:
                 return None
         if low is None or high is None:
             # Outwards by the guessed slope, and farther each time.
-            stride = max(2 * stride, int(min(abs(aim - trial.measure) / slope, MAX_QUALITY_CODE)))
-            code = min(code + stride, MAX_QUALITY_CODE) if high is None else max(code - stride, 0)
-            continue
-        gap = high.code - low.code
-        if gap <= 1:
+            stride = max(2 * stride, int(min(abs(aim - trial.measure) / slope, farthest)))
+            place: float = place_of_code(code) + (stride if high is None else -stride)
+        elif high.code - low.code <= 1:
             return low
-        share = 0.5
-        if trials <= INTERPOLATED_TRIALS and high.measure > low.measure:
-            share = min(max((aim - low.measure) / (high.measure - low.measure), 0.05), 0.95)
-        code = low.code + min(max(round(share * gap), 1), gap - 1)
+        else:
+            share = 0.5
+            if trials <= INTERPOLATED_TRIALS and high.measure > low.measure:
+                share = min(max((aim - low.measure) / (high.measure - low.measure), 0.05), 0.95)
+            left, right = place_of_code(low.code), place_of_code(high.code)
+            place = left + share * (right - left)
+        least = lowest if low is None else low.code + 1
+        most = highest if high is None else high.code - 1
+        code = min(max(code_of_place(place), least), most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

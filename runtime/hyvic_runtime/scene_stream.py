@@ -17,7 +17,7 @@ from hyvic_runtime.errors import RateError
 from hyvic_runtime.metrics import compression_ratio, psnr
 from hyvic_runtime.push_broom import BUDGET_SLACK, LOG_OCTETS_PER_CODE
 from hyvic_runtime.rate_control import Trial, highest_within
-from hyvic_runtime.rate_gains import MAX_QUALITY_CODE, QUALITY_STEPS, quality_code
+from hyvic_runtime.rate_gains import HIGHEST_CODE, LOWEST_CODE, MAX_QUALITY_CODE, QUALITY_STEPS, quality_code
 from hyvic_runtime.scene import Cube, Scene
 from hyvic_runtime.space_packet import Packetiser
 
@@ -33,7 +33,7 @@ class WrittenStream:
 
     Attributes:
         path: of the file.
-        quality: that it was coded at, 0 … 100.
+        quality: that it was coded at, LOWEST_QUALITY … HIGHEST_QUALITY.
         octets: that it takes.
         packets: that it consists of.
         psnr_db: of what it decodes to, where that was asked for.
@@ -151,6 +151,7 @@ class StreamWriter:
             slack=PSNR_SLACK_DB,
             start=MAX_QUALITY_CODE - quality_code(DEFAULT_QUALITY),
             slope=PSNR_PER_CODE,
+            codes=range(MAX_QUALITY_CODE - HIGHEST_CODE, MAX_QUALITY_CODE - LOWEST_CODE + 1),
         )
         if best is None:
             raise RateError(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.rate_gains import MAX_QUALITY_CODE
+from hyvic_runtime.rate_gains import HIGHEST_CODE, LOWEST_CODE
 from hyvic_runtime.space_packet import Unit, UnitKind
 
 LEAD_OCTETS = 2
 _LATENT_LEFT_OUT = 0x8000
 _MARKED = 0x4000
-_FLAGS = _LATENT_LEFT_OUT | _MARKED
+_CODES = 0x4000
+"""Of 14 bits. A code below zero stands as what it differs from this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,7 @@ class TileLead:
     """First octets of a hyper-latent unit.
 
     Attributes:
-        code: of the tile's quality, 0 … MAX_QUALITY_CODE.
+        code: of the tile's quality, LOWEST_CODE … HIGHEST_CODE.
         latent_left_out: the sender left out the tile's latent units from the first that is missing on, to keep its
             budget.
         marked: a marks unit belongs to the tile.
@@ -31,7 +32,7 @@ class TileLead:
 
     def pack(self) -> bytes:
         """Octets on the wire."""
-        value = self.code | _LATENT_LEFT_OUT * self.latent_left_out | _MARKED * self.marked
+        value = self.code % _CODES | _LATENT_LEFT_OUT * self.latent_left_out | _MARKED * self.marked
         return value.to_bytes(LEAD_OCTETS, "big")
 
 
@@ -44,9 +45,11 @@ def unpack_tile_lead(octets: bytes) -> TileLead:
     if len(octets) < LEAD_OCTETS:
         raise DecodeError(f"a hyper-latent unit of {len(octets)} octets has no quality")
     value = int.from_bytes(octets[:LEAD_OCTETS], "big")
-    code = value & ~_FLAGS
-    if code > MAX_QUALITY_CODE:
-        raise DecodeError(f"quality {code}, at most {MAX_QUALITY_CODE} is possible")
+    code = value % _CODES
+    if code > HIGHEST_CODE:
+        code -= _CODES
+    if code < LOWEST_CODE:
+        raise DecodeError(f"quality {code % _CODES}, which is none; {HIGHEST_CODE} is the highest")
     return TileLead(code=code, latent_left_out=bool(value & _LATENT_LEFT_OUT), marked=bool(value & _MARKED))
 
 

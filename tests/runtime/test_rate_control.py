@@ -16,14 +16,27 @@ from hyvic_runtime.acquisition import Acquisition
 from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
-from hyvic_runtime.errors import LostTilesError, RateError
+from hyvic_runtime.errors import DecodeError, LostTilesError, RateError
 from hyvic_runtime.metrics import psnr
 from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.rate_control import DownlinkBudget, Trial, highest_within
-from hyvic_runtime.rate_gains import MAX_QUALITY_CODE
+from hyvic_runtime.rate_gains import (
+    CODES_PER_OCTAVE,
+    HIGHEST_CODE,
+    HIGHEST_QUALITY,
+    LOWEST_CODE,
+    LOWEST_QUALITY,
+    MAX_QUALITY_CODE,
+    RateGains,
+    code_of_place,
+    place_of_code,
+    quality_code,
+)
+from hyvic_runtime.received_units import UnitKey, receive
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.scene_stream import StreamWriter
-from hyvic_runtime.space_packet import Packetiser
+from hyvic_runtime.space_packet import Packetiser, UnitKind
+from hyvic_runtime.tile_units import TileLead, unpack_tile_lead
 
 TILE = 32
 
@@ -39,9 +52,9 @@ def decoder(tiny_bundle: Path) -> SceneDecoder:
 
 
 @given(
-    steps=st.lists(st.tuples(st.integers(0, MAX_QUALITY_CODE), st.floats(0, 3)), max_size=8),
+    steps=st.lists(st.tuples(st.integers(LOWEST_CODE, HIGHEST_CODE), st.floats(0, 3)), max_size=8),
     limit=st.floats(-1, 12),
-    start=st.integers(0, MAX_QUALITY_CODE),
+    start=st.integers(LOWEST_CODE, HIGHEST_CODE),
 )
 def test_the_search_ends_at_the_limit_or_where_the_next_quality_passes_it(
     steps: list[tuple[int, float]], limit: float, start: int
@@ -60,23 +73,74 @@ def test_the_search_ends_at_the_limit_or_where_the_next_quality_passes_it(
     best = highest_within(attempt, limit=limit, slack=0.025, start=start, slope=2e-4)
     assert attempts < 40
     if best is None:
-        assert measure(0) > limit
+        assert measure(LOWEST_CODE) > limit
         return
     assert best.measure == measure(best.code) <= limit
-    assert best.measure >= limit - 0.025 or best.code == MAX_QUALITY_CODE or measure(best.code + 1) > limit
+    assert best.measure >= limit - 0.025 or best.code == HIGHEST_CODE or measure(best.code + 1) > limit
+
+
+@pytest.mark.parametrize("code", [LOWEST_CODE, -3, 0, 1, 5000, MAX_QUALITY_CODE, MAX_QUALITY_CODE + 3, HIGHEST_CODE])
+def test_every_quality_has_a_place_and_a_spelling_on_the_wire(code: int) -> None:
+    assert code_of_place(place_of_code(code)) == code
+    assert code_of_place(place_of_code(code) + 0.4) == code
+    for flags in ({}, {"latent_left_out": True}, {"marked": True}):
+        lead = TileLead(code=code, **flags)
+        assert unpack_tile_lead(lead.pack()) == lead
+    # Of the trained range the spelling is that of streams from before there was more.
+    assert TileLead(code=code).pack() == (code if code >= 0 else 2**14 + code).to_bytes(2, "big")
+
+
+def test_codes_between_the_highest_and_the_lowest_are_refused() -> None:
+    for code in (HIGHEST_CODE + 1, 2**14 + LOWEST_CODE - 1):
+        with pytest.raises(DecodeError, match=f"quality {code}, which is none; {HIGHEST_CODE} is the highest"):
+            unpack_tile_lead(code.to_bytes(2, "big"))
+    for quality in (LOWEST_QUALITY - 0.01, HIGHEST_QUALITY + 0.01, float("nan")):
+        with pytest.raises(ValueError, match=r"is outside -20.48..130.72"):
+            quality_code(quality)
+
+
+def test_gains_beyond_the_levels_keep_their_ratios_and_their_product(encoder: SceneEncoder) -> None:
+    gains = encoder.bundle.gains
+    for code, level, octaves in ((LOWEST_CODE, 0, -4), (HIGHEST_CODE, -1, 6)):
+        gain, inverse = gains.at(code)
+        assert np.array_equal(gain[:, 0, 0], gains.values[0, level] * 2.0**octaves)
+        assert np.array_equal(inverse[:, 0, 0], gains.values[1, level] / 2.0**octaves)
+    single = RateGains(gains.values[:, :1])
+    assert np.array_equal(single.at(LOWEST_CODE), single.at(HIGHEST_CODE))
+
+
+def test_steps_too_fine_for_16_bits_are_made_coarser_for_that_tile_alone(
+    encoder: SceneEncoder, decoder: SceneDecoder
+) -> None:
+    """The strongest latents would be cut, and more octets give a worse picture."""
+    cube = smooth_cube(TILE, 3 * TILE, BANDS)
+    cube[TILE // 2, 3 * TILE // 2] = 60_000
+    scene = Scene(cube=cube)
+    asked = MAX_QUALITY_CODE + 3 * CODES_PER_OCTAVE
+    stream = encoder.stream(scene, quality=asked / 100)
+    units = receive(stream).scene().units
+    codes = [unpack_tile_lead(units[UnitKey(UnitKind.HYPERLATENT, 0, column)]).code for column in range(3)]
+    assert codes[0] == codes[2] == asked
+    assert MAX_QUALITY_CODE <= codes[1] < asked
+    fine, trained = (
+        psnr(scene.cube, decoder.decode(encoder.stream(scene, quality=quality)).scene.cube, 10_000)
+        for quality in (asked / 100, 100)
+    )
+    assert fine > trained
 
 
 @pytest.mark.parametrize("shape", [(40, 70), (20, 20)])
 def test_a_stored_scenes_budget_is_kept_and_used(encoder: SceneEncoder, tmp_path: Path, shape: tuple[int, int]) -> None:
     scene = Scene(cube=smooth_cube(*shape, BANDS))
     writer = StreamWriter(encoder=encoder, scene=scene, folder=tmp_path)
-    least, most = writer.at_quality(0).octets, writer.at_quality(100).octets
-    assert most > 1.2 * least
-    for budget in np.linspace(least, most, 6).astype(int).tolist():
+    least, most = writer.at_quality(LOWEST_QUALITY).octets, writer.at_quality(HIGHEST_QUALITY).octets
+    trained = writer.at_quality(0).octets, writer.at_quality(100).octets
+    assert least < trained[0] < trained[1] / 1.2 < most / 1.44
+    for budget in np.geomspace(least, most, 10).astype(int).tolist():
         stream = writer.within(budget)
         assert 0.97 * budget <= stream.octets <= budget
         assert stream.path.stat().st_size == stream.octets
-    assert writer.within(10 * most).quality == 100
+    assert writer.within(10 * most).quality == HIGHEST_QUALITY
     with pytest.raises(
         RateError, match=rf"{least - 1:,} octets are asked for and the bundle's lowest rate takes {least:,}"
     ):

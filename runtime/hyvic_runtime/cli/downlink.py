@@ -30,7 +30,9 @@ def simulate_downlink(argv: Sequence[str] | None = None) -> int:
     )
     add_coded_scene(parser)
     parser.add_argument("--report", type=Path, required=True, metavar="DIR", help="folder to write, or to replace")
-    parser.add_argument("--quality", type=float, metavar="Q", help="of the encoder, 0 … 100 (default: the middle)")
+    parser.add_argument(
+        "--quality", type=float, metavar="Q", help="of the encoder, as of encode-scene (default: the middle)"
+    )
     parser.add_argument(
         "--packet-octets",
         type=int,

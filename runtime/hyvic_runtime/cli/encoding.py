@@ -19,7 +19,7 @@ from hyvic_runtime.cli.options import (
     refuse_input_as_output,
 )
 from hyvic_runtime.command_line import Result, command_parser, run_command
-from hyvic_runtime.rate_gains import MAX_QUALITY
+from hyvic_runtime.rate_gains import HIGHEST_QUALITY, LOWEST_QUALITY, MAX_QUALITY
 
 if TYPE_CHECKING:
     from hyvic_runtime.scene import Scene
@@ -52,7 +52,8 @@ def encode_scene(argv: Sequence[str] | None = None) -> int:
         "--quality",
         type=float,
         metavar="Q",
-        help="0 … 100 from the bundle's lowest to its highest rate (default: the middle)",
+        help="0 … 100 from the lowest to the highest rate that the bundle was trained for (default: the middle); "
+        f"{LOWEST_QUALITY:g} … {HIGHEST_QUALITY:g} with all its quantiser steps coarser or finer",
     )
     rate.add_argument(
         "--target-ratio", type=float, metavar="R", help="compress by at least R, headers included, and hardly more"
@@ -179,8 +180,10 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
         text += f"; the engine failed on {encoder.health.fallback_count} tiles, which were coded exactly without it"
     if budget is not None:
         text += f"; {stream.octets / budget:.1%} of {budget:,} octets, at quality {stream.quality:g}"
-        if stream.quality == MAX_QUALITY:
+        if stream.quality == HIGHEST_QUALITY:
             text += ", the bundle's highest rate"
+        elif not 0 <= stream.quality <= MAX_QUALITY:
+            text += f", {'coarser' if stream.quality < 0 else 'finer'} than the bundle was trained for"
     if stream.psnr_db is not None:
         text += f"; {stream.psnr_db:.2f} dB, at quality {stream.quality:g}"
     return result, text
