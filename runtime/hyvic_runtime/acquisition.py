@@ -129,9 +129,17 @@ class LineRing:
             np.copyto(self._lines[self.count % len(self._lines)], line, casting="unsafe")
             self.count += 1
 
-    def __getitem__(self, line: int) -> Cube:
-        """One line that is still held, (sample, band), by its number in the scene."""
-        if not max(0, self.count - len(self._lines)) <= line < self.count:
-            raise IndexError(f"line {line} is not held; {self.count} came and {len(self._lines)} are kept")
-        held: Cube = self._lines[line % len(self._lines)]
+    def __getitem__(self, lines: int | slice) -> Cube:
+        """One line that is still held, (sample, band), by its number in the scene; or those of a slice, to be read."""
+        first, until = (lines.start, lines.stop) if isinstance(lines, slice) else (lines, lines + 1)
+        capacity = len(self._lines)
+        if not max(0, self.count - capacity) <= first < until <= self.count:
+            raise IndexError(f"line {first} is not held; {self.count} came and {capacity} are kept")
+        start = first % capacity
+        if not isinstance(lines, slice):
+            held: Cube = self._lines[start]
+        elif start + until - first <= capacity:
+            held = self._lines[start : start + until - first]
+        else:
+            held = np.concatenate((self._lines[start:], self._lines[: start + until - first - capacity]))
         return held

@@ -35,10 +35,14 @@ from hyvic_runtime.tile_units import TileLead
 DEFAULT_QUALITY = 50.0
 
 
-class Lines(Protocol):
-    """Gives a line, (sample, band), by its number in the scene."""
+GATHERED_LINES = 16
+"""Lines converted at a time, which fit the cache; a memory-mapped scene is read in order."""
 
-    def __getitem__(self, line: int, /) -> Cube: ...
+
+class Lines(Protocol):
+    """Gives lines, (line, sample, band), by their numbers in the scene."""
+
+    def __getitem__(self, lines: slice, /) -> Cube: ...
 
 
 class LineSource(Protocol):
@@ -298,16 +302,7 @@ class SceneEncoder:
     ) -> dict[str, NDArray[np.float32]]:
         """What the encoder graph takes for one tile; `into` is used for its pixels."""
         pixels = self._pixels() if into is None else into
-        # Line by line: a line fits the cache through its passes, and a memory-mapped scene is read in order.
-        columns = grid.window_samples(tile.column)
-        start = tile.column * grid.geometry.tile - grid.geometry.halo_before
-        first, last = max(0, -start), min(len(columns), grid.samples - start)
-        mirrored = np.r_[:first, last : len(columns)]
-        for spectra, number in zip(pixels[0], grid.window_lines(tile.row), strict=True):
-            line = scene.cube[int(number)]
-            np.copyto(spectra[first:last], line[start + first : start + last], casting="unsafe")
-            if mirrored.size:
-                spectra[mirrored] = line[columns[mirrored]]
+        _gather(pixels[0], scene.cube, grid, tile)
         return encoder_inputs(self.bundle, pixels, mean, code, tile)
 
     def _pixels(self) -> NDArray[np.float32]:
@@ -441,6 +436,26 @@ class SceneEncoder:
             and 0 <= scale_index.min() <= scale_index.max() < self.bundle.manifest.scales
         ):
             raise EngineError(f"{self.engine_name} gave symbols or scale indices that are none")
+
+
+def _gather(window: NDArray[np.float32], cube: Lines, grid: TileGrid, tile: Tile) -> None:
+    """Fill a tile's window, (line, sample, band), with the scene's pixels, mirrored beyond its edges."""
+    lines, samples = grid.window_lines(tile.row), grid.window_samples(tile.column)
+    top, left = (place * grid.geometry.tile - grid.geometry.halo_before for place in (tile.row, tile.column))
+    upper, lower = max(0, -top), min(len(lines), grid.lines - top)
+    first, last = max(0, -left), min(len(samples), grid.samples - left)
+    mirrored = np.concatenate((np.arange(first), np.arange(last, len(samples))))
+
+    def convert(at: int, block: Cube) -> None:
+        spectra = window[at : at + len(block)]
+        np.copyto(spectra[:, first:last], block[:, left + first : left + last], casting="unsafe")
+        if mirrored.size:
+            spectra[:, mirrored] = block[:, samples[mirrored]]
+
+    for at in range(upper, lower, GATHERED_LINES):
+        convert(at, cube[top + at : top + min(at + GATHERED_LINES, lower)])
+    for at in (*range(upper), *range(lower, len(lines))):
+        convert(at, cube[int(lines[at]) : int(lines[at]) + 1])
 
 
 def in_tables(hyperlatent: NDArray[np.int32], bundle: Bundle) -> bool:
