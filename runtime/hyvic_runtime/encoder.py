@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hyvic_runtime.acquisition import Acquisition
 from hyvic_runtime.bundle import ENCODER, Bundle, read_bundle
 from hyvic_runtime.conformance import check_coder, check_encoder, check_entropy_path, encoder_sha256
-from hyvic_runtime.encoder_inputs import encoder_inputs
+from hyvic_runtime.encoder_inputs import LineSource, encoder_inputs, gather
 from hyvic_runtime.engine_choice import EngineKind, default_workers, load_engine, usable_cores
 from hyvic_runtime.entropy_coder import SYMBOL_MAX, SYMBOL_MIN, EntropyCoder
 from hyvic_runtime.entropy_path import load_entropy_path
@@ -27,31 +27,12 @@ from hyvic_runtime.marked_samples import Mask, pack_marks
 from hyvic_runtime.push_broom import PushBroomEncoder
 from hyvic_runtime.rate_control import DownlinkBudget
 from hyvic_runtime.rate_gains import CODES_PER_OCTAVE, MAX_QUALITY_CODE, quality_code
-from hyvic_runtime.scene import Cube, Scene, mean_spectrum
+from hyvic_runtime.scene import Scene, mean_spectrum
 from hyvic_runtime.space_packet import MAX_GRID, Packetiser, Unit, UnitKind
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
 from hyvic_runtime.tile_units import TileLead
 
 DEFAULT_QUALITY = 50.0
-
-
-GATHERED_LINES = 16
-"""Lines converted at a time, which fit the cache; a memory-mapped scene is read in order."""
-
-
-class Lines(Protocol):
-    """Gives lines, (line, sample, band), by their numbers in the scene."""
-
-    def __getitem__(self, lines: slice, /) -> Cube: ...
-
-
-class LineSource(Protocol):
-    """A scene, or what is held of one."""
-
-    @property
-    def cube(self) -> Lines:
-        """Its lines."""
-        ...
 
 
 @dataclass(slots=True)
@@ -302,7 +283,7 @@ class SceneEncoder:
     ) -> dict[str, NDArray[np.float32]]:
         """What the encoder graph takes for one tile; `into` is used for its pixels."""
         pixels = self._pixels() if into is None else into
-        _gather(pixels[0], scene.cube, grid, tile)
+        gather(pixels[0], scene.cube, grid, tile)
         return encoder_inputs(self.bundle, pixels, mean, code, tile)
 
     def _pixels(self) -> NDArray[np.float32]:
@@ -436,26 +417,6 @@ class SceneEncoder:
             and 0 <= scale_index.min() <= scale_index.max() < self.bundle.manifest.scales
         ):
             raise EngineError(f"{self.engine_name} gave symbols or scale indices that are none")
-
-
-def _gather(window: NDArray[np.float32], cube: Lines, grid: TileGrid, tile: Tile) -> None:
-    """Fill a tile's window, (line, sample, band), with the scene's pixels, mirrored beyond its edges."""
-    lines, samples = grid.window_lines(tile.row), grid.window_samples(tile.column)
-    top, left = (place * grid.geometry.tile - grid.geometry.halo_before for place in (tile.row, tile.column))
-    upper, lower = max(0, -top), min(len(lines), grid.lines - top)
-    first, last = max(0, -left), min(len(samples), grid.samples - left)
-    mirrored = np.concatenate((np.arange(first), np.arange(last, len(samples))))
-
-    def convert(at: int, block: Cube) -> None:
-        spectra = window[at : at + len(block)]
-        np.copyto(spectra[:, first:last], block[:, left + first : left + last], casting="unsafe")
-        if mirrored.size:
-            spectra[:, mirrored] = block[:, samples[mirrored]]
-
-    for at in range(upper, lower, GATHERED_LINES):
-        convert(at, cube[top + at : top + min(at + GATHERED_LINES, lower)])
-    for at in (*range(upper), *range(lower, len(lines))):
-        convert(at, cube[int(lines[at]) : int(lines[at]) + 1])
 
 
 def in_tables(hyperlatent: NDArray[np.int32], bundle: Bundle) -> bool:
