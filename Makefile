@@ -60,6 +60,7 @@ bench: $(VENV)/dev.stamp  ## timings, both sides in one run
 	$(BIN)/python tests/benchmarks/bench_encoder.py
 	$(BIN)/python tests/benchmarks/bench_push_broom.py
 	$(BIN)/python tests/benchmarks/bench_encoder.py --tile 64 --precision int8
+	$(BIN)/python tests/benchmarks/bench_families.py
 	$(BIN)/python tests/benchmarks/bench_graph.py
 	$(BIN)/python tests/benchmarks/bench_ans.py
 	$(BIN)/python tests/benchmarks/bench_training.py

@@ -1,8 +1,8 @@
 """Encode on Arm and decode on x86, and back: exactly the encoder's symbols. And what happens without integers.
 
 Run by `make test-aarch64`, as root. Installs the package in an arm64 root that has no checkout (aarch64_root.py), its
-C coder compiled there, and codes Indian Pines between there and here with the shipped model, and with a small joint
-codec whose slices see their neighbours. Then the shipped model's hyper-decoder in float32 reads the same hyper-latents
+C coder compiled there, and codes Indian Pines between there and here with the shipped models, and with a small joint
+codec whose slices see their neighbours. Then HyVIC's hyper-decoder in float32 reads the same hyper-latents
 on both sides, chooses another frequency table in a place, and the tile is lost.
 """
 
@@ -36,7 +36,7 @@ from hyvic_train.training import train
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).parent.parent
-CHECKPOINT = ROOT / "checkpoints" / "hyvic-s-202"
+HYVIC, JOINT = (ROOT / "checkpoints" / name for name in ("hyvic-s-202", "joint-s-202"))
 EITHER_SIDE = "either_side.py"
 TILE = 64
 """Nine tiles of the scene, five of them cut at its edges."""
@@ -82,15 +82,16 @@ def main() -> None:
         install(here, arm)
         (folder / EITHER_SIDE).write_bytes((ROOT / "tests" / EITHER_SIDE).read_bytes())
 
-        bundle_from_checkpoint(CHECKPOINT, folder / "hyvic.bundle", tile=TILE)
+        bundle_from_checkpoint(HYVIC, folder / "hyvic.bundle", tile=TILE)
         bundle = read_bundle(folder / "hyvic.bundle")
         assert bundle.manifest.wavelengths is not None
         scene = resample_bands(load_indian_pines(), np.array(bundle.manifest.wavelengths))
         write_scene(scene, folder / "scene.npz")
 
-        train_joint(scene, folder / "joint")
-        bundle_from_checkpoint(folder / "joint", folder / "joint.bundle", tile=TILE)
-        for name in ("hyvic.bundle", "joint.bundle"):
+        bundle_from_checkpoint(JOINT, folder / "joint.bundle", tile=TILE)
+        train_joint(scene, folder / "neighbours")
+        bundle_from_checkpoint(folder / "neighbours", folder / "neighbours.bundle", tile=TILE)
+        for name in ("hyvic.bundle", "joint.bundle", "neighbours.bundle"):
             check_bundle(here, arm, name)
             check_streams(here, arm, name)
         check_float_path(here, arm, bundle, scene)
@@ -169,7 +170,7 @@ def check_streams(here: Side, arm: Side, name: str) -> None:
 def check_float_path(here: Side, arm: Side, bundle: Bundle, scene: Scene) -> None:
     """The same hyper-decoder in float32: one table differs, and what follows in the tile is noise."""
     cells = bundle.manifest.geometry.hyperlatents
-    onnx.save(float_hyperdecoder(load_checkpoint(CHECKPOINT).model, cells), here.folder / "float.onnx")
+    onnx.save(float_hyperdecoder(load_checkpoint(HYVIC).model, cells), here.folder / "float.onnx")
     tiles = list(coded_tiles(bundle, scene))
     hyperlatents = np.stack([padded(tile.hyperlatent, cells) for tile in tiles])
     scales = here.outputs("float.onnx", hyperlatents)["scale"]

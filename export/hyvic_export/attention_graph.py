@@ -49,7 +49,7 @@ def _residual_unit(x: Var, unit: Any, dtype: DTypeLike) -> Var:
     y = x
     for layer in unit.conv:
         is_convolution = isinstance(layer, nn.Conv2d)
-        y = convolution(y, layer, pad=layer.padding[0], dtype=dtype) if is_convolution else op.relu(y)
+        y = convolution(y, layer, pad=layer.kernel_size[0] // 2, dtype=dtype) if is_convolution else op.relu(y)
     return op.relu(op.add(y, x))
 
 

@@ -145,7 +145,7 @@ def _expected_symbols(part: int, scale_index: Integers, mean_steps: Integers) ->
 def _pushed_symbols(part: int, scale_index: Integers, mean_steps: Integers) -> Integers:
     """Of every magnitude that there is and of one sign a channel, so that what sums up many latents is driven far."""
     rng = np.random.default_rng(part)
-    sign = np.where(rng.random((len(mean_steps), 1, 1)) < 0.5, -1, 1)
+    sign = rng.choice([-1.0, 1.0], (len(mean_steps), 1, 1))
     return _symbols(sign * np.exp2(rng.uniform(-1, np.log2(SYMBOL_MAX), mean_steps.shape)))
 
 
