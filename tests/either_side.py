@@ -50,12 +50,13 @@ class HeardDecoder(SceneDecoder):
     def __post_init__(self) -> None:
         self.workers = 1
         super().__post_init__()
-        self._coder = HeardCoder(self.bundle.tables)
+        HeardCoder.heard.clear()
 
 
 def coded(out: Path, command: str, *arguments: str) -> int:
     hyvic_runtime.encoder.SceneEncoder = HeardEncoder  # type: ignore[misc]
     hyvic_runtime.decoder.SceneDecoder = HeardDecoder  # type: ignore[misc]
+    hyvic_runtime.decoder.EntropyCoder = HeardCoder  # type: ignore[misc]
     status = COMMANDS[command](arguments)
     symbols, rows = (np.concatenate(arrays) for arrays in zip(*HeardCoder.heard, strict=True))
     np.savez(out, symbols=symbols, rows=rows)

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_scenes(parser)
     parser.add_argument("--bundle", type=Path, required=True, help="what export-engine wrote")
-    parser.add_argument("--quality", type=float, metavar="Q", help="0 … 100 (default: the middle)")
+    parser.add_argument("--quality", type=float, metavar="Q", help="as of encode-scene (default: the middle)")
     return run_command(parser, argv, _run, extra="compare")
 
 

@@ -18,6 +18,9 @@ from torch import nn
 from hyvic_export.graph_nodes import constant, convolution
 from hyvic_export.integer_layer import doubles
 
+ATTENTION_REACH = 3
+"""Features around it that an attention module sees beside its block: each branch has three 3×3 convolutions."""
+
 
 def local_attention(x: Var, module: LocalAttention, shape: tuple[int, int], dtype: DTypeLike = np.float32) -> Var:
     """Features plus features weighed by a mask.

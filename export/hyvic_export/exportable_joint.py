@@ -23,7 +23,7 @@ from spox import Var
 from torch import nn
 
 from hyvic_export.analysis_form import AnalysisForm
-from hyvic_export.attention_graph import local_attention
+from hyvic_export.attention_graph import ATTENTION_REACH, local_attention
 from hyvic_export.exportable import Exportable
 from hyvic_export.feature_graph import SPATIAL_REACH, fused_features, reconstruction
 from hyvic_export.graph_nodes import convolution, cropped, float32, gdn, scalar, upsampling
@@ -47,25 +47,39 @@ class ExportableJointCodec(Exportable[JointCodec]):
     exact_halos = False
 
     def geometry(self, tile: int) -> TileGeometry:
-        """A window ends where the scene's blocks of attention end, one cell beside the tile on all sides.
+        """A window ends where the scene's blocks of attention end, whole cells beside the tile on all sides.
 
-        What kernels and attention reach together is hundreds of pixels, of which the far ones hardly count. Around
-        tiles of 32, the smallest, one cell of 32 changes an EnMAP tile's PSNR at the finest rate by less than
-        0.0001 dB; no halo at all, by 0.012 dB (joint-s-202 after 2,500 steps, tests/benchmarks/bench_windows.py).
+        As many as synthesis reaches, so that a quality map knows which pixels a lost neighbour changes. What kernels
+        and attention reach together in the encoder may be more, but hardly counts. Around tiles of 32, the smallest,
+        one cell of 32 changes an EnMAP tile's PSNR at the finest rate by less than 0.0001 dB; no halo at all, by
+        0.012 dB (joint-s-202 after 2,500 steps, tests/benchmarks/bench_windows.py).
         """
         config = self.model.config
         if tile % config.cell:
             raise ValueError(f"tile is {tile} pixels; it must be a multiple of {config.cell}")
         stride = 1 << config.spatial_stages
+        halo = max(1, -(-self._synthesis_reach() * stride // config.cell)) * config.cell
         return TileGeometry(
             tile=tile,
             latent_stride=stride,
             hyper_stride=config.hyper_stride,
-            halo_before=config.cell,
-            halo_after=config.cell,
-            latent_halo_before=config.cell // stride,
-            latent_halo_after=config.cell // stride,
+            halo_before=halo,
+            halo_after=halo,
+            latent_halo_before=halo // stride,
+            latent_halo_after=halo // stride,
         )
+
+    def _synthesis_reach(self) -> int:
+        """Latents around a tile, as far as its pixels depend on them: from pixels back, stage by stage."""
+        config = self.model.config
+        reach = SPATIAL_REACH * config.extraction_blocks
+        for stage in range(config.spatial_stages + 1):
+            if stage:
+                reach = (reach + config.kernel_size // 2 + 1) // 2  # of a transposed convolution (geometry_of)
+            if stage in config.attention_stages:
+                block = config.attention_block
+                reach = -(-(reach + ATTENTION_REACH) // block) * block
+        return reach
 
     def integer_network(self, hyperlatent_peak: Integers) -> IntegerNetwork:
         model, slope_bits = self.model, self.model.config.leaky_slope_bits

@@ -11,8 +11,9 @@ floating point because that is what engines are fast at:
 - a last layer gives the mean in steps of 2⁻⁴ and, where the model predicts log2 σ, the scale index itself; from a
   model that predicts σ it gives σ in steps of 2⁻⁶, and a lookup gives the index: never a logarithm.
 
-Transposed convolutions become sub-pixel convolutions: their kernels are too small for a Winograd
-algorithm, whose fractions would not be exact.
+Transposed 3×3 convolutions become sub-pixel convolutions of 2×2, too small for a Winograd algorithm, whose fractions
+would not be exact. Larger kernels, those of slices among them (`slice_kernel_size`), leave that to the engine: one that
+takes such an algorithm fails the conformance vectors, and codes nothing.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from hyvic_runtime.errors import BundleError
 from hyvic_runtime.frequency_table import FrequencyTables
 from hyvic_runtime.rate_gains import RateGains
 from hyvic_runtime.scene_header import BUNDLE_ID_OCTETS
+from hyvic_runtime.space_packet import MAX_PARTS
 from hyvic_runtime.tensorrt_library import TensorRTLibrary
 from hyvic_runtime.tile_grid import TileGeometry
 
@@ -47,7 +48,6 @@ GAINS = "gains.npy"
 REPORT, BUILD_SCRIPT, EXPECTED_OUTPUTS = "report.json", "build-on-device.sh", "expected-outputs.npz"
 EXTRAS = (REPORT, BUILD_SCRIPT, EXPECTED_OUTPUTS)
 _ENCODER_FILES = (ENCODER, f"{ENCODER}.data")
-MAX_SLICES = 64
 
 
 def slice_graph(index: int) -> str:
@@ -83,9 +83,9 @@ def engine_names(slices: int) -> tuple[str, ...]:
 
 ALL_FILES = (
     MANIFEST,
-    *file_names(MAX_SLICES),
-    *weights_names(MAX_SLICES),
-    *engine_names(MAX_SLICES),
+    *file_names(MAX_PARTS),
+    *weights_names(MAX_PARTS),
+    *engine_names(MAX_PARTS),
     *EXTRAS,
 )
 """That any bundle may have."""
@@ -168,7 +168,7 @@ class BundleManifest:
             ("bands", 1, 2**16 - 1),
             ("latent_channels", 1, 2**16),
             ("hyperlatent_channels", 1, 2**16),
-            ("slices", 0, MAX_SLICES),
+            ("slices", 0, MAX_PARTS),
             ("rates", 1, 256),
             ("scales", 1, 256),
             ("mean_step_bits", 0, 8),
@@ -330,11 +330,11 @@ def _parse_manifest(path: Path) -> tuple[BundleManifest, bytes]:
         )
     if _canonical_sha256(document) != recorded or _spelt(int(version), document) != octets:
         raise BundleError(altered)  # the latter: white space, an escape, a repeated key
-    if version == _WITHOUT_SLICES:
-        document["slices"] = 0
     try:
-        if document.keys() != {field.name for field in fields(BundleManifest)}:
+        known = {field.name for field in fields(BundleManifest)}
+        if document.keys() != (known - {"slices"} if version == _WITHOUT_SLICES else known):
             raise ValueError("its entries are not this format's")
+        document.setdefault("slices", 0)
         # What a stream is decoded with. How an encoder analyses is its own affair.
         codec = {name: value for name, value in document.items() if name not in _NOT_IDENTITY}
         codec["files"] = {name: digest for name, digest in codec["files"].items() if name not in _ENCODER_FILES}

@@ -107,7 +107,7 @@ def encoder_sha256(bundle: Bundle, encoder: Engine) -> str:
 
 
 def _probes(bundle: Bundle) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """Tiles that span the sensor's range, at the highest quality.
+    """Tiles that span the sensor's range, at the highest rate level.
 
     Dark, saturated, and seeded noise of both signs that drives ẑ far out.
     """

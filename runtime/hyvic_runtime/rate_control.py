@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from typing import Generic, TypeVar
 
 from hyvic_runtime.errors import RateError
@@ -82,7 +83,7 @@ def highest_within(
             return low
         else:
             share = 0.5
-            if trials <= INTERPOLATED_TRIALS and high.measure > low.measure:
+            if trials <= INTERPOLATED_TRIALS and high.measure > low.measure and isfinite(low.measure):
                 share = min(max((aim - low.measure) / (high.measure - low.measure), 0.05), 0.95)
             left, right = place_of_code(low.code), place_of_code(high.code)
             place = left + share * (right - left)

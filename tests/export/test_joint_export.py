@@ -183,3 +183,31 @@ def test_what_is_not_made_for_the_family_is_one_line_and_leaves_nothing(
     assert match in error
     assert len(error.strip().splitlines()) == 1
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *VARIANTS,
+        {"kernel_size": 15, "attention": False, "spatial_stages": 2},
+        {"kernel_size": 9, "spatial_stages": 2},
+        {"extraction_blocks": 6, "attention": False},
+    ],
+    ids=_name,
+)
+@torch.no_grad()
+def test_pixels_farther_in_than_the_halo_know_nothing_of_the_neighbour(
+    tmp_path: Path, fields: dict[str, object]
+) -> None:
+    """A quality map calls them exact where the neighbour is lost."""
+    model = random_joint_codec(**fields)
+    geometry = exportable(model).geometry(64)
+    save_graph(decoder_graph(model, geometry), tmp_path / "d.onnx")
+    engine = OnnxRuntimeEngine(tmp_path / "d.onnx")
+    shape = (1, model.config.latent_channels, geometry.latent_window, geometry.latent_window)
+    latent = np.random.default_rng(0).normal(0, 0.5, shape).astype(np.float32)
+    lost = latent.copy()
+    lost[..., : geometry.latent_halo_before] = 0
+    whole, beside = (engine.run({"latent": y_hat})["reconstruction"][0] for y_hat in (latent, lost))
+    inside = geometry.latent_halo_before * geometry.latent_stride
+    np.testing.assert_array_equal(whole[:, inside:], beside[:, inside:])

@@ -68,6 +68,15 @@ def test_a_bundle_of_the_version_before_is_the_same_codec_in_this_one(copy: Path
     assert read_bundle(copy).identity == bundle.identity
 
 
+def test_a_bundle_of_the_version_before_knows_no_slices(copy: Path) -> None:
+    document = json.loads((copy / MANIFEST).read_text())
+    del document["sha256"], document["format_version"]
+    before = {"format_version": 1, "sha256": _canonical_sha256(document).hex(), **document}
+    (copy / MANIFEST).write_text(json.dumps(before, indent=1) + "\n")
+    with pytest.raises(BundleError, match="its entries are not this format's"):
+        read_bundle(copy)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.downlink_simulation import DownlinkSimulator, Settings
 from hyvic_runtime.encoder import DEFAULT_QUALITY, SceneEncoder
 from hyvic_runtime.engine import Engine, OnnxRuntimeEngine
-from hyvic_runtime.entropy_path import EntropyPath, load_entropy_path
+from hyvic_runtime.entropy_path import EntropyPath, WalkedLatent, load_entropy_path
 from hyvic_runtime.errors import BundleError, DecodeError, LostTilesError
 from hyvic_runtime.expected_outputs import check_expected_outputs, write_expected_outputs
 from hyvic_runtime.quality_map import Quality
@@ -34,6 +35,7 @@ from hyvic_runtime.scene_stream import StreamWriter
 from hyvic_runtime.space_packet import Packetiser, Segment, Unit, UnitKind, parse_stream
 from hyvic_runtime.tile_grid import Tile, coded_shape
 from hyvic_runtime.tile_units import without_latent
+from numpy.typing import NDArray
 
 TILE, PARTS = 32, 3
 SHAPE = (45, 70, BANDS)
@@ -342,6 +344,31 @@ def test_expected_outputs_hold_the_latents_of_slices(bundle: Bundle, tmp_path: P
     write_expected_outputs(tmp_path / "expected-outputs.npz", here, encoder, path, decoder)
     agreement = check_expected_outputs(here, encoder, path, decoder)
     assert (agreement.symbols_equal, agreement.latent_difference, agreement.pixel_difference) == (1, 0, 0)
+
+
+class _MovedPath(EntropyPath):
+    """A walk whose latents lie beside the exporter's."""
+
+    def __init__(self, bundle: Bundle, steps: float) -> None:
+        engines = [OnnxRuntimeEngine(bundle.folder / slice_graph(part)) for part in range(bundle.manifest.slices)]
+        super().__init__(bundle, OnnxRuntimeEngine(bundle.folder / HYPERDECODER), engines)
+        self._moves = iter((0, round(steps * 2**bundle.manifest.mean_step_bits)))
+
+    def walk_coded(self, hyperlatent: NDArray[np.integer[Any]], symbols: NDArray[np.integer[Any]]) -> WalkedLatent:
+        walked = super().walk_coded(hyperlatent, symbols)
+        return replace(walked, latent_steps=walked.latent_steps + next(self._moves))
+
+
+def test_two_engines_latents_may_differ_by_a_step_and_by_the_rest_that_goes_with_it(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    """A latent beside a half is another symbol to another engine, and its predicted rest, ±½ step, another one too."""
+    encoder, decoder = (OnnxRuntimeEngine(bundle.folder / graph) for graph in (ENCODER, DECODER))
+    here = replace(bundle, folder=tmp_path)
+    write_expected_outputs(tmp_path / "expected-outputs.npz", here, encoder, load_entropy_path(bundle), decoder)
+    check_expected_outputs(here, encoder, _MovedPath(bundle, 2.0), decoder)
+    with pytest.raises(BundleError, match="steps from the exporter's"):
+        check_expected_outputs(here, encoder, _MovedPath(bundle, 20.0), decoder)
 
 
 def test_loss_leaves_every_tile_that_was_not_hit_exact(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +78,17 @@ def test_the_search_ends_at_the_limit_or_where_the_next_quality_passes_it(
         return
     assert best.measure == measure(best.code) <= limit
     assert best.measure >= limit - 0.025 or best.code == HIGHEST_CODE or measure(best.code + 1) > limit
+
+
+def test_the_search_goes_on_from_a_fidelity_without_bound() -> None:
+    """Of a picture that comes back exactly."""
+
+    def attempt(code: int) -> Trial[None]:
+        return Trial(code, -math.inf if code < 5000 else 0.0 if code < 9000 else 1.0, None)
+
+    best = highest_within(attempt, limit=0.5, slack=0.0, start=5000, slope=1e-3)
+    assert best is not None
+    assert best.code == 8999
 
 
 @pytest.mark.parametrize("code", [LOWEST_CODE, -3, 0, 1, 5000, MAX_QUALITY_CODE, MAX_QUALITY_CODE + 3, HIGHEST_CODE])
