@@ -135,18 +135,26 @@ def markdown_table(rows: Sequence[Row], bundle: Bundle) -> str:
 
 def figure_of(rows: Sequence[Row]) -> Figure:
     """PSNR against the fraction of parts, and against the compression ratio of what arrived; a line a scene."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
     by_parts, by_ratio = figure.subplots(1, 2, sharey=True)
-    for scene in dict.fromkeys(row.scene for row in rows):
+    by_ratio.set_xscale("log", base=2)
+    names = dict.fromkeys(row.scene for row in sorted(rows, key=lambda row: -row.psnr_db))  # as the lines lie
+    for index, scene in enumerate(names):
         own = [row for row in rows if row.scene == scene]
-        levels = [row.psnr_db for row in own]
-        by_parts.plot([row.parts / row.of for row in own], levels, "o-", label=scene)
-        by_ratio.plot([row.compression_ratio for row in own], levels, "o-", label=scene)
-    by_parts.set(xlabel="fraction of the parts that arrived", ylabel="PSNR, dB")
-    by_ratio.set(xlabel="compression ratio of what arrived", xscale="log")
-    by_parts.legend(frameon=False)
+        levels, colour = [row.psnr_db for row in own], colormaps["tab20"](index % 20)
+        by_parts.plot([row.parts / row.of for row in own], levels, "o-", color=colour, markersize=4, label=scene)
+        by_ratio.plot([row.compression_ratio for row in own], levels, "o-", color=colour, markersize=4)
+    by_parts.set(xlabel="fraction of the parts that arrived", ylabel="PSNR in dB")
+    by_ratio.set(xlabel="compression ratio of what arrived")
+    by_ratio.xaxis.set_major_formatter(ScalarFormatter())
+    by_ratio.xaxis.set_minor_formatter(NullFormatter())
+    for axes in (by_parts, by_ratio):
+        axes.grid(alpha=0.3)
+    figure.legend(loc="outside right center", frameon=False, fontsize="small")
     return figure
 
 
