@@ -42,7 +42,7 @@ TINY_JOINT_MODEL = TINY_MODEL | {
 }
 
 
-def _trained(model: dict[str, object], folder: Path) -> Path:
+def _trained(model: dict[str, object], folder: Path, steps: int) -> Path:
     """A checkpoint of a few steps on synthetic scenes."""
     from hyvic_train.config import config_from_json
     from hyvic_train.data import NamedCube, SceneSplit
@@ -53,12 +53,12 @@ def _trained(model: dict[str, object], folder: Path) -> Path:
             "model": model,
             "optimisation": {
                 "lmbda": [1e-5, 1e-4, 1e-3],
-                "steps": 40,
-                "integer_path_steps": 10,
+                "steps": steps,
+                "integer_path_steps": steps // 4,
                 "batch_size": 4,
                 "klt_step": 30,
                 "hyperprior_learning_rate": 2e-3,
-                "checkpoint_every": 40,
+                "checkpoint_every": steps,
             },
             "data": {"crop": 32, "wavelengths": list(np.linspace(420, 2450, BANDS)), "remove_mean_spectrum": True},
         }
@@ -73,13 +73,13 @@ def _trained(model: dict[str, object], folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A HyVIC model of 20 bands and three rates."""
-    return _trained(TINY_MODEL, tmp_path_factory.mktemp("checkpoint"))
+    return _trained(TINY_MODEL, tmp_path_factory.mktemp("checkpoint"), steps=40)
 
 
 @pytest.fixture(scope="session")
 def tiny_joint_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A joint codec of the same bands and rates, in three slices that see their neighbours."""
-    return _trained(TINY_JOINT_MODEL, tmp_path_factory.mktemp("joint-checkpoint"))
+    return _trained(TINY_JOINT_MODEL, tmp_path_factory.mktemp("joint-checkpoint"), steps=12)
 
 
 @pytest.fixture(scope="session")
