@@ -377,8 +377,7 @@ class SceneEncoder:
         while True:
             coded = self._run_engine(inputs, tile)
             self._check_possible(coded)
-            cut = coded.symbols.min() == SYMBOL_MIN or coded.symbols.max() == SYMBOL_MAX
-            if lead.code <= MAX_QUALITY_CODE or not cut:
+            if lead.code <= MAX_QUALITY_CODE or not np.isin(coded.symbols, (SYMBOL_MIN, SYMBOL_MAX)).any():
                 return coded, lead
             lead = replace(lead, code=max(lead.code - CODES_PER_OCTAVE, MAX_QUALITY_CODE))
             gain, _ = self.bundle.gains.at(lead.code)

@@ -323,14 +323,12 @@ class PushBroomEncoder:
         """
         over = self._octets(coded) - budget
         latents = [unit for _, units in coded for unit in units if unit.kind == UnitKind.LATENT]
-        parts = [(UnitKind.LATENT, part) for part in range(self._encoder.bundle.manifest.parts)]
-        # From the last to the first.
-        order = [(UnitKind.MARKS, 0), (UnitKind.HYPERLATENT, 0), (UnitKind.LOSSLESS, 0), *parts]
-        if sum(map(self._packetiser.octets, latents)) < over:
-            order = [(UnitKind.MARKS, 0), (UnitKind.HYPERLATENT, 0), *parts, (UnitKind.LOSSLESS, 0)]
-        if self._row > 0:
-            order.insert(0, (UnitKind.SCENE_HEADER, 0))
-        for which in reversed(order):
+        parts = [(UnitKind.LATENT, part) for part in reversed(range(self._encoder.bundle.manifest.parts))]
+        lossless = [(UnitKind.LOSSLESS, 0)]
+        first = lossless + parts if sum(map(self._packetiser.octets, latents)) < over else parts + lossless
+        kinds = [*first, (UnitKind.HYPERLATENT, 0), (UnitKind.MARKS, 0)]
+        kinds += [(UnitKind.SCENE_HEADER, 0)] * (self._row > 0)
+        for which in kinds:
             units = [
                 (index, unit)
                 for index, (_, units) in enumerate(coded)
