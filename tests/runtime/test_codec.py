@@ -24,6 +24,7 @@ from hyvic_runtime.scene import Scene
 from hyvic_runtime.scene_header import SceneHeader
 from hyvic_runtime.space_packet import OVERHEAD_OCTETS, Packetiser, Unit, UnitKind
 from hyvic_train.checkpoint import load_checkpoint
+from runtime.damaged_streams import check_marks_of_damage
 
 
 @pytest.fixture(scope="module")
@@ -237,17 +238,7 @@ def test_no_truncation_passes_unnoticed(decoder: SceneDecoder, small_stream: byt
 def test_concealment_of_any_damage_marks_what_is_not_exact(
     decoder: SceneDecoder, small_stream: bytes, data: st.DataObject
 ) -> None:
-    whole = decoder.decode(small_stream).scene.cube
-    damaged = bytearray(small_stream)
-    for _ in range(data.draw(st.integers(1, 4))):
-        start = data.draw(st.integers(0, len(damaged) - 1))
-        damaged[start : start + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=20))
-    try:
-        decoded = decoder.decode(bytes(damaged), conceal=True)
-    except DecodeError:
-        return
-    exact = decoded.quality == Quality.EXACT
-    assert np.array_equal(decoded.scene.cube[exact], whole[exact])
+    check_marks_of_damage(decoder, small_stream, data, longest=40)
 
 
 def test_a_damaged_latent_unit_leaves_the_means(encoder: SceneEncoder, decoder: SceneDecoder) -> None:

@@ -36,6 +36,7 @@ from hyvic_runtime.space_packet import Packetiser, Segment, Unit, UnitKind, pars
 from hyvic_runtime.tile_grid import Tile, coded_shape
 from hyvic_runtime.tile_units import without_latent
 from numpy.typing import NDArray
+from runtime.damaged_streams import check_marks_of_damage
 
 TILE, PARTS = 32, 3
 SHAPE = (45, 70, BANDS)
@@ -196,17 +197,7 @@ def test_a_damaged_stream_of_parts_gives_no_wrong_pixel_as_exact(
 ) -> None:
     scene = Scene(cube=smooth_cube(20, 40, BANDS))
     stream = b"".join(_packets(encoder, scene, progressive=data.draw(st.booleans()), packet_octets=120))
-    whole = decoder.decode(stream).scene.cube
-    damaged = bytearray(stream)
-    for _ in range(data.draw(st.integers(1, 4))):
-        start = data.draw(st.integers(0, len(damaged) - 1))
-        damaged[start : start + data.draw(st.integers(0, 200))] = data.draw(st.binary(max_size=20))
-    try:
-        decoded = decoder.decode(bytes(damaged), conceal=True)
-    except DecodeError:
-        return
-    exact = decoded.quality == Quality.EXACT
-    assert np.array_equal(decoded.scene.cube[exact], whole[exact])
+    check_marks_of_damage(decoder, stream, data, longest=200)
 
 
 def test_interleaved_scenes_of_parts_come_back_each(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
