@@ -1,4 +1,4 @@
-/* Asymmetric numeral systems over symbols grouped by frequency table.
+/* Asymmetric numeral systems over blocks of symbols, those of a block grouped by frequency table.
  *
  * The stream is that of constriction's AnsCoder: 64-bit state, 32-bit words, 24-bit precision
  * (docs/packet-format.md, "Coder"), and tests/runtime/test_ans.py holds this file to its octets. constriction has no wheel
@@ -14,6 +14,7 @@
 #include <Python.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PRECISION_BITS 24
 #define TOTAL (UINT32_C(1) << PRECISION_BITS)
@@ -75,18 +76,23 @@ static void set_reciprocal(Symbol *symbol)
     symbol->shift = (uint8_t)s;
 }
 
-/* Words written, or -1 where counts or a position are not of these tables. `words` holds count + STATE_WORDS. */
+/* Words written, or -1 where counts or a position are not of these tables. `counts` are one a row, block after block;
+ * `words` holds count + STATE_WORDS. */
 static Py_ssize_t encode_words(const Tables *tables, const uint32_t *positions, size_t count, const int64_t *counts,
-                               uint32_t *words)
+                               size_t group_count, uint32_t *words)
 {
     uint64_t state = 0;
     uint32_t *next = words;
-    /* ANS is a stack: last row first, and in a row the last symbol first. */
-    for (size_t r = tables->row_count; r-- > 0;) {
+    /* ANS is a stack: last block first, in a block the last row first, and in a row the last symbol first. */
+    for (size_t r = 0; group_count-- > 0;) {
+        r = (r ? r : tables->row_count) - 1;
+        const int64_t size = counts[group_count];
+        if (size == 0) /* most rows of a small block */
+            continue;
         const Row *row = &tables->rows[r];
-        if (counts[r] < 0 || (uint64_t)counts[r] > count)
+        if (size < 0 || (uint64_t)size > count)
             return -1;
-        const size_t begin = count - (size_t)counts[r];
+        const size_t begin = count - (size_t)size;
         while (count > begin) {
             const uint32_t position = positions[--count];
             if (position > row->last)
@@ -110,19 +116,33 @@ static Py_ssize_t encode_words(const Tables *tables, const uint32_t *positions, 
     return next - words;
 }
 
-/* 1 if the words hold these symbols and nothing else, 0 if not, -1 where the counts are not of these tables. */
+/* How far a stream is decoded; all zero before the first symbol. */
+typedef struct {
+    uint64_t state;
+    uint64_t taken; /* words */
+} Cursor;
+
+/* 1 if the words from the cursor on hold these symbols and nothing else, 0 if not, -1 where the counts are not of these
+ * tables or the cursor is not of these words. `counts` are as in encode_words. */
 static int decode_words(const Tables *tables, const uint32_t *words, size_t word_count, const int64_t *counts,
-                        uint32_t *positions, size_t count)
+                        size_t group_count, uint32_t *positions, size_t count, Cursor *cursor)
 {
-    uint64_t state = 0;
-    for (int i = 0; i < STATE_WORDS && word_count; i++)
-        state = state << WORD_BITS | words[--word_count];
-    for (size_t r = 0; r < tables->row_count; r++) {
+    if (cursor->taken > word_count)
+        return -1;
+    uint64_t state = cursor->state;
+    size_t left = word_count - (size_t)cursor->taken;
+    if (cursor->taken == 0)
+        for (int i = 0; i < STATE_WORDS && left; i++)
+            state = state << WORD_BITS | words[--left];
+    for (size_t group = 0, r = 0; group < group_count; group++, r = r + 1 < tables->row_count ? r + 1 : 0) {
+        const int64_t size = counts[group];
+        if (size == 0)
+            continue;
         const Row *row = &tables->rows[r];
-        if (counts[r] < 0 || (uint64_t)counts[r] > count)
+        if (size < 0 || (uint64_t)size > count)
             return -1;
-        count -= (size_t)counts[r];
-        for (const uint32_t *end = positions + counts[r]; positions < end; positions++) {
+        count -= (size_t)size;
+        for (const uint32_t *end = positions + size; positions < end; positions++) {
             const uint32_t quantile = (uint32_t)state & (TOTAL - 1);
             /* The greatest position that starts at or before the quantile; mostly its bucket has but one. */
             uint32_t low = row->lookup[quantile >> BUCKET_SHIFT];
@@ -137,13 +157,15 @@ static int decode_words(const Tables *tables, const uint32_t *words, size_t word
             *positions = low;
             const Symbol *symbol = &row->symbols[low];
             state = (state >> PRECISION_BITS) * symbol->frequency + quantile - symbol->start;
-            if (state >> WORD_BITS == 0 && word_count)
-                state = state << WORD_BITS | words[--word_count];
+            if (state >> WORD_BITS == 0 && left)
+                state = state << WORD_BITS | words[--left];
         }
     }
     if (count)
         return -1;
-    return state == 0 && word_count == 0;
+    cursor->state = state;
+    cursor->taken = word_count - left;
+    return state == 0 && left == 0;
 }
 
 /* Of one row; its frequencies are at least 1 and add up to TOTAL, or -1. */
@@ -240,13 +262,14 @@ done:
     return capsule;
 }
 
-/* Whether one count a row and 32-bit items were given; sets the error if not. */
+/* Whether one count a row of every block and 32-bit items were given; sets the error if not. */
 static int fit(const Tables *tables, const Py_buffer *positions, const Py_buffer *counts, const Py_buffer *words)
 {
     if (holds_items(positions, sizeof(uint32_t)) && holds_items(words, sizeof(uint32_t)) &&
-        holds_items(counts, sizeof(int64_t)) && (size_t)counts->len / sizeof(int64_t) == tables->row_count)
+        holds_items(counts, sizeof(int64_t)) && (size_t)counts->len / sizeof(int64_t) % tables->row_count == 0)
         return 1;
-    PyErr_SetString(PyExc_TypeError, "positions and words are 32-bit integers, counts one 64-bit integer a row");
+    PyErr_SetString(PyExc_TypeError,
+                    "positions and words are 32-bit integers, counts one 64-bit integer a row of every block");
     return 0;
 }
 
@@ -263,7 +286,8 @@ static PyObject *encode(PyObject *module, PyObject *arguments)
         Py_ssize_t written = -1;
         if ((size_t)words.len / sizeof(uint32_t) >= count + STATE_WORDS) {
             Py_BEGIN_ALLOW_THREADS
-            written = encode_words(tables, positions.buf, count, counts.buf, words.buf);
+            written = encode_words(tables, positions.buf, count, counts.buf, (size_t)counts.len / sizeof(int64_t),
+                                   words.buf);
             Py_END_ALLOW_THREADS
         }
         if (written < 0)
@@ -281,21 +305,30 @@ static PyObject *decode(PyObject *module, PyObject *arguments)
 {
     (void)module;
     PyObject *capsule, *result = NULL;
-    Py_buffer positions, counts, words;
-    if (!PyArg_ParseTuple(arguments, "Oy*y*w*", &capsule, &words, &counts, &positions))
+    Py_buffer words, counts, positions, kept = {0};
+    if (!PyArg_ParseTuple(arguments, "Oy*y*w*|w*", &capsule, &words, &counts, &positions, &kept))
         return NULL;
     const Tables *tables = PyCapsule_GetPointer(capsule, TABLES);
-    if (tables != NULL && fit(tables, &positions, &counts, &words)) {
+    Cursor cursor = {0};
+    if (kept.obj != NULL && kept.len != sizeof cursor)
+        PyErr_SetString(PyExc_TypeError, "a cursor is two 64-bit integers");
+    else if (tables != NULL && fit(tables, &positions, &counts, &words)) {
         int outcome;
+        if (kept.obj != NULL)
+            memcpy(&cursor, kept.buf, sizeof cursor);
         Py_BEGIN_ALLOW_THREADS
-        outcome = decode_words(tables, words.buf, (size_t)words.len / sizeof(uint32_t), counts.buf, positions.buf,
-                               (size_t)positions.len / sizeof(uint32_t));
+        outcome = decode_words(tables, words.buf, (size_t)words.len / sizeof(uint32_t), counts.buf,
+                               (size_t)counts.len / sizeof(int64_t), positions.buf,
+                               (size_t)positions.len / sizeof(uint32_t), &cursor);
         Py_END_ALLOW_THREADS
+        if (kept.obj != NULL)
+            memcpy(kept.buf, &cursor, sizeof cursor);
         if (outcome < 0)
-            PyErr_SetString(PyExc_ValueError, "counts do not add up to the positions");
+            PyErr_SetString(PyExc_ValueError, "counts do not add up to the positions, or the cursor is behind the words");
         else
             result = PyBool_FromLong(outcome);
     }
+    PyBuffer_Release(&kept);
     PyBuffer_Release(&positions);
     PyBuffer_Release(&counts);
     PyBuffer_Release(&words);

@@ -1,6 +1,7 @@
 """The ANS coder in C, absent where the package was built without a compiler.
 
-All buffers are C-contiguous and aligned. Any contents are safe: what is not of the tables is refused.
+All buffers are C-contiguous and aligned. Any contents are safe: what is not of the tables is refused. `counts` are
+(row,) of one block or (block, row) of several.
 """
 
 from typing import NewType
@@ -17,6 +18,15 @@ def encode(
     """Number of words written; `words` has room for two more than there are positions."""
 
 def decode(
-    tables: Tables, words: NDArray[np.uint32], counts: NDArray[np.int64], positions: NDArray[np.int32], /
+    tables: Tables,
+    words: NDArray[np.uint32],
+    counts: NDArray[np.int64],
+    positions: NDArray[np.int32],
+    cursor: NDArray[np.uint64] = ...,
+    /,
 ) -> bool:
-    """Fill `positions`, and say whether the words hold them and nothing else."""
+    """Fill `positions`, and say whether the words from the cursor on hold them and nothing else.
+
+    `cursor`, the state and the number of words taken, is where the words are read on, and where they were read to; two
+    zeros, or none, stand before the first position.
+    """

@@ -1,8 +1,10 @@
 """Asymmetric numeral systems over positions grouped by row, in two implementations that write the same words.
 
-A position says which frequency of its row codes a symbol. Positions come grouped, those of row 0 first, and `counts`
-says how many each row has, so that a row is one stretch of work instead of a model per symbol. ANS is a stack: the
-encoder pushes the last row first, and within a row the last position first, and the decoder pops in reading order.
+A position says which frequency of its row codes a symbol. Positions come in blocks, of which a decoder may have to know
+one before it can tell the rows of the next; in a block they are grouped, those of row 0 first, and `counts` says how
+many each row has, so that a row is one stretch of work instead of a model per symbol. ANS is a stack: the encoder
+pushes the last block first, in a block the last row and in a row the last position, and the decoder pops in reading
+order.
 
 State of 64 bits, words of 32, precision of 24 (docs/packet-format.md).
 """
@@ -10,8 +12,8 @@ State of 64 bits, words of 32, precision of 24 (docs/packet-format.md).
 from __future__ import annotations
 
 import contextlib
-import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -25,6 +27,19 @@ from hyvic_runtime.frequency_table import FrequencyTables
 STATE_WORDS = 2
 
 
+class AnsDecoder(Protocol):
+    """Takes positions off the words of a stream, in the order of coding."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the words hold the positions taken so far and nothing else."""
+        ...
+
+    def decode(self, counts: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Positions of the next block, or of several; counts are as in `AnsCoder.encode`."""
+        ...
+
+
 class AnsCoder(Protocol):
     """Codes positions under the rows of one set of frequency tables."""
 
@@ -32,21 +47,26 @@ class AnsCoder(Protocol):
         """Words of the positions, the last not zero.
 
         Args:
-            positions: grouped by row, each at most its row's length.
-            counts: (row,), adding up to the positions.
+            positions: of block after block, those of a block grouped by row, each at most its row's length.
+            counts: (block, row), or (row,) where there is but one block, adding up to the positions.
         """
         ...
 
-    def decode(self, words: NDArray[np.uint32], counts: NDArray[np.int64]) -> tuple[NDArray[np.int32], bool]:
-        """Positions, and whether the words hold them and nothing else. The last word is not zero."""
+    def decoder(self, words: NDArray[np.uint32]) -> AnsDecoder:
+        """Begin to decode words, the last not zero."""
         ...
+
+    def decode(self, words: NDArray[np.uint32], counts: NDArray[np.int64]) -> tuple[NDArray[np.int32], bool]:
+        """All positions at once, and whether the words hold them and nothing else."""
+        decoder = self.decoder(words)
+        return decoder.decode(counts), decoder.exhausted
 
     def describe(self) -> str:
         """Implementation and version, for reports."""
         ...
 
 
-class ConstrictionCoder:
+class ConstrictionCoder(AnsCoder):
     """constriction's `AnsCoder` (Bamler 2022), one call a row."""
 
     def __init__(self, tables: FrequencyTables) -> None:
@@ -70,23 +90,34 @@ class ConstrictionCoder:
 
     def encode(self, positions: NDArray[np.int32], counts: NDArray[np.int64]) -> NDArray[np.uint32]:
         coder = self._stream.stack.AnsCoder()
-        for row, group in reversed(list(_groups(counts))):
+        for row, group in reversed(_groups(counts)):
             coder.encode_reverse(positions[group], self._models[row])
         words: NDArray[np.uint32] = coder.get_compressed()
         return words
 
-    def decode(self, words: NDArray[np.uint32], counts: NDArray[np.int64]) -> tuple[NDArray[np.int32], bool]:
-        coder = self._stream.stack.AnsCoder(words)
-        positions = np.empty(counts.sum(), np.int32)
-        for row, group in _groups(counts):
-            positions[group] = coder.decode(self._models[row], group.stop - group.start)
-        return positions, bool(coder.is_empty())
+    def decoder(self, words: NDArray[np.uint32]) -> AnsDecoder:
+        return _ConstrictionDecoder(self._stream.stack.AnsCoder(words), self._models)
 
     def describe(self) -> str:
         return f"constriction {version('constriction')}"
 
 
-class NativeCoder:
+class _ConstrictionDecoder:
+    def __init__(self, coder: Any, models: Sequence[Any]) -> None:
+        self._coder, self._models = coder, models
+
+    @property
+    def exhausted(self) -> bool:
+        return bool(self._coder.is_empty())
+
+    def decode(self, counts: NDArray[np.int64]) -> NDArray[np.int32]:
+        positions = np.empty(counts.sum(), np.int32)
+        for row, group in _groups(counts):
+            positions[group] = self._coder.decode(self._models[row], group.stop - group.start)
+        return positions
+
+
+class NativeCoder(AnsCoder):
     """The runtime's own, in C, where a compiler built it with the package: about twice as fast (`make bench`)."""
 
     def __init__(self, tables: FrequencyTables) -> None:
@@ -113,15 +144,24 @@ class NativeCoder:
         )
         return words[:used]
 
-    def decode(self, words: NDArray[np.uint32], counts: NDArray[np.int64]) -> tuple[NDArray[np.int32], bool]:
-        positions = np.empty(counts.sum(), np.int32)
-        exhausted = self._library.decode(
-            self._tables, np.ascontiguousarray(words, np.uint32), np.ascontiguousarray(counts, np.int64), positions
-        )
-        return positions, exhausted
+    def decoder(self, words: NDArray[np.uint32]) -> AnsDecoder:
+        return _NativeDecoder(partial(self._library.decode, self._tables, np.ascontiguousarray(words, np.uint32)))
 
     def describe(self) -> str:
         return "the runtime's own C coder"
+
+
+class _NativeDecoder:
+    def __init__(self, decode: Callable[[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint64]], bool]) -> None:
+        self._decode = decode
+        self._cursor = np.zeros(2, np.uint64)
+        self.exhausted = False
+        self.decode(np.zeros(0, np.int64))  # no blocks: only says whether there are any words
+
+    def decode(self, counts: NDArray[np.int64]) -> NDArray[np.int32]:
+        positions = np.empty(counts.sum(), np.int32)
+        self.exhausted = self._decode(np.ascontiguousarray(counts, np.int64), positions, self._cursor)
+        return positions
 
 
 def installed_coder(tables: FrequencyTables) -> AnsCoder:
@@ -139,7 +179,10 @@ def installed_coder(tables: FrequencyTables) -> AnsCoder:
     )
 
 
-def _groups(counts: NDArray[np.int64]) -> Iterator[tuple[int, slice]]:
-    """Rows in use, and the stretch of positions of each."""
-    edges = np.concatenate(([0], np.cumsum(counts))).tolist()
-    return ((row, slice(low, high)) for row, (low, high) in enumerate(itertools.pairwise(edges)) if low < high)
+def _groups(counts: NDArray[np.int64]) -> list[tuple[int, slice]]:
+    """Rows in use, block after block, and the stretch of positions of each."""
+    used = np.flatnonzero(counts)
+    sizes = counts.ravel()[used]
+    ends = np.cumsum(sizes)
+    rows = used % counts.shape[-1]
+    return list(zip(rows.tolist(), map(slice, (ends - sizes).tolist(), ends.tolist()), strict=True))

@@ -1,20 +1,21 @@
 """Symbols to octets: which table codes which symbol, in what order, and what no table holds.
 
-Symbols are sorted, stably, by the row of the frequency table that codes them, so that each row is one stretch of the
-ANS coder's work. Its words are stored little-endian.
+Symbols come in blocks, mostly one, but where rows of later symbols depend on earlier ones. Those of a block are sorted,
+stably, by the row of the frequency table that codes them, so that each row is one stretch of the ANS coder's work. Its
+words are stored little-endian.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.ans import AnsCoder, installed_coder
+from hyvic_runtime.ans import AnsCoder, AnsDecoder, installed_coder
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.frequency_table import FrequencyTables
 
@@ -30,10 +31,12 @@ class EntropyCoder:
     Attributes:
         tables: what every symbol costs.
         coder: makes the ANS coder of the tables; all write the same octets.
+        escape_octets: of an escaped value, 2 or 4.
     """
 
     tables: FrequencyTables
     coder: Callable[[FrequencyTables], AnsCoder] = installed_coder
+    escape_octets: int = ESCAPE_OCTETS
 
     @cached_property
     def _ans(self) -> AnsCoder:
@@ -44,26 +47,36 @@ class EntropyCoder:
         return self._ans.describe()
 
     def encode(self, symbols: NDArray[np.integer[Any]], rows: NDArray[np.integer[Any]]) -> bytes:
-        """Code symbols[i] under table rows[i].
+        """Code symbols[i] under table rows[i]: `encode_blocks` of one block."""
+        return self.encode_blocks([(symbols, rows)])
+
+    def encode_blocks(self, blocks: Sequence[tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]]) -> bytes:
+        """Code blocks of symbols one after another, each symbol under its row.
 
         Args:
-            symbols: 1-D, within SYMBOL_MIN..SYMBOL_MAX.
-            rows: 1-D of the same length, row indices.
+            blocks: symbols, 1-D, which fit an escaped value, and row indices, 1-D of the same length; at least one
+                block.
 
         Returns:
-            Octets: count of escaped symbols (big-endian u32), their values in coding order (big-endian i16),
+            Octets: count of escaped symbols (big-endian u32), their values in coding order (big-endian, signed),
             ANS words (little-endian u32).
         """
-        order, counts = self._grouped(rows)
-        grouped = symbols[order].astype(np.int32)
-        lengths = np.repeat(self.tables.length, counts)
-        positions = grouped - np.repeat(self.tables.first, counts)
-        # A negative position is a large unsigned one.
-        escaped = np.flatnonzero(positions.view(np.uint32) >= lengths.view(np.uint32))
-        positions[escaped] = lengths[escaped]
-        words = self._ans.encode(positions, counts)
-        values = grouped[escaped].astype(">i2")
+        positions, counts, escapes = zip(*(self._positions(symbols, rows) for symbols, rows in blocks), strict=True)
+        words = self._ans.encode(np.concatenate(positions), np.stack(counts))
+        values = np.concatenate(escapes).astype(f">i{self.escape_octets}")
         return b"".join((len(values).to_bytes(4, "big"), values.tobytes(), words.astype("<u4").tobytes()))
+
+    def _positions(
+        self, symbols: NDArray[np.integer[Any]], rows: NDArray[np.integer[Any]]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
+        """Positions of a block, grouped by row, how many each row has, and the symbols that are escaped."""
+        grouping = _grouping(self.tables, rows)
+        grouped = symbols[grouping.order].astype(np.int32, copy=False)
+        positions = grouped - grouping.first
+        # A negative position is a large unsigned one.
+        escaped = np.flatnonzero(positions.view(np.uint32) >= grouping.length.view(np.uint32))
+        positions[escaped] = grouping.length[escaped]
+        return positions, grouping.counts, grouped[escaped]
 
     def decode(self, data: bytes, rows: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
         """Inverse of `encode`, given the same rows.
@@ -71,37 +84,105 @@ class EntropyCoder:
         Raises:
             DecodeError: the octets cannot be what `encode` wrote for these rows.
         """
+        reader = self.reader(data)
+        symbols = reader.read(rows)
+        reader.finish()
+        return symbols
+
+    def reader(self, data: bytes) -> BlockReader:
+        """Begin to decode what `encode_blocks` wrote.
+
+        Raises:
+            DecodeError: no blocks are written like this.
+        """
         if len(data) < 4:
             raise DecodeError(f"a coded unit has {len(data)} octets, at least 4 are needed")
         escape_count = int.from_bytes(data[:4], "big")
-        words_at = 4 + ESCAPE_OCTETS * escape_count
-        if escape_count > rows.size or words_at > len(data) or (len(data) - words_at) % 4:
-            raise DecodeError(
-                f"a coded unit of {len(data)} octets cannot hold {escape_count} escapes among {rows.size} symbols"
-            )
-        escapes = np.frombuffer(data, ">i2", escape_count, offset=4)
+        words_at = 4 + self.escape_octets * escape_count
+        if words_at > len(data) or (len(data) - words_at) % 4:
+            raise DecodeError(f"a coded unit of {len(data)} octets cannot hold {escape_count} escapes and whole words")
         words = np.frombuffer(data, "<u4", offset=words_at).astype(np.uint32)
         if words.size and words[-1] == 0:
             raise DecodeError("a coded unit ends in a zero word, which no encoder writes")
-        order, counts = self._grouped(rows)
-        positions, exhausted = self._ans.decode(words, counts)
-        grouped = positions + np.repeat(self.tables.first, counts)
-        escaped = np.flatnonzero(positions == np.repeat(self.tables.length, counts))
-        if escaped.size > escape_count:
-            raise DecodeError(f"a coded unit announces {escape_count} escapes and uses more")
-        if escaped.size < escape_count or not exhausted:
-            raise DecodeError("a coded unit holds more than its symbols")
-        grouped[escaped] = escapes
+        escapes = np.frombuffer(data, f">i{self.escape_octets}", escape_count, offset=4)
+        return BlockReader(self.tables, self._ans.decoder(words), escapes)
+
+
+class BlockReader:
+    """Decodes a unit block after block; `EntropyCoder.reader` makes it."""
+
+    def __init__(self, tables: FrequencyTables, decoder: AnsDecoder, escapes: NDArray[np.signedinteger[Any]]) -> None:
+        """Begin.
+
+        Args:
+            tables: of the entropy coder.
+            decoder: of the unit's words.
+            escapes: values that its tables do not hold, of all blocks.
+        """
+        self._tables, self._decoder, self._escapes = tables, decoder, escapes
+        self._symbols_read = self._escapes_read = 0
+
+    def read(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+        """Symbols of the next block, given its rows.
+
+        Raises:
+            DecodeError: it takes more escaped symbols than the unit has.
+        """
+        grouping = _grouping(self._tables, rows)
+        grouped = self._decoder.decode(grouping.counts)  # positions so far
+        escaped = np.flatnonzero(grouped == grouping.length)
+        grouped += grouping.first
+        if escaped.size:
+            values = self._escapes[self._escapes_read : self._escapes_read + escaped.size]
+            if values.size < escaped.size:
+                raise DecodeError(f"a coded unit announces {self._escapes.size} escapes and uses more")
+            grouped[escaped] = values
+        self._escapes_read += escaped.size
+        self._symbols_read += rows.size
         symbols = np.empty(rows.size, np.int32)
-        symbols[order] = grouped
+        symbols[grouping.order] = grouped
         return symbols
 
-    def _grouped(self, rows: NDArray[np.integer[Any]]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-        """Stable order by row, and how many symbols every row of the tables has."""
-        row_count = len(self.tables.first)
-        counts = np.bincount(rows, minlength=row_count).astype(np.int64)
-        if counts.size > row_count:
-            raise ValueError(f"row {counts.size - 1} is outside the {row_count} frequency tables")
-        # uint8 and uint16 keys sort by radix, several times faster than a comparison sort.
-        keys = rows.astype(np.uint8 if row_count <= 256 else np.uint16 if row_count <= 65536 else np.intp)
-        return np.argsort(keys, kind="stable"), counts
+    def finish(self) -> None:
+        """Check that the unit holds the blocks that were read and nothing else.
+
+        Raises:
+            DecodeError: it holds more.
+        """
+        if self._escapes.size > self._symbols_read:
+            raise DecodeError(
+                f"a coded unit cannot hold {self._escapes.size} escapes among {self._symbols_read} symbols"
+            )
+        if self._escapes_read < self._escapes.size or not self._decoder.exhausted:
+            raise DecodeError("a coded unit holds more than its symbols")
+
+
+class _Grouping(NamedTuple):
+    """How the symbols of a block are grouped by row.
+
+    Attributes:
+        order: (symbol,) where each stands in the block; stable.
+        counts: (row,) how many symbols every row of the tables has.
+        first: (symbol,) grouped, `first` of its row.
+        length: (symbol,) grouped, `length` of its row.
+    """
+
+    order: NDArray[np.intp]
+    counts: NDArray[np.int64]
+    first: NDArray[np.int32]
+    length: NDArray[np.int32]
+
+
+def _grouping(tables: FrequencyTables, rows: NDArray[np.integer[Any]]) -> _Grouping:
+    row_count = len(tables.first)
+    counts = np.bincount(rows, minlength=row_count).astype(np.int64, copy=False)
+    if counts.size > row_count:
+        raise ValueError(f"row {counts.size - 1} is outside the {row_count} frequency tables")
+    # uint8 and uint16 keys sort by radix, several times faster than a comparison sort.
+    keys = rows.astype(np.uint8 if row_count <= 256 else np.uint16 if row_count <= 65536 else np.intp)
+    order = keys.argsort(kind="stable")
+    # Looking rows up symbol by symbol is faster for a small block, and several times slower for a large one.
+    if rows.size < row_count:
+        grouped = keys[order]
+        return _Grouping(order, counts, tables.first.take(grouped), tables.length.take(grouped))
+    return _Grouping(order, counts, tables.first.repeat(counts), tables.length.repeat(counts))

@@ -75,7 +75,8 @@ def random_positions(rng: np.random.Generator, tables: FrequencyTables, count: i
 def words_by_definition(tables: FrequencyTables, positions: np.ndarray, counts: np.ndarray) -> list[int]:
     """Streaming ANS as the literature defines it (Duda 2009), with a 64-bit state and 32-bit words."""
     state, words = 0, []
-    for row, position in reversed(list(zip(np.repeat(np.arange(len(counts)), counts), positions, strict=True))):
+    rows = [row for block in np.atleast_2d(counts) for row in np.repeat(np.arange(len(block)), block)]
+    for row, position in reversed(list(zip(rows, positions, strict=True))):
         frequencies = tables.row(row)
         frequency, start = int(frequencies[position]), int(frequencies[:position].sum())
         if state >> 32 >= frequency << 8:  # keeps the new state below 2^64
@@ -173,6 +174,53 @@ class TestAnsCoder:
         assert ((positions >= 0) & (positions <= np.repeat(tables.length, counts))).all()
         # Positions and streams are one to one: what is accepted is what the encoder would write.
         assert exhausted == (coder.encode(positions, counts).tolist() == words)
+
+    @given(seed=seeds, rows=st.integers(1, 300), sizes=st.lists(st.integers(0, 100), min_size=1, max_size=20))
+    @settings(deadline=None)
+    def test_blocks_are_the_definitions_and_come_back_one_by_one(
+        self, implementation: Implementation, seed: int, rows: int, sizes: list[int]
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        tables = random_tables(rng, rows, 100)
+        blocks = [random_positions(rng, tables, size) for size in sizes]
+        positions = np.concatenate([positions for positions, _ in blocks])
+        counts = np.stack([counts for _, counts in blocks])
+        coder = implementation(tables)
+        words = coder.encode(positions, counts)
+        assert words.tolist() == words_by_definition(tables, positions, counts)
+        decoder = coder.decoder(words)
+        for expected, block_counts in blocks:
+            assert np.array_equal(decoder.decode(block_counts), expected)
+        assert decoder.exhausted
+        assert np.array_equal(coder.decode(words, counts)[0], positions)
+
+    @given(words=words_that_may_be_a_stream, seed=seeds, sizes=st.lists(st.integers(0, 30), min_size=1, max_size=8))
+    @settings(deadline=None, max_examples=300)
+    def test_any_words_are_the_same_in_blocks_or_at_once(
+        self, implementation: Implementation, words: list[int], seed: int, sizes: list[int]
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        tables = random_tables(rng, 20, 300)
+        counts = np.stack([random_positions(rng, tables, size)[1] for size in sizes])
+        stream = np.array(words, np.uint32)
+        coder = implementation(tables)
+        decoder = coder.decoder(stream)
+        blocks = np.concatenate([decoder.decode(block_counts) for block_counts in counts])
+        positions, exhausted = coder.decode(stream, counts)
+        assert np.array_equal(blocks, positions)
+        assert decoder.exhausted == exhausted
+        assert exhausted == (coder.encode(positions, counts).tolist() == words)
+
+    def test_words_are_exhausted_only_when_all_are_decoded(self, implementation: Implementation) -> None:
+        tables = tables_of([TOTAL // 2, TOTAL // 2])
+        coder = implementation(tables)
+        assert coder.decoder(np.zeros(0, np.uint32)).exhausted
+        decoder = coder.decoder(coder.encode(np.ones(100, np.int32), np.array([[40], [60]])))
+        seen = [decoder.exhausted]
+        for size in (40, 0, 60, 0):
+            assert decoder.decode(np.array([size])).tolist() == [1] * size
+            seen.append(decoder.exhausted)
+        assert seen == [False, False, False, True, True]
 
 
 @without_constriction
@@ -302,6 +350,42 @@ class TestNativeMemory:
         positions = np.empty(counts.sum(), np.int32)
         self._library().decode(NativeCoder(tables)._tables, words, counts, positions)
         assert ((positions >= 0) & (positions <= np.repeat(tables.length, counts))).all()
+
+    @given(
+        words=st.lists(st.integers(0, 2**32 - 1), max_size=40),
+        state=st.integers(0, 2**64 - 1),
+        taken=st.integers(0, 41) | st.integers(0, 2**64 - 1),
+        seed=seeds,
+    )
+    @settings(deadline=None, max_examples=500)
+    def test_any_cursor_stays_inside_the_words_and_tables(
+        self, words: list[int], state: int, taken: int, seed: int
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        tables = random_tables(rng, 10, 3000)
+        counts = rng.integers(0, 40, (2, 10))
+        positions = np.empty(counts.sum(), np.int32)
+        cursor = np.array([state, taken], np.uint64)
+        arguments = NativeCoder(tables)._tables, np.array(words, np.uint32), counts, positions, cursor
+        if taken > len(words):
+            with pytest.raises(ValueError, match="cursor is behind the words"):
+                self._library().decode(*arguments)
+            assert cursor.tolist() == [state, taken]
+            return
+        self._library().decode(*arguments)
+        assert ((positions >= 0) & (positions <= np.repeat(np.tile(tables.length, 2), counts.ravel()))).all()
+        assert taken <= cursor[1] <= len(words)
+
+    def test_a_cursor_of_another_size_is_refused(self) -> None:
+        library, tables = self._library(), NativeCoder(self.GOOD)._tables
+        positions, counts, words = np.zeros(2, np.int32), np.array([1, 1]), np.ones(4, np.uint32)
+        for cursor in (bytearray(), bytearray(8), bytearray(24)):
+            with pytest.raises(TypeError, match="two 64-bit integers"):
+                library.decode(tables, words, counts, positions, cursor)
+        with pytest.raises((BufferError, ValueError, TypeError), match=r"read-only|read-write"):
+            library.decode(tables, words, counts, positions, bytes(16))
+        # Aligned or not: it is copied.
+        assert library.decode(tables, words[:0], counts, positions, memoryview(bytearray(17))[1:])
 
     def test_words_that_no_position_takes_are_noticed(self) -> None:
         tables, counts, positions = NativeCoder(self.GOOD)._tables, np.zeros(2, np.int64), np.empty(0, np.int32)

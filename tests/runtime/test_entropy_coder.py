@@ -76,6 +76,98 @@ def test_random_octets_are_refused_or_decoded(ans: Ans, data: bytes, count: int)
     assert symbols.shape == (count,)
 
 
+def _blocks(seed: int, rows: int, sizes: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Symbols and rows, some symbols far outside the tables."""
+    rng = np.random.default_rng(seed)
+    blocks = []
+    for size in sizes:
+        symbols = rng.integers(-25, 45, size)
+        outside = rng.random(size) < 0.05
+        symbols[outside] = rng.integers(SYMBOL_MIN, SYMBOL_MAX + 1, size)[outside]
+        blocks.append((symbols, rng.integers(0, rows, size)))
+    return blocks
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    sizes=st.lists(st.integers(0, 100) | st.integers(0, 500), min_size=1, max_size=10),
+    rows=st.integers(1, 300),
+)
+@settings(deadline=None)
+def test_blocks_come_back_one_by_one(ans: Ans, seed: int, sizes: list[int], rows: int) -> None:
+    coder = EntropyCoder(_tables(seed % 7, rows), ans)
+    blocks = _blocks(seed, rows, sizes)
+    data = coder.encode_blocks(blocks)
+    reader = coder.reader(data)
+    for symbols, which in blocks:
+        assert np.array_equal(reader.read(which), symbols)
+    reader.finish()
+
+
+@given(seed=st.integers(0, 2**32), size=st.integers(0, 200), rows=st.integers(1, 300))
+@settings(deadline=None, max_examples=50)
+def test_blocks_without_symbols_cost_nothing(ans: Ans, seed: int, size: int, rows: int) -> None:
+    coder = EntropyCoder(_tables(seed % 7, rows), ans)
+    empty, block = _blocks(seed, rows, [0, size])
+    assert coder.encode_blocks([empty, block, empty]) == coder.encode(*block)
+
+
+def test_blocks_whose_rows_rise_are_one_block(ans: Ans) -> None:
+    """What `encode` writes is frozen; blocks only change the order of symbols."""
+    coder = EntropyCoder(_tables(3), ans)
+    symbols, rows = _blocks(3, 5, [300])[0]
+    parts = [(symbols[rows == row], rows[rows == row]) for row in range(5)]
+    assert coder.encode_blocks(parts) == coder.encode(symbols, rows)
+
+
+@given(data=st.binary(max_size=200), sizes=st.lists(st.integers(0, 40), min_size=1, max_size=5))
+@settings(deadline=None, max_examples=500)
+def test_random_octets_are_refused_or_decoded_in_blocks(ans: Ans, data: bytes, sizes: list[int]) -> None:
+    coder = EntropyCoder(_tables(1), ans)
+    try:
+        reader = coder.reader(data)
+        blocks = [(reader.read(rows), rows) for rows in (np.arange(size) % 5 for size in sizes)]
+        reader.finish()
+    except DecodeError:
+        return
+    # Units and what they hold are one to one, but for escapes of symbols that a table holds.
+    assert coder.encode_blocks(blocks) == data or data[:4] != bytes(4)
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=200)
+def test_damaged_blocks_are_refused_or_decoded(ans: Ans, data: st.DataObject) -> None:
+    coder = EntropyCoder(_tables(4), ans)
+    blocks = _blocks(4, 5, [60, 0, 90])
+    octets = bytearray(coder.encode_blocks(blocks))
+    for _ in range(data.draw(st.integers(1, 3))):
+        octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        reader = coder.reader(bytes(octets[: data.draw(st.integers(0, len(octets)))]))
+        for symbols, rows in blocks:
+            assert reader.read(rows).shape == symbols.shape
+        reader.finish()
+    except DecodeError:
+        return
+
+
+def test_more_or_fewer_blocks_than_were_written_are_noticed(ans: Ans) -> None:
+    coder = EntropyCoder(_tables(2), ans)
+    blocks = _blocks(0, 5, [100, 100, 100])
+    data = coder.encode_blocks(blocks)
+    assert int.from_bytes(data[:4], "big") > 3
+    reader = coder.reader(data)
+    for _, rows in blocks[:2]:
+        reader.read(rows)
+    with pytest.raises(DecodeError, match=r"holds more than its symbols|escapes among 200 symbols"):
+        reader.finish()
+    reader.read(blocks[2][1])
+    reader.finish()
+    words = data[4 + 2 * int.from_bytes(data[:4], "big") :]
+    with pytest.raises(DecodeError, match="announces 0 escapes and uses more"):
+        coder.reader(bytes(4) + words).read(blocks[0][1])
+
+
 def test_every_truncation_is_noticed(ans: Ans) -> None:
     coder = EntropyCoder(_tables(2), ans)
     rng = np.random.default_rng(0)
