@@ -41,6 +41,7 @@ class Acquisition:
     Attributes:
         samples: of a line.
         dtype: of the digital numbers, 8 or 16 bits; its size is the bit depth.
+        bands: of a pixel; None: the bundle's, where it codes no others.
         lines: of the scene, or None: as many as come, told by a scene end unit.
         mean_spectrum: (band,) in that type, what is subtracted from every spectrum; None: that of the first row of
             tiles, which is all that is known when the scene header is written.
@@ -54,6 +55,7 @@ class Acquisition:
 
     samples: int
     dtype: np.dtype[Any]
+    bands: int | None = None
     lines: int | None = None
     mean_spectrum: NDArray[np.integer[Any]] | None = None
     no_data: int | None = None

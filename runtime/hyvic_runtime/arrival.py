@@ -29,6 +29,25 @@ def check_plausible(grid: TileGrid, received: ReceivedUnits, *, parts: int, conc
         LostTilesError: not all, and all is asked for.
     """
     tiles = grid.rows * grid.columns
+    arrived = check_worth_the_memory(grid, received, parts=parts, conceal=conceal)
+    units = sum(map(len, arrived.values()))
+    missing = [_missing(keys, received, parts) for keys in arrived.values()]
+    lost = tiles - len(arrived) + sum(count > 0 for count in missing)
+    if not conceal and lost:
+        sent = units + sum(missing) + (tiles - len(arrived)) * (1 + parts)
+        reason = f"{units} of {sent} units arrived whole{damage_clause(received.damage)}"
+        raise LostTilesError(lost=lost, tiles=tiles, reason=reason)
+
+
+def check_worth_the_memory(
+    grid: TileGrid, received: ReceivedUnits, *, parts: int, conceal: bool
+) -> dict[tuple[int, int], list[UnitKey]]:
+    """Units that arrived, by row and column of their tile, where there are enough of them.
+
+    Raises:
+        DecodeError: there are not, and a part of the tiles would be enough.
+    """
+    tiles = grid.rows * grid.columns
     arrived: dict[tuple[int, int], list[UnitKey]] = defaultdict(list)
     for key in received.units:
         coded = key.kind in (UnitKind.HYPERLATENT, UnitKind.LATENT, UnitKind.LOSSLESS) and key.part < parts
@@ -37,12 +56,7 @@ def check_plausible(grid: TileGrid, received: ReceivedUnits, *, parts: int, conc
     units = sum(map(len, arrived.values()))
     if conceal and tiles > MAX_CONCEALED_SHARE * (units + 1):
         raise DecodeError(f"the scene header announces {tiles} tiles and only {units} units arrived")
-    missing = [_missing(keys, received, parts) for keys in arrived.values()]
-    lost = tiles - len(arrived) + sum(count > 0 for count in missing)
-    if not conceal and lost:
-        sent = units + sum(missing) + (tiles - len(arrived)) * (1 + parts)
-        reason = f"{units} of {sent} units arrived whole{damage_clause(received.damage)}"
-        raise LostTilesError(lost=lost, tiles=tiles, reason=reason)
+    return arrived
 
 
 def _missing(keys: list[UnitKey], received: ReceivedUnits, parts: int) -> int:

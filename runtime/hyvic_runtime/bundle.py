@@ -19,8 +19,6 @@ Rows 0 … scales - 1 of the tables code latent symbols by scale index, the next
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hyvic_runtime.adaptive import bundle as adaptive
+from hyvic_runtime.adaptive.bundle import ADAPTIVE, AdaptiveBundle, adaptive_bundle
+from hyvic_runtime.bundle_files import (
+    MANIFEST,
+    REPORT,
+    TABLE_FIRST,
+    TABLE_FREQUENCIES,
+    TABLE_LENGTH,
+    canonical_sha256,
+    check_peak,
+    check_pinned,
+    check_texts,
+    check_whole_numbers,
+    not_of_this_version,
+    read_array,
+    read_manifest,
+    read_tables,
+    spelt,
+)
+from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import BundleError
 from hyvic_runtime.frequency_table import FrequencyTables
 from hyvic_runtime.rate_gains import RateGains
@@ -40,12 +58,10 @@ FORMAT_VERSION = 2
 _WITHOUT_SLICES = 1
 """The version before: a bundle flies as long as its satellite, so it is read, too."""
 _NOT_IDENTITY = ("provenance", "engines", "extras", "precision")
-MANIFEST = "manifest.json"
 ENCODER, HYPERDECODER, DECODER = "encoder.onnx", "hyperdecoder.onnx", "decoder.onnx"
-TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES = "table-first.npy", "table-length.npy", "table-frequencies.npy"
 CONFORMANCE, CONFORMANCE_SYMBOLS = "conformance-hyperlatents.npy", "conformance-symbols.npy"
 GAINS = "gains.npy"
-REPORT, BUILD_SCRIPT, EXPECTED_OUTPUTS = "report.json", "build-on-device.sh", "expected-outputs.npz"
+BUILD_SCRIPT, EXPECTED_OUTPUTS = "build-on-device.sh", "expected-outputs.npz"
 EXTRAS = (REPORT, BUILD_SCRIPT, EXPECTED_OUTPUTS)
 _ENCODER_FILES = (ENCODER, f"{ENCODER}.data")
 
@@ -83,6 +99,7 @@ def engine_names(slices: int) -> tuple[str, ...]:
 
 ALL_FILES = (
     MANIFEST,
+    *adaptive.FILES,
     *file_names(MAX_PARTS),
     *weights_names(MAX_PARTS),
     *engine_names(MAX_PARTS),
@@ -163,8 +180,8 @@ class BundleManifest:
     extras: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # JSON has carried these: types are checked, not assumed.
-        for name, low, high in (
+        check_whole_numbers(
+            self,
             ("bands", 1, 2**16 - 1),
             ("latent_channels", 1, 2**16),
             ("hyperlatent_channels", 1, 2**16),
@@ -172,14 +189,10 @@ class BundleManifest:
             ("rates", 1, 256),
             ("scales", 1, 256),
             ("mean_step_bits", 0, 8),
-        ):
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"{name} is {value!r}; a whole number in {low}..{high} is needed")
+        )
         if self.latent_channels % self.parts:
             raise ValueError(f"{self.latent_channels} latent channels do not part into {self.slices} slices")
-        if type(self.peak) not in (int, float) or not 0 < self.peak < 2**32:
-            raise ValueError(f"peak is {self.peak!r}; a positive number is needed")
+        check_peak(self.peak)
         if type(self.mean_spectrum) is not bool:
             raise ValueError(f"mean_spectrum is {self.mean_spectrum!r}; true or false is needed")
         if self.wavelengths is not None and len(self.wavelengths) != self.bands:
@@ -193,7 +206,7 @@ class BundleManifest:
         compiled = engine_names(self.slices)
         if self.engines is not None and self.engines.files.keys() != set(compiled):
             raise ValueError(f"engines are {', '.join(compiled)}, not {', '.join(self.engines.files)}")
-        texts = (
+        check_texts(
             self.family,
             self.precision,
             self.coder_sha256,
@@ -202,8 +215,6 @@ class BundleManifest:
             *self.extras.values(),
             *self.provenance.values(),
         )
-        if not all(type(text) is str for text in texts):
-            raise ValueError("a name or digest is not text")
 
     @property
     def parts(self) -> int:
@@ -246,42 +257,36 @@ class Bundle:
         """What names this bundle in a scene header."""
         return self.identity[:BUNDLE_ID_OCTETS]
 
+    def entropy_coder(self) -> EntropyCoder:
+        """A coder of its tables."""
+        return EntropyCoder(self.tables)
+
 
 def manifest_bytes(manifest: BundleManifest) -> bytes:
-    """The manifest file: readable JSON whose first entries are the format version and its own SHA-256."""
-    return _spelt(FORMAT_VERSION, asdict(manifest))
+    """The manifest file."""
+    return spelt(FORMAT_VERSION, asdict(manifest))
 
 
-def _spelt(version: int, body: dict[str, Any]) -> bytes:
-    document = {"format_version": version, "sha256": _canonical_sha256(body).hex(), **body}
-    return (json.dumps(document, indent=1) + "\n").encode()
+AnyBundle = Bundle | AdaptiveBundle
+"""Told apart by `isinstance`."""
 
 
-def read_bundle(folder: Path) -> Bundle:
-    """Load a bundle and check every octet of it.
+def read_bundle(folder: Path) -> AnyBundle:
+    """Load a bundle of any family and check every octet of it.
 
     Raises:
         BundleError: a file is missing or altered, or the format is another version's.
     """
-    if not (folder / MANIFEST).is_file():
-        raise BundleError(f"{folder} is no bundle: {MANIFEST} is missing; make one with export-engine")
-    manifest, identity = _parse_manifest(folder / MANIFEST)
-    for name, recorded in manifest.pinned.items():
-        try:
-            digest = file_sha256(folder / name)
-        except OSError as error:
-            raise BundleError(f"{folder / name} cannot be read ({error.strerror}); copy the bundle again") from error
-        if digest != recorded:
-            raise BundleError(f"{folder / name} was altered: its SHA-256 is not the manifest's; copy the bundle again")
-    tables = FrequencyTables(
-        first=_array(folder / TABLE_FIRST, np.int32),
-        length=_array(folder / TABLE_LENGTH, np.int32),
-        frequencies=_array(folder / TABLE_FREQUENCIES, np.uint32),
-    )
-    conformance = _array(folder / CONFORMANCE, np.int16)
+    version, document = read_manifest(folder)
+    if document.get("family") == ADAPTIVE:
+        return adaptive_bundle(folder, version, document)
+    manifest, identity = _parsed(folder, version, document)
+    check_pinned(folder, manifest.pinned)
+    tables = read_tables(folder)
+    conformance = read_array(folder / CONFORMANCE, np.int16)
     vectors, cells, latents = len(manifest.conformance), manifest.geometry.hyperlatents, manifest.geometry.latents
     shape = (vectors, manifest.latent_channels, latents, latents)
-    symbols = _array(folder / CONFORMANCE_SYMBOLS, np.int16) if manifest.slices else np.zeros(shape, np.int16)
+    symbols = read_array(folder / CONFORMANCE_SYMBOLS, np.int16) if manifest.slices else np.zeros(shape, np.int16)
     if (len(tables.first), conformance.shape, symbols.shape) != (
         manifest.scales + manifest.hyperlatent_channels,
         (vectors, manifest.hyperlatent_channels, cells, cells),
@@ -289,7 +294,7 @@ def read_bundle(folder: Path) -> Bundle:
     ):
         raise BundleError(f"{folder}: tables or conformance vectors do not fit the manifest; export the bundle again")
     try:
-        gains = RateGains(values=_array(folder / GAINS, np.float32))
+        gains = RateGains(values=read_array(folder / GAINS, np.float32))
     except ValueError as error:
         raise BundleError(f"{folder / GAINS}: {error}; export the bundle again") from error
     if gains.values.shape[1:] != (manifest.rates, manifest.latent_channels):
@@ -305,34 +310,37 @@ def read_bundle(folder: Path) -> Bundle:
     )
 
 
-def file_sha256(path: Path) -> str:
-    """What a manifest pins a file by."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def read_latent_bundle(folder: Path) -> Bundle:
+    """Load a bundle whose family codes a learned latent.
 
-
-def _canonical_sha256(body: dict[str, Any]) -> bytes:
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).digest()
-
-
-def _parse_manifest(path: Path) -> tuple[BundleManifest, bytes]:
-    altered = f"{path} was altered or damaged; copy the bundle again"
-    try:
-        octets = path.read_bytes()
-        document = json.loads(octets)
-        version, recorded = document.pop("format_version"), bytes.fromhex(document.pop("sha256"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BundleError(altered) from error
-    if version not in (_WITHOUT_SLICES, FORMAT_VERSION):
+    Raises:
+        BundleError: as `read_bundle`; or the bundle is of the scene-adaptive family.
+    """
+    bundle = read_bundle(folder)
+    if not isinstance(bundle, Bundle):
         raise BundleError(
-            f"{path}: bundle format {version}, this runtime reads {_WITHOUT_SLICES} and {FORMAT_VERSION}; export it "
-            "again"
+            f"{folder} is of the family {bundle.manifest.family}, which has no latent; a bundle of another family is "
+            "needed here"
         )
-    if _canonical_sha256(document) != recorded or _spelt(int(version), document) != octets:
-        raise BundleError(altered)  # the latter: white space, an escape, a repeated key
+    return bundle
+
+
+def read_adaptive_bundle(folder: Path) -> AdaptiveBundle:
+    """Load a bundle of the scene-adaptive family.
+
+    Raises:
+        BundleError: as `read_bundle`; or the bundle is of another family.
+    """
+    bundle = read_bundle(folder)
+    if not isinstance(bundle, AdaptiveBundle):
+        raise BundleError(f"{folder} is of the family {bundle.manifest.family}, which is not scene-adaptive")
+    return bundle
+
+
+def _parsed(folder: Path, version: int, document: dict[str, Any]) -> tuple[BundleManifest, bytes]:
     try:
         known = {field.name for field in fields(BundleManifest)}
-        if document.keys() != (known - {"slices"} if version == _WITHOUT_SLICES else known):
+        if version > FORMAT_VERSION or document.keys() != (known - {"slices"} if version == _WITHOUT_SLICES else known):
             raise ValueError("its entries are not this format's")
         document.setdefault("slices", 0)
         # What a stream is decoded with. How an encoder analyses is its own affair.
@@ -340,7 +348,7 @@ def _parse_manifest(path: Path) -> tuple[BundleManifest, bytes]:
         codec["files"] = {name: digest for name, digest in codec["files"].items() if name not in _ENCODER_FILES}
         if codec["slices"] == 0:  # as where the format knew none
             del codec["slices"]
-        identity = _canonical_sha256(codec)
+        identity = canonical_sha256(codec)
         geometry = TileGeometry(**document.pop("geometry"))
         wavelengths, engines = document.pop("wavelengths"), document.pop("engines")
         manifest = BundleManifest(
@@ -351,17 +359,5 @@ def _parse_manifest(path: Path) -> tuple[BundleManifest, bytes]:
             **document,
         )
     except (ValueError, TypeError, AttributeError) as error:
-        raise BundleError(f"{path}: not a manifest of this version ({error}); export the bundle again") from error
+        raise not_of_this_version(folder, error) from error
     return manifest, identity
-
-
-def _array(path: Path, dtype: type[np.generic]) -> NDArray[Any]:
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise BundleError(f"{path} is not an array; export the bundle again") from error
-    if not isinstance(values, np.ndarray):
-        raise BundleError(f"{path} is an archive, not an array; export the bundle again")
-    if values.dtype != dtype:
-        raise BundleError(f"{path} holds {values.dtype}, not {np.dtype(dtype)}; export the bundle again")
-    return np.asarray(values)

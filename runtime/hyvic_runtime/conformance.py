@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.bundle import Bundle
+from hyvic_runtime.bundle import AnyBundle, Bundle
 from hyvic_runtime.encoder_inputs import encoder_inputs
 from hyvic_runtime.engine import Engine
 from hyvic_runtime.entropy_coder import EntropyCoder
@@ -26,7 +26,7 @@ from hyvic_runtime.tile_grid import whole_tile
 
 
 def outputs_sha256(*outputs: NDArray[np.integer[Any]]) -> str:
-    """Digest of one vector's scale indices, means in steps and, of slices, latents in steps, each (M, line, sample)."""
+    """Digest of what an entropy path gives for one vector, such as scale indices and means in steps."""
     return hashlib.sha256(b"".join(output.astype("<i4").tobytes() for output in outputs)).hexdigest()
 
 
@@ -42,7 +42,7 @@ def coder_sha256(coder: EntropyCoder) -> str:
     return hashlib.sha256(coder.encode(*coder_vector(coder.tables))).hexdigest()
 
 
-def check_coder(bundle: Bundle, coder: EntropyCoder) -> None:
+def check_coder(bundle: AnyBundle, coder: EntropyCoder) -> None:
     """Code every symbol of every frequency table, and decode it.
 
     Raises:

@@ -11,8 +11,8 @@ import numpy as np
 
 from hyvic_runtime.atomic_file import replacing_folder
 from hyvic_runtime.channel import Fate
-from hyvic_runtime.decoder import DecodedScene
 from hyvic_runtime.downlink_simulation import Settings, Simulation, document_from
+from hyvic_runtime.packet_decoder import DecodedScene
 from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.report_page import report_page, table
 from hyvic_runtime.scene import TRUE_COLOUR_NM, Scene, nearest_bands

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.channel import Channel, Fate, Passage, passage
-from hyvic_runtime.decoder import DecodedScene, SceneDecoder
-from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.metrics import compression_ratio, mean_squared_error, spectral_angle
+from hyvic_runtime.packet_decoder import AnyDecoder, DecodedScene
+from hyvic_runtime.packet_encoder import AnyEncoder
 from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.scene import Cube, Scene
 from hyvic_runtime.space_packet import DEFAULT_PACKET_OCTETS, Packetiser, Segment, UnitKind, parse_stream
@@ -181,7 +181,7 @@ class Simulation:
 class DownlinkSimulator:
     """Simulates downlinks of one scene."""
 
-    def __init__(self, scene: Scene, encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    def __init__(self, scene: Scene, encoder: AnyEncoder, decoder: AnyDecoder) -> None:
         """Take a scene that fits the bundle.
 
         Raises:
@@ -219,10 +219,10 @@ class DownlinkSimulator:
         progress()
 
         intact = np.array([fate is Fate.ARRIVED for fate in passed.fates])
-        places = [_place(packet) for packet in packets]
-        missed = {place for place, whole in zip(places, intact, strict=True) if not whole}
+        places = [_places(packet, self._grid.columns) for packet in packets]
+        missed = {place for reached, whole in zip(places, intact, strict=True) if not whole for place in reached}
         hit = np.array([(tile.row, tile.column) in missed for tile in self._grid])
-        last = {place: number for number, place in enumerate(places)}
+        last = {place: number for number, reached in enumerate(places) for place in reached}
         latencies = [
             None if is_hit else float(passed.sent_s[last[tile.row, tile.column]] - coded.acquired_s)
             for tile, coded, is_hit in zip(self._grid, tiles, hit, strict=True)
@@ -304,12 +304,15 @@ class DownlinkSimulator:
         return None if mse == 0 else 10 * math.log10(self._encoder.bundle.manifest.peak**2 / mse)
 
 
-def _place(packet: bytes) -> tuple[int, int] | None:
-    """Of the tile that the packet belongs to; none for what concerns the whole scene."""
+def _places(packet: bytes, columns: int) -> list[tuple[int, int]]:
+    """Of the tiles that need the packet; none for what concerns the whole scene."""
     (segment,) = parse_stream(packet)
     assert isinstance(segment, Segment)
-    whole = segment.kind in (UnitKind.SCENE_HEADER, UnitKind.SCENE_END)
-    return None if whole else (segment.row, segment.column)
+    if segment.kind in (UnitKind.SCENE_HEADER, UnitKind.SCENE_END):
+        return []
+    if segment.kind is UnitKind.BASIS:
+        return [(segment.row, column) for column in range(columns)]
+    return [(segment.row, segment.column)]
 
 
 def _coding_times(grid: TileGrid, bands: int, settings: Settings) -> Iterator[tuple[float, float]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 
-from hyvic_runtime.bundle import BUILD_SCRIPT, Bundle, engine_name
+from hyvic_runtime.adaptive.bundle import AdaptiveBundle
+from hyvic_runtime.bundle import BUILD_SCRIPT, AnyBundle, engine_name
 from hyvic_runtime.engine import Engine, OnnxRuntimeEngine, Provider
 from hyvic_runtime.errors import EngineError
 from hyvic_runtime.tensorrt_engine import TensorRTEngine
@@ -46,7 +47,7 @@ def default_workers() -> int:
 
 
 def load_engine(
-    bundle: Bundle, graph: str, kind: EngineKind | None = None, *, workers: int = 1, cores: int | None = None
+    bundle: AnyBundle, graph: str, kind: EngineKind | None = None, *, workers: int = 1, cores: int | None = None
 ) -> Engine:
     """Load the engine of one graph.
 
@@ -55,7 +56,7 @@ def load_engine(
 
     Args:
         bundle: what to run.
-        graph: one of its `graph_names`.
+        graph: one of its graphs' files.
         kind: what runs it; None: the bundle's compiled engines, or ONNX Runtime where it was not meant to have any.
         workers: threads that will run it at once; they share the cores.
         cores: that they may keep busy; None: all that the process may use.
@@ -74,6 +75,11 @@ def load_engine(
     if kind in _PROVIDERS:
         return OnnxRuntimeEngine(
             bundle.folder / graph, provider=_PROVIDERS[kind], threads=max(1, (cores or usable_cores()) // workers)
+        )
+    if isinstance(bundle, AdaptiveBundle):
+        raise EngineError(
+            f"{bundle.folder} is of the family {bundle.manifest.family}, whose network runs in ONNX Runtime alone; "
+            "choose another --engine than " + kind
         )
     if compiled is None or compiled.library != TensorRTLibrary(kind):
         raise EngineError(

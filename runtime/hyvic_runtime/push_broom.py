@@ -22,12 +22,13 @@ from concurrent.futures import Future
 from itertools import groupby
 from math import log
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.acquisition import Acquisition, Interleave, LineRing
+from hyvic_runtime.encoder_inputs import LineSource
 from hyvic_runtime.errors import RateError, SceneError
 from hyvic_runtime.marked_samples import Mask, fill_line
 from hyvic_runtime.rate_control import DownlinkBudget, LeakyBucket, Trial, highest_within
@@ -39,7 +40,7 @@ from hyvic_runtime.tile_grid import Tile, TileGrid
 from hyvic_runtime.tile_units import without_latent
 
 if TYPE_CHECKING:
-    from hyvic_runtime.encoder import SceneEncoder
+    from hyvic_runtime.packet_encoder import AnyEncoder
 
 SCENE_HEADER_ROWS = 4
 """Rows of tiles between two copies of the scene header: what a receiver that joins late has to wait."""
@@ -52,12 +53,20 @@ LOG_OCTETS_PER_CODE = 2e-4
 CodedTile = tuple[Tile, list[Unit]]
 
 
+class HeldScene(LineSource, Protocol):
+    """A scene of which lines are held."""
+
+    def valid(self, lines: slice) -> NDArray[np.bool_] | None:
+        """Where any band has data, (line, sample); None: everywhere."""
+        ...
+
+
 class PushBroomEncoder:
-    """Encodes one scene line by line; made by `SceneEncoder.begin`."""
+    """Encodes one scene line by line; made by `PacketEncoder.begin`."""
 
     def __init__(
         self,
-        encoder: SceneEncoder,
+        encoder: AnyEncoder,
         acquisition: Acquisition,
         packetiser: Packetiser,
         code: int,
@@ -65,34 +74,32 @@ class PushBroomEncoder:
         *,
         progressive: bool = False,
     ) -> None:
-        """Take the memory of two rows of tiles; see `SceneEncoder.begin` and, of `progressive`, `tile_packets`.
+        """Take the memory of two rows of tiles; see `PacketEncoder.begin` and, of `progressive`, `tile_packets`.
 
         Raises:
             SceneError: the scene is not what the bundle codes.
             RateError: the downlink cannot carry a scene header.
         """
-        manifest = encoder.bundle.manifest
+        self._bands = bands = encoder.bands_of(acquisition)
         self._encoder = encoder
         self._acquisition = acquisition
         self._packetiser = packetiser
         self._code = code
-        self._geometry = manifest.geometry
+        self._geometry = encoder.bundle.manifest.geometry
         if -(-acquisition.samples // self._geometry.tile) > MAX_GRID:
             raise SceneError(f"a line of {acquisition.samples} samples has more than {MAX_GRID} tiles: cut it")
         if (acquisition.lines or 0) > MAX_GRID * self._geometry.tile:
             raise SceneError(f"a scene of {acquisition.lines} lines has more than {MAX_GRID} rows of tiles: cut it")
         mean = acquisition.mean_spectrum
-        if mean is not None and (mean.shape, mean.dtype) != ((manifest.bands,), acquisition.dtype):
-            raise SceneError(
-                f"a mean spectrum of {mean.shape} {mean.dtype}; ({manifest.bands},) {acquisition.dtype} is needed"
-            )
-        if acquisition.wavelengths is not None and acquisition.wavelengths.shape != (manifest.bands,):
-            raise SceneError(f"{acquisition.wavelengths.size} wavelengths for {manifest.bands} bands")
+        if mean is not None and (mean.shape, mean.dtype) != ((bands,), acquisition.dtype):
+            raise SceneError(f"a mean spectrum of {mean.shape} {mean.dtype}; ({bands},) {acquisition.dtype} is needed")
+        if acquisition.wavelengths is not None and acquisition.wavelengths.shape != (bands,):
+            raise SceneError(f"{acquisition.wavelengths.size} wavelengths for {bands} bands")
         # The last row of tiles mirrors lines as far before it as a tile and its halos reach.
         self.cube = LineRing(
             capacity=self._geometry.window + self._geometry.tile + self._geometry.halo_after,
             samples=acquisition.samples,
-            bands=manifest.bands,
+            bands=bands,
             dtype=acquisition.dtype,
         )
         marked = (acquisition.no_data, acquisition.saturated)
@@ -109,8 +116,8 @@ class PushBroomEncoder:
         self._bucket = None if downlink is None else self._bucket_of(downlink)
 
     def _bucket_of(self, downlink: DownlinkBudget) -> LeakyBucket:
-        acquisition, bands = self._acquisition, self._encoder.bundle.manifest.bands
-        header = self._header_of(np.zeros(bands, acquisition.dtype))
+        acquisition = self._acquisition
+        header = self._header_of(np.zeros(self._bands, acquisition.dtype))
         first = min(acquisition.lines or self._geometry.tile, self._geometry.tile)
         octets = self._packetiser.octets(self._scene_unit(UnitKind.SCENE_HEADER, header.pack()))
         reserved = 0
@@ -152,7 +159,7 @@ class PushBroomEncoder:
         """`push`, with each tile that is done by now the packets that are ready with it."""
         if self._flushed:
             raise ValueError("the scene has ended; begin another one")
-        cube = self._acquisition.lines_of(lines, interleave, self._encoder.bundle.manifest.bands)
+        cube = self._acquisition.lines_of(lines, interleave, self._bands)
         limit = self._acquisition.lines or min(MAX_LINES, MAX_GRID * self._geometry.tile)
         if self.cube.count + len(cube) > limit:
             raise SceneError(f"{self.cube.count + len(cube)} lines came for a scene of at most {limit}; begin another")
@@ -191,7 +198,7 @@ class PushBroomEncoder:
 
     def _marked(self, line: int) -> list[Mask]:
         """Where a line that has marked values holds which."""
-        shape = (self._acquisition.samples, self._encoder.bundle.manifest.bands)
+        shape = (self._acquisition.samples, self._bands)
         size = shape[0] * shape[1]
         return [np.unpackbits(packed, count=size).astype(bool).reshape(shape) for packed in self._marks[line]]
 
@@ -202,13 +209,27 @@ class PushBroomEncoder:
         if self._acquisition.no_data is not None:
             for line in range(self._filled, until):
                 if line in self._marks:
-                    fill_line(self.cube[line], self._marked(line)[0], self._header.mean_spectrum)
+                    fill_line(self.cube[line], self._marked(line)[0], self._mean)
         self._filled = until
+
+    def valid(self, lines: slice) -> NDArray[np.bool_] | None:
+        """Where any band has data, (line, sample); None: everywhere.
+
+        A dead band has none anywhere, and must not take the others along; what is filled in is smooth.
+        """
+        numbers = range(lines.start, lines.stop)
+        if self._acquisition.no_data is None or not self._marks.keys() & set(numbers):
+            return None
+        valid = np.ones((len(numbers), self._acquisition.samples), bool)
+        for index, line in enumerate(numbers):
+            if line in self._marks:
+                valid[index] = ~self._marked(line)[0].all(axis=1)
+        return valid
 
     def _masks(self, tile: Tile) -> list[Mask] | None:
         """Of a tile's marked samples, (line, sample, band) each; None where it has none."""
         first, left = tile.row * self._geometry.tile, tile.column * self._geometry.tile
-        shape = (len(self._marked_values), tile.lines, tile.samples, self._encoder.bundle.manifest.bands)
+        shape = (len(self._marked_values), tile.lines, tile.samples, self._bands)
         lines = [line for line in range(first, first + tile.lines) if line in self._marks]
         if not lines:
             return None
@@ -220,7 +241,8 @@ class PushBroomEncoder:
 
     def _next_row(self) -> Iterator[list[bytes]]:
         if self._header is None:
-            self._header = self._first_header()
+            self._mean = self._first_mean()
+            self._header = self._header_of(self._mean)
             self._scene_id = self._identifier(self._header)
         self._fill()
         if self._bucket is None:
@@ -241,7 +263,7 @@ class PushBroomEncoder:
         grid = self._grid
         tile = grid.tile(self._row, column)
         units = self._encoder.submit(
-            self, grid, tile, self._header.mean_spectrum, code, scene_id=self._scene_id, masks=self._masks(tile)
+            self, grid, tile, self._mean, code, scene_id=self._scene_id, masks=self._masks(tile)
         )
         self._in_flight.append((tile, units))
 
@@ -323,10 +345,10 @@ class PushBroomEncoder:
         """
         over = self._octets(coded) - budget
         latents = [unit for _, units in coded for unit in units if unit.kind == UnitKind.LATENT]
-        parts = [(UnitKind.LATENT, part) for part in reversed(range(self._encoder.bundle.manifest.parts))]
+        parts = [(UnitKind.LATENT, part) for part in sorted({unit.part for unit in latents}, reverse=True)]
         lossless = [(UnitKind.LOSSLESS, 0)]
         first = lossless + parts if sum(map(self._packetiser.octets, latents)) < over else parts + lossless
-        kinds = [*first, (UnitKind.HYPERLATENT, 0), (UnitKind.MARKS, 0)]
+        kinds = [*first, (UnitKind.HYPERLATENT, 0), (UnitKind.MARKS, 0), (UnitKind.BASIS, 0)]
         kinds += [(UnitKind.SCENE_HEADER, 0)] * (self._row > 0)
         for which in kinds:
             units = [
@@ -363,22 +385,25 @@ class PushBroomEncoder:
     def _scene_unit(self, kind: UnitKind, octets: bytes) -> Unit:
         return Unit(kind=kind, scene=self._scene_id, row=0, column=0, octets=octets)
 
-    def _first_header(self) -> SceneHeader:
-        acquisition, manifest = self._acquisition, self._encoder.bundle.manifest
-        mean = acquisition.mean_spectrum
-        if not manifest.mean_spectrum:
-            mean = np.zeros(manifest.bands, acquisition.dtype)
-        elif mean is None:
-            lines = range(min(self.cube.count, self._geometry.tile))
-            mean = mean_of_lines((self.cube[line] for line in lines), acquisition.no_data)
-        return self._header_of(mean)
+    def _first_mean(self) -> NDArray[np.integer[Any]]:
+        """What the header says is subtracted, and what samples without data fade into."""
+        acquisition, encoder = self._acquisition, self._encoder
+        wanted = encoder.subtracts_mean if encoder.mean_in_header else acquisition.no_data is not None
+        if not wanted:
+            return np.zeros(self._bands, acquisition.dtype)
+        if acquisition.mean_spectrum is not None:
+            return acquisition.mean_spectrum
+        lines = range(min(self.cube.count, self._geometry.tile))
+        return mean_of_lines((self.cube[line] for line in lines), acquisition.no_data)
 
     def _header_of(self, mean: NDArray[np.integer[Any]]) -> SceneHeader:
         return SceneHeader(
             bundle_id=self._encoder.bundle.stream_id,
             lines=self._acquisition.lines or 0,
             samples=self._acquisition.samples,
-            mean_spectrum=mean,
+            bands=self._bands,
+            dtype=self._acquisition.dtype,
+            mean_spectrum=mean if self._encoder.mean_in_header else None,
             no_data=self._acquisition.no_data,
             saturated=self._acquisition.saturated,
             wavelengths=self._own_wavelengths(),

@@ -21,10 +21,13 @@ _FIELD = struct.Struct(">BH")
 FIRST_IGNORED_FIELD = 128
 """Fields from here on may be passed over by a decoder that does not know them."""
 _LAYOUT = struct.Struct(f">{BUNDLE_ID_OCTETS}sIIHB")
+_WITHOUT_MEAN = 128
+"""Added to the sample type where no mean spectrum follows."""
+_OF_THE_MEAN = np.dtype(np.void)
 
 
 class HeaderField(IntEnum):
-    """What may follow the mean spectrum."""
+    """What may stand at a header's end."""
 
     NO_DATA = 1
     SATURATED = 2
@@ -34,14 +37,16 @@ class HeaderField(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneHeader:
-    """Size, type and mean spectrum of a scene, the bundle that coded it, and what is carried along.
+    """Size and type of a scene, its mean spectrum, the bundle that coded it, and what is carried along.
 
     Attributes:
         bundle_id: first eight octets of the bundle's identity.
         lines: of the cube, or 0 where they are not known yet: a scene end unit then tells them.
         samples: of a line.
-        mean_spectrum: (band,) in the cube's type, whose size is the bit depth; subtracted before the encoder's
-            graph and added after the decoder's.
+        mean_spectrum: (band,) in the cube's type; subtracted before the encoder's graph and added after the
+            decoder's. None of a scene whose units bring it along, by rows of tiles.
+        bands: of the cube; of the mean spectrum where there is one.
+        dtype: the cube's, whose size is the bit depth; the mean spectrum's where there is one.
         no_data: value that marks samples without data.
         saturated: value that marks saturated samples.
         wavelengths: (band,) in nm, single precision, where they are not the bundle's.
@@ -51,17 +56,24 @@ class SceneHeader:
     bundle_id: bytes
     lines: int
     samples: int
-    mean_spectrum: NDArray[np.integer[Any]]
+    mean_spectrum: NDArray[np.integer[Any]] | None
+    bands: int = 0
+    dtype: np.dtype[Any] = _OF_THE_MEAN
     no_data: int | None = None
     saturated: int | None = None
     wavelengths: NDArray[np.float64] | None = None
     georeference: Georeference | None = None
 
     def __post_init__(self) -> None:
+        if self.mean_spectrum is not None:
+            object.__setattr__(self, "bands", self.mean_spectrum.size)
+            object.__setattr__(self, "dtype", self.mean_spectrum.dtype)
+        if self.dtype not in SUPPORTED_DTYPES:
+            raise ValueError(f"the cube holds {self.dtype}; {', '.join(map(str, SUPPORTED_DTYPES))} are possible")
         for name, value, least, limit in (
             ("lines", self.lines, 0, MAX_LINES),
             ("samples", self.samples, 1, MAX_SAMPLES),
-            ("bands", self.mean_spectrum.size, 1, 2**16 - 1),
+            ("bands", self.bands, 1, 2**16 - 1),
         ):
             if not least <= value <= limit:
                 raise ValueError(f"{name} is {value}; {least}..{limit} are possible")
@@ -73,15 +85,18 @@ class SceneHeader:
 
     def pack(self) -> bytes:
         """Octets of the unit."""
-        mean = self.mean_spectrum
-        fixed = _LAYOUT.pack(self.bundle_id, self.lines, self.samples, mean.size, SUPPORTED_DTYPES.index(mean.dtype))
-        octets = fixed + mean.astype(mean.dtype.newbyteorder(">")).tobytes()
+        mean, code = self.mean_spectrum, SUPPORTED_DTYPES.index(self.dtype)
+        if mean is None:
+            code += _WITHOUT_MEAN
+        octets = _LAYOUT.pack(self.bundle_id, self.lines, self.samples, self.bands, code)
+        if mean is not None:
+            octets += mean.astype(mean.dtype.newbyteorder(">")).tobytes()
         for tag, content in self._fields():
             octets += _FIELD.pack(tag, len(content)) + content
         return octets
 
     def _fields(self) -> Iterator[tuple[HeaderField, bytes]]:
-        sample = self.mean_spectrum.dtype.newbyteorder(">")
+        sample = self.dtype.newbyteorder(">")
         if self.no_data is not None:
             yield HeaderField.NO_DATA, np.array(self.no_data, sample).tobytes()
         if self.saturated is not None:
@@ -129,10 +144,13 @@ def unpack_scene_header(octets: bytes) -> SceneHeader:
     if len(octets) < _LAYOUT.size:
         raise DecodeError(f"a scene header has at least {_LAYOUT.size} octets, this one {len(octets)}")
     bundle_id, lines, samples, bands, code = _LAYOUT.unpack(octets[: _LAYOUT.size])
-    if code >= len(SUPPORTED_DTYPES):
-        raise DecodeError(f"scene header names sample type {code}; 0..{len(SUPPORTED_DTYPES) - 1} are defined")
-    dtype = SUPPORTED_DTYPES[code]
-    fields_at = _LAYOUT.size + bands * dtype.itemsize
+    centred, last = code < _WITHOUT_MEAN, len(SUPPORTED_DTYPES) - 1
+    if code % _WITHOUT_MEAN > last:
+        raise DecodeError(
+            f"scene header names sample type {code}; 0..{last} and {_WITHOUT_MEAN}..{_WITHOUT_MEAN + last} are defined"
+        )
+    dtype = SUPPORTED_DTYPES[code % _WITHOUT_MEAN]
+    fields_at = _LAYOUT.size + centred * bands * dtype.itemsize
     if len(octets) < fields_at:
         raise DecodeError(f"a scene header of {bands} bands of {dtype} cannot have {len(octets)} octets")
     sample = dtype.newbyteorder(">")
@@ -145,7 +163,7 @@ def unpack_scene_header(octets: bytes) -> SceneHeader:
             HeaderField.WAVELENGTHS: 4 * bands,
         },
     )
-    mean = np.frombuffer(octets, sample, bands, offset=_LAYOUT.size).astype(dtype)
+    mean = np.frombuffer(octets, sample, bands, offset=_LAYOUT.size).astype(dtype) if centred else None
     values = {
         tag: int(np.frombuffer(fields[tag], sample)[0])
         for tag in (HeaderField.NO_DATA, HeaderField.SATURATED)
@@ -165,6 +183,8 @@ def unpack_scene_header(octets: bytes) -> SceneHeader:
             lines=lines,
             samples=samples,
             mean_spectrum=mean,
+            bands=bands,
+            dtype=dtype,
             no_data=values.get(HeaderField.NO_DATA),
             saturated=values.get(HeaderField.SATURATED),
             wavelengths=wavelengths,
@@ -175,7 +195,7 @@ def unpack_scene_header(octets: bytes) -> SceneHeader:
 
 
 def _header_fields(octets: bytes, position: int, sizes: Mapping[HeaderField, int]) -> dict[HeaderField, bytes]:
-    """What follows the mean spectrum, by tag."""
+    """What stands from this position on, by tag."""
     fields: dict[HeaderField, bytes] = {}
     while position < len(octets):
         if len(octets) - position < _FIELD.size:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from hyvic_runtime.atomic_file import replacing
-from hyvic_runtime.decoder import DecodedScene, Progress, SceneDecoder
 from hyvic_runtime.errors import DecodeError, SceneError
+from hyvic_runtime.packet_decoder import AnyDecoder, DecodedScene, Progress
 from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.received_units import ReceivedStream
 from hyvic_runtime.scene_files import write_scene
@@ -64,7 +64,7 @@ def write_decoded(decoded: DecodedScene, path: Path, *, with_quality: bool) -> W
 
 
 def write_scenes(
-    decoder: SceneDecoder,
+    decoder: AnyDecoder,
     stream: ReceivedStream,
     folder: Path,
     *,

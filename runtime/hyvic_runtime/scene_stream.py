@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hyvic_runtime.decoder import SceneDecoder
-from hyvic_runtime.encoder import DEFAULT_QUALITY, SceneEncoder
 from hyvic_runtime.errors import RateError
 from hyvic_runtime.metrics import compression_ratio, psnr
+from hyvic_runtime.packet_decoder import AnyDecoder
+from hyvic_runtime.packet_encoder import DEFAULT_QUALITY, AnyEncoder
 from hyvic_runtime.push_broom import BUDGET_SLACK, LOG_OCTETS_PER_CODE
 from hyvic_runtime.rate_control import Trial, highest_within
 from hyvic_runtime.rate_gains import HIGHEST_CODE, LOWEST_CODE, MAX_QUALITY_CODE, QUALITY_STEPS, quality_code
@@ -64,7 +64,7 @@ class StreamWriter:
         progress: called after every tile.
     """
 
-    encoder: SceneEncoder
+    encoder: AnyEncoder
     scene: Scene
     folder: Path
     saturated: int | None = None
@@ -127,7 +127,7 @@ class StreamWriter:
             )
         return self._kept(best.result, written)
 
-    def of_fidelity(self, least_db: float, decoder: SceneDecoder) -> WrittenStream:
+    def of_fidelity(self, least_db: float, decoder: AnyDecoder) -> WrittenStream:
         """The smallest stream found that decodes to at least that PSNR over the bundle's range.
 
         Raises:

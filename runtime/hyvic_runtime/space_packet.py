@@ -77,6 +77,7 @@ class UnitKind(IntEnum):
     SCENE_END = 3
     MARKS = 4
     LOSSLESS = 5
+    BASIS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

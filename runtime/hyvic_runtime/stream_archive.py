@@ -22,9 +22,10 @@ from typing import Any
 
 from hyvic_runtime.atomic_file import replacing_folder
 from hyvic_runtime.bundle import read_bundle
-from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.engine_choice import EngineKind, usable_cores
 from hyvic_runtime.errors import ArchiveError, BundleError, DecodeError, HyvicError
+from hyvic_runtime.model_family import decoder_of
+from hyvic_runtime.packet_decoder import AnyDecoder
 from hyvic_runtime.packet_security import read_key
 from hyvic_runtime.scene_outputs import write_scenes
 
@@ -234,9 +235,9 @@ def _record(folder: Path) -> dict[str, Any] | None:
 
 
 @lru_cache(maxsize=1)
-def _decoder(folder: Path, identity: bytes, engine: EngineKind | None) -> SceneDecoder:
+def _decoder(folder: Path, identity: bytes, engine: EngineKind | None) -> AnyDecoder:
     """Loaded once a process. It keeps one core busy: the scheduler gives the others their own tasks."""
     bundle = read_bundle(folder)
     if bundle.identity != identity:
         raise BundleError(f"{folder} is bundle {bundle.identity.hex()[:16]} on a worker and not on this machine")
-    return SceneDecoder(bundle, engine=engine, workers=1, cores=1)
+    return decoder_of(bundle, engine=engine, workers=1, cores=1)

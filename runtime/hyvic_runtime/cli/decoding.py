@@ -15,7 +15,7 @@ from hyvic_runtime.command_line import PartlyDoneError, Result, command_parser, 
 from hyvic_runtime.errors import DecodeError
 
 if TYPE_CHECKING:
-    from hyvic_runtime.decoder import Progress, SceneDecoder
+    from hyvic_runtime.packet_decoder import AnyDecoder, Progress
     from hyvic_runtime.received_units import ReceivedStream
     from hyvic_runtime.scene_outputs import WrittenScene
     from hyvic_runtime.stream_archive import StreamOutcome
@@ -86,7 +86,7 @@ def _decode_stream(arguments: argparse.Namespace, out: Path, *, folder: bool) ->
     from tqdm import tqdm
 
     from hyvic_runtime.bundle import read_bundle
-    from hyvic_runtime.decoder import SceneDecoder
+    from hyvic_runtime.model_family import decoder_of
     from hyvic_runtime.packet_security import read_key
     from hyvic_runtime.scene_files import check_writable_format
 
@@ -99,7 +99,7 @@ def _decode_stream(arguments: argparse.Namespace, out: Path, *, folder: bool) ->
         raise DecodeError(f"{arguments.stream}: cannot be read ({error.strerror})") from error
     bundle = read_bundle(arguments.bundle)
     refuse_input_as_output(out, arguments.stream, bundle)
-    decoder = SceneDecoder(bundle, engine=engine_of(arguments))
+    decoder = decoder_of(bundle, engine=engine_of(arguments))
     begun = time.perf_counter()
     with tqdm(unit="tile", disable=None) as bar:
 
@@ -145,7 +145,11 @@ class _Outputs(NamedTuple):
 
 
 def _into_file(
-    decoder: SceneDecoder, received: ReceivedStream, out: Path, arguments: argparse.Namespace, progress: Progress
+    decoder: AnyDecoder,
+    received: ReceivedStream,
+    out: Path,
+    arguments: argparse.Namespace,
+    progress: Progress,
 ) -> _Outputs:
     from hyvic_runtime.scene_outputs import write_decoded
 
@@ -162,7 +166,11 @@ def _into_file(
 
 
 def _into_folder(
-    decoder: SceneDecoder, received: ReceivedStream, out: Path, arguments: argparse.Namespace, progress: Progress
+    decoder: AnyDecoder,
+    received: ReceivedStream,
+    out: Path,
+    arguments: argparse.Namespace,
+    progress: Progress,
 ) -> _Outputs:
     from hyvic_runtime.scene_outputs import write_scenes
 

@@ -119,10 +119,9 @@ def _simulate_downlink(arguments: argparse.Namespace) -> Result:
 
     from hyvic_runtime.bundle import read_bundle
     from hyvic_runtime.channel import Channel, Fate
-    from hyvic_runtime.decoder import SceneDecoder
     from hyvic_runtime.downlink_report import write_downlink_report
     from hyvic_runtime.downlink_simulation import DownlinkSimulator, Settings
-    from hyvic_runtime.encoder import SceneEncoder
+    from hyvic_runtime.model_family import decoder_of, encoder_of
     from hyvic_runtime.scene_files import read_scene
     from hyvic_runtime.transport import Transport
 
@@ -147,7 +146,7 @@ def _simulate_downlink(arguments: argparse.Namespace) -> Result:
     refuse_input_as_output(arguments.report, arguments.scene, bundle)
     scene = on_band_centres(scene, bundle, resample=arguments.resample)
     engine = engine_of(arguments)
-    simulator = DownlinkSimulator(scene, SceneEncoder(bundle, engine=engine), SceneDecoder(bundle, engine=engine))
+    simulator = DownlinkSimulator(scene, encoder_of(bundle, engine=engine), decoder_of(bundle, engine=engine))
     with tqdm(total=simulator.steps, unit="step", disable=None) as bar:
         simulation = simulator.simulate(settings, bar.update)
     write_downlink_report(

@@ -110,9 +110,9 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
 
     from hyvic_runtime.atomic_file import replacing
     from hyvic_runtime.bundle import read_bundle
-    from hyvic_runtime.encoder import SceneEncoder
     from hyvic_runtime.health import reported
     from hyvic_runtime.metrics import compression_ratio, rate_bpppb
+    from hyvic_runtime.model_family import encoder_of
     from hyvic_runtime.packet_security import read_key
     from hyvic_runtime.scene_files import read_scene
     from hyvic_runtime.scene_stream import StreamWriter
@@ -129,7 +129,7 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
         refuse_input_as_output(arguments.health, arguments.scene, bundle, option="--health")
     scene = on_band_centres(scene, bundle, resample=arguments.resample)
     budget = _budget(arguments, scene)
-    encoder = SceneEncoder(bundle, engine=engine_of(arguments))
+    encoder = encoder_of(bundle, engine=engine_of(arguments))
     grid = encoder.grid(scene)
     begun = time.perf_counter()
     with (
@@ -221,9 +221,9 @@ def _written(writer: StreamWriter, arguments: argparse.Namespace, budget: int | 
     if budget is not None:
         return writer.within(budget)
     if arguments.min_psnr is not None:
-        from hyvic_runtime.decoder import SceneDecoder
+        from hyvic_runtime.model_family import decoder_of
 
-        return writer.of_fidelity(arguments.min_psnr, SceneDecoder(writer.encoder.bundle, engine=engine_of(arguments)))
+        return writer.of_fidelity(arguments.min_psnr, decoder_of(writer.encoder.bundle, engine=engine_of(arguments)))
     return writer.at_quality(arguments.quality)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hyvic_runtime.bundle import Bundle
+    from hyvic_runtime.bundle import AnyBundle
     from hyvic_runtime.engine_choice import EngineKind
     from hyvic_runtime.scene import Scene
 
@@ -47,7 +47,7 @@ def add_key_option(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def refuse_input_as_output(out: Path, source: Path, bundle: Bundle, *, option: str = "--out") -> None:
+def refuse_input_as_output(out: Path, source: Path, bundle: AnyBundle, *, option: str = "--out") -> None:
     inputs = [source]
     if source.suffix.lower() == ".hdr":
         inputs += source.parent.glob(f"{source.stem}.*")  # ENVI keeps the samples beside the header
@@ -57,7 +57,7 @@ def refuse_input_as_output(out: Path, source: Path, bundle: Bundle, *, option: s
         raise ValueError(f"{option} {out} lies in the bundle; name another place")
 
 
-def on_band_centres(scene: Scene, bundle: Bundle, *, resample: bool) -> Scene:
+def on_band_centres(scene: Scene, bundle: AnyBundle, *, resample: bool) -> Scene:
     """The scene on the bundle's band centres, or a refusal where it is known not to be."""
     import numpy as np
 
