@@ -1,0 +1,197 @@
+"""The order in which a tile's wavelet coefficients are coded, and the table row of each: the same walk at both ends.
+
+    level, coarse to fine ─▶ group of components ─▶ orientation ─▶ white squares, black squares
+        contexts ─▶ network ─▶ rows, shifts ─▶ `Code`: the encoder chooses the coefficients, the decoder reads them
+
+A *part* is what components of a doubling have in a level: components 0, 1, 2 … 3, 4 … 7 and so on. Parts are what a
+stream may end behind; from the first one on that is missing, coefficients are zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.adaptive.contexts import (
+    LEVELS,
+    MAX_COMPONENTS,
+    ORIENTATIONS,
+    GroupContexts,
+    LevelContexts,
+    Planes,
+    Scale,
+    Squares,
+    both_squares,
+    groups,
+)
+from hyvic_runtime.adaptive.table_rows import MAX_GAIN, MAX_MEAN_STEPS, SCALES, rows_and_shifts
+from hyvic_runtime.adaptive.wavelet import present
+from hyvic_runtime.engine import Engine
+from hyvic_runtime.errors import EngineError
+
+PARTS_OF_LEVEL = MAX_COMPONENTS.bit_length()
+PARTS = LEVELS * PARTS_OF_LEVEL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Coefficients that are coded at once.
+
+    Attributes:
+        level: of the wavelet.
+        components: a group.
+        orientation: of the three.
+        places: (square,) in the plane of a component, line by line.
+    """
+
+    level: int
+    components: slice
+    orientation: int
+    places: NDArray[np.intp]
+
+    @property
+    def part(self) -> int:
+        """That it belongs to, 0 … PARTS - 1; rises from block to block."""
+        return part_of(self.level, self.components.start)
+
+
+CONTEXTS_AT_ONCE = 8192
+"""Made and given to the network at a time: more outgrow the processor's cache (4,096 … 8,192 are fastest,
+tests/benchmarks/bench_adaptive.py)."""
+
+
+class Code(Protocol):
+    """Gives coefficients whose tables are known."""
+
+    def __call__(self, block: Block, rows: NDArray[np.int32], shifts: NDArray[np.int32]) -> NDArray[np.float32] | None:
+        """Coefficients (component, square); None: these and all that follow did not arrive.
+
+        Args:
+            block: which.
+            rows: (component, square), of the frequency tables.
+            shifts: likewise, what is subtracted from a coefficient to give its symbol.
+        """
+        ...
+
+
+def part_of(level: int, component: int) -> int:
+    """The part of a coefficient."""
+    return (LEVELS - 1 - level) * PARTS_OF_LEVEL + component.bit_length()
+
+
+def parts_of(components: Sequence[int]) -> tuple[int, ...]:
+    """Parts of a tile that codes so many components in each level, finest first, in the order of coding."""
+    return tuple(
+        part_of(level, first)
+        for level in reversed(range(LEVELS))
+        for first in (0, *(1 << n for n in range(PARTS_OF_LEVEL - 1)))
+        if first < components[level]
+    )
+
+
+def walk(
+    engine: Engine, scale: Scale, components: Sequence[int], shape: tuple[int, int], code: Code
+) -> tuple[Planes, ...]:
+    """Details of a tile by level, finest first: (component, orientation, line, sample), zero where there are none.
+
+    Args:
+        engine: of the bundle's graph.
+        scale: of the tile's components.
+        components: how many of them have coefficients in each level, finest first; the others are zero there.
+        shape: lines and samples of the tile's pixels.
+        code: asked for each block in turn.
+    """
+    details: list[Planes] = []
+    parents = grandparents = None
+    arriving = True
+    for level in reversed(range(LEVELS)):
+        exist = present(*shape, level)
+        size = (exist.shape[1], exist.shape[2])
+        planes = np.zeros((len(scale), ORIENTATIONS, *size), np.float32)
+        if parents is None:
+            parents = np.zeros((len(scale), ORIENTATIONS, *(-(-axis // 2) for axis in size)), np.float32)
+        coded = slice(components[level])
+        contexts = LevelContexts(
+            level,
+            parents[coded],
+            None if grandparents is None else grandparents[coded],
+            size,
+            scale.leading(coded.stop),
+        )
+        colours = both_squares(size, coarsest=grandparents is None)
+        for group in groups(coded.stop) if arriving else ():
+            arriving = _walk_group(
+                engine, level, group, contexts.next_group(group.stop - group.start), planes[group], colours, exist, code
+            )
+            if not arriving:
+                break
+            contexts.add(planes[group])
+        details.append(planes)
+        grandparents, parents = parents, planes
+    return tuple(reversed(details))
+
+
+def _walk_group(
+    engine: Engine,
+    level: int,
+    components: slice,
+    contexts: GroupContexts,
+    decoded: Planes,
+    colours: tuple[Squares, Squares],
+    exist: NDArray[np.bool_],
+    code: Code,
+) -> bool:
+    """Fill in the coefficients of a group; whether they arrived."""
+    flat = decoded.reshape(*decoded.shape[:2], -1)
+    for orientation in range(ORIENTATIONS):
+        there = exist[orientation].ravel()
+        predicted = contexts.prediction[:, orientation].reshape(len(decoded), -1)
+        for squares in colours:
+            places = squares.places[0]
+            among = there[places]
+            if not among.any():
+                continue
+            rows = np.empty((len(decoded), len(places)), np.int32)
+            shifts = np.empty_like(rows)
+            for only in _portions(len(decoded), len(places)):
+                outputs = run_network(engine, contexts.of(orientation, decoded, squares, only))
+                rows[only], shifts[only] = rows_and_shifts(*outputs, predicted[only][:, places])
+            if not among.all():
+                # What does not exist is left out behind the network: it is seldom, and zero.
+                places, rows, shifts = places[among], rows[:, among], shifts[:, among]
+            block = Block(level=level, components=components, orientation=orientation, places=places)
+            values = code(block, rows, shifts)
+            if values is None:
+                return False
+            flat[:, orientation, places] = values
+    return True
+
+
+def _portions(components: int, squares: int) -> Iterator[slice]:
+    """Components a few at a time."""
+    portion = max(CONTEXTS_AT_ONCE // squares, 1)
+    return (slice(first, min(first + portion, components)) for first in range(0, components, portion))
+
+
+def run_network(engine: Engine, contexts: Planes) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Scale indices, means in steps and gains, (component, square) each, of contexts (CONTEXTS, component, square).
+
+    Raises:
+        EngineError: the engine fails, or gives what is none of these.
+    """
+    outputs = engine.run({"contexts": contexts[None]})
+    found = []
+    for name, least, most in (
+        ("scale_index", 0, SCALES - 1),
+        ("mean_steps", -MAX_MEAN_STEPS, MAX_MEAN_STEPS),
+        ("gain", 0, MAX_GAIN),
+    ):
+        values = outputs[name].reshape(contexts.shape[1:])
+        if not least <= values.min(initial=least) <= values.max(initial=least) <= most:
+            raise EngineError(f"{engine.describe()} gave a {name} outside {least}..{most}")
+        found.append(values)
+    return found[0], found[1], found[2]

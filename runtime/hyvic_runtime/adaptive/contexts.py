@@ -1,0 +1,417 @@
+"""What the entropy model may know of a wavelet coefficient before it is decoded, in integers.
+
+Coefficients are coded level by level, coarse before fine. In a level spectral components come in groups, from the
+third on at most half as large as all before them together; in a group the three orientations come one after the other;
+and of an orientation first the coefficients on the white squares of a chessboard, then those on the black ones, which
+know their neighbours. A context is CONTEXTS integers that describe
+
+    the same place one and two levels coarser     how large, in each orientation, there and around
+    earlier components at the same place          how large, in each orientation; the nearest, the mean, the largest
+    a prediction from them (see `_prediction`)    its sign and size, and how well it did one level coarser
+    the orientations before it                    how large, there and around
+    its four neighbours (black squares)           sign and size, and how far they lie from their predictions
+    the place of it all                           level, orientation, component, that component's spread
+
+Everything here is exact: additions and products of integers below 2**24 in float32, which holds them whatever the
+order; one division, correctly rounded as IEEE 754 demands of every processor; and shifts of integers. Where a larger
+coefficient is not clipped first, it enters single additions, which are rounded as correctly. So both ends see the same
+contexts.
+
+Magnitudes enter as `companded`: a logarithm, made of a number's highest bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVELS = 5
+"""Of the wavelet; level 0 is the finest."""
+ORIENTATIONS = 3
+"""High along samples, high along lines, high along both."""
+MAX_COMPONENTS = 256
+
+PREDICTORS = 6
+"""Components before a group that its prediction is made of."""
+PREDICTION_STEP_BITS = 4
+"""A prediction is a multiple of 2**-4 quantiser steps."""
+_PREDICTOR_MAX = 127
+"""27 · 127² · 16 < 2**24."""
+_WEIGHT_MAX = 4 << PREDICTION_STEP_BITS
+_RIDGE = 8
+_MAGNITUDE_MAX = 4095
+"""Larger ones count as this where several are added."""
+
+_COMPANDED_BITS = 4
+_ON = 64
+"""What says yes in a context; no is 0."""
+CONTEXTS = 43
+CONTEXT_VERSION = 1
+"""Another one wherever an entry changes its meaning: a network knows those it was trained with."""
+CONTEXT_MAX = 511
+"""No entry of a context is larger in magnitude."""
+
+Planes = NDArray[np.float32]
+"""Integers."""
+
+
+_GROUP_EDGES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, MAX_COMPONENTS)
+
+
+def groups(components: int) -> tuple[slice, ...]:
+    """Components in the order of coding, those of a group together: 1, 1, 1, 1, 2, 2, 4, 4, 8 … of them.
+
+    Coded one by one they take half a per cent less, and several times the calls.
+    """
+    edges = [edge for edge in _GROUP_EDGES if edge < components] + [components]
+    return tuple(map(slice, edges, edges[1:]))
+
+
+def _companded_table(size: int) -> Planes:
+    """16 log2(1 + v) of v = 0, 1 …, between powers of two on straight lines, rounded down."""
+    number = np.arange(1, size + 1)
+    exponent = np.frexp(number)[1] - 1
+    mantissa = (number << _COMPANDED_BITS >> exponent) & ((1 << _COMPANDED_BITS) - 1)
+    return np.asarray((exponent << _COMPANDED_BITS) + mantissa, np.float32)
+
+
+_COMPANDED = _companded_table(27 * _MAGNITUDE_MAX + 1)
+
+
+def companded(magnitude: Planes) -> Planes:
+    """16 log2(1 + magnitude), in integers; magnitudes beyond the table's end count as that."""
+    result: Planes = np.take(_COMPANDED, magnitude.astype(np.int32), mode="clip")
+    return result
+
+
+def _signed_companded(values: Planes) -> Planes:
+    return np.copysign(companded(np.abs(values)), values)
+
+
+def _companded_energy(energy: Planes) -> Planes:
+    """8 log2(1 + energy): half of what `companded` gives, rounded down, whose table it outgrows."""
+    mantissa, exponent = np.frexp(energy + 1)  # in 0.5 … 1
+    return np.asarray((exponent.astype(np.float32) - 1) * 8 + np.floor((2 * mantissa - 1) * 8))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """What is known of every component from the strip's basis and the tile's step.
+
+    Attributes:
+        log2_spread: (component,) log2 of the standard deviation in quantiser steps, in sixteenths; float32 integers
+            within ±CONTEXT_MAX.
+    """
+
+    log2_spread: Planes
+
+    def __len__(self) -> int:
+        return len(self.log2_spread)
+
+    def leading(self, count: int) -> Scale:
+        """Of the first components."""
+        return Scale(log2_spread=self.log2_spread[:count])
+
+
+class LevelContexts:
+    """Contexts of one level of a tile, as far as it is decoded: groups of components are added as they come.
+
+    Coefficients are (component, orientation, line, sample) float32 integers, all orientations of the low-pass band's
+    size; what a subband of an odd number of lines or samples lacks of that is zero.
+    """
+
+    def __init__(
+        self, level: int, parents: Planes, grandparents: Planes | None, shape: tuple[int, int], scale: Scale
+    ) -> None:
+        """Begin a level.
+
+        Args:
+            level: which, 0 … LEVELS - 1.
+            parents: details of the level coarser by one, of all components; of the coarsest level, zeros of half the
+                size, rounded up.
+            grandparents: of the level coarser by two; None where there is none.
+            shape: lines and samples.
+            scale: of the components.
+        """
+        self._level, self._shape, self._scale = level, shape, scale
+        components = len(scale)
+        if len(parents) != components:
+            raise ValueError(f"parents of {len(parents)} components, {components} are needed")
+        magnitude = np.abs(parents)
+        self._parents = np.clip(parents, -_PREDICTOR_MAX, _PREDICTOR_MAX)
+        self._parent_magnitude = companded(magnitude)
+        self._around_parent = companded(_around(np.minimum(magnitude, _MAGNITUDE_MAX)))
+        self._grandparent_magnitude = None if grandparents is None else companded(np.abs(grandparents))
+        self._predictors = np.zeros((0, ORIENTATIONS, *shape), np.float32)
+        self._nearest = np.zeros((ORIENTATIONS, ORIENTATIONS, *shape), np.float32)
+        self._around_nearest = np.zeros((ORIENTATIONS, *shape), np.float32)
+        self._sum = np.zeros((ORIENTATIONS, *shape), np.float32)
+        self._largest = np.zeros((ORIENTATIONS, *shape), np.float32)
+        self._count = 0
+
+    def next_group(self, count: int) -> GroupContexts:
+        """Contexts of the `count` components behind those that were added."""
+        of = slice(self._count, self._count + count)
+        prediction, energy, rest = self._prediction(of)
+        grandparents = self._grandparent_magnitude
+        if grandparents is None:
+            grandparents = np.zeros((len(self._scale), ORIENTATIONS, 1, 1), np.float32)
+        return GroupContexts(
+            level=self._level,
+            first=of.start,
+            log2_spread=self._scale.log2_spread[of],
+            parent=self._parent_magnitude[of],
+            around_parent=self._around_parent[of],
+            grandparent=grandparents[of],
+            nearest=self._nearest,
+            around_nearest=self._around_nearest,
+            mean=np.floor(self._sum / np.float32(max(self._count, 1))),
+            largest=self._largest,
+            prediction=prediction,
+            companded_prediction=_signed_companded(np.rint(prediction / 2)),
+            energy=_companded_energy(energy),
+            rest=_companded_energy(rest),
+        )
+
+    def add(self, details: Planes) -> None:
+        """Take the coefficients of the next group, (component, orientation, line, sample)."""
+        magnitudes = companded(np.abs(details))
+        self._predictors = np.concatenate((self._predictors, np.clip(details, -_PREDICTOR_MAX, _PREDICTOR_MAX)))
+        self._predictors = self._predictors[-PREDICTORS:]
+        self._nearest = np.concatenate((magnitudes[::-1], self._nearest))[: len(self._nearest)]
+        self._around_nearest = companded(_around(np.minimum(np.abs(details[-1]), _MAGNITUDE_MAX)))
+        self._sum = self._sum + magnitudes.sum(axis=0)
+        self._largest = np.maximum(self._largest, magnitudes.max(axis=0))
+        self._count += len(details)
+
+    def _prediction(self, of: slice) -> tuple[Planes, Planes, Planes]:
+        """Details of some components as weighted sums of those before them.
+
+        Principal components are uncorrelated over the whole scene and not so locally: at an edge between two materials
+        all of them jump. The weights are those that fit the level coarser by one best, in 3 × 3 coefficients of all
+        orientations, found predictor by predictor (a step of Gauss–Seidel for ridge regression), farthest first.
+
+        Returns:
+            The prediction, (component, orientation, line, sample) in steps of 2**-PREDICTION_STEP_BITS; and energies
+            around every parent before and after it was predicted, (component, line, sample).
+        """
+        rest = self._parents[of]
+        prediction = np.zeros((len(rest), ORIENTATIONS, *self._shape), np.float32)
+        energy = _around((rest * rest).sum(axis=1))
+        first = self._count - len(self._predictors)
+        for details, parent in zip(self._predictors, self._parents[first : self._count], strict=True):
+            common = _around((parent * rest).sum(axis=1))
+            own = _around((parent * parent).sum(axis=0)) + _RIDGE
+            weight = np.rint(np.clip((common * 2**PREDICTION_STEP_BITS) / own, -_WEIGHT_MAX, _WEIGHT_MAX))
+            rest = rest - np.rint(weight[:, None] * parent * np.float32(2.0**-PREDICTION_STEP_BITS))
+            np.clip(rest, -_PREDICTOR_MAX, _PREDICTOR_MAX, out=rest)
+            prediction += _enlarged(weight, self._shape)[:, None] * details
+        return prediction, energy, _around((rest * rest).sum(axis=1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupContexts:
+    """What the components of a group have in common with what was coded before them; see `LevelContexts`.
+
+    Attributes:
+        prediction: (component, orientation, line, sample) in steps of 2**-PREDICTION_STEP_BITS.
+        decoded_magnitudes: of orientations that are wholly decoded, as they are asked for.
+    """
+
+    level: int
+    first: int
+    log2_spread: Planes
+    parent: Planes
+    around_parent: Planes
+    grandparent: Planes
+    nearest: Planes
+    around_nearest: Planes
+    mean: Planes
+    largest: Planes
+    prediction: Planes
+    companded_prediction: Planes
+    energy: Planes
+    rest: Planes
+    decoded_magnitudes: dict[int, tuple[Planes, Planes]] = field(default_factory=dict)
+
+    def of(self, orientation: int, decoded: Planes, squares: Squares, only: slice = slice(None)) -> Planes:
+        """Contexts of the coefficients of one orientation on squares of one colour: (CONTEXTS, component, square).
+
+        Args:
+            orientation: which.
+            decoded: (component, orientation, line, sample), of the group; of those before this one all is read, and for
+                black squares what lies on the white ones of this one.
+            squares: which.
+            only: of these components of the group.
+        """
+        own, *others = _ROLES[orientation]
+        here, twice, four_times = squares.places
+        numbers = np.arange(self.first, self.first + len(decoded), dtype=np.float32)[only]
+        contexts = np.empty((CONTEXTS, len(numbers), len(here)), np.float32)
+        entries = iter(contexts)
+
+        def describe(planes: Planes, places: NDArray[np.intp], *, apart: bool = False) -> None:
+            """The own orientation, and the others: each apart, or the larger."""
+            first, second = planes[..., others[0], :, :], planes[..., others[1], :, :]
+            _put(planes[..., own, :, :], places, next(entries))
+            if apart:
+                _put(first, places, next(entries))
+                _put(second, places, next(entries))
+            else:
+                _put(np.maximum(first, second), places, next(entries))
+
+        describe(self.parent[only], twice, apart=True)
+        describe(self.grandparent[only], four_times)
+        describe(self.around_parent[only], twice)
+        describe(self.nearest[0], here, apart=True)
+        describe(self.nearest[1], here)
+        _put(self.nearest[2, own], here, next(entries))
+        describe(self.mean, here)
+        describe(self.around_nearest, here)
+        _put(self.largest[own], here, next(entries))
+        predicted = next(entries)
+        _put(self.companded_prediction[only, orientation], here, predicted)
+        np.abs(predicted, out=next(entries))
+        _put(self.energy[only], twice, next(entries))
+        _put(self.rest[only], twice, next(entries))
+        for before in range(ORIENTATIONS - 1):
+            if before < orientation:
+                there, around = self._magnitudes(before, decoded)
+                _put(there[only], here, next(entries))
+                _put(around[only], here, next(entries))
+            else:
+                next(entries)[...] = next(entries)[...] = 0
+        neighbours: tuple[Planes | float, ...] = (0.0,) * 6
+        if squares.black:
+            neighbours = self._neighbours(orientation, decoded[only, orientation], self.prediction[only], here)
+        constants = (
+            _ON * squares.black,
+            *(_ON * (level == self.level) for level in range(LEVELS)),
+            *(_ON * (which == orientation) for which in range(ORIENTATIONS)),
+        )
+        for value in (*neighbours, *constants, self.log2_spread[only, None], companded(numbers)[:, None]):
+            next(entries)[...] = value
+        return contexts
+
+    def _magnitudes(self, orientation: int, decoded: Planes) -> tuple[Planes, Planes]:
+        """Of an orientation that is decoded: there and around, (component, line, sample); worked out once."""
+        if orientation not in self.decoded_magnitudes:
+            magnitude = np.abs(decoded[:, orientation])
+            around = companded(_around(np.minimum(magnitude, _MAGNITUDE_MAX)))
+            self.decoded_magnitudes[orientation] = companded(magnitude), around
+        return self.decoded_magnitudes[orientation]
+
+    @staticmethod
+    def _neighbours(
+        orientation: int, decoded: Planes, prediction: Planes, places: NDArray[np.intp]
+    ) -> tuple[Planes, ...]:
+        """What lies on the squares beside those, (component, square)."""
+        white = decoded * ~chessboard(decoded.shape[-2:])
+        off = np.abs(decoded * 2**PREDICTION_STEP_BITS - prediction[:, orientation])
+        np.minimum(off, _MAGNITUDE_MAX << PREDICTION_STEP_BITS, out=off)
+        sums = (*_beside(white), *_beside(np.abs(white)), *_beside(off))
+        along, across, along_magnitude, across_magnitude, off_along, off_across = (_at(plane, places) for plane in sums)
+        # Along samples for what is high along samples; along lines for what is high along lines.
+        if orientation == 1:
+            along, across = across, along
+            along_magnitude, across_magnitude = across_magnitude, along_magnitude
+        return (
+            _signed_companded(along),
+            _signed_companded(across),
+            companded(along_magnitude),
+            companded(across_magnitude),
+            companded(along_magnitude + across_magnitude),
+            companded(np.floor((off_along + off_across) * np.float32(2.0**-PREDICTION_STEP_BITS))),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Squares:
+    """The squares of one colour, line by line.
+
+    Attributes:
+        black: or white, as the first of a chessboard is.
+        places: (square,) each: where they lie in planes as large, half and a quarter as large.
+    """
+
+    black: bool
+    places: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
+
+
+def both_squares(shape: tuple[int, int], *, coarsest: bool) -> tuple[Squares, Squares]:
+    """White and black squares of a level of so many lines and samples; above the coarsest there is nothing."""
+    black = chessboard(shape)
+    found = []
+    for colour in (False, True):
+        line, sample = np.nonzero(black == colour)
+        places, samples = [line * shape[1] + sample], shape[1]
+        for halvings in (1, 2):
+            samples = -(-samples // 2)
+            places.append((line >> halvings) * samples + (sample >> halvings))
+        if coarsest:
+            places[2] = np.zeros_like(places[2])
+        found.append(Squares(black=colour, places=(places[0], places[1], places[2])))
+    return found[0], found[1]
+
+
+_ROLES = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
+"""Of every orientation: itself and the others, high along samples before high along lines."""
+
+
+def chessboard(shape: Sequence[int]) -> NDArray[np.bool_]:
+    """Black squares, (line, sample); the first is white."""
+    lines, samples = shape
+    black = np.zeros((lines, samples), np.bool_)
+    black[::2, 1::2] = black[1::2, ::2] = True
+    return black
+
+
+def _put(planes: Planes, places: NDArray[np.intp], out: Planes) -> None:
+    """What lies there, (component, line, sample) to (component, place); of a single plane, for all components."""
+    if planes.ndim == 2:
+        out[...] = np.take(planes, places)
+    else:
+        np.take(planes.reshape(len(planes), -1), places, axis=1, out=out, mode="clip")  # which needs no copy
+
+
+def _at(planes: Planes, places: NDArray[np.intp]) -> Planes:
+    """(…, line, sample) to (…, place)."""
+    return np.take(planes.reshape(*planes.shape[:-2], -1), places, axis=-1)
+
+
+def _enlarged(planes: Planes, shape: Sequence[int]) -> Planes:
+    """Twice the lines and samples, cut to `shape`."""
+    lines, samples = shape
+    return planes.repeat(2, axis=-2)[..., :lines, :].repeat(2, axis=-1)[..., :samples]
+
+
+def _around(planes: Planes) -> Planes:
+    """Sums over 3 × 3, beyond the edges of what lies on them."""
+    framed = _framed(planes)
+    framed[..., 0, :], framed[..., -1, :] = framed[..., 1, :], framed[..., -2, :]
+    framed[..., 0], framed[..., -1] = framed[..., 1], framed[..., -2]
+    lines = framed[..., :-2, :] + framed[..., 1:-1, :]
+    lines += framed[..., 2:, :]
+    sums = lines[..., :-2] + lines[..., 1:-1]
+    sums += lines[..., 2:]
+    return np.asarray(sums)
+
+
+def _beside(planes: Planes) -> tuple[Planes, Planes]:
+    """Sums of the two neighbours along samples and of the two along lines; beyond the edges lies zero."""
+    framed = _framed(planes)
+    return (
+        framed[..., 1:-1, :-2] + framed[..., 1:-1, 2:],
+        framed[..., :-2, 1:-1] + framed[..., 2:, 1:-1],
+    )
+
+
+def _framed(planes: Planes) -> Planes:
+    """With a line and a sample of zeros on either side."""
+    *others, lines, samples = planes.shape
+    framed = np.zeros((*others, lines + 2, samples + 2), np.float32)
+    framed[..., 1:-1, 1:-1] = planes
+    return framed

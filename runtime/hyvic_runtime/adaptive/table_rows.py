@@ -1,0 +1,43 @@
+"""From what the network says of a coefficient to the frequency table that codes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.adaptive.contexts import PREDICTION_STEP_BITS
+
+SCALES = 64
+MEAN_STEP_BITS = 3
+FRACTIONS = 1 << MEAN_STEP_BITS
+"""A mean is a whole number of quantiser steps, which shifts the symbol, and so many eighths, which have tables each."""
+ESCAPE_OCTETS = 4
+"""At fine steps the coefficients of bright components outgrow 16 bits."""
+ROWS = FRACTIONS * SCALES
+"""Row fraction · SCALES + scale index."""
+GAIN_STEP_BITS = 4
+MAX_GAIN = 1 << GAIN_STEP_BITS
+MAX_MEAN_STEPS = 1023
+"""Of what the network adds to the prediction."""
+_SHIFT = GAIN_STEP_BITS + PREDICTION_STEP_BITS - MEAN_STEP_BITS
+
+Integers = NDArray[np.integer[Any]]
+
+
+def rows_and_shifts(
+    scale_index: Integers, mean_steps: Integers, gain: Integers, prediction: NDArray[np.float32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Which row of the tables codes a coefficient, and what is subtracted from it first; all of one shape.
+
+    Args:
+        scale_index: 0 … SCALES - 1.
+        mean_steps: what is added to the prediction, in steps of 2**-MEAN_STEP_BITS.
+        gain: how much of the prediction counts, 0 … MAX_GAIN, in steps of 2**-GAIN_STEP_BITS.
+        prediction: integers, in steps of 2**-PREDICTION_STEP_BITS, less than 2**19 in magnitude.
+    """
+    product = gain.astype(np.int32) * prediction.astype(np.int32)
+    mean = mean_steps.astype(np.int32) + ((product + (1 << (_SHIFT - 1))) >> _SHIFT)
+    rows = (mean & (FRACTIONS - 1)) * SCALES + scale_index.astype(np.int32)
+    return rows, mean >> MEAN_STEP_BITS

@@ -1,0 +1,235 @@
+"""A tile's wavelet coefficients to units, and back.
+
+    first unit    the tile's lead, what its coefficients are reconstructed as, how many components each level has, the
+                  approximation
+    part units    the details of consecutive parts, one ANS stream: as many as fill a unit that is worth its packet
+
+A unit of part p holds the parts from p on that its first octet counts.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.adaptive.approximation import Approximation, unpack_approximation
+from hyvic_runtime.adaptive.coefficient_path import Block, parts_of, walk
+from hyvic_runtime.adaptive.contexts import LEVELS, Planes, Scale
+from hyvic_runtime.adaptive.quantiser import LAGRANGIAN, LARGEST, Centroids, last_of, quantised, worth_coding
+from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
+from hyvic_runtime.adaptive.wavelet import Pyramid, low_size
+from hyvic_runtime.engine import Engine
+from hyvic_runtime.entropy_coder import BlockReader, EntropyCoder
+from hyvic_runtime.errors import DecodeError
+
+FULL_UNIT_BITS = 8 * 2048
+"""From here on a unit is closed: what frames it is then below 2 % of it."""
+
+_NONZERO_BITS = 6.0
+"""What a coefficient that is not zero takes, about, zeros between them included."""
+
+PartUnit = tuple[int, bytes]
+"""First part, and octets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodedTile:
+    """A tile's units.
+
+    Attributes:
+        first: octets behind the tile's lead.
+        parts: in the order of coding.
+    """
+
+    first: bytes
+    parts: tuple[PartUnit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedTile:
+    """What arrived of a tile.
+
+    Attributes:
+        pyramid: its coefficients in quantiser steps, of the components that it has.
+        problem: why details are missing, or None: nothing is.
+    """
+
+    pyramid: Pyramid
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileCoder:
+    """Codes tiles with a bundle's network and tables. Several threads may use it at once.
+
+    Attributes:
+        engine: of the bundle's graph.
+        coder: of its tables.
+        costs: likewise, for what is encoded.
+    """
+
+    engine: Engine
+    coder: EntropyCoder
+    costs: SymbolCosts
+
+    def encode(
+        self, pyramid: Pyramid, scale: Scale, shape: tuple[int, int], *, lagrangian: float = LAGRANGIAN
+    ) -> CodedTile:
+        """Quantise and code a tile.
+
+        Args:
+            pyramid: in quantiser steps.
+            scale: of its components.
+            shape: lines and samples of its pixels.
+            lagrangian: see `quantised`.
+        """
+        components = tuple(last_of(np.greater(*_weighed(planes, lagrangian))) for planes in pyramid.details)
+        used = max(*components, last_of((np.abs(pyramid.approximation) > 0.5).any(axis=(1, 2))))
+        pyramid = Pyramid(approximation=pyramid.approximation[:used], details=tuple(d[:used] for d in pyramid.details))
+        chooser = _Chooser(pyramid=pyramid, costs=self.costs, lagrangian=lagrangian)
+        walk(self.engine, scale.leading(used), components, shape, chooser)
+        approximation = Approximation(planes=np.rint(pyramid.approximation).astype(np.int32))
+        first = chooser.centroids().pack() + _COMPONENTS.pack(*components) + approximation.pack(self.coder, self.costs)
+        return CodedTile(first=first, parts=tuple(self._units(chooser, parts_of(components))))
+
+    def _units(self, chooser: _Chooser, parts: tuple[int, ...]) -> Iterator[PartUnit]:
+        waiting: list[int] = []
+        bits = 0.0
+        for part in parts:
+            waiting.append(part)
+            bits += chooser.bits.get(part, 0.0)
+            if bits >= FULL_UNIT_BITS or part == parts[-1]:
+                blocks = [block for number in waiting for block in chooser.blocks.get(number, [])]
+                yield waiting[0], bytes([len(waiting)]) + self.coder.encode_blocks(blocks)
+                waiting, bits = [], 0.0
+
+    def decode(
+        self, first: bytes, part_unit: Callable[[int], bytes | None], scale: Scale, shape: tuple[int, int]
+    ) -> DecodedTile:
+        """Inverse of `encode`, as far as units arrived.
+
+        Args:
+            first: octets behind the tile's lead.
+            part_unit: gives the unit of a part, or None.
+            scale: of the strip's components.
+            shape: lines and samples of the tile's pixels.
+
+        Raises:
+            DecodeError: the first unit is damaged.
+        """
+        centroids, rest = Centroids.unpack(first)
+        if len(rest) < _COMPONENTS.size:
+            raise DecodeError(f"a tile's first unit of {len(first)} octets ends in its head")
+        components = _COMPONENTS.unpack_from(rest)
+        rest = rest[_COMPONENTS.size :]
+        lines, samples = (low_size(size, LEVELS - 1) for size in shape)
+        approximation = unpack_approximation(rest, self.coder, (lines, samples), len(scale))
+        used = len(approximation.planes)
+        if max(components) > used:
+            raise DecodeError(f"a level of {max(components)} components in a tile of {used}; its packets are damaged")
+        reader = _Reader(coder=self.coder, part_unit=part_unit, parts=parts_of(components))
+        details = walk(self.engine, scale.leading(used), components, shape, reader)
+        problem = reader.finished()
+        return DecodedTile(
+            pyramid=Pyramid(
+                approximation=approximation.planes.astype(np.float32),
+                details=tuple(centroids.reconstructed(level) for level in details),
+            ),
+            problem=problem,
+        )
+
+
+_COMPONENTS = struct.Struct(f">{LEVELS}H")
+"""How many components have details in each level, the finest first."""
+
+
+def _weighed(planes: Planes, lagrangian: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What components take off the squared error, and what that is to be more than."""
+    saved, bits = worth_coding(planes)
+    return saved, lagrangian * bits
+
+
+class _Chooser:
+    """Quantises block by block, and keeps what is to be coded."""
+
+    def __init__(self, *, pyramid: Pyramid, costs: SymbolCosts, lagrangian: float) -> None:
+        self._details, self._costs, self._lagrangian = pyramid.details, costs, lagrangian
+        self.blocks: dict[int, list[tuple[NDArray[np.int32], NDArray[np.int32]]]] = {}
+        self.bits: dict[int, float] = {}
+        self._off = np.zeros(2)
+        self._counts = np.zeros(2)
+
+    def __call__(self, block: Block, rows: NDArray[np.int32], shifts: NDArray[np.int32]) -> Planes:
+        planes = self._details[block.level][block.components, block.orientation]
+        coefficients = planes.reshape(len(planes), -1)[:, block.places]
+        integers = quantised(coefficients, rows, shifts, self._costs, self._lagrangian)
+        symbols = integers.astype(np.int32) - shifts
+        self.blocks.setdefault(block.part, []).append((symbols.ravel(), rows.ravel()))
+        self.bits[block.part] = self.bits.get(block.part, 0.0) + _NONZERO_BITS * np.count_nonzero(integers)
+        for index, chosen in enumerate((np.abs(integers) == 1, np.abs(integers) > 1)):
+            found = integers[chosen]
+            self._off[index] += float(np.abs(found).sum() - (coefficients[chosen] * np.sign(found)).sum())
+            self._counts[index] += found.size
+        return integers
+
+    def centroids(self) -> Centroids:
+        """How much nearer to zero than their integers the coefficients lie."""
+        one, more = self._off / np.maximum(self._counts, 1)
+        return Centroids.nearest(float(one), float(more))
+
+
+class _Reader:
+    """Reads block by block, unit after unit."""
+
+    def __init__(
+        self, *, coder: EntropyCoder, part_unit: Callable[[int], bytes | None], parts: tuple[int, ...]
+    ) -> None:
+        self._coder, self._part_unit, self._parts = coder, part_unit, list(parts)
+        self._reader: BlockReader | None = None
+        self._open: set[int] = set()
+        self._problem: str | None = None
+
+    def __call__(self, block: Block, rows: NDArray[np.int32], shifts: NDArray[np.int32]) -> Planes | None:
+        try:
+            while block.part not in self._open:
+                self._next_unit()
+            assert self._reader is not None
+            integers = self._reader.read(rows.ravel()).reshape(rows.shape).astype(np.int64) + shifts
+            if np.abs(integers).max() > LARGEST:
+                raise DecodeError(f"part {block.part} of the details holds a coefficient beyond {LARGEST}")
+        except DecodeError as error:
+            self._problem, self._reader = str(error), None
+            return None
+        return integers.astype(np.float32)
+
+    def _next_unit(self) -> None:
+        """Open the unit of the next part.
+
+        Raises:
+            DecodeError: it is missing or damaged, or the one before it was not read to its end.
+        """
+        if self._reader is not None:
+            self._reader.finish()
+        part = self._parts[0]
+        octets = self._part_unit(part)
+        if octets is None:
+            raise DecodeError(f"part {part} of the details did not arrive whole")
+        if not octets or not 1 <= octets[0] <= len(self._parts):
+            raise DecodeError(f"a unit of part {part} announces {octets[:1].hex() or 'no'} parts")
+        self._open, self._parts = set(self._parts[: octets[0]]), self._parts[octets[0] :]
+        self._reader = self._coder.reader(octets[1:])
+
+    def finished(self) -> str | None:
+        """What was wrong; to be asked behind the last block."""
+        try:
+            while self._problem is None and self._parts:
+                self._next_unit()
+            if self._problem is None and self._reader is not None:
+                self._reader.finish()
+        except DecodeError as error:
+            self._problem = str(error)
+        return self._problem
