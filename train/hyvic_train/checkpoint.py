@@ -1,10 +1,11 @@
 """Checkpoints: safetensors weights beside the JSON configuration that made them.
 
-    DIR/config.json             TrainingConfig
+    DIR/config.json             TrainingConfig, or a context model's AdaptiveTrainingConfig
     DIR/model.safetensors       weights
-    DIR/rd.json                 rate and distortion on every validation scene, at every rate level
+    DIR/rd.json                 rate and distortion on every validation scene, at every rate level; of a context model
+                                bits at several quantiser steps
     DIR/best/                   the same three of the best validation so far
-    DIR/resume.safetensors      weights and both Adam states of one step, for --resume (not published)
+    DIR/resume.safetensors      weights and Adam's states of one step, for --resume (not published)
 
 Nothing here can execute: no pickle. Each file is written under a temporary name and renamed, and what a resumed
 run needs is one file, so that a kill at any moment leaves one whole state.
@@ -22,11 +23,14 @@ import torch
 from hyvic_runtime.atomic_file import replacing
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
+from hyvic_train.adaptive.config import AdaptiveTrainingConfig
+from hyvic_train.adaptive.context_model import ContextModel
 from hyvic_train.codec_model import CodecModel
-from hyvic_train.config import TrainingConfig, config_from_json, json_from_config
+from hyvic_train.config import TrainingConfig
 from hyvic_train.model_family import model_from_config
+from hyvic_train.run_config import RunConfig, json_from_config, run_config_from_json
 
 WEIGHTS, CONFIG, POINTS, RESUME, BEST = "model.safetensors", "config.json", "rd.json", "resume.safetensors", "best"
 
@@ -48,6 +52,14 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptiveCheckpoint:
+    """A context model with the configuration that it was trained under."""
+
+    model: ContextModel
+    config: AdaptiveTrainingConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
     """Where a run stands.
 
@@ -60,12 +72,12 @@ class RunState:
     best_loss: float | None = None
 
 
-def weights(model: CodecModel) -> dict[str, Tensor]:
+def weights(model: nn.Module) -> dict[str, Tensor]:
     """The tensors that a checkpoint keeps."""
     return {k: v.contiguous() for k, v in model.state_dict().items() if not k.endswith(CODING_TABLES)}
 
 
-def save_checkpoint(folder: Path, tensors: dict[str, Tensor], config: TrainingConfig, step: int, points: Json) -> None:
+def save_checkpoint(folder: Path, tensors: dict[str, Tensor], config: RunConfig, step: int, points: Json) -> None:
     """Write configuration, weights and what they measured."""
     with replacing(folder / CONFIG) as (partial,):
         partial.write_text(json.dumps(json_from_config(config), indent=2) + "\n", encoding="utf-8")
@@ -77,8 +89,8 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], config: TrainingCo
 
 def save_state(
     folder: Path,
-    model: CodecModel,
-    config: TrainingConfig,
+    model: nn.Module,
+    config: RunConfig,
     optimisers: Sequence[torch.optim.Optimizer],
     state: RunState,
 ) -> None:
@@ -100,18 +112,29 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     """
     config = read_checkpoint_config(folder)
     model = model_from_config(config.model)
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; a checkpoint is a folder that train-model wrote")
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is not a readable safetensors file ({error})") from error
-    fill(model, tensors, path)
+    _fill_from(folder, model)
     return Checkpoint(model=model.eval(), config=config)
 
 
+def load_context_model(folder: Path) -> AdaptiveCheckpoint:
+    """Read a context model's checkpoint; see `load_checkpoint`."""
+    config = read_run_config(folder)
+    if not isinstance(config, AdaptiveTrainingConfig):
+        raise CheckpointError(f"{folder} holds a model of family {config.model.family}; a context model is needed here")
+    model = ContextModel(config.model)
+    _fill_from(folder, model)
+    return AdaptiveCheckpoint(model=model.eval(), config=config)
+
+
 def read_checkpoint_config(folder: Path) -> TrainingConfig:
+    """The configuration that a checkpoint of a codec was trained under; see `read_run_config`."""
+    config = read_run_config(folder)
+    if not isinstance(config, TrainingConfig):
+        raise CheckpointError(f"{folder} holds a context model (family adaptive); a codec's is needed here")
+    return config
+
+
+def read_run_config(folder: Path) -> RunConfig:
     """The configuration that a checkpoint was trained under.
 
     Raises:
@@ -121,12 +144,24 @@ def read_checkpoint_config(folder: Path) -> TrainingConfig:
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; a checkpoint is a folder that train-model wrote")
     try:
-        return config_from_json(json.loads(path.read_text(encoding="utf-8")))
+        return run_config_from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def fill(model: CodecModel, tensors: dict[str, Tensor], path: Path) -> None:
+def _fill_from(folder: Path, model: nn.Module) -> None:
+    """Fill a model with a checkpoint's weights."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing; a checkpoint is a folder that train-model wrote")
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file ({error})") from error
+    fill(model, tensors, path)
+
+
+def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Fill a model with tensors that must be exactly its own."""
     expected = weights(model)
     if missing := sorted(expected.keys() - tensors.keys()):
@@ -144,9 +179,7 @@ def fill(model: CodecModel, tensors: dict[str, Tensor], path: Path) -> None:
     model.load_state_dict(tensors, strict=False)
 
 
-def resume(
-    folder: Path, config: TrainingConfig, model: CodecModel, optimisers: Sequence[torch.optim.Optimizer]
-) -> RunState:
+def resume(folder: Path, config: RunConfig, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> RunState:
     """Restore weights and optimisers to continue from.
 
     Raises:

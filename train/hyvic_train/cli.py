@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyvic_runtime.command_line import Result, command_parser, run_command
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from hyvic_train.adaptive.config import AdaptiveTrainingConfig
     from hyvic_train.config import TrainingConfig
 
 
@@ -48,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(arguments: argparse.Namespace) -> Result:
     from lightning_fabric.utilities.rank_zero import rank_zero_only
 
+    from hyvic_train.adaptive.config import AdaptiveTrainingConfig
     from hyvic_train.checkpoint import CONFIG, RESUME, WEIGHTS, CheckpointError
     from hyvic_train.config_file import read_sweep
     from hyvic_train.run_log import LOG
@@ -56,14 +61,21 @@ def _train(arguments: argparse.Namespace) -> Result:
         raise ValueError(f"--devices is {arguments.devices}; at least one is needed")
     runs = {arguments.out / name: config for name, config in read_sweep(arguments.config, arguments.set).items()}
     for out, config in runs.items():
-        if not (config.optimisation.steps or config.optimisation.epochs or arguments.weights):
+        if isinstance(config, AdaptiveTrainingConfig):
+            _refuse_unused(arguments)
+        elif not (config.optimisation.steps or config.optimisation.epochs or arguments.weights):
             raise ValueError("optimisation names neither steps nor epochs: name one, or --weights to convert")
         if arguments.weights and arguments.resume and (out / RESUME).exists():
             raise ValueError(f"{out} is resumed with its own weights: leave out --weights")
         present = [name for name in (CONFIG, RESUME, WEIGHTS, LOG) if (out / name).exists()]
         if present and not arguments.resume:
             raise CheckpointError(f"{out} already holds {present[0]}; pass --resume or another --out")
-    finished = [_run(arguments, config, out) for out, config in runs.items()]
+    finished = [
+        _run_adaptive(arguments, config, out)
+        if isinstance(config, AdaptiveTrainingConfig)
+        else _run(arguments, config, out)
+        for out, config in runs.items()
+    ]
     if getattr(rank_zero_only, "rank", 0):
         raise SystemExit(0)  # the first of several processes speaks for all
     text = "\n".join(text for _, text in finished)
@@ -72,7 +84,15 @@ def _train(arguments: argparse.Namespace) -> Result:
     return {"runs": [result for result, _ in finished]}, text
 
 
-def _run(arguments: argparse.Namespace, config: TrainingConfig, out: Path) -> Result:
+def _refuse_unused(arguments: argparse.Namespace) -> None:
+    """A context model trains in minutes on one core."""
+    for option, used in (("--weights", arguments.weights), ("--devices", arguments.devices > 1)):
+        if used:
+            raise ValueError(f"{option} has no use with model.family adaptive; leave it out")
+
+
+def _progress() -> Progress:
+    """A bar on stderr where that is a terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -83,7 +103,71 @@ def _run(arguments: argparse.Namespace, config: TrainingConfig, out: Path) -> Re
         TimeRemainingColumn,
     )
 
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[state]}"),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def _resumable(out: Path) -> Iterator[None]:
+    """Say on Ctrl-C how to go on."""
     from hyvic_train.checkpoint import RESUME
+
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        resumable = (out / RESUME).exists()
+        raise KeyboardInterrupt("continue with --resume" if resumable else "before a checkpoint") from error
+
+
+def _resumes(arguments: argparse.Namespace, out: Path) -> bool:
+    """Whether a run is continued; of a sweep, runs that were never begun are begun."""
+    from hyvic_train.checkpoint import RESUME
+
+    return bool(arguments.resume and (out == arguments.out or (out / RESUME).exists()))
+
+
+def _run_adaptive(arguments: argparse.Namespace, config: AdaptiveTrainingConfig, out: Path) -> Result:
+    from hyvic_train.adaptive.training import StepRate, train
+    from hyvic_train.adaptive.validation import json_from_measured
+    from hyvic_train.data import read_split
+
+    begun = time.perf_counter()
+    scenes = read_split(arguments.data, config.data, config.model)
+    with _progress() as progress:
+        task = progress.add_task(out.name, total=config.optimisation.steps, state="")
+
+        def report(step: int, rate: StepRate) -> None:
+            progress.update(task, completed=step, state=f"{rate.bits_per_coefficient:.3f} bit a coefficient")
+
+        with _resumable(out):
+            model, measured = train(config, scenes, out, resume=_resumes(arguments, out), report=report)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    result = {
+        "checkpoint": str(out),
+        "steps": config.optimisation.steps,
+        "parameters": parameters,
+        "seconds": round(time.perf_counter() - begun, 1),
+        "validation": json_from_measured(measured)["points"],
+    }
+    lines = [f"{out}: {parameters:,} parameters, {config.optimisation.steps} steps"]
+    lines += [
+        f"  {name}, step {of.quantiser_step:g}: {bits:.4f} bit of details a sample"
+        for of in measured
+        for name, bits in of.scenes.items()
+    ]
+    return result, "\n".join(lines)
+
+
+def _run(arguments: argparse.Namespace, config: TrainingConfig, out: Path) -> Result:
     from hyvic_train.config import in_steps
     from hyvic_train.data import crops_per_epoch, read_split
     from hyvic_train.objective import RateDistortion
@@ -94,16 +178,7 @@ def _run(arguments: argparse.Namespace, config: TrainingConfig, out: Path) -> Re
     config = in_steps(config, crops_per_epoch(scenes.training, config.data))
     begun = time.perf_counter()
     peak, steps = config.model.peak, config.optimisation.steps
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[state]}"),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with _progress() as progress:
         task = progress.add_task(out.name, total=steps, state="")
         since: list[float] = []
 
@@ -113,20 +188,16 @@ def _run(arguments: argparse.Namespace, config: TrainingConfig, out: Path) -> Re
             state = f"CR {measured.compression_ratio:.0f}, {measured.psnr(peak):.2f} dB, {images_per_s:.1f} images/s"
             progress.update(task, completed=step, state=state)
 
-        try:
+        with _resumable(out):
             model = train(
                 config,
                 scenes,
                 out,
-                # Of a sweep, runs that were never begun are begun.
-                resume=arguments.resume and (out == arguments.out or (out / RESUME).exists()),
+                resume=_resumes(arguments, out),
                 report=report,
                 devices=arguments.devices,
                 pretrained=arguments.weights,
             )
-        except KeyboardInterrupt as error:
-            resumable = (out / RESUME).exists()
-            raise KeyboardInterrupt("continue with --resume" if resumable else "before a checkpoint") from error
     points = validate(model, scenes.validation, config.optimisation.lmbdas)
     result = {
         "checkpoint": str(out),

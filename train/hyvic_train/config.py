@@ -6,12 +6,11 @@ Validation is pydantic's: every wrong key and every impossible value of a file i
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -253,16 +252,22 @@ class ConfigError(ValueError):
 
 def config_from_json(document: object) -> TrainingConfig:
     """Validate a parsed document; every problem is in the one ConfigError."""
+    return validated(document, TrainingConfig)
+
+
+T = TypeVar("T")
+
+
+def validated(document: object, kind: type[T]) -> T:
+    """A parsed document as the dataclass `kind`, of sections that are dataclasses; likewise."""
+    adapter = TypeAdapter(kind)
     try:
-        return _ADAPTER.validate_python(document)
+        return adapter.validate_python(document)
     except ValidationError as error:
-        raise ConfigError("; ".join(_problems(document, error))) from error
+        raise ConfigError("; ".join(_problems(document, error, adapter))) from error
 
 
-_ADAPTER = TypeAdapter(TrainingConfig)
-
-
-def _problems(document: object, error: ValidationError) -> list[str]:
+def _problems(document: object, error: ValidationError, adapter: TypeAdapter[Any]) -> list[str]:
     """Every problem of a document.
 
     Pydantic builds a section, and so compares its values, only when each of its keys is right by itself. So what is
@@ -276,7 +281,7 @@ def _problems(document: object, error: ValidationError) -> list[str]:
                 remaining[section].pop(key, None)
     if remaining != document:
         try:
-            _ADAPTER.validate_python(remaining)
+            adapter.validate_python(remaining)
         except ValidationError as rest:
             # What is missing now was named before, or taken out.
             problems += [text for text in _texts(rest, but="missing") if text not in problems]
@@ -294,12 +299,6 @@ def _texts(error: ValidationError, but: str = "") -> list[str]:
 def _location(entry: ErrorDetails) -> tuple[int | str, ...]:
     """Keys of a document that lead to a problem, without the family that pydantic puts after `model`."""
     match entry["loc"]:
-        case ("model", _, *keys):
+        case ("model", "hyvic" | "joint", *keys):
             return ("model", *keys)
     return entry["loc"]
-
-
-def json_from_config(config: TrainingConfig) -> dict[str, Any]:
-    """The JSON document that `config_from_json` reads back."""
-    document: dict[str, Any] = json.loads(_ADAPTER.dump_json(config))
-    return document

@@ -1,7 +1,7 @@
 """Configuration files: YAML of one run or a sweep of several, perhaps over another file's values.
 
 base: hyvic-s-202.yaml            another file, whose values hold where this one has none
-model: {kernel_size: 5}           sections of TrainingConfig
+model: {kernel_size: 5}           sections of TrainingConfig, or of AdaptiveTrainingConfig
 sweep:                            axes, and the variants of each: a run for every combination
 stages: [{model.spatial_stages: 1}, {model.spatial_stages: 2}]
 """
@@ -17,13 +17,14 @@ from typing import Any
 
 import yaml
 
-from hyvic_train.config import ConfigError, TrainingConfig, config_from_json
+from hyvic_train.config import ConfigError, TrainingConfig
+from hyvic_train.run_config import RunConfig, run_config_from_json
 
 MAX_BASES = 8
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
-    """Read a YAML configuration of one run.
+    """Read a YAML configuration of one run of a codec of one network.
 
     Args:
         path: the file. Paths in it are relative to its folder.
@@ -35,10 +36,13 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     runs = read_sweep(path, overrides)
     if list(runs) != [""]:
         raise ConfigError(f"{path} describes {len(runs)} runs; one is needed here")
-    return runs[""]
+    run = runs[""]
+    if not isinstance(run, TrainingConfig):
+        raise ConfigError(f"{path} describes a context model; a codec of one network is needed here")
+    return run
 
 
-def read_sweep(path: Path, overrides: Sequence[str] = ()) -> dict[str, TrainingConfig]:
+def read_sweep(path: Path, overrides: Sequence[str] = ()) -> dict[str, RunConfig]:
     """Read a YAML configuration of one run or several.
 
     Beside the sections, `base` may name another configuration file, whose values hold where this one has none; and
@@ -53,7 +57,8 @@ def read_sweep(path: Path, overrides: Sequence[str] = ()) -> dict[str, TrainingC
     """
     document = _document(path, depth=0)
     axes = _axes(document.pop("sweep", {}), path)
-    runs, problems = {}, []
+    runs: dict[str, RunConfig] = {}
+    problems: list[str] = []
     for variants in itertools.product(*axes):
         assignments = {key: value for variant in variants for key, value in variant.items()}
         name = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in assignments.items()).replace("/", "_")
@@ -108,9 +113,9 @@ def _merged(base: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _configuration(document: dict[str, Any], path: Path) -> TrainingConfig:
+def _configuration(document: dict[str, Any], path: Path) -> RunConfig:
     _read_wavelengths(document, path.parent)
-    return config_from_json(document)
+    return run_config_from_json(document)
 
 
 def _read_wavelengths(document: dict[str, Any], folder: Path) -> None:

@@ -109,7 +109,7 @@ def _crop(
             f"{cubes[index].name} and {min(len(cubes), _MOST_DRAWS)} others drawn in its place hold no "
             f"{config.crop}×{config.crop} square free of no-data; lower data.crop, or exclude such files"
         )
-    return _augmented(square, config, rng)
+    return augmented(square, config, rng)
 
 
 def crops_per_epoch(cubes: Sequence[TrainingCube], config: DataConfig) -> int:
@@ -127,7 +127,7 @@ def _epoch_order(seed: int, epoch: int, patches: int) -> NDArray[np.intp]:
     return np.random.default_rng((_EPOCHS, seed, epoch)).permutation(patches)
 
 
-def _augmented(square: NDArray[np.float32], config: DataConfig, rng: np.random.Generator) -> NDArray[np.float32]:
+def augmented(square: NDArray[np.float32], config: DataConfig, rng: np.random.Generator) -> NDArray[np.float32]:
     """Flips and transposes keep spectra intact; gains widen the few sensors and atmospheres of an archive."""
     flip_lines, flip_samples, transpose = rng.integers(2, size=3)
     if config.flips:

@@ -32,6 +32,10 @@ class TrainingCube(Protocol):
         """Its largest rectangle free of no-data, (band, line, sample) digital numbers; read at every call."""
         ...
 
+    def largest_side(self, crop: int) -> int:
+        """Side of the largest squares that `square` may be asked for, where it must do for those of `crop` pixels."""
+        ...
+
     def square(self, side: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
         """A random square free of no-data, (band, side, side) digital numbers; None where there is none."""
         ...
@@ -53,6 +57,10 @@ class NamedCube:
     def pixels(self) -> int:
         """All of them."""
         return int(self.cube[0].size)
+
+    def largest_side(self, crop: int) -> int:
+        """Whatever fits."""
+        return min(self.cube.shape[1:])
 
     def square(self, side: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
         """A square anywhere."""
@@ -100,6 +108,10 @@ class StoredCube:
         if lines.stop == lines.start:
             raise SceneError(f"{self.name} holds no-data only; name it under data.exclude")
         return whole[:, lines, samples]
+
+    def largest_side(self, crop: int) -> int:
+        """Where there is no-data, only squares of `crop` pixels are known to be free of it."""
+        return min(self.size) if self.free is None else crop
 
     def square(self, side: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
         """A square free of no-data; None where the cube has none."""

@@ -11,7 +11,7 @@ from hyvic_train.crops import ALONE, Shard, crops, crops_per_epoch
 from hyvic_train.cubes import NamedCube, TrainingCube
 from hyvic_train.hyspecnet import read_hyspecnet
 from hyvic_train.mlretset import read_mlretset
-from hyvic_train.model_config import ModelConfig
+from hyvic_train.model_config import SceneNeeds
 from hyvic_train.scene_folder import read_scenes
 
 __all__ = ["ALONE", "NamedCube", "SceneSplit", "Shard", "TrainingCube", "crops", "crops_per_epoch", "read_split"]
@@ -31,7 +31,7 @@ class SceneSplit:
 _READERS = {"scenes": read_scenes, "hyspecnet-11k": read_hyspecnet, "mlretset": read_mlretset}
 
 
-def read_split(paths: Sequence[Path], config: DataConfig, model: ModelConfig) -> SceneSplit:
+def read_split(paths: Sequence[Path], config: DataConfig, model: SceneNeeds) -> SceneSplit:
     """Find and check the data set that `config` names under `paths`.
 
     Raises:

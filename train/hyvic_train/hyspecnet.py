@@ -36,7 +36,7 @@ from hyvic_train.array_file import array_start, mapped
 from hyvic_train.config import DataConfig
 from hyvic_train.cubes import StoredCube
 from hyvic_train.geotiff import open_geotiff
-from hyvic_train.model_config import ModelConfig
+from hyvic_train.model_config import SceneNeeds
 from hyvic_train.patch_set import only_folder, read_patch_set, split_entries
 from hyvic_train.stored_units import REFLECTANCE_SCALE, StoredUnits
 
@@ -104,7 +104,7 @@ class HySpecNetLayout:
 
 
 def read_hyspecnet(
-    paths: Sequence[Path], config: DataConfig, model: ModelConfig
+    paths: Sequence[Path], config: DataConfig, model: SceneNeeds
 ) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
     """The patches of train.csv and val.csv; test.csv is for comparisons, not for training.
 

@@ -65,25 +65,25 @@ def raise_peak(peak: Tensor, hidden: Tensor) -> None:
 
 def rounded_hidden(hidden: Tensor, step: Tensor) -> Tensor:
     """Hidden activations as the integer network holds them."""
-    return _straight_through(hidden, torch.clamp(torch.round(hidden / step), -HIDDEN_MAX, HIDDEN_MAX) * step)
+    return straight_through(hidden, torch.clamp(torch.round(hidden / step), -HIDDEN_MAX, HIDDEN_MAX) * step)
 
 
 def rounded_log2_scale(log2_scale: Tensor) -> Tensor:
     """The log2 σ of the nearest row of the scale table."""
     index = torch.round((log2_scale - LOG2_MIN_SCALE) / LOG2_SCALE_STEP).clamp(0, SCALE_COUNT - 1)
-    return _straight_through(log2_scale, LOG2_MIN_SCALE + LOG2_SCALE_STEP * index)
+    return straight_through(log2_scale, LOG2_MIN_SCALE + LOG2_SCALE_STEP * index)
 
 
 def rounded_scale(scale: Tensor) -> Tensor:
     """The σ of the row of the scale table that the lookup names for σ in steps of 2**-SCALE_STEP_BITS."""
     steps = torch.round(scale * 2**SCALE_STEP_BITS) * 2.0**-SCALE_STEP_BITS
     row = rounded_log2_scale(steps.clamp(SCALE_BOUND, MAX_SCALE).log2())
-    return _straight_through(scale, torch.exp2(row))
+    return straight_through(scale, torch.exp2(row))
 
 
 def rounded_mean(mean: Tensor) -> Tensor:
     """Means in steps of 2**-MEAN_STEP_BITS."""
-    return _straight_through(mean, torch.round(mean * 2**MEAN_STEP_BITS) * 2.0**-MEAN_STEP_BITS)
+    return straight_through(mean, torch.round(mean * 2**MEAN_STEP_BITS) * 2.0**-MEAN_STEP_BITS)
 
 
 def latent_step(peak: Tensor) -> Tensor:
@@ -97,16 +97,16 @@ def latent_step(peak: Tensor) -> Tensor:
 
 def rounded_latent(latent: Tensor, step: Tensor) -> Tensor:
     """Latents as the integer network holds them where they predict others."""
-    return _straight_through(latent, torch.clamp(torch.round(latent / step), -LATENT_MAX, LATENT_MAX) * step)
+    return straight_through(latent, torch.clamp(torch.round(latent / step), -LATENT_MAX, LATENT_MAX) * step)
 
 
 def rounded_correction(argument: Tensor) -> Tensor:
     """½ tanh in steps of the means' by a table over arguments in the same steps."""
     step = 2.0**-MEAN_STEP_BITS
     row = torch.round(argument / step).clamp(-CORRECTION_MAX, CORRECTION_MAX) * step
-    return _straight_through(0.5 * torch.tanh(argument), torch.round(0.5 * torch.tanh(row) / step) * step)
+    return straight_through(0.5 * torch.tanh(argument), torch.round(0.5 * torch.tanh(row) / step) * step)
 
 
-def _straight_through(value: Tensor, rounded: Tensor) -> Tensor:
+def straight_through(value: Tensor, rounded: Tensor) -> Tensor:
     """The rounded value with the gradient of the value itself (Bengio et al., 2013)."""
     return value + (rounded - value).detach()

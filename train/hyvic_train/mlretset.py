@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from hyvic_train.array_file import array_start, mapped
 from hyvic_train.config import DataConfig
 from hyvic_train.cubes import StoredCube
-from hyvic_train.model_config import ModelConfig
+from hyvic_train.model_config import SceneNeeds
 from hyvic_train.patch_set import only_folder, read_patch_set, split_entries
 from hyvic_train.stored_units import StoredUnits
 
@@ -83,7 +83,7 @@ class MLRetSetLayout:
 
 
 def read_mlretset(
-    paths: Sequence[Path], config: DataConfig, model: ModelConfig
+    paths: Sequence[Path], config: DataConfig, model: SceneNeeds
 ) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
     """The patches to train on and to measure.
 

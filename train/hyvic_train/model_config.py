@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Tag
 
@@ -148,8 +148,59 @@ class JointConfig:
 ModelConfig = HyVICConfig | JointConfig
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptiveConfig:
+    """The context model of the scene-adaptive codec, for scenes of any bands.
+
+    Attributes:
+        width: channels of a hidden layer.
+        layers: hidden layers.
+        peak: largest digital number of the sensor; the network does not see it, PSNR is taken over it.
+        leaky_slope_bits: as HyVICConfig's.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    family: Literal["adaptive"] = "adaptive"
+    width: int = 32
+    layers: int = 2
+    peak: float = 10_000.0
+    leaky_slope_bits: int = 5
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not 1 <= self.width <= 256:
+            problems.append(f"width is {self.width}; it must lie in 1..256")
+        if not 1 <= self.layers <= 8:
+            problems.append(f"layers is {self.layers}; 1..8 are supported")
+        refuse(problems + _impossible_for_any(self))
+
+    @property
+    def bands(self) -> None:
+        """Any number of them."""
+
+    @property
+    def cell(self) -> int:
+        """Pixels that lines and samples must be multiples of."""
+        return 1
+
+
+class SceneNeeds(Protocol):
+    """What a model asks of the scenes that it is trained on."""
+
+    @property
+    def bands(self) -> int | None:
+        """Of every scene; None: as they come."""
+        ...
+
+    @property
+    def cell(self) -> int:
+        """Pixels that a measured scene has at least, along lines and samples."""
+        ...
+
+
 def _impossible_values(model: ModelConfig) -> list[str]:
-    """What no family can have."""
+    """What no codec of one network can have."""
     problems = [
         f"{name} is {getattr(model, name)}; it must lie in 1..{most}"
         for name, most in (
@@ -164,6 +215,11 @@ def _impossible_values(model: ModelConfig) -> list[str]:
         problems.append(f"kernel_size is {model.kernel_size}; it must be odd and at most 31")
     if not 0 <= model.spatial_stages <= 4:
         problems.append(f"spatial_stages is {model.spatial_stages}; 0..4 are supported")
+    return problems + _impossible_for_any(model)
+
+
+def _impossible_for_any(model: ModelConfig | AdaptiveConfig) -> list[str]:
+    problems = []
     if not 1 <= model.leaky_slope_bits <= 10:
         problems.append(f"leaky_slope_bits is {model.leaky_slope_bits}; 1..10 are supported")
     if model.peak <= 0:
@@ -177,7 +233,8 @@ def refuse(problems: list[str]) -> None:
         raise ValueError("; ".join(problems))
 
 
-def _family(model: object) -> object:
+def family_of(model: object) -> object:
+    """What a document's `model` section names as its family."""
     if isinstance(model, Mapping):
         return model.get("family", HyVICConfig.family)
     return getattr(model, "family", HyVICConfig.family)
@@ -190,6 +247,8 @@ def _without_family(model: Any) -> Any:
 
 AnyModelConfig = Annotated[
     Annotated[HyVICConfig, BeforeValidator(_without_family), Tag("hyvic")] | Annotated[JointConfig, Tag("joint")],
-    Discriminator(_family, custom_error_type="family", custom_error_message="family must be hyvic or joint"),
+    Discriminator(
+        family_of, custom_error_type="family", custom_error_message="family must be hyvic, joint or adaptive"
+    ),
 ]
 """The `model` section of a document, told apart by its `family`."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hyvic_train.config import DataConfig
 from hyvic_train.cubes import WHOLE, StoredCube
-from hyvic_train.model_config import ModelConfig
+from hyvic_train.model_config import SceneNeeds
 
 _SHOWN = 3
 
@@ -84,7 +84,7 @@ def read_patch_set(
     layout: PatchLayout,
     entries: tuple[Sequence[str], Sequence[str]],
     config: DataConfig,
-    model: ModelConfig,
+    model: SceneNeeds,
     problems: Iterable[str] = (),
 ) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
     """The patches to train on and those to measure, once every file is there and looks right.
@@ -93,14 +93,14 @@ def read_patch_set(
         layout: of the data set.
         entries: of the split, to train on and to measure.
         config: what is excluded and how crops are cut.
-        model: whose bands the patches must have.
+        model: whose bands the patches must have, if it names any.
         problems: found already, to be reported with the others.
 
     Raises:
         SceneError: every problem of the set in one message.
     """
     found = [*problems]
-    if model.bands != layout.bands:
+    if model.bands not in (None, layout.bands):
         found.append(f"{layout.title} has {layout.bands} bands, model.bands is {model.bands}; set it to {layout.bands}")
     if config.crop > layout.side:
         found.append(f"data.crop is {config.crop}; patches have {layout.side}×{layout.side} pixels, so lower it")

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from hyvic_runtime.atomic_file import replacing
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOG, EVENTS = "log.jsonl", "tensorboard"
-_SCALARS_EVERY = 10
+SCALARS_EVERY = 10
 
 
 class RunLog(AbstractContextManager["RunLog"]):
     """The log of one run; a resumed run continues it from its own step, so that no step is logged twice."""
 
-    def __init__(self, folder: Path, step: int, peak: float) -> None:
+    def __init__(self, folder: Path, step: int) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,9 @@ class RunLog(AbstractContextManager["RunLog"]):
         # Line by line, so that a killed run has logged what its last state has done.
         self._lines = (folder / LOG).open("a", buffering=1, encoding="utf-8")
         self._board: Any = SummaryWriter(folder / EVENTS, purge_step=step + 1)
-        self._peak = peak
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -41,27 +43,51 @@ class RunLog(AbstractContextManager["RunLog"]):
         self._lines.close()
         self._board.close()
 
+    def write(self, entry: Mapping[str, object]) -> None:
+        """A line; its `step` says when."""
+        self._lines.write(json.dumps(entry) + "\n")
+
+    def show(self, step: int, scalars: Mapping[str, float], figures: Mapping[str, Figure] | None = None) -> None:
+        """Curves and pictures for TensorBoard."""
+        for name, value in scalars.items():
+            self._board.add_scalar(name, value, step)
+        for name, figure in (figures or {}).items():
+            self._board.add_figure(name, figure, step)
+
+    def flush(self) -> None:
+        """Let TensorBoard see what was shown."""
+        self._board.flush()
+
+
+class CodecLog(RunLog):
+    """The log of a codec's training."""
+
+    def __init__(self, folder: Path, step: int, peak: float) -> None:
+        super().__init__(folder, step)
+        self._peak = peak
+
     def step(self, step: int, measured: RateDistortion, images_per_s: float) -> None:
         """A batch's mean rate and distortion."""
-        self._write({"step": step, **asdict(measured)})
-        if step % _SCALARS_EVERY == 0:
-            self._board.add_scalar("training/rate, bit per sample", measured.rate_bpppb, step)
-            self._board.add_scalar("training/PSNR, dB", measured.psnr(self._peak), step)
-            self._board.add_scalar("training/images per second", images_per_s, step)
+        self.write({"step": step, **asdict(measured)})
+        if step % SCALARS_EVERY == 0:
+            self.show(
+                step,
+                {
+                    "training/rate, bit per sample": measured.rate_bpppb,
+                    "training/PSNR, dB": measured.psnr(self._peak),
+                    "training/images per second": images_per_s,
+                },
+            )
 
     def validation(self, step: int, points: Sequence[OperatingPoint], figures: Mapping[str, Figure]) -> None:
         """Every operating point on every scene, and pictures."""
         for point in points:
             for name, result in point.scenes.items():
-                self._write({"step": step, "scene": name, "lmbda": point.lmbda, **asdict(result)})
-                self._board.add_scalar(f"{name}/rate, λ {point.lmbda:g}", result.rate_bpppb, step)
-                self._board.add_scalar(f"{name}/PSNR, λ {point.lmbda:g}", result.psnr(self._peak), step)
-        for name, figure in figures.items():
-            self._board.add_figure(name, figure, step)
-        self._board.flush()
-
-    def _write(self, entry: dict[str, object]) -> None:
-        self._lines.write(json.dumps(entry) + "\n")
+                self.write({"step": step, "scene": name, "lmbda": point.lmbda, **asdict(result)})
+                scalars = {"rate": result.rate_bpppb, "PSNR": result.psnr(self._peak)}
+                self.show(step, {f"{name}/{what}, λ {point.lmbda:g}": value for what, value in scalars.items()})
+        self.show(step, {}, figures)
+        self.flush()
 
 
 def _keep_until(path: Path, step: int) -> None:

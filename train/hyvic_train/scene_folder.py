@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hyvic_train.config import BandRange, DataConfig
 from hyvic_train.cubes import StoredCube
-from hyvic_train.model_config import ModelConfig
+from hyvic_train.model_config import SceneNeeds
 from hyvic_train.no_data import FreeArea, free_area, no_data_value
 
 
@@ -51,9 +51,9 @@ class ScenePixels:
 
 
 def read_scenes(
-    paths: Sequence[Path], config: DataConfig, model: ModelConfig
+    paths: Sequence[Path], config: DataConfig, model: SceneNeeds
 ) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
-    """Every scene under `paths`, on the model's bands: those to train on and those to measure.
+    """Every scene under `paths`, on the model's bands if it names any: those to train on and those to measure.
 
     Raises:
         SceneError: every scene that does not fit, in one message.
@@ -103,7 +103,7 @@ def _name(relative: str) -> str:
     return str(Path(relative).with_suffix(""))
 
 
-def _stored_cube(path: Path, relative: str, config: DataConfig, model: ModelConfig, measured: bool) -> StoredCube:
+def _stored_cube(path: Path, relative: str, config: DataConfig, model: SceneNeeds, measured: bool) -> StoredCube:
     stored = read_scene(path)
     valid = _valid_pixels(stored.cube, path, config)
     scene = _on_grid(stored, path, config, model.bands)
@@ -146,7 +146,7 @@ def _valid_pixels(cube: Cube, path: Path, config: DataConfig) -> NDArray[np.bool
     return None if valid.all() else valid
 
 
-def _on_grid(scene: Scene, path: Path, config: DataConfig, bands: int) -> Scene:
+def _on_grid(scene: Scene, path: Path, config: DataConfig, bands: int | None) -> Scene:
     if scene.wavelengths is None:
         source = next((c for p, c in config.source_wavelengths.items() if fnmatch(path.name, p)), None)
         if isinstance(source, BandRange):
@@ -158,7 +158,7 @@ def _on_grid(scene: Scene, path: Path, config: DataConfig, bands: int) -> Scene:
                 raise SceneError(f"{path}: data.source_wavelengths: {error}") from error
     if config.wavelengths is not None and scene.wavelengths is not None:
         scene = _resampled(scene, path, np.array(config.wavelengths))
-    if scene.cube.shape[2] != bands:
+    if bands is not None and scene.cube.shape[2] != bands:
         raise SceneError(
             f"{path}: {scene.cube.shape[2]} bands, the model has {bands}; name its band centres under "
             "data.source_wavelengths so that it can be resampled, or exclude it"

@@ -33,7 +33,7 @@ from hyvic_train.klt import initialise, initialise_gains
 from hyvic_train.model_family import model_from_config
 from hyvic_train.objective import Objective, RateDistortion, levels_of_step
 from hyvic_train.pretrained import load_pretrained
-from hyvic_train.run_log import RunLog
+from hyvic_train.run_log import CodecLog
 from hyvic_train.validation import json_from_points, spread, validate, validation_loss, whole_cells
 
 _KLT_CROPS = 160
@@ -104,7 +104,7 @@ def train(
         checkpoint.save_state(out, model, config, optimisers, state)  # a run that dies at once can be resumed
 
     begun, begun_at = time.monotonic(), state.step
-    with RunLog(out, state.step, config.model.peak) if first else nullcontext() as log, interrupts() as interrupted:
+    with CodecLog(out, state.step, config.model.peak) if first else nullcontext() as log, interrupts() as interrupted:
         for step in range(state.step, optimisation.steps):
             model.integer_path = step >= optimisation.steps - optimisation.integer_path_steps
             loss, measured = gradients(fabric, objective, model, scenes, config, step)
@@ -180,23 +180,33 @@ def _mean(fabric: Fabric, values: Tensor) -> Tensor:
 
 
 def _update(main: Any, aux: Any, loss: Tensor, step: int, config: OptimisationConfig) -> None:
-    decay = 0.5 * (1 + math.cos(math.pi * step / config.steps))
+    decay = cosine(step, config.steps)
     rates = (config.learning_rate, config.hyperprior_learning_rate)
     for group, rate in zip(main.param_groups, rates, strict=True):
         group["lr"] = rate * decay
     parameters = [p for group in main.param_groups for p in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
-    if not (torch.isfinite(loss) and torch.isfinite(norm)):
-        raise DivergedError(
-            f"step {step + 1} diverged (loss {loss.item():g}, gradient {norm.item():g}); the last checkpoint is whole: "
-            "start anew with a lower learning rate or a coarser klt_step"
-        )
+    refuse_divergence(step, loss, norm, "start anew with a lower learning rate or a coarser klt_step")
     main.step()
     aux.step()
 
 
+def cosine(step: int, steps: int) -> float:
+    """Factor of the learning rate, from 1 to 0."""
+    return 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def refuse_divergence(step: int, loss: Tensor, norm: Tensor, advice: str) -> None:
+    """Raise DivergedError where the loss or its gradient's norm is not finite."""
+    if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        raise DivergedError(
+            f"step {step + 1} diverged (loss {loss.item():g}, gradient {norm.item():g}); the last checkpoint is whole: "
+            f"{advice}"
+        )
+
+
 def _checkpoint(
-    model: CodecModel, config: TrainingConfig, scenes: SceneSplit, out: Path, state: RunState, log: RunLog
+    model: CodecModel, config: TrainingConfig, scenes: SceneSplit, out: Path, state: RunState, log: CodecLog
 ) -> RunState:
     """Validate, and write the checkpoint and perhaps the best one."""
     model.integer_path = False  # what is measured is what the checkpoint gives

@@ -1,0 +1,1 @@
+"""Training of the scene-adaptive codec's context model."""
