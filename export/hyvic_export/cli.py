@@ -7,9 +7,13 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.tile_grid import DEFAULT_TILE
+
+if TYPE_CHECKING:
+    from hyvic_runtime.bundle import BundleManifest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "verify-bundle hyvic.bundle",
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--checkpoint", type=Path, metavar="DIR", help="what train-model wrote")
+    source.add_argument("--checkpoint", type=Path, metavar="DIR", help="what train-model wrote, of any family")
     source.add_argument(
         "--bundle",
         type=Path,
@@ -63,13 +67,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="scenes to calibrate int8 with and to hold the engine against the model on (default: a tile drawn from "
         "the model's prior, which int8 cannot be calibrated with)",
     )
-    parser.add_argument("--tile", type=int, metavar="PIXELS", help=f"side of a tile (default: {DEFAULT_TILE})")
+    parser.add_argument(
+        "--tile",
+        type=int,
+        metavar="PIXELS",
+        help=f"side of a tile (default: {DEFAULT_TILE}, of the scene-adaptive family 256)",
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing bundle")
     typed = shlex.join([parser.prog, *(sys.argv[1:] if argv is None else argv)])
     return run_command(parser, argv, lambda arguments: _export(arguments, typed), extra="export")
 
 
 def _export(arguments: argparse.Namespace, command: str) -> Result:
+    from hyvic_runtime.adaptive.bundle import DEFAULT_TILE as ADAPTIVE_TILE
+    from hyvic_runtime.adaptive.bundle import AdaptiveManifest
     from hyvic_runtime.bundle import BUILD_SCRIPT
     from tqdm import tqdm
 
@@ -93,8 +104,30 @@ def _export(arguments: argparse.Namespace, command: str) -> Result:
             bar.set_description(what)
             bar.update()
 
+        manifest: BundleManifest | AdaptiveManifest
         if arguments.bundle is not None:
             manifest = compiled_bundle(arguments.bundle, out, target, progress=progress, phase=bar.set_postfix_str)
+        elif _holds_context_model(arguments.checkpoint):
+            from hyvic_export.adaptive.exporter import STEPS, adaptive_bundle_from_checkpoint
+
+            for option, used in (
+                (f"--target {target.name}", target.name is not TargetName.ONNX),
+                (f"--precision {precision}", precision is not Precision.FP32),
+            ):
+                if used:
+                    raise ValueError(
+                        f"{option} has no use with model.family adaptive, whose network runs in ONNX Runtime and has "
+                        "one precision; leave it out"
+                    )
+            bar.total = STEPS
+            manifest = adaptive_bundle_from_checkpoint(
+                arguments.checkpoint,
+                out,
+                tile=ADAPTIVE_TILE if arguments.tile is None else arguments.tile,
+                scenes=arguments.scene,
+                command=command,
+                progress=progress,
+            )
         else:
             from hyvic_export.exporter import STEPS, bundle_from_checkpoint
 
@@ -111,9 +144,12 @@ def _export(arguments: argparse.Namespace, command: str) -> Result:
                 phase=bar.set_postfix_str,
             )
     size = sum(f.stat().st_size for f in out.iterdir())
-    tile = manifest.geometry.tile
+    if isinstance(manifest, AdaptiveManifest):
+        codes = f"any bands, tiles of {manifest.tile}"
+    else:
+        codes = f"{manifest.bands} bands, tiles of {manifest.geometry.tile}"
     engines = manifest.engines
-    text = f"{out}: {manifest.family}, {manifest.bands} bands, tiles of {tile}, {size / 1e6:.1f} MB"
+    text = f"{out}: {manifest.family}, {codes}, {size / 1e6:.1f} MB"
     if engines is not None:
         text += f"; engines of {engines.library} {engines.library_version} for {engines.compute_capability}"
     to_do = None
@@ -135,3 +171,10 @@ def _export(arguments: argparse.Namespace, command: str) -> Result:
         "provenance": manifest.provenance,
     }
     return result, text
+
+
+def _holds_context_model(checkpoint: Path) -> bool:
+    from hyvic_train.adaptive.config import AdaptiveTrainingConfig
+    from hyvic_train.checkpoint import read_run_config
+
+    return isinstance(read_run_config(checkpoint), AdaptiveTrainingConfig)

@@ -12,8 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from hyvic_runtime import bundle as layout
+from hyvic_runtime.adaptive.bundle import AdaptiveBundle
 from hyvic_runtime.atomic_file import replacing, replacing_folder
-from hyvic_runtime.bundle import BundleManifest, EngineSet, file_sha256, read_bundle
+from hyvic_runtime.bundle import BundleManifest, EngineSet, read_bundle, read_latent_bundle
+from hyvic_runtime.bundle_files import MANIFEST, file_sha256
 from hyvic_runtime.cuda_device import CudaDevice
 from hyvic_runtime.engine_choice import EngineKind, load_engine
 from hyvic_runtime.entropy_path import load_entropy_path
@@ -115,7 +117,7 @@ def compile_in_place(
     Raises:
         EngineError: the library refuses a graph.
     """
-    bundle = read_bundle(folder)
+    bundle = read_latent_bundle(folder)
     manifest = bundle.manifest
     if target.name is TargetName.TENSORRT and layout.EXPECTED_OUTPUTS not in manifest.extras:
         processor = EngineKind.ONNXRUNTIME
@@ -142,7 +144,7 @@ def compile_in_place(
             files={name: file_sha256(folder / name) for name in layout.engine_names(manifest.slices)},
         )
         manifest = replace(manifest, engines=engine_set)
-    (folder / layout.MANIFEST).write_bytes(layout.manifest_bytes(manifest))
+    (folder / MANIFEST).write_bytes(layout.manifest_bytes(manifest))
     return manifest
 
 
@@ -163,7 +165,13 @@ def compiled_bundle(
     """
     builder = target.builder()
     progress("reading the bundle")
-    manifest = read_bundle(source).manifest
+    bundle = read_bundle(source)
+    if isinstance(bundle, AdaptiveBundle):
+        raise ValueError(
+            f"{source} is of the family {bundle.manifest.family}, whose network ONNX Runtime takes as it is; there is "
+            "nothing to compile"
+        )
+    manifest = bundle.manifest
     for_tensorrt = manifest.engines is not None or layout.BUILD_SCRIPT in manifest.extras
     if manifest.precision == Precision.INT8 and target.name is not TargetName.ONNX and not for_tensorrt:
         raise ValueError(
@@ -174,5 +182,5 @@ def compiled_bundle(
     with replacing_folder(out, contents=layout.ALL_FILES) as partial:
         for name in manifest.pinned:
             shutil.copy(source / name, partial / name)
-        (partial / layout.MANIFEST).write_bytes(layout.manifest_bytes(manifest))
+        (partial / MANIFEST).write_bytes(layout.manifest_bytes(manifest))
         return compile_in_place(partial, target, builder, progress=progress, phase=phase)

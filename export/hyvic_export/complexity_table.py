@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from hyvic_runtime.bundle import ENCODER, graph_names, read_bundle
+from hyvic_runtime.bundle import ENCODER, graph_names, read_latent_bundle
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from onnx import numpy_helper
 
@@ -63,7 +63,7 @@ def _table(arguments: argparse.Namespace) -> Result:
 
 def bundle_complexity(folder: Path) -> dict[str, Complexity]:
     """Of the encoder's graph, and of those that a decoder runs: hyper-decoder, slices, decoder."""
-    manifest = read_bundle(folder).manifest
+    manifest = read_latent_bundle(folder).manifest
     samples = manifest.geometry.tile**2 * manifest.bands
     decoding = [name for name in graph_names(manifest.slices) if name != ENCODER]
     return {

@@ -73,11 +73,29 @@ def every_case(network: IntegerNetwork) -> frozenset[str]:
             requantisations[f"operand {number}"] = part.completion.operand
             correction = enumerate(part.completion.correction)
             requantisations |= {f"correction {number} layer {n}": layer for n, layer in correction}
-    for name, by in requantisations.items():
-        found |= {f"{name} clamps {end}" for end in ("low", "high")}
-        if (by.shift > 0).any():
-            found |= {f"{name} ties above {parity}" for parity in ("even", "odd")}
-    return frozenset(found)
+    return frozenset(found.union(*(possible_cases(name, by) for name, by in requantisations.items())))
+
+
+def possible_cases(name: str, by: Requantisation) -> frozenset[str]:
+    """Names of what a requantisation can bring about, reachable or not."""
+    ties = [f"{name} ties above {parity}" for parity in ("even", "odd")] if (by.shift > 0).any() else []
+    return frozenset([f"{name} clamps {end}" for end in ("low", "high")] + ties)
+
+
+def reached_cases(name: str, by: Requantisation, values: Integers) -> frozenset[str]:
+    """Those that some values bring about, (row, line, sample)."""
+    shift = shift_of(by, values)
+    unclamped = rounded_shift(values, shift)
+    right = np.maximum(shift, 1)
+    tied = (shift > 0) & (values - (values >> right << right) == np.int64(1) << (right - 1))
+    odd = (values >> right) % 2 == 1
+    ends = {
+        "clamps low": unclamped < by.low[:, None, None],
+        "clamps high": unclamped > by.high[:, None, None],
+        "ties above even": tied & ~odd,
+        "ties above odd": tied & odd,
+    }
+    return frozenset(f"{name} {end}" for end, where in ends.items() if where.any())
 
 
 def cases(network: IntegerNetwork, hyperlatent: Integers, code: Code) -> tuple[ReferenceLatent, frozenset[str]]:
@@ -85,18 +103,7 @@ def cases(network: IntegerNetwork, hyperlatent: Integers, code: Code) -> tuple[R
     found = set[str]()
 
     def seen(name: str, by: Requantisation, values: Integers) -> None:
-        shift = shift_of(by, values)
-        unclamped = rounded_shift(values, shift)
-        right = np.maximum(shift, 1)
-        tied = (shift > 0) & (values - (values >> right << right) == np.int64(1) << (right - 1))
-        odd = (values >> right) % 2 == 1
-        ends = {
-            "clamps low": unclamped < by.low[:, None, None],
-            "clamps high": unclamped > by.high[:, None, None],
-            "ties above even": tied & ~odd,
-            "ties above odd": tied & odd,
-        }
-        found.update(f"{name} {end}" for end, where in ends.items() if where.any())
+        found.update(reached_cases(name, by, values))
 
     expected = run_reference(network, hyperlatent, code, seen)
     found |= {f"scale index {index}" for index in np.unique(expected.scale_index)}

@@ -9,6 +9,7 @@ from hyvic_runtime.frequency_table import FrequencyTables
 from hyvic_train.codec_model import CodecModel
 
 from hyvic_export.frequency_tables import Distribution, factorised_prior, frequency_tables, gaussians
+from hyvic_export.integer_layer import refuse_uncalibrated
 from hyvic_export.integer_network import IntegerNetwork, scale_table
 from hyvic_export.model_family import exportable
 
@@ -36,8 +37,7 @@ def entropy_model(model: CodecModel) -> EntropyModel:
     Raises:
         ValueError: the model was never calibrated, or its prior has diverged.
     """
-    if not all(peak.any() for peak in model.peaks.values()):
-        raise ValueError("the checkpoint was never calibrated: its peak tensors are zero; train it a step")
+    refuse_uncalibrated(model.peaks)
     of_scales, of_channels = gaussians(scale_table()), factorised_prior(model)
     prior = frequency_tables(of_channels)
     peak = np.maximum(np.abs(prior.first), np.abs(prior.first + prior.length - 1)).astype(np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from hyvic_export.adaptive.parity import Parity as AdaptiveParity
 from hyvic_export.parity import Parity
 from hyvic_export.precision import Precision
 
@@ -29,6 +30,21 @@ class ExportReport:
     parity: Parity
 
 
-def report_bytes(report: ExportReport) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptiveReport:
+    """The same of a context model's bundle.
+
+    Attributes:
+        conformance_unreached: cases of the network's arithmetic that no conformance vector reaches.
+        table_excess_bits: what each row of the frequency tables costs above its distribution's entropy, bits a symbol.
+        parity: the integer network and its tables beside the model.
+    """
+
+    conformance_unreached: tuple[str, ...]
+    table_excess_bits: tuple[float, ...]
+    parity: AdaptiveParity
+
+
+def report_bytes(report: ExportReport | AdaptiveReport) -> bytes:
     """The report file."""
     return (json.dumps(asdict(report), indent=1) + "\n").encode()

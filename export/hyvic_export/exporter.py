@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from hyvic_runtime import bundle as layout
 from hyvic_runtime.atomic_file import replacing_folder
-from hyvic_runtime.bundle import BundleManifest, file_sha256, read_bundle
+from hyvic_runtime.bundle import BundleManifest, read_latent_bundle
+from hyvic_runtime.bundle_files import MANIFEST, REPORT, file_sha256
 from hyvic_runtime.conformance import coder_sha256, outputs_sha256
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.tile_grid import DEFAULT_TILE
@@ -22,6 +21,7 @@ from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 from numpy.typing import NDArray
 
 from hyvic_export.analysis_form import AnalysisForm
+from hyvic_export.bundle_writing import save_arrays, tool_versions
 from hyvic_export.compiled_bundle import Target, TargetName, compile_in_place
 from hyvic_export.conformance_vectors import ConformanceVector, conformance_vectors
 from hyvic_export.entropy_model import entropy_model
@@ -35,7 +35,6 @@ from hyvic_export.sample_scenes import centred_pixels, expected_scene, sample_sc
 
 STEPS = 6
 """Calls of `progress`, and one for each engine."""
-_TOOLS = ("hyvic-onboard", "numpy", "onnx", "spox", "torch", "compressai")
 
 
 def bundle_from_checkpoint(
@@ -111,19 +110,13 @@ def bundle_from_checkpoint(
         for name, graph in graphs.items():
             save_graph(graph, partial / name)
         arrays: dict[str, NDArray[np.generic]] = {
-            layout.TABLE_FIRST: tables.first,
-            layout.TABLE_LENGTH: tables.length,
-            layout.TABLE_FREQUENCIES: tables.frequencies,
             layout.CONFORMANCE: np.stack([vector.hyperlatent for vector in vectors]).astype(np.int16),
             layout.GAINS: rate_gains(model),
         }
         if network.slices:
             symbols = [vector.expected.symbols for vector in vectors]
             arrays[layout.CONFORMANCE_SYMBOLS] = np.stack(symbols).astype(np.int16)
-        for name, array in arrays.items():
-            octets = io.BytesIO()  # into a file, NumPy gives no reason when the disk is full
-            np.save(octets, array)
-            (partial / name).write_bytes(octets.getvalue())
+        save_arrays(partial, tables, arrays)
         manifest = BundleManifest(
             family=config.family,
             bands=config.bands,
@@ -144,16 +137,16 @@ def bundle_from_checkpoint(
                 "checkpoint_sha256": file_sha256(checkpoint / WEIGHTS),
                 "lambda": repr(loaded.config.optimisation.lmbda),
                 "command": command,
-                **{tool: version(tool) for tool in _TOOLS},
+                **tool_versions(),
             },
             files={file.name: file_sha256(file) for file in sorted(partial.iterdir())},
         )
-        (partial / layout.MANIFEST).write_bytes(layout.manifest_bytes(manifest))
+        (partial / MANIFEST).write_bytes(layout.manifest_bytes(manifest))
 
         progress("parity")
         latent_graph = encoder_graph(model, network, entropy.prior, geometry, form, with_latent=True)
         seen = samples or (expected_scene(model, entropy, geometry),)
-        parity = measured_parity(model, entropy, read_bundle(partial), latent_graph, seen)
+        parity = measured_parity(model, entropy, read_latent_bundle(partial), latent_graph, seen)
         parity.check(precision)
         report = ExportReport(
             conformance_unreached=tuple(sorted(unreached)),
@@ -162,9 +155,9 @@ def bundle_from_checkpoint(
             calibrated_on=tuple(sample.name for sample in samples) if form.peaks else (),
             parity=parity,
         )
-        (partial / layout.REPORT).write_bytes(report_bytes(report))
-        manifest = replace(manifest, extras={layout.REPORT: file_sha256(partial / layout.REPORT)})
-        (partial / layout.MANIFEST).write_bytes(layout.manifest_bytes(manifest))
+        (partial / REPORT).write_bytes(report_bytes(report))
+        manifest = replace(manifest, extras={REPORT: file_sha256(partial / REPORT)})
+        (partial / MANIFEST).write_bytes(layout.manifest_bytes(manifest))
         return compile_in_place(partial, target, builder, progress=progress, phase=phase)
 
 

@@ -48,10 +48,10 @@ class Distribution:
         events = self._events()
         return float(-xlogy(events, events).sum() / np.log(2))
 
-    def excess_bits(self) -> float:
+    def excess_bits(self, escape_octets: int = ESCAPE_OCTETS) -> float:
         """What `frequencies` cost above `entropy_bits`: their divergence, and the octets of escaped values."""
         events = self._events()
-        length = -(events * np.log2(self.frequencies() / TOTAL)).sum() + 8 * ESCAPE_OCTETS * events[-1]
+        length = -(events * np.log2(self.frequencies() / TOTAL)).sum() + 8 * escape_octets * events[-1]
         return float(length) - self.entropy_bits()
 
     def _events(self) -> NDArray[np.float64]:
@@ -117,10 +117,15 @@ def factorised_prior(model: CodecModel) -> list[Distribution]:
     return rows
 
 
-def table_bits(tables: FrequencyTables, symbols: NDArray[np.integer[Any]], rows: NDArray[np.integer[Any]]) -> float:
+def table_bits(
+    tables: FrequencyTables,
+    symbols: NDArray[np.integer[Any]],
+    rows: NDArray[np.integer[Any]],
+    escape_octets: int = ESCAPE_OCTETS,
+) -> float:
     """Ideal code length of symbols under integer frequencies, escaped values included."""
     position = symbols - tables.first[rows]
     length = tables.length[rows]
     escaped = (position < 0) | (position >= length)
     frequency = tables.frequencies[tables.starts()[rows] + np.where(escaped, length, position)]
-    return float(-np.log2(frequency / TOTAL).sum() + 8 * ESCAPE_OCTETS * escaped.sum())
+    return float(-np.log2(frequency / TOTAL).sum() + 8 * escape_octets * escaped.sum())

@@ -18,7 +18,7 @@ takes such an algorithm fails the conformance vectors, and codes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -218,6 +218,16 @@ def scale_and_mean_layer(layer: Any, *, input_step: NDArray[np.float64], logarit
         high=np.concatenate((np.full(half, scale_high), np.full(half, MAX_MEAN_STEPS))),
         output_offset=np.concatenate((np.full(half, LOG2_MIN_SCALE if logarithmic else 0.0), np.zeros(half))),
     )
+
+
+def refuse_uncalibrated(peaks: Mapping[str, Tensor]) -> None:
+    """Refuse a model whose hidden layers were never watched.
+
+    Raises:
+        ValueError: a layer's peaks are zero.
+    """
+    if not all(peak.any() for peak in peaks.values()):
+        raise ValueError("the checkpoint was never calibrated: its peak tensors are zero; train it a step")
 
 
 def doubles(tensor: Tensor) -> NDArray[np.float64]:

@@ -46,13 +46,16 @@ def sample_scenes(paths: Sequence[Path], config: TrainingConfig, geometry: TileG
             scene = resample_bands(scene, np.array(config.data.wavelengths))
         if scene.cube.shape[2] != config.model.bands:
             raise SceneError(f"{path} has {scene.cube.shape[2]} bands and the model codes {config.model.bands}")
-        side = MAX_TILES * geometry.tile
-        scenes.append(NamedScene(name=path.name, scene=_all_data(replace(scene, cube=scene.cube[:side, :side]))))
+        scenes.append(NamedScene(name=path.name, scene=sample_of(scene, MAX_TILES * geometry.tile)))
     return tuple(scenes)
 
 
-def _all_data(scene: Scene) -> Scene:
-    """The scene with no-data filled as the encoder fills it: every sample is one to calibrate and measure with."""
+def sample_of(scene: Scene, side: int) -> Scene:
+    """The first lines and samples of a scene, with no-data filled as the encoder fills it.
+
+    So every sample is one to calibrate and measure with.
+    """
+    scene = replace(scene, cube=scene.cube[:side, :side])
     if scene.no_data is None:
         return scene
     cube, mean = np.array(scene.cube), mean_spectrum(scene)

@@ -1,0 +1,1 @@
+"""Export of the scene-adaptive codec's context model."""
