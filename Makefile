@@ -9,8 +9,11 @@ PYTHON ?= python3
 help:                ## list the targets
 	@grep -E '^[a-z0-9-]+: .*##|^[a-z]+: +##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */  make \1\t/' | expand -t 22
 
+# For another model: make demo CHECKPOINT=checkpoints/hyvic-s-202
+CHECKPOINT ?= checkpoints/adaptive
+
 demo: $(VENV)/demo.stamp  ## a real scene from checkpoint to packets and back, with a report
-	$(BIN)/python -m hyvic_compare.demo --checkpoint checkpoints/hyvic-s-202 --out demo-report
+	$(BIN)/python -m hyvic_compare.demo --checkpoint $(CHECKPOINT) --out demo-report
 
 test: $(VENV)/dev.stamp  ## all tests but the slow ones
 	$(BIN)/python -m pytest -q -m "not slow"
@@ -59,6 +62,7 @@ browser:
 bench: $(VENV)/dev.stamp  ## timings, both sides in one run
 	$(BIN)/python tests/benchmarks/bench_encoder.py
 	$(BIN)/python tests/benchmarks/bench_push_broom.py
+	$(BIN)/python tests/benchmarks/bench_adaptive.py
 	$(BIN)/python tests/benchmarks/bench_encoder.py --tile 64 --precision int8
 	$(BIN)/python tests/benchmarks/bench_families.py
 	$(BIN)/python tests/benchmarks/bench_graph.py

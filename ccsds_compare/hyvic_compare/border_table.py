@@ -15,10 +15,10 @@ import numpy as np
 from hyvic_runtime.atomic_file import replacing
 from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.command_line import Result, command_parser, run_command
-from hyvic_runtime.decoder import SceneDecoder
-from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.metrics import psnr
+from hyvic_runtime.model_family import decoder_of, encoder_of
+from hyvic_runtime.packet_encoder import AnyEncoder
 from hyvic_runtime.scene import Scene
 from numpy.typing import NDArray
 
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> Result:
     from tqdm import tqdm
 
-    tiled, whole = SceneEncoder(read_bundle(arguments.bundle)), SceneEncoder(read_bundle(arguments.whole))
+    tiled, whole = encoder_of(read_bundle(arguments.bundle)), encoder_of(read_bundle(arguments.whole))
     scenes = [(path.stem, scene_on_bands(path, tiled, arguments)) for path in arguments.scenes]
     for name, scene in scenes:
         if tiled.grid(scene).rows * tiled.grid(scene).columns == 1 or whole.grid(scene).rows > 1:
@@ -82,11 +82,11 @@ def _run(arguments: argparse.Namespace) -> Result:
     return {"out": str(arguments.out), "rows": [asdict(row) for row in rows]}, text
 
 
-def measure(name: str, scene: Scene, tiled: SceneEncoder, whole: SceneEncoder, quality: float | None) -> Row:
+def measure(name: str, scene: Scene, tiled: AnyEncoder, whole: AnyEncoder, quality: float | None) -> Row:
     """Code one scene in tiles and as one."""
     border = beside_borders(scene.cube.shape[:2], tiled.bundle.manifest.geometry.tile)
     cubes = [
-        SceneDecoder(encoder.bundle).decode(encoder.stream(scene, quality=quality)).scene.cube
+        decoder_of(encoder.bundle).decode(encoder.stream(scene, quality=quality)).scene.cube
         for encoder in (tiled, whole)
     ]
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from hyvic_runtime.atomic_file import replacing
 from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.command_line import Result, command_parser, run_command
-from hyvic_runtime.decoder import SceneDecoder
-from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.errors import RateError
 from hyvic_runtime.metrics import psnr
+from hyvic_runtime.model_family import decoder_of, encoder_of
+from hyvic_runtime.packet_decoder import AnyDecoder
+from hyvic_runtime.packet_encoder import AnyEncoder
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.scene_stream import StreamWriter
 
@@ -78,7 +79,7 @@ def _run(arguments: argparse.Namespace) -> Result:
     from tqdm import tqdm
 
     bundle = read_bundle(arguments.bundle)
-    encoder, decoder = SceneEncoder(bundle), SceneDecoder(bundle)
+    encoder, decoder = encoder_of(bundle), decoder_of(bundle)
     encoder.check_has_rates()
     scenes = [(path.stem, scene_on_bands(path, encoder, arguments)) for path in arguments.scenes]
     points = [(name, scene, ratio) for name, scene in scenes for ratio in arguments.ratios]
@@ -91,7 +92,7 @@ def _run(arguments: argparse.Namespace) -> Result:
     return {"bundle": bundle.identity.hex(), "out": str(arguments.out), "rows": [asdict(row) for row in rows]}, text
 
 
-def measure(name: str, scene: Scene, ratio: float, encoder: SceneEncoder, decoder: SceneDecoder) -> Row:
+def measure(name: str, scene: Scene, ratio: float, encoder: AnyEncoder, decoder: AnyDecoder) -> Row:
     """Code one scene within what a compression ratio allows."""
     budget = int(scene.cube.nbytes / ratio)
     row = Row(scene=name, shape=scene.cube.shape, ratio=ratio, budget=budget)

@@ -14,10 +14,10 @@ from pathlib import Path
 from hyvic_runtime.atomic_file import replacing
 from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.command_line import Result, command_parser, run_command
-from hyvic_runtime.decoder import SceneDecoder
-from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.metrics import compression_ratio, psnr
+from hyvic_runtime.model_family import decoder_of, encoder_of
+from hyvic_runtime.packet_encoder import AnyEncoder
 from hyvic_runtime.scene import Scene
 
 from hyvic_compare.bd_psnr import Curve, CurveGapError, bd_psnr
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> Result:
     from tqdm import tqdm
 
-    encoders = [SceneEncoder(read_bundle(folder)) for folder in arguments.bundle]
+    encoders = [encoder_of(read_bundle(folder)) for folder in arguments.bundle]
     scenes = [(path.stem, scene_on_bands(path, encoders[0], arguments)) for path in arguments.scenes]
     reference = encoders[0].bundle
     for encoder in encoders[1:]:
@@ -81,7 +81,7 @@ def _run(arguments: argparse.Namespace) -> Result:
 
 
 def _curves(
-    name: str, scene: Scene, encoders: Sequence[SceneEncoder], qualities: Sequence[float]
+    name: str, scene: Scene, encoders: Sequence[AnyEncoder], qualities: Sequence[float]
 ) -> Iterator[BundleCurve]:
     reference: Curve | None = None
     for encoder in encoders:
@@ -100,8 +100,8 @@ def _curves(
         )
 
 
-def _curve(scene: Scene, encoder: SceneEncoder, qualities: Sequence[float]) -> Curve:
-    decoder = SceneDecoder(encoder.bundle)
+def _curve(scene: Scene, encoder: AnyEncoder, qualities: Sequence[float]) -> Curve:
+    decoder = decoder_of(encoder.bundle)
     points = []
     for quality in qualities:
         stream = encoder.stream(scene, quality=quality)

@@ -29,7 +29,8 @@ def compare_codecs(argv: Sequence[str] | None = None) -> int:
         "Code scenes with classical codecs and bundles at several compression ratios, and write a report that opens in "
         "a browser. Every stream is real, with all that its decoder needs. A second call measures only what is new.",
         "compare-codecs scene.tif --report out",
-        "compare-codecs scenes/*.npz --bundle hyvic.bundle --resample --ratios 16,64,256 --report out",
+        "compare-codecs scenes/*.npz --bundle adaptive.bundle --report out",
+        "compare-codecs scenes/*.npz --bundle hyvic.bundle adaptive.bundle --resample --ratios 16,64,256 --report out",
         "compare-codecs --codecs list",
     )
     parser.add_argument("scenes", type=Path, nargs="*", metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
@@ -47,7 +48,8 @@ def compare_codecs(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--resample",
         action="store_true",
-        help="interpolate scenes to the first bundle's band centres where they reach that far, for all codecs alike",
+        help="interpolate scenes to the band centres of the first bundle that has any, where they reach that far, "
+        "for all codecs alike",
     )
     parser.add_argument(
         "--facts",
@@ -139,15 +141,13 @@ def _compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace, arg
 
 
 def _bands(codecs: Sequence[AnyCodec]) -> tuple[float, ...]:
-    """Of the first bundle."""
+    """Of the first bundle that has any: one of the scene-adaptive family takes every other's."""
     from hyvic_compare.codecs.bundle_codec import BundleCodec
 
-    first = next(codec for codec in codecs if isinstance(codec, BundleCodec))
-    if first.wavelengths is None:
-        raise ValueError(
-            f"{first.folder} gives no band centres, so nothing can be resampled to them; leave --resample out"
-        )
-    return first.wavelengths
+    centres = [codec.wavelengths for codec in codecs if isinstance(codec, BundleCodec) and codec.wavelengths]
+    if not centres:
+        raise ValueError("no --bundle has band centres, so nothing can be resampled to them; leave --resample out")
+    return centres[0]
 
 
 def _row(point: Measurement) -> dict[str, str | float | None]:

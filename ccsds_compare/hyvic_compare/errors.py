@@ -1,6 +1,7 @@
 """Errors of the comparison that a user can act on.
 
 HyvicError (hyvic_runtime.errors)
+├── RecordError        a file is no earlier comparison
 ├── RunError           training runs cannot be compared
 └── TargetRatioError   a codec cannot make its stream as short as was asked
 """
@@ -18,6 +19,10 @@ class RunError(HyvicError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = tuple(problems)
+
+
+class RecordError(HyvicError):
+    """A file is not what an earlier comparison left, or lacks what is asked of it."""
 
 
 class TargetRatioError(HyvicError):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyvic_runtime.atomic_file import replacing
-from hyvic_runtime.bundle import Bundle, read_bundle
+from hyvic_runtime.bundle import Bundle, read_latent_bundle
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> Result:
     from matplotlib import rc_context
     from tqdm import tqdm
 
-    bundle = read_bundle(arguments.bundle)
+    bundle = read_latent_bundle(arguments.bundle)
     encoder, decoder = SceneEncoder(bundle), SceneDecoder(bundle)
     scenes = [(path.stem, scene_on_bands(path, encoder, arguments)) for path in arguments.scenes]
     rows = []

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from hyvic_runtime.atomic_file import replacing
-from hyvic_runtime.bundle import Bundle, read_bundle
+from hyvic_runtime.bundle import AnyBundle, read_bundle
 from hyvic_runtime.command_line import Result, command_parser, run_command
-from hyvic_runtime.decoder import SceneDecoder
-from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.errors import DecodeError, HyvicError, SceneError
 from hyvic_runtime.metrics import compression_ratio, psnr
+from hyvic_runtime.model_family import decoder_of, encoder_of
+from hyvic_runtime.packet_decoder import AnyDecoder
+from hyvic_runtime.packet_encoder import AnyEncoder
 from hyvic_runtime.scene import Scene, resample_bands
 from hyvic_runtime.scene_files import read_scene
 
@@ -109,7 +110,7 @@ def _run(arguments: argparse.Namespace) -> Result:
     from tqdm import tqdm
 
     bundle = read_bundle(arguments.bundle)
-    encoder, decoder = SceneEncoder(bundle), SceneDecoder(bundle)
+    encoder, decoder = encoder_of(bundle), decoder_of(bundle)
     # All scenes are read before any is coded: a mistake in the last one should not cost the work on the others.
     scenes = [scene_on_bands(path, encoder, arguments) for path in arguments.scenes]
     qualities = arguments.qualities or (DEFAULT_QUALITIES if bundle.manifest.rates > 1 else (None,))
@@ -124,7 +125,7 @@ def _run(arguments: argparse.Namespace) -> Result:
     return {"bundle": bundle.identity.hex(), "out": str(arguments.out), "rows": [asdict(row) for row in rows]}, text
 
 
-def scene_on_bands(path: Path, encoder: SceneEncoder, arguments: argparse.Namespace) -> Scene:
+def scene_on_bands(path: Path, encoder: AnyEncoder, arguments: argparse.Namespace) -> Scene:
     """Read a scene as the options say, on the bundle's bands.
 
     Raises:
@@ -144,7 +145,7 @@ def scene_on_bands(path: Path, encoder: SceneEncoder, arguments: argparse.Namesp
     return scene
 
 
-def measure(name: str, scene: Scene, encoder: SceneEncoder, decoder: SceneDecoder, quality: float | None) -> Row:
+def measure(name: str, scene: Scene, encoder: AnyEncoder, decoder: AnyDecoder, quality: float | None) -> Row:
     """Code one scene with everything.
 
     Args:
@@ -185,7 +186,7 @@ def _entry(name: str, scene: Scene, stream: bytes, decoded: Cube, peak: float) -
     return Entry(codec=name, octets=len(stream), psnr_db=psnr(scene.cube, decoded, peak), gap=None)
 
 
-def markdown_table(rows: Sequence[Row], bundle: Bundle) -> str:
+def markdown_table(rows: Sequence[Row], bundle: AnyBundle) -> str:
     """PSNR by scene and codec, the best of each row in bold, and the reasons for gaps."""
     names = [entry.codec for entry in rows[0].entries]
     lines = [

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INK, _ACCENT = "#22313f", "#c0392b"
+_SHOWN_ERRORS = 99.9
+"""Percentile of the pixels' errors that the map's colours reach."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +127,11 @@ def _true_colour_figure(original: Scene, decoded: Scene) -> Figure:
         axes.imshow(np.clip((cube[..., bands] - low) / span, 0, 1), interpolation="nearest")
         axes.set_title(f"{name}, true colour")
     error = np.sqrt(np.mean((original.cube.astype(np.float64) - decoded.cube) ** 2, axis=2))
-    image = right.imshow(error, cmap="inferno", vmin=0, interpolation="nearest")
+    # One broken sample of the sensor would leave all others one colour.
+    highest = np.percentile(error, _SHOWN_ERRORS)
+    image = right.imshow(error, cmap="inferno", vmin=0, vmax=highest, interpolation="nearest")
     right.set_title("Root-mean-square error over bands")
-    figure.colorbar(image, ax=right, label="digital numbers", shrink=0.85)
+    figure.colorbar(image, ax=right, label="digital numbers", shrink=0.85, extend="max")
     for axes in (left, middle, right):
         axes.set_xlabel("sample")
     left.set_ylabel("line")

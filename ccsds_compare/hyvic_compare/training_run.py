@@ -20,6 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hyvic_runtime.adaptive.bundle import ADAPTIVE
+
 from hyvic_compare.errors import RunError
 
 CONFIG, RATE_DISTORTION = "config.json", "rd.json"
@@ -108,6 +110,13 @@ def read_run(folder: Path) -> TrainingRun:
     config = _object(folder / CONFIG, problems)
     measured = _object(folder / RATE_DISTORTION, problems)
     model, steps = _configuration(folder / CONFIG, config, problems) if config is not None else ({}, None)
+    if model.get("family") == ADAPTIVE:
+        raise RunError(
+            [
+                f"{folder} trained a context model, whose runs measure rates and no distortion; compare bundles made "
+                "of such, with compare-codecs or python -m hyvic_compare.cross_validation"
+            ]
+        )
     step, bits = 0, 0
     points: tuple[RatePoint, ...] = ()
     if measured is not None:

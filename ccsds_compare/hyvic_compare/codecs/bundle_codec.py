@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from hyvic_runtime.bundle import ENCODER, read_bundle
-from hyvic_runtime.decoder import SceneDecoder
-from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.engine_choice import EngineKind
 from hyvic_runtime.errors import EngineError, RateError, SceneError
 from hyvic_runtime.metrics import compression_ratio
+from hyvic_runtime.model_family import decoder_of, encoder_of
+from hyvic_runtime.packet_decoder import AnyDecoder
+from hyvic_runtime.packet_encoder import AnyEncoder
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.scene_stream import StreamWriter
 
@@ -39,7 +40,7 @@ class BundleCodec:
 
     folder: Path
     name: str
-    _codec: tuple[SceneEncoder, SceneDecoder] | None = field(default=None, init=False, repr=False, compare=False)
+    _codec: tuple[AnyEncoder, AnyDecoder] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -79,16 +80,16 @@ class BundleCodec:
     def decode(self, stream: bytes) -> Cube:
         return self._loaded()[1].decode(stream).scene.cube
 
-    def _loaded(self) -> tuple[SceneEncoder, SceneDecoder]:
+    def _loaded(self) -> tuple[AnyEncoder, AnyDecoder]:
         if self._codec is None:
             bundle = read_bundle(self.folder)
             self._codec = (
-                SceneEncoder(bundle, EngineKind.ONNXRUNTIME, workers=1, cores=1),
-                SceneDecoder(bundle, EngineKind.ONNXRUNTIME, workers=1, cores=1),
+                encoder_of(bundle, EngineKind.ONNXRUNTIME, workers=1, cores=1),
+                decoder_of(bundle, EngineKind.ONNXRUNTIME, workers=1, cores=1),
             )
         return self._codec
 
-    def _check_bands(self, scene: Scene, encoder: SceneEncoder) -> None:
+    def _check_bands(self, scene: Scene, encoder: AnyEncoder) -> None:
         encoder.grid(scene)
         if scene.wavelengths is None or self.wavelengths is None:
             return

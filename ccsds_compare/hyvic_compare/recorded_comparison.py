@@ -1,0 +1,96 @@
+"""What an earlier `compare-codecs` measured, read from the `comparison.json` of its report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hyvic_compare.errors import RecordError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedPoint:
+    """A codec on a scene.
+
+    Attributes:
+        codec: its name.
+        target_ratio: that was asked for.
+        compression_ratio: that its stream has.
+        psnr_db: of what came back; inf where that is exact.
+    """
+
+    codec: str
+    target_ratio: float
+    compression_ratio: float
+    psnr_db: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedScene:
+    """A scene as all codecs coded it.
+
+    Attributes:
+        name: of its file.
+        sensor: or None.
+        shape: lines, samples, bands.
+        wavelengths: band centres in nm that it was brought to, or has; None: nobody knows them.
+        peak: of PSNR.
+        points: of codecs that have a target, without gaps.
+    """
+
+    name: str
+    sensor: str | None
+    shape: tuple[int, int, int]
+    wavelengths: tuple[float, ...] | None
+    peak: float
+    points: tuple[RecordedPoint, ...]
+
+    def best(self, codecs: Sequence[str]) -> dict[float, RecordedPoint]:
+        """By target, the point of the highest PSNR of some codecs."""
+        best: dict[float, RecordedPoint] = {}
+        for point in self.points:
+            if point.codec in codecs and (
+                point.target_ratio not in best or point.psnr_db > best[point.target_ratio].psnr_db
+            ):
+                best[point.target_ratio] = point
+        return dict(sorted(best.items()))
+
+
+def read_recorded_scenes(path: Path) -> Mapping[str, RecordedScene]:
+    """The scenes of a comparison, by name.
+
+    Raises:
+        RecordError: the file is none.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        points = document["measurements"]
+        return {scene["name"]: _scene(scene, points) for scene in document["scenes"]}
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RecordError(f"{path} is no comparison.json of compare-codecs ({' '.join(str(error).split())})") from error
+
+
+def _scene(scene: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) -> RecordedScene:
+    lines, samples, bands = map(int, scene["shape"])
+    return RecordedScene(
+        name=scene["name"],
+        sensor=scene["sensor"],
+        shape=(lines, samples, bands),
+        wavelengths=None if scene["wavelengths"] is None else tuple(map(float, scene["wavelengths"])),
+        peak=float(scene["peak"]),
+        points=tuple(
+            RecordedPoint(
+                codec=point["codec"],
+                target_ratio=float(point["target_ratio"]),
+                compression_ratio=float(point["compression_ratio"]),
+                psnr_db=float(point["fidelity"]["psnr_db"]),
+            )
+            for point in points
+            if point["scene"] == scene["name"] and point["target_ratio"] is not None and point["gap"] is None
+        ),
+    )
