@@ -103,6 +103,40 @@ def tiny_joint_bundle(tiny_joint_checkpoint: Path, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture(scope="session")
+def tiny_context_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A context model of random weights, watched on random contexts."""
+    import torch
+    from hyvic_runtime.adaptive.contexts import CONTEXTS
+    from hyvic_train.adaptive.context_model import ContextModel
+    from hyvic_train.checkpoint import save_checkpoint, weights
+    from hyvic_train.entropy_path_layer import Arithmetic
+    from hyvic_train.run_config import run_config_from_json
+
+    config = run_config_from_json({"model": {"family": "adaptive", "width": 8}, "optimisation": {"steps": 1}})
+    torch.manual_seed(0)
+    model = ContextModel(config.model)
+    with torch.no_grad():
+        # Outputs that differ, and scales at which no coefficient is out of the question.
+        model.last.weight *= torch.tensor([20, 40, 40])[:, None, None, None]
+        model.last.bias[0] = 4
+        model.arithmetic = Arithmetic.OBSERVED
+        model.outputs(torch.randint(-64, 256, (1, CONTEXTS, 1, 4096)).float())
+    folder = tmp_path_factory.mktemp("context-checkpoint")
+    save_checkpoint(folder, weights(model), config, 1, {})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_adaptive_bundle(tiny_context_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That model exported with tiles of 32."""
+    from hyvic_export.adaptive.exporter import adaptive_bundle_from_checkpoint
+
+    out = tmp_path_factory.mktemp("bundle") / "tiny-adaptive.bundle"
+    adaptive_bundle_from_checkpoint(tiny_context_checkpoint, out, tile=32)
+    return out
+
+
+@pytest.fixture(scope="session")
 def shipped_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped checkpoint, exported."""
     from hyvic_export.exporter import bundle_from_checkpoint

@@ -21,8 +21,9 @@ import onnx
 from aarch64_root import NoRootError, throwaway_root
 from float_path import distance_to_edge, float_hyperdecoder, table_rows, wrong_share
 from hyvic_compare.indian_pines import load_indian_pines
+from hyvic_export.adaptive.exporter import adaptive_bundle_from_checkpoint
 from hyvic_export.exporter import bundle_from_checkpoint
-from hyvic_runtime.bundle import HYPERDECODER, Bundle, read_bundle
+from hyvic_runtime.bundle import HYPERDECODER, Bundle, read_latent_bundle
 from hyvic_runtime.encoder import SceneEncoder, TileSymbols
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError
@@ -36,7 +37,7 @@ from hyvic_train.training import train
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).parent.parent
-HYVIC, JOINT = (ROOT / "checkpoints" / name for name in ("hyvic-s-202", "joint-s-202"))
+HYVIC, JOINT, ADAPTIVE = (ROOT / "checkpoints" / name for name in ("hyvic-s-202", "joint-s-202", "adaptive"))
 EITHER_SIDE = "either_side.py"
 TILE = 64
 """Nine tiles of the scene, five of them cut at its edges."""
@@ -83,7 +84,7 @@ def main() -> None:
         (folder / EITHER_SIDE).write_bytes((ROOT / "tests" / EITHER_SIDE).read_bytes())
 
         bundle_from_checkpoint(HYVIC, folder / "hyvic.bundle", tile=TILE)
-        bundle = read_bundle(folder / "hyvic.bundle")
+        bundle = read_latent_bundle(folder / "hyvic.bundle")
         assert bundle.manifest.wavelengths is not None
         scene = resample_bands(load_indian_pines(), np.array(bundle.manifest.wavelengths))
         write_scene(scene, folder / "scene.npz")
@@ -91,7 +92,8 @@ def main() -> None:
         bundle_from_checkpoint(JOINT, folder / "joint.bundle", tile=TILE)
         train_joint(scene, folder / "neighbours")
         bundle_from_checkpoint(folder / "neighbours", folder / "neighbours.bundle", tile=TILE)
-        for name in ("hyvic.bundle", "joint.bundle", "neighbours.bundle"):
+        adaptive_bundle_from_checkpoint(ADAPTIVE, folder / "adaptive.bundle", tile=TILE)
+        for name in ("hyvic.bundle", "joint.bundle", "neighbours.bundle", "adaptive.bundle"):
             check_bundle(here, arm, name)
             check_streams(here, arm, name)
         check_float_path(here, arm, bundle, scene)
@@ -152,12 +154,13 @@ def check_streams(here: Side, arm: Side, name: str) -> None:
         encoded[encoder.name] = meant["symbols"]
         count = meant["symbols"].size
         print(
-            f"encoded on {encoder.name}, decoded on {decoder.name}: all {count:,} symbols of ẑ and y, and the tables "
-            "that code them, are the encoder's"
+            f"encoded on {encoder.name}, decoded on {decoder.name}: all {count:,} symbols, and the tables that code "
+            "them, are the encoder's"
         )
     # The encoder's transform is float, and free to be: it chooses the symbols, which the stream then states.
-    chosen = int((encoded[here.name] != encoded[arm.name]).sum())
-    print(f"the two encoders chose another symbol in {chosen} places")
+    symbols, others = encoded[here.name], encoded[arm.name]
+    chosen = f"another symbol in {(symbols != others).sum()} places" if symbols.size == others.size else "another size"
+    print(f"the two encoders chose {chosen}")
 
     here.coded("decode-packets", f"{here.name}.packets", "--bundle", name, "--out", f"{here.name}.npy")
     here_picture, arm_picture = (np.load(here.folder / f"{side.name}.npy").astype(int) for side in (here, arm))

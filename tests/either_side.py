@@ -11,54 +11,62 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import hyvic_runtime.decoder
-import hyvic_runtime.encoder
 import numpy as np
+from hyvic_runtime import model_family
+from hyvic_runtime.adaptive.bundle import AdaptiveBundle
+from hyvic_runtime.adaptive.table_rows import ESCAPE_OCTETS
+from hyvic_runtime.bundle import Bundle
 from hyvic_runtime.cli import decode_packets, encode_scene
-from hyvic_runtime.decoder import SceneDecoder
-from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.engine import OnnxRuntimeEngine
-from hyvic_runtime.entropy_coder import EntropyCoder
+from hyvic_runtime.entropy_coder import BlockReader, EntropyCoder
 from numpy.typing import NDArray
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"encode-scene": encode_scene, "decode-packets": decode_packets}
+HEARD: list[tuple[NDArray[Any], NDArray[Any]]] = []
+"""Symbols, and the rows of the tables that code them, block by block, by all coders of the process."""
 
 
 class HeardCoder(EntropyCoder):
-    """Keeps the symbols, and the rows of the tables that code them: ẑ, then the latents under their scale indices."""
+    """Keeps what it codes and decodes."""
 
-    heard: list[tuple[NDArray[Any], NDArray[Any]]] = []  # noqa: RUF012  by all coders of the process
+    def encode_blocks(self, blocks: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> bytes:
+        HEARD.extend(blocks)
+        return super().encode_blocks(blocks)
 
-    def encode(self, symbols: NDArray[Any], rows: NDArray[Any]) -> bytes:
-        self.heard.append((symbols, rows))
-        return super().encode(symbols, rows)
+    def reader(self, data: bytes) -> BlockReader:
+        reader = super().reader(data)
+        read = reader.read
 
-    def decode(self, data: bytes, rows: NDArray[Any]) -> NDArray[np.int32]:
-        symbols = super().decode(data, rows)
-        self.heard.append((symbols, rows))
-        return symbols
+        def heard(rows: NDArray[Any]) -> NDArray[np.int32]:
+            symbols = read(rows)
+            HEARD.append((symbols, rows))
+            return symbols
 
-
-class HeardEncoder(SceneEncoder):
-    def __post_init__(self) -> None:
-        self.workers = 1  # what is heard stands in the order of the tiles
-        super().__post_init__()  # codes conformance vectors, which are not the scene's
-        self._coder = HeardCoder(self.bundle.tables)
+        reader.read = heard  # type: ignore[method-assign]
+        return reader
 
 
-class HeardDecoder(SceneDecoder):
-    def __post_init__(self) -> None:
-        self.workers = 1
-        super().__post_init__()
-        HeardCoder.heard.clear()
+def without_checks(made_by: Callable[..., Any]) -> Callable[..., Any]:
+    """An encoder or decoder of one worker; what its checks coded is no scene's."""
+
+    def made(*arguments: Any, **options: Any) -> Any:
+        result = made_by(*arguments, **options, workers=1)
+        HEARD.clear()
+        return result
+
+    return made
 
 
 def coded(out: Path, command: str, *arguments: str) -> int:
-    hyvic_runtime.encoder.SceneEncoder = HeardEncoder  # type: ignore[misc]
-    hyvic_runtime.decoder.SceneDecoder = HeardDecoder  # type: ignore[misc]
-    hyvic_runtime.decoder.EntropyCoder = HeardCoder  # type: ignore[misc]
+    Bundle.entropy_coder = lambda self: HeardCoder(self.tables)  # type: ignore[method-assign]
+    AdaptiveBundle.entropy_coder = lambda self: HeardCoder(self.tables, escape_octets=ESCAPE_OCTETS)  # type: ignore[method-assign]
+    model_family.encoder_of = without_checks(model_family.encoder_of)
+    model_family.decoder_of = without_checks(model_family.decoder_of)
     status = COMMANDS[command](arguments)
-    symbols, rows = (np.concatenate(arrays) for arrays in zip(*HeardCoder.heard, strict=True))
+    # Both sides work on the same blocks, not in the same order: a strip's basis is coded last and read first.
+    blocks = [(np.asarray(symbols, np.int32), np.asarray(rows, np.int32)) for symbols, rows in HEARD]
+    blocks.sort(key=lambda block: (block[1].tobytes(), block[0].tobytes()))
+    symbols, rows = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
     np.savez(out, symbols=symbols, rows=rows)
     return status
 

@@ -1,10 +1,10 @@
 """Feed the decoder what libFuzzer makes of a stream, guided by the code that each input reaches.
 
-python tests/fuzz_decoder.py RUNS [SEED]
+python tests/fuzz_decoder.py RUNS [SEED [BUNDLE]]
 
-An input is an octet of options and a stream. An error that is not documented, a run of TIMEOUT_S or a process of more
-than MEMORY_MB ends it with a status other than 0. tests/runtime/test_fuzz.py runs it, and uses what stands here with
-hypothesis.
+An input is an octet of options and a stream of the bundle, by default the golden one. An error that is not documented,
+a run of TIMEOUT_S or a process of more than MEMORY_MB of the bundle's family ends it with a status other than 0.
+tests/runtime/test_fuzz.py runs it, and uses what stands here with hypothesis.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,44 +21,39 @@ import fastcrc
 import numpy as np
 
 if TYPE_CHECKING:
-    from hyvic_runtime.decoder import SceneDecoder
+    from hyvic_runtime.packet_decoder import AnyDecoder
+    from hyvic_runtime.packet_encoder import AnyEncoder
 
 BUNDLE = Path(__file__).parent / "golden" / "stream" / "bundle"
 KEY = bytes(range(32))
 RESEAL, WITH_KEY, CONCEAL = 1, 2, 4
-MEMORY_MB = 256
-"""Of the whole process; libraries and bundle take about 100."""
+MEMORY_MB = {"hyvic": 256, "adaptive": 512}
+"""Of the whole process; libraries and bundle take about 100. A scene-adaptive bundle's tiles are larger, and the header
+says of how many bands they are."""
 TIMEOUT_S = 10
 MAX_OCTETS = 1024
 
 
-def seeds() -> list[list[bytes]]:
+def seeds(bundle: Path = BUNDLE) -> list[list[bytes]]:
     """Packets of a scene of two tiles, the same protected, of an engine that fails on the first, and of two scenes."""
+    from hyvic_runtime.adaptive.encoder import AdaptiveEncoder
     from hyvic_runtime.bundle import read_bundle
-    from hyvic_runtime.encoder import SceneEncoder
-    from hyvic_runtime.engine import Engine
-    from hyvic_runtime.errors import EngineError
+    from hyvic_runtime.model_family import encoder_of
     from hyvic_runtime.packet_security import PacketProtector
     from hyvic_runtime.scene import Scene
     from hyvic_runtime.space_packet import Packetiser
 
-    class FailsOnce:
-        def __init__(self, engine: Engine) -> None:
-            self._engine = engine
-
-        def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-            encoder._engine = self._engine
-            raise EngineError("the device is gone")
-
-        def describe(self) -> str:
-            return self._engine.describe()
-
-    encoder = SceneEncoder(read_bundle(BUNDLE), workers=1)
-    cube = np.random.default_rng(0).integers(0, 4000, (5, 17, 6)).astype(np.uint16)
+    encoder = encoder_of(read_bundle(bundle), workers=1)
+    tile = encoder.bundle.manifest.geometry.tile
+    cube = np.random.default_rng(0).integers(0, 4000, (5, tile + 1, 6)).astype(np.uint16)
+    small = (2, 64)  # of the failing engine's scene: lines, and what its numbers are divided by, to fit MAX_OCTETS
+    if isinstance(encoder, AdaptiveEncoder):
+        cube, small = cube[:3, :, :3] // 64, (2, 1)  # likewise; of less there would be nothing to ask the engine
     found = []
     for protector, fails in ((None, False), (PacketProtector(KEY), False), (None, True)):
         if fails:
-            encoder._engine, cube = FailsOnce(encoder._engine), cube[:2] // 64  # to fit MAX_OCTETS
+            cube = cube[: small[0]] // small[1]
+            _let_fail_once(encoder)
         packetiser = Packetiser(packet_octets=100, protector=protector)
         tiles = encoder.tile_packets(Scene(cube=cube), packetiser, scene_id=1)
         found.append([packet for packets in tiles for packet in packets])
@@ -66,15 +62,42 @@ def seeds() -> list[list[bytes]]:
     return [*found, [packet for turn in turns for packet in turn]]
 
 
-def decoder_of_seeds() -> SceneDecoder:
+def _let_fail_once(encoder: AnyEncoder) -> None:
+    """Let the encoder's engine fail on what it is asked next."""
+    from hyvic_runtime.adaptive.encoder import AdaptiveEncoder
+    from hyvic_runtime.encoder import SceneEncoder
+    from hyvic_runtime.engine import Engine
+    from hyvic_runtime.errors import EngineError
+
+    class FailsOnce:
+        def __init__(self, engine: Engine) -> None:
+            self._engine, self._failed = engine, False
+
+        def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            if not self._failed:
+                self._failed = True
+                raise EngineError("the device is gone")
+            return self._engine.run(inputs)
+
+        def describe(self) -> str:
+            return self._engine.describe()
+
+    if isinstance(encoder, AdaptiveEncoder):
+        encoder._tiles = replace(encoder._tiles, engine=FailsOnce(encoder._tiles.engine))
+    else:
+        assert isinstance(encoder, SceneEncoder)
+        encoder._engine = FailsOnce(encoder._engine)
+
+
+def decoder_of_seeds(bundle: Path = BUNDLE) -> AnyDecoder:
     """What decodes them."""
     from hyvic_runtime.bundle import read_bundle
-    from hyvic_runtime.decoder import SceneDecoder
+    from hyvic_runtime.model_family import decoder_of
 
-    return SceneDecoder(read_bundle(BUNDLE))
+    return decoder_of(read_bundle(bundle))
 
 
-def decode_or_refuse(decoder: SceneDecoder, stream: bytes, options: int) -> bool:
+def decode_or_refuse(decoder: AnyDecoder, stream: bytes, options: int) -> bool:
     """Whether a stream gave a scene, or several. Any error but DecodeError is the decoder's fault, and leaves here."""
     from hyvic_runtime.errors import DecodeError
 
@@ -104,25 +127,30 @@ def _resealed(packet: bytes) -> bytes:
     return packet[:-2] + fastcrc.crc16.ibm_3740(packet[:-2]).to_bytes(2, "big") if len(packet) > 2 else packet
 
 
-def main(runs: int, seed: int) -> None:
+def main(runs: int, seed: int, bundle: Path) -> None:
     """Run libFuzzer."""
     import atheris
 
     with atheris.instrument_imports(include=["hyvic_runtime"]):
-        decoder = decoder_of_seeds()
+        decoder = decoder_of_seeds(bundle)
 
     def one_input(octets: bytes) -> None:
         if octets:
             decode_or_refuse(decoder, octets[1:], octets[0])
 
     with tempfile.TemporaryDirectory(prefix="hyvic-fuzz-") as corpus:
-        for number, packets in enumerate(seeds()):
+        for number, packets in enumerate(seeds(bundle)):
             for options in range(8):
                 (Path(corpus) / f"{number}-{options}").write_bytes(bytes([options]) + b"".join(packets))
-        limits = (f"-timeout={TIMEOUT_S}", f"-rss_limit_mb={MEMORY_MB}", f"-max_len={MAX_OCTETS}")
+        memory_mb = MEMORY_MB[decoder.bundle.manifest.family]
+        limits = (f"-timeout={TIMEOUT_S}", f"-rss_limit_mb={memory_mb}", f"-max_len={MAX_OCTETS}")
         atheris.Setup([sys.argv[0], f"-runs={runs}", f"-seed={seed}", *limits, "-len_control=0", corpus], one_input)
         atheris.Fuzz()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    main(
+        int(sys.argv[1]),
+        int(sys.argv[2]) if len(sys.argv) > 2 else 1,
+        Path(sys.argv[3]) if len(sys.argv) > 3 else BUNDLE,
+    )

@@ -24,9 +24,10 @@ from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.ans import AnsCoder, ConstrictionCoder, NativeCoder
 from hyvic_runtime.bundle import Bundle, read_bundle
-from hyvic_runtime.encoder import DEFAULT_QUALITY, SceneEncoder, hyperlatent_rows
+from hyvic_runtime.encoder import SceneEncoder, hyperlatent_rows
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.frequency_table import FrequencyTables
+from hyvic_runtime.packet_encoder import DEFAULT_QUALITY
 from hyvic_runtime.rate_gains import quality_code
 from hyvic_runtime.scene import Scene, resample_bands
 

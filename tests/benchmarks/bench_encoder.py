@@ -28,7 +28,8 @@ from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
 from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.decoder import SceneDecoder
-from hyvic_runtime.encoder import DEFAULT_QUALITY, SceneEncoder, StageTimes
+from hyvic_runtime.encoder import SceneEncoder
+from hyvic_runtime.packet_encoder import DEFAULT_QUALITY, StageTimes
 from hyvic_runtime.received_units import receive
 from hyvic_runtime.scene import Scene, mean_spectrum, resample_bands
 from hyvic_runtime.space_packet import Packetiser

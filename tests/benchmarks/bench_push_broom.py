@@ -29,8 +29,9 @@ from typing import Any
 import numpy as np
 from hyvic_runtime.acquisition import Acquisition
 from hyvic_runtime.bundle import ENCODER, Bundle, read_bundle
-from hyvic_runtime.encoder import SceneEncoder, StageTimes
+from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.engine_choice import load_engine
+from hyvic_runtime.packet_encoder import StageTimes
 from hyvic_runtime.scene import Cube, Scene, resample_bands
 from hyvic_runtime.scene_files import read_scene
 from hyvic_runtime.space_packet import Packetiser

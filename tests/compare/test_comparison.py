@@ -344,6 +344,47 @@ def test_the_command_compares_a_tiny_scene_end_to_end(
 
 
 @pytest.mark.slow
+def test_bundles_of_two_families_code_the_same_cube(
+    tmp_path: Path, tiny_bundle: Path, tiny_adaptive_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "near.npz", cube=smooth_cube(40, 36, 25), wavelengths=np.linspace(400, 2500, 25))
+    np.savez(tmp_path / "far.npz", cube=smooth_cube(40, 36, 7), wavelengths=np.linspace(300, 350, 7))
+    facts = tmp_path / "facts.json"
+    facts.write_text(json.dumps({"seen": {"tiny-adaptive*": ["near"]}}), encoding="utf-8")
+    scenes = [str(tmp_path / "near.npz"), str(tmp_path / "far.npz")]
+    # The one of any bands first: the other's bands are meant all the same.
+    bundles = ("--bundle", str(tiny_adaptive_bundle), str(tiny_bundle), "--codecs", "pca-jpeg2000", "--ratios", "16")
+    options = (*bundles, "--resample", "--facts", str(facts), "--report", str(tmp_path / "out"), "--json")
+    assert compare_codecs([*scenes, *options]) == 0
+    points = {(p["scene"], p["codec"]): p for p in json.loads(capsys.readouterr().out)["measurements"]}
+    assert [codec for scene, codec in points if scene == "near"] == ["tiny-adaptive", "tiny", "PCA + JPEG 2000"]
+    for (scene, codec), point in points.items():
+        if (scene, codec) == ("far", "tiny"):
+            assert "the scene has 7 bands and the bundle codes 20" in point["gap"]
+        else:
+            assert (
+                16
+                <= point["compression_ratio"]
+                == pytest.approx(40 * 36 * (20, 7)[scene == "far"] * 2 / point["octets"])
+            )
+    document = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert [scene["shape"] for scene in document["scenes"]] == [[40, 36, 20], [40, 36, 7]]
+    seen = {(p["scene"], p["codec"]) for p in document["measurements"] if p["seen"]}
+    assert seen == {("near", "tiny-adaptive")}
+
+
+def test_a_bundle_of_any_bands_leaves_scenes_on_their_own(
+    tmp_path: Path, tiny_adaptive_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = field(tmp_path)
+    options = ("--bundle", str(tiny_adaptive_bundle), "--codecs", "pca-jpeg2000", "--ratios", "16")
+    assert compare_codecs(command(scene, tmp_path / "out", *options, "--resample")) == 1
+    assert "no --bundle has band centres" in capsys.readouterr().err
+    assert compare_codecs(command(scene, tmp_path / "out", *options)) == 0
+    ours, _ = json.loads(capsys.readouterr().out)["measurements"]
+    assert ours["compression_ratio"] == pytest.approx(40 * 36 * BANDS * 2 / ours["octets"])
+
+
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scene = field(tmp_path)
     options = ("--codecs", "pca,jpeg2000-per-band", "--ratios", "2,3,4,5,6,7")

@@ -201,6 +201,17 @@ def test_all_problems_come_in_one_line_and_nothing_is_written(
     assert not (tmp_path / "report").exists()
 
 
+def test_a_context_model_is_refused_in_one_line(
+    tmp_path: Path, tiny_context_checkpoint: Path, ablation: dict[int, list[Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [str(tiny_context_checkpoint), *map(str, ablation[3])]
+    assert cli.select_model([*runs, "--reference", str(ablation[3][0])]) == 1
+    error = capsys.readouterr().err
+    assert "trained a context model, whose runs measure rates and no distortion; compare bundles" in error
+    assert len(error) < 400
+    assert error.count("\n") == 1
+
+
 def test_one_model_twice_at_one_lambda_is_refused(
     ablation: dict[int, list[Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

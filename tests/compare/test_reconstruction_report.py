@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import smooth_cube
-from hyvic_compare.demo import _packet_octets
+from hyvic_compare.demo import _packet_octets, _stages
 from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_compare.reconstruction_report import measure, write_report
 from hyvic_runtime.metrics import psnr
@@ -77,3 +77,14 @@ def test_indian_pines_is_the_known_scene() -> None:
     assert (scene.cube.min(), scene.cube.max()) == (955, 9604)
     assert scene.wavelengths is not None
     assert scene.wavelengths[0] == pytest.approx(400.02)
+
+
+def test_a_coder_that_takes_turns_with_the_engine_is_timed_with_it() -> None:
+    stages = {"tile_input_s": 0.5, "engine_s": 2.0, "entropy_coder_s": 0.25}
+    assert _stages("encode", {"stages": stages}) == {
+        "encode: tile input": 0.5,
+        "encode: engine": 2.0,
+        "encode: entropy coder": 0.25,
+    }
+    together = _stages("encode", {"stages": stages | {"entropy_coder_s": 0.0}})
+    assert together == {"encode: tile input": 0.5, "encode: engine and entropy coder": 2.0}

@@ -23,12 +23,11 @@ from hyvic_runtime.bundle import (
     EXPECTED_OUTPUTS,
     EXTRAS,
     HYPERDECODER,
-    MANIFEST,
-    REPORT,
     engine_names,
     file_names,
     read_bundle,
 )
+from hyvic_runtime.bundle_files import MANIFEST, REPORT
 from hyvic_runtime.cli import verify_bundle
 from hyvic_runtime.engine_choice import EngineKind, load_engine
 from hyvic_runtime.errors import EngineError

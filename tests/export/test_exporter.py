@@ -14,9 +14,11 @@ from hyvic_export.cli import main
 from hyvic_export.entropy_model import entropy_model
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.reference_codec import reference_coding
-from hyvic_runtime.bundle import DECODER, ENCODER, HYPERDECODER, REPORT, file_names, read_bundle
+from hyvic_runtime.bundle import DECODER, ENCODER, HYPERDECODER, file_names, read_bundle
+from hyvic_runtime.bundle_files import REPORT
 from hyvic_runtime.decoder import SceneDecoder
-from hyvic_runtime.encoder import DEFAULT_QUALITY, SceneEncoder
+from hyvic_runtime.encoder import SceneEncoder
+from hyvic_runtime.packet_encoder import DEFAULT_QUALITY
 from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.space_packet import Packetiser

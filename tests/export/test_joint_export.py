@@ -20,10 +20,12 @@ from hyvic_export.graphs import decoder_graph, encoder_graph
 from hyvic_export.model_family import exportable
 from hyvic_export.precision import Precision
 from hyvic_export.reference_codec import reference_coding
-from hyvic_runtime.bundle import ENCODER, MANIFEST, file_names, graph_names, read_bundle
+from hyvic_runtime.bundle import ENCODER, file_names, graph_names, read_bundle
+from hyvic_runtime.bundle_files import MANIFEST
 from hyvic_runtime.decoder import SceneDecoder
-from hyvic_runtime.encoder import DEFAULT_QUALITY, SceneEncoder
+from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.engine import OnnxRuntimeEngine
+from hyvic_runtime.packet_encoder import DEFAULT_QUALITY
 from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.space_packet import Packetiser

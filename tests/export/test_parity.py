@@ -11,7 +11,8 @@ from hyvic_export import parity
 from hyvic_export.cli import main
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
-from hyvic_runtime.bundle import ENCODER, REPORT, read_bundle
+from hyvic_runtime.bundle import ENCODER, read_bundle
+from hyvic_runtime.bundle_files import REPORT
 from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.errors import EngineError

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hyvic_runtime.bundle import ENCODER, MANIFEST, _canonical_sha256, file_names, read_bundle
+from hyvic_runtime.bundle import ENCODER, file_names, read_bundle
+from hyvic_runtime.bundle_files import MANIFEST, canonical_sha256
 from hyvic_runtime.conformance import check_encoder, check_entropy_path
 from hyvic_runtime.engine import OnnxRuntimeEngine
 from hyvic_runtime.entropy_path import EntropyPath, load_entropy_path
@@ -54,7 +55,7 @@ def test_another_versions_bundle_is_said_to_be_one(copy: Path) -> None:
     document = json.loads((copy / MANIFEST).read_text())
     document["format_version"] = 99
     (copy / MANIFEST).write_text(json.dumps(document))
-    with pytest.raises(BundleError, match="bundle format 99, this runtime reads 1 and 2"):
+    with pytest.raises(BundleError, match="bundle format 99, this runtime reads 1 to 3"):
         read_bundle(copy)
 
 
@@ -62,7 +63,7 @@ def test_a_bundle_of_the_version_before_is_the_same_codec_in_this_one(copy: Path
     bundle = read_bundle(copy)
     document = json.loads((copy / MANIFEST).read_text())
     del document["sha256"], document["format_version"], document["slices"]
-    before = {"format_version": 1, "sha256": _canonical_sha256(document).hex(), **document}
+    before = {"format_version": 1, "sha256": canonical_sha256(document).hex(), **document}
     (copy / MANIFEST).write_text(json.dumps(before, indent=1) + "\n")
     assert read_bundle(copy).manifest == bundle.manifest
     assert read_bundle(copy).identity == bundle.identity
@@ -71,7 +72,7 @@ def test_a_bundle_of_the_version_before_is_the_same_codec_in_this_one(copy: Path
 def test_a_bundle_of_the_version_before_knows_no_slices(copy: Path) -> None:
     document = json.loads((copy / MANIFEST).read_text())
     del document["sha256"], document["format_version"]
-    before = {"format_version": 1, "sha256": _canonical_sha256(document).hex(), **document}
+    before = {"format_version": 1, "sha256": canonical_sha256(document).hex(), **document}
     (copy / MANIFEST).write_text(json.dumps(before, indent=1) + "\n")
     with pytest.raises(BundleError, match="its entries are not this format's"):
         read_bundle(copy)
@@ -101,7 +102,7 @@ def test_a_manifest_of_wrong_types_is_refused_even_with_a_right_digest(copy: Pat
     document = json.loads((copy / MANIFEST).read_text())
     document[field] = value
     del document["sha256"], document["format_version"]
-    forged = {"format_version": 2, "sha256": _canonical_sha256(document).hex(), **document}
+    forged = {"format_version": 2, "sha256": canonical_sha256(document).hex(), **document}
     (copy / MANIFEST).write_text(json.dumps(forged, indent=1) + "\n")
     with pytest.raises(BundleError, match="not a manifest of this version"):
         read_bundle(copy)

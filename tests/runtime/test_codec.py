@@ -14,9 +14,10 @@ from hyvic_export.entropy_model import entropy_model
 from hyvic_export.reference_codec import reference_coding
 from hyvic_runtime.bundle import Bundle, read_bundle
 from hyvic_runtime.decoder import SceneDecoder
-from hyvic_runtime.encoder import DEFAULT_QUALITY, SceneEncoder
+from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.errors import DecodeError, LostTilesError, SceneError
 from hyvic_runtime.metrics import psnr
+from hyvic_runtime.packet_encoder import DEFAULT_QUALITY
 from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.rate_gains import quality_code
 from hyvic_runtime.received_units import receive
@@ -294,6 +295,24 @@ def test_a_header_that_announces_far_more_than_arrived_takes_no_memory(decoder: 
         decoder.decode(stream, conceal=True)
     with pytest.raises(LostTilesError, match="0 of 7031250 units arrived whole"):
         decoder.decode(stream)
+
+
+def test_a_header_without_a_mean_spectrum_is_refused(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    packets = _packets(encoder, smooth_cube(32, 32, BANDS))
+    header = SceneHeader(
+        bundle_id=decoder.bundle.stream_id,
+        lines=32,
+        samples=32,
+        mean_spectrum=None,
+        bands=BANDS,
+        dtype=np.dtype(np.uint16),
+    )
+    scene = int.from_bytes(packets[1][15:19], "big")
+    unit = Unit(kind=UnitKind.SCENE_HEADER, scene=scene, row=0, column=0, octets=header.pack())
+    stream = b"".join([*Packetiser().packets(unit), *packets[1:]])
+    for conceal in (False, True):
+        with pytest.raises(DecodeError, match="header has no mean spectrum, which its bundle needs"):
+            decoder.decode(stream, conceal=conceal)
 
 
 def test_idle_packets_are_passed_over(encoder: SceneEncoder, decoder: SceneDecoder) -> None:

@@ -106,6 +106,7 @@ def test_the_examples_octets_are_the_encoders() -> None:
     assert segment.time == time
     decoded = unpack_scene_header(segment.octets)
     assert (decoded.bundle_id, decoded.lines, decoded.samples) == (bytes(range(8)), 2, 3)
+    assert decoded.mean_spectrum is not None
     assert decoded.mean_spectrum.tolist() == [100, 200, 300, 65535]
 
 

@@ -16,14 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from hyvic_runtime.acquisition import Acquisition
-from hyvic_runtime.bundle import ENCODER, TABLE_FIRST, Bundle, read_bundle
+from hyvic_runtime.bundle import ENCODER, Bundle, read_bundle
+from hyvic_runtime.bundle_files import TABLE_FIRST
 from hyvic_runtime.cli import decode_packets, encode_scene
-from hyvic_runtime.decoder import DecodedScene, SceneDecoder
+from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.engine import Engine
 from hyvic_runtime.engine_choice import load_engine
 from hyvic_runtime.errors import BundleError, DecodeError, EngineError, LostTilesError
 from hyvic_runtime.health import MAX_FALLBACKS, reported
+from hyvic_runtime.packet_decoder import DecodedScene
 from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.rate_control import DownlinkBudget
 from hyvic_runtime.scene import Scene

@@ -1,35 +1,41 @@
-"""100,000 mutated, truncated and random streams: a scene or a DecodeError, soon, and in bounded memory."""
+"""146,000 mutated, truncated and random streams: a scene or a DecodeError, soon, and in bounded memory."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from fuzz_decoder import CONCEAL, RESEAL, TIMEOUT_S, WITH_KEY, decode_or_refuse, decoder_of_seeds, seeds
+from fuzz_decoder import BUNDLE, CONCEAL, RESEAL, TIMEOUT_S, WITH_KEY, decode_or_refuse, decoder_of_seeds, seeds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hyvic_runtime.decoder import SceneDecoder
 
-HYPOTHESIS_STREAMS, LIBFUZZER_STREAMS = 5_000, 95_000
-"""Hypothesis knows the format and is slow; libFuzzer knows the code's branches and bounds time and memory itself."""
+HYPOTHESIS_STREAMS = {"hyvic": 5_000, "adaptive": 1_000}
+LIBFUZZER_STREAMS = {"hyvic": 95_000, "adaptive": 45_000}
+"""Hypothesis knows the format and is slow; libFuzzer knows the code's branches and bounds time and memory itself. A
+scene-adaptive tile takes longer."""
+
+
+@pytest.fixture(scope="module", params=["hyvic", "adaptive"])
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def decoder() -> SceneDecoder:
-    return decoder_of_seeds()
+def bundle(family: str, request: pytest.FixtureRequest) -> Path:
+    return BUNDLE if family == "hyvic" else Path(request.getfixturevalue("tiny_adaptive_bundle"))
 
 
-SEEDS = seeds()
 OPTIONS = [r | k | c for r in (0, RESEAL) for k in (0, WITH_KEY) for c in (0, CONCEAL)]
 
 
 @st.composite
-def damaged_streams(draw: st.DrawFn) -> bytes:
+def damaged_streams(draw: st.DrawFn, streams: list[list[bytes]]) -> bytes:
     """A few blows at a stream: to octets, to packets, to its length."""
-    packets = list(draw(st.sampled_from(SEEDS)))
+    packets = list(draw(st.sampled_from(streams)))
     for _ in range(draw(st.integers(0, 3))):
         index = draw(st.integers(0, len(packets) - 1))
         blow = draw(st.sampled_from(("octet", "drop", "copy", "swap", "garbage", "cut", "splice")))
@@ -57,12 +63,13 @@ def damaged_streams(draw: st.DrawFn) -> bytes:
 
 
 @pytest.mark.slow
-def test_damaged_and_random_streams_are_decoded_or_refused(decoder: SceneDecoder) -> None:
+def test_damaged_and_random_streams_are_decoded_or_refused(family: str, bundle: Path) -> None:
     outcomes = {True: 0, False: 0}
+    decoder, damaged = decoder_of_seeds(bundle), damaged_streams(seeds(bundle))
 
-    @given(st.one_of(damaged_streams(), damaged_streams(), damaged_streams(), st.binary(max_size=400)), st.data())
+    @given(st.one_of(damaged, damaged, damaged, st.binary(max_size=400)), st.data())
     @settings(
-        max_examples=HYPOTHESIS_STREAMS,
+        max_examples=HYPOTHESIS_STREAMS[family],
         deadline=1000 * TIMEOUT_S,
         derandomize=True,
         database=None,
@@ -73,16 +80,18 @@ def test_damaged_and_random_streams_are_decoded_or_refused(decoder: SceneDecoder
 
     fuzz()
     # Neither all refused, which would reach little, nor all decoded.
-    assert sum(outcomes.values()) >= HYPOTHESIS_STREAMS
-    assert min(outcomes.values()) > HYPOTHESIS_STREAMS // 20, outcomes
+    assert sum(outcomes.values()) >= HYPOTHESIS_STREAMS[family]
+    assert min(outcomes.values()) > HYPOTHESIS_STREAMS[family] // 20, outcomes
 
 
 @pytest.mark.slow
-def test_what_libfuzzer_makes_of_streams_is_decoded_or_refused() -> None:
+def test_what_libfuzzer_makes_of_streams_is_decoded_or_refused(family: str, bundle: Path) -> None:
     pytest.importorskip("atheris")
+    runs = str(LIBFUZZER_STREAMS[family])
+    command = [sys.executable, str(ROOT / "tests" / "fuzz_decoder.py"), runs, "1", str(bundle)]
     # libFuzzer limits the peak memory that Linux reports, and a process inherits its parent's: a shell's is small.
     done = subprocess.run(
-        ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, ROOT / "tests" / "fuzz_decoder.py", str(LIBFUZZER_STREAMS)],
+        ["sh", "-c", '"$@"; exit $?', "sh", *command],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -90,4 +99,4 @@ def test_what_libfuzzer_makes_of_streams_is_decoded_or_refused() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:]
-    assert f"Done {LIBFUZZER_STREAMS} runs" in done.stdout
+    assert f"Done {runs} runs" in done.stdout

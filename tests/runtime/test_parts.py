@@ -21,11 +21,12 @@ from hyvic_runtime.channel import Channel
 from hyvic_runtime.conformance import check_encoder, check_entropy_path
 from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.downlink_simulation import DownlinkSimulator, Settings
-from hyvic_runtime.encoder import DEFAULT_QUALITY, SceneEncoder
+from hyvic_runtime.encoder import SceneEncoder
 from hyvic_runtime.engine import Engine, OnnxRuntimeEngine
 from hyvic_runtime.entropy_path import EntropyPath, WalkedLatent, load_entropy_path
 from hyvic_runtime.errors import BundleError, DecodeError, LostTilesError
 from hyvic_runtime.expected_outputs import check_expected_outputs, write_expected_outputs
+from hyvic_runtime.packet_encoder import DEFAULT_QUALITY
 from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.rate_control import DownlinkBudget
 from hyvic_runtime.rate_gains import quality_code

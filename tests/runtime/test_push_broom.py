@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,21 @@ def _live(encoder: SceneEncoder, cube: np.ndarray, step: int = 5) -> list[bytes]
     push_broom = encoder.begin(Acquisition(samples=cube.shape[1], dtype=cube.dtype), Packetiser())
     packets = [p for first in range(0, len(cube), step) for p in push_broom.push(cube[first : first + step])]
     return packets + push_broom.flush()
+
+
+@pytest.mark.parametrize("given_mean", [False, True])
+def test_a_bundle_that_subtracts_no_mean_gets_none(encoder: SceneEncoder, given_mean: bool) -> None:
+    """Neither one that the sensor knows nor one that samples without data would fade into."""
+    bundle = encoder.bundle
+    plain = SceneEncoder(replace(bundle, manifest=replace(bundle.manifest, mean_spectrum=False)))
+    cube = smooth_cube(TILE, TILE, BANDS)
+    cube[3:9, 4:11] = 0
+    mean = cube[20, 20] if given_mean else None
+    acquisition = Acquisition(samples=TILE, dtype=cube.dtype, lines=TILE, mean_spectrum=mean, no_data=0)
+    push_broom = plain.begin(acquisition, Packetiser())
+    live = push_broom.push(cube) + push_broom.flush()
+    at_once = plain.tile_packets(Scene(cube=cube, no_data=0), Packetiser())
+    assert live == [packet for packets in at_once for packet in packets]
 
 
 @given(

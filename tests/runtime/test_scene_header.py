@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.georeference import Georeference
+from hyvic_runtime.scene import SUPPORTED_DTYPES
 from hyvic_runtime.scene_header import (
     HeaderField,
     SceneHeader,
@@ -54,6 +57,36 @@ def test_a_header_comes_back() -> None:
     assert header.wavelengths.tolist() == [500.0, 612.5]
 
 
+@pytest.mark.parametrize("dtype", SUPPORTED_DTYPES, ids=str)
+def test_a_header_without_a_mean_spectrum_comes_back(dtype: np.dtype[np.integer[Any]]) -> None:
+    header = SceneHeader(bundle_id=bytes(8), lines=7, samples=3, mean_spectrum=None, bands=300, dtype=dtype, no_data=1)
+    octets = header.pack()
+    fixed = bytes(8) + struct.pack(">IIHB", 7, 3, 300, 128 + SUPPORTED_DTYPES.index(dtype))
+    assert octets == fixed + struct.pack(">BH", 1, dtype.itemsize) + np.array(1, dtype.newbyteorder(">")).tobytes()
+    decoded = unpack_scene_header(octets)
+    assert decoded == header
+    with_mean = replace(header, mean_spectrum=np.full(300, 5, dtype)).pack()
+    assert with_mean[18] == octets[18] - 128
+    assert len(with_mean) == len(octets) + 300 * dtype.itemsize
+
+
+def test_bands_and_type_are_the_mean_spectrums() -> None:
+    for header in (HEADER, unpack_scene_header(HEADER.pack())):
+        assert (header.bands, header.dtype) == (2, np.dtype(np.int16))
+    with pytest.raises(ValueError, match=r"the cube holds .*; uint8, int8, uint16, int16 are possible"):
+        SceneHeader(bundle_id=bytes(8), lines=1, samples=1, mean_spectrum=None, bands=2)
+    with pytest.raises(ValueError, match=r"bands is 0; 1\.\.65535"):
+        SceneHeader(bundle_id=bytes(8), lines=1, samples=1, mean_spectrum=None, dtype=np.dtype(np.uint8))
+
+
+@pytest.mark.parametrize("code", [4, 127, 132, 255])
+def test_a_sample_type_that_is_not_defined_is_refused(code: int) -> None:
+    octets = bytearray(HEADER.pack())
+    octets[18] = code
+    with pytest.raises(DecodeError, match=rf"sample type {code}; 0\.\.3 and 128\.\.131 are defined"):
+        unpack_scene_header(bytes(octets))
+
+
 def test_fields_of_a_later_version_are_passed_over_or_refused() -> None:
     assert unpack_scene_header(HEADER.pack() + b"\x80\x00\x01x").pack() == HEADER.pack()
     with pytest.raises(DecodeError, match=r"field 127 .* a newer decoder may know it"):
@@ -62,9 +95,9 @@ def test_fields_of_a_later_version_are_passed_over_or_refused() -> None:
         unpack_scene_header(HEADER.pack() + b"\x01\x00\x02xx")
 
 
-@given(data=st.data())
-def test_a_damaged_header_is_refused_or_is_a_header(data: st.DataObject) -> None:
-    octets = bytearray(HEADER.pack())
+@given(data=st.data(), header=st.sampled_from([HEADER, replace(HEADER, mean_spectrum=None)]))
+def test_a_damaged_header_is_refused_or_is_a_header(data: st.DataObject, header: SceneHeader) -> None:
+    octets = bytearray(header.pack())
     for _ in range(data.draw(st.integers(1, 4))):
         octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))
     octets = octets[: data.draw(st.integers(0, len(octets)))]

@@ -105,6 +105,19 @@ def test_units_come_back_whatever_the_packet_length(octets: bytes, packet_octets
     assert (first.kind, first.scene, first.row, first.column) == (UnitKind.LATENT, 0xCAFE, 2, 3)
 
 
+def test_unit_kinds_that_are_not_defined_are_damage() -> None:
+    for kind in UnitKind:
+        (segment,) = parse_stream(_stream(_unit(b"x", kind)))
+        assert isinstance(segment, Segment)
+        assert segment.kind == kind
+    for undefined in (*range(len(UnitKind), 16), 79, 255):
+        packet = bytearray(_stream(_unit(b"x"))[:-2])
+        packet[14] = undefined
+        (damage,) = parse_stream(bytes(packet) + _crc_bitwise(bytes(packet)).to_bytes(2, "big"))
+        assert isinstance(damage, Damage)
+        assert damage.reason == f"unit kind {undefined}: 0..6 and 16..78 are defined"
+
+
 def test_sequence_counts_wrap_at_14_bits() -> None:
     packetiser = Packetiser(packet_octets=OVERHEAD_OCTETS + 1)
     packets = list(packetiser.packets(_unit(bytes(16386))))

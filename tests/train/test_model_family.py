@@ -13,12 +13,13 @@ import yaml
 from conftest import SHIPPED_CHECKPOINT, smooth_cube
 from hyvic_train.checkpoint import CheckpointError, load_checkpoint, read_checkpoint_config
 from hyvic_train.cli import main
-from hyvic_train.config import ConfigError, config_from_json, json_from_config
+from hyvic_train.config import ConfigError, config_from_json
 from hyvic_train.hyvic import HyVIC
 from hyvic_train.joint_codec import JointCodec
 from hyvic_train.model_config import HyVICConfig, JointConfig
 from hyvic_train.model_family import model_from_config
 from hyvic_train.pretrained import load_pretrained
+from hyvic_train.run_config import json_from_config
 
 JOINT = {
     "family": "joint",
@@ -124,7 +125,7 @@ def test_a_joint_codecs_document_names_its_family_and_comes_back() -> None:
 @pytest.mark.parametrize(
     ("model", "match"),
     [
-        ({"family": "wavelet", "bands": 8}, "model: family must be hyvic or joint"),
+        ({"family": "wavelet", "bands": 8}, "model: family must be hyvic, joint or adaptive"),
         ({"family": "joint", "bands": 8, "colour": 1}, r"model\.colour: Unexpected keyword"),
         ({"family": "joint"}, r"model\.bands: Field required"),
         ({"family": "joint", "bands": 8, "slices": 3}, "slices is 3; it must divide latent_channels, 320"),

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hyvic_runtime.adaptive.contexts import (
+    CONTEXT_MAX,
+    CONTEXTS,
+    LEVELS,
+    MAX_COMPONENTS,
+    ORIENTATIONS,
+    LevelContexts,
+    Planes,
+    Scale,
+    both_squares,
+    companded,
+    groups,
+)
+from numpy.typing import NDArray
+
+HUGE = 2.0**22
+
+
+def _contexts(
+    rng: np.random.Generator, components: int, shape: tuple[int, int], level: int, largest: float
+) -> list[Planes]:
+    """Of a whole level of noise, block by block."""
+
+    def noise(*size: int) -> Planes:
+        magnitude = rng.integers(0, int(largest) + 1, size) >> rng.integers(0, int(largest).bit_length() + 1, size)
+        return (rng.choice([-1, 1], size) * magnitude).astype(np.float32)
+
+    lines, samples = shape
+    half, quarter = ((-(-lines // n), -(-samples // n)) for n in (2, 4))
+    details = noise(components, ORIENTATIONS, lines, samples)
+    coarsest = level == LEVELS - 1
+    contexts = LevelContexts(
+        level,
+        noise(components, ORIENTATIONS, *half) * (not coarsest),
+        None if coarsest else noise(components, ORIENTATIONS, *quarter),
+        shape,
+        Scale(log2_spread=np.rint(rng.uniform(-CONTEXT_MAX, CONTEXT_MAX, components)).astype(np.float32)),
+    )
+    found = []
+    for group in groups(components):
+        of_group = contexts.next_group(group.stop - group.start)
+        for orientation in range(ORIENTATIONS):
+            for squares in both_squares(shape, coarsest=coarsest):
+                found.append(of_group.of(orientation, details[group], squares))
+        contexts.add(details[group])
+    return found
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    components=st.integers(1, 20),
+    lines=st.integers(1, 9),
+    samples=st.integers(1, 9),
+    level=st.integers(0, LEVELS - 1),
+    largest=st.sampled_from([2.0, 100.0, 5000.0, HUGE]),
+)
+@settings(deadline=None, max_examples=60)
+def test_contexts_are_integers_that_an_exact_network_can_take(
+    seed: int, components: int, lines: int, samples: int, level: int, largest: float
+) -> None:
+    found = _contexts(np.random.default_rng(seed), components, (lines, samples), level, largest)
+    assert sum(block.shape[1] * block.shape[2] for block in found) == ORIENTATIONS * components * lines * samples
+    for block in found:
+        assert len(block) == CONTEXTS
+        assert np.array_equal(block, np.rint(block))
+        assert not block.size or np.abs(block).max() <= CONTEXT_MAX
+
+
+def test_contexts_are_frozen() -> None:
+    digest = hashlib.sha256()
+    for level, largest in ((0, 30.0), (2, 3000.0), (LEVELS - 1, HUGE)):
+        for block in _contexts(np.random.default_rng(level), 13, (11, 14), level, largest):
+            digest.update(np.swapaxes(block, 0, 1).astype("<i2").tobytes())
+    # Streams of every bundle depend on them: another digest is another version of the contexts.
+    assert digest.hexdigest() == FROZEN
+
+
+FROZEN = "a314160cbeaddcaf66259291cc438defee614363d4039d80fe6bac015a21799a"
+
+
+def test_only_coefficients_that_are_decoded_by_then_change_a_context() -> None:
+    rng = np.random.default_rng(5)
+    shape = (6, 7)
+    white, black = both_squares(shape, coarsest=False)
+    parents = np.rint(rng.normal(0, 3, (4, ORIENTATIONS, 3, 4))).astype(np.float32)
+    grandparents = np.rint(rng.normal(0, 3, (4, ORIENTATIONS, 2, 2))).astype(np.float32)
+    contexts = LevelContexts(1, parents, grandparents, shape, Scale(log2_spread=np.zeros(4, np.float32)))
+    details = np.rint(rng.normal(0, 3, (4, ORIENTATIONS, *shape))).astype(np.float32)
+    for orientation in range(ORIENTATIONS):
+        for squares in (white, black):
+            known = np.zeros((ORIENTATIONS, shape[0] * shape[1]), bool)
+            known[:orientation] = True
+            if squares.black:
+                known[orientation, white.places[0]] = True
+            hidden = np.where(known.reshape(ORIENTATIONS, *shape), details, 0).astype(np.float32)
+            seen, same, others = (
+                contexts.next_group(4).of(orientation, planes, squares)
+                for planes in (details, hidden, np.zeros_like(details))
+            )
+            assert np.array_equal(seen, same)
+            assert np.array_equal(seen, others) == (not known.any())
+
+
+def test_a_prediction_follows_components_that_go_together() -> None:
+    rng = np.random.default_rng(6)
+    first = np.rint(rng.laplace(0, 20, (1, ORIENTATIONS, 16, 16))).astype(np.float32)
+    parent = np.rint(rng.laplace(0, 8, (1, ORIENTATIONS, 8, 8))).astype(np.float32)
+    contexts = LevelContexts(
+        0, np.concatenate((parent, -2 * parent)), None, (16, 16), Scale(log2_spread=np.zeros(2, np.float32))
+    )
+    contexts.next_group(1)
+    contexts.add(first)
+    predicted = contexts.next_group(1).prediction[0] / 16
+    # Weights are sixteenths, and a ridge draws them towards zero.
+    there = first[0] != 0
+    assert np.abs(predicted[there] / np.clip(first[0], -127, 127)[there] + 2).max() <= 0.25
+
+
+@pytest.mark.parametrize("components", [0, 1, 2, 3, 5, 8, 77, MAX_COMPONENTS])
+def test_groups_hold_every_component_once(components: int) -> None:
+    found = groups(components)
+    assert [k for group in found for k in range(group.start, group.stop)] == list(range(components))
+    assert all(group.stop - group.start <= max(1, group.start // 2) for group in found)
+
+
+def test_companding_is_a_logarithm_on_straight_lines() -> None:
+    magnitudes: NDArray[np.float32] = np.arange(100_000, dtype=np.float32)
+    off = companded(magnitudes) - 16 * np.log2(1 + magnitudes)
+    # Rounded down, from chords of the logarithm, which lie at most 16 · 0.0861 below it.
+    assert off.min() > -1 - 16 * 0.0861
+    assert off.max() <= 0
