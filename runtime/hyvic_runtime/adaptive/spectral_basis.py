@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.adaptive.contexts import CONTEXT_MAX, MAX_COMPONENTS, Scale
 from hyvic_runtime.entropy_coder import SYMBOL_MAX, SYMBOL_MIN
+from hyvic_runtime.errors import EngineError
 from hyvic_runtime.scene import Cube
 
 Planes = NDArray[np.float32]
@@ -69,10 +70,18 @@ class SpectralStatistics:
             self._pixels += len(spectra)
 
     def basis(self) -> SpectralBasis:
-        """Principal components, as many as there are bands or MAX_COMPONENTS."""
+        """Principal components, as many as there are bands or MAX_COMPONENTS.
+
+        Raises:
+            EngineError: the matrix library gave what no sums of digital numbers are.
+        """
         pixels = max(self._pixels, 1)
         offset = self._sum / pixels
-        variances, vectors = np.linalg.eigh(self._products / pixels - np.outer(offset, offset))
+        covariance = self._products / pixels - np.outer(offset, offset)
+        # Seen on one of them, of a product of a matrix with itself in single precision: half a picture, and no word.
+        if not np.isfinite(covariance).all():
+            raise EngineError("NumPy's matrix library gave a covariance that is not finite; use another build of NumPy")
+        variances, vectors = np.linalg.eigh(covariance)
         falling = slice(None, -MAX_COMPONENTS - 1, -1)
         return SpectralBasis(
             pixels=self._pixels,

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.adaptive.contexts import CONTEXT_MAX, MAX_COMPONENTS
 from hyvic_runtime.adaptive.spectral_basis import STEP_RATIO, SpectralBasis, SpectralStatistics, StripBasis
+from hyvic_runtime.errors import EngineError
 from hyvic_runtime.scene import SUPPORTED_DTYPES, Cube
 from numpy.typing import NDArray
 
@@ -151,6 +152,14 @@ def test_degenerate_strips_have_a_basis(cube: Cube, step: float) -> None:
         assert reconstructed.shape == cube.shape
     if step < 1:
         assert np.abs(reconstructed.astype(int) - cube).max() <= 1
+
+
+def test_statistics_that_a_matrix_library_spoilt_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    statistics = SpectralStatistics(3)
+    statistics.add(np.arange(60, dtype=np.uint16).reshape(4, 5, 3))
+    monkeypatch.setattr(statistics, "_products", np.full((3, 3), np.nan))
+    with pytest.raises(EngineError, match="another build of NumPy"):
+        statistics.basis()
 
 
 def test_a_strip_without_any_data_has_a_basis() -> None:
