@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,11 +19,10 @@ from hyvic_runtime.entropy_coder import SYMBOL_MAX, SYMBOL_MIN
 from hyvic_runtime.entropy_path import load_entropy_path
 from hyvic_runtime.errors import BundleError, EngineError, SceneError
 from hyvic_runtime.lossless_tile import LosslessTileCoder
-from hyvic_runtime.marked_samples import Mask
 from hyvic_runtime.packet_encoder import CodedUnit, PacketEncoder, TileWork
 from hyvic_runtime.rate_gains import CODES_PER_OCTAVE, MAX_QUALITY_CODE
 from hyvic_runtime.scene import Scene, mean_spectrum
-from hyvic_runtime.space_packet import Unit, UnitKind
+from hyvic_runtime.space_packet import UnitKind
 from hyvic_runtime.tile_grid import Tile, TileGrid, coded_shape
 from hyvic_runtime.tile_units import TileLead
 
@@ -133,28 +130,16 @@ class SceneEncoder(PacketEncoder[Bundle]):
         """Run the encoder graph on one tile, at the quality of that code."""
         return self._run_engine(self.engine_inputs(scene, grid, tile, mean, code), tile)
 
-    def submit(
-        self,
-        scene: LineSource,
-        grid: TileGrid,
-        tile: Tile,
-        mean: NDArray[np.integer[Any]],
-        code: int,
-        *,
-        scene_id: int,
-        masks: Sequence[Mask] | None = None,
-    ) -> Future[list[Unit]]:
-        begun = time.perf_counter()
+    def _read(
+        self, scene: LineSource, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]], code: int
+    ) -> TileWork:
         pixels = self._free.pop() if self._free else self._pixels()
         inputs = self.engine_inputs(scene, grid, tile, mean, code, into=pixels)
-        with self._lock:
-            self.times.tile_input_s += time.perf_counter() - begun
-        work = TileWork(
+        return TileWork(
             coded=partial(self._coded, inputs, tile),
             lossless=lambda: self._lossless.encode(_own(pixels, grid, tile).astype(mean.dtype)),
             release=lambda: self._free.append(pixels),
         )
-        return self._submit(tile, TileLead(code=code, marked=masks is not None), scene_id, masks, work)
 
     def _run_engine(self, inputs: dict[str, NDArray[np.float32]], tile: Tile) -> TileSymbols:
         begun = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -150,6 +151,11 @@ class PacketEncoder(ABC, Generic[BundleT]):
         return False
 
     @abstractmethod
+    def _read(
+        self, scene: HeldScene, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]], code: int
+    ) -> TileWork:
+        """Take from the scene what coding a tile needs; see `submit`."""
+
     def submit(
         self,
         scene: HeldScene,
@@ -175,12 +181,11 @@ class PacketEncoder(ABC, Generic[BundleT]):
             scene_id: of its units.
             masks: of its marked samples, (line, sample, band) each; None where it has none.
         """
-
-    def _submit(
-        self, tile: Tile, lead: TileLead, scene_id: int, masks: Sequence[Mask] | None, work: TileWork
-    ) -> Future[list[Unit]]:
-        """Have the next free worker make a tile's units, its marks among them."""
+        begun = time.perf_counter()
+        work = self._read(scene, grid, tile, mean, code)
+        lead = TileLead(code=code, marked=masks is not None)
         with self._lock:
+            self.times.tile_input_s += time.perf_counter() - begun
             self.health.begin_tile()
 
         def units() -> list[Unit]:

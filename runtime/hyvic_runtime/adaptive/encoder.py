@@ -6,8 +6,6 @@ row of tiles held ─▶ strip: basis, wavelet (the caller's thread) ─▶ │ 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,11 +28,10 @@ from hyvic_runtime.conformance import check_coder
 from hyvic_runtime.engine_choice import load_engine
 from hyvic_runtime.errors import BundleError, EngineError, SceneError
 from hyvic_runtime.lossless_tile import LosslessTileCoder
-from hyvic_runtime.marked_samples import Mask
 from hyvic_runtime.packet_encoder import CodedUnit, PacketEncoder, TileWork
 from hyvic_runtime.push_broom import HeldScene
 from hyvic_runtime.scene import Cube, Scene
-from hyvic_runtime.space_packet import Unit, UnitKind
+from hyvic_runtime.space_packet import UnitKind
 from hyvic_runtime.tile_grid import Tile, TileGrid
 from hyvic_runtime.tile_units import TileLead
 
@@ -97,32 +94,19 @@ class AdaptiveEncoder(PacketEncoder[AdaptiveBundle]):
     def mean_spectrum(self, scene: Scene) -> NDArray[np.integer[Any]] | None:
         return None  # every strip has its own
 
-    def submit(
-        self,
-        scene: HeldScene,
-        grid: TileGrid,
-        tile: Tile,
-        mean: NDArray[np.integer[Any]],
-        code: int,
-        *,
-        scene_id: int,
-        masks: Sequence[Mask] | None = None,
-    ) -> Future[list[Unit]]:
-        begun = time.perf_counter()
+    def _read(
+        self, scene: HeldScene, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]], code: int
+    ) -> TileWork:
         size = grid.geometry.tile
         first, left = tile.row * size, tile.column * size
         cube = scene.cube[first : first + tile.lines]
         strip = self._strip(scene, cube, tile.row, code)
         pixels = cube[:, left : left + tile.samples].copy()  # lines are overwritten while a tile is coded
-        with self._lock:
-            self.times.tile_input_s += time.perf_counter() - begun
-        work = TileWork(
+        return TileWork(
             coded=partial(self._coded, strip, tile, left),
             lossless=partial(self._lossless.encode, pixels),
             beside=partial(self._basis_units, strip, tile),
         )
-        lead = TileLead(code=code, marked=masks is not None)
-        return self._submit(tile, lead, scene_id, masks, work)
 
     def _strip(self, scene: HeldScene, cube: Cube, row: int, code: int) -> TransformedStrip:
         """The row's transform, made once for all of its tiles; its basis once for all qualities."""
