@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,9 @@ from hyvic_runtime.engine_choice import load_engine
 from hyvic_runtime.entropy_path import load_entropy_path
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.lost_end import without_lines_behind_the_end
-from hyvic_runtime.packet_decoder import DecodedTiles, PacketDecoder
+from hyvic_runtime.packet_decoder import DecodedTiles, Finish, PacketDecoder
 from hyvic_runtime.quality_map import Quality, pixel_quality
 from hyvic_runtime.received_units import ReceivedUnits, UnitKey
-from hyvic_runtime.scene import Cube
 from hyvic_runtime.scene_header import SceneHeader
 from hyvic_runtime.space_packet import UnitKind
 from hyvic_runtime.tile_grid import Tile, TileGrid
@@ -103,11 +103,15 @@ class SceneDecoder(PacketDecoder[Bundle, Mosaic]):
     def _pixel_quality(self, tile_quality: NDArray[np.uint8], grid: TileGrid) -> NDArray[np.uint8]:
         return pixel_quality(tile_quality, grid)
 
-    def _pictures(self, grid: TileGrid, tiles: Mosaic, header: SceneHeader) -> Iterator[tuple[Tile, Cube]]:
+    def _finished(self, grid: TileGrid, tiles: Mosaic, header: SceneHeader, finish: Finish) -> Iterator[int]:
         mean = header.mean_spectrum
         assert mean is not None  # by _check_header
-        pictures = in_order(lambda tile: self._synthesised(grid, tile, tiles, mean), grid, self.workers)
-        return zip(grid, pictures, strict=True)
+
+        def finish_tile(tile: Tile) -> int:
+            finish(tile, partial(self._synthesised, grid, tile, tiles, mean))
+            return 1
+
+        return in_order(finish_tile, grid, self.workers)
 
     def _synthesised(
         self, grid: TileGrid, tile: Tile, mosaic: NDArray[np.float32], mean: NDArray[np.integer[Any]]

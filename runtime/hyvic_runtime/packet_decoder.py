@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
@@ -63,6 +64,10 @@ class StageTimes:
     packets_s: float = 0.0
     entropy_coder_s: float = 0.0
     engine_s: float = 0.0
+
+
+Finish = Callable[[Tile, Callable[[], Cube]], None]
+"""Puts a tile into the scene; asks for its pixels, (line, sample, band) in the scene's type, where it needs them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +146,8 @@ class PacketDecoder(ABC, Generic[BundleT, CodedT]):
         """`Quality` by pixel, (line, sample), from that by tile."""
 
     @abstractmethod
-    def _pictures(self, grid: TileGrid, tiles: CodedT, header: SceneHeader) -> Iterator[tuple[Tile, Cube]]:
-        """Pixels of every tile, (line, sample, band) in the scene's type, in the order of acquisition."""
+    def _finished(self, grid: TileGrid, tiles: CodedT, header: SceneHeader, finish: Finish) -> Iterator[int]:
+        """Have workers finish every tile, in the order of acquisition; each time some are done, how many those are."""
 
     def _took(self, engine_s: float, entropy_coder_s: float) -> None:
         with self._lock:
@@ -221,12 +226,14 @@ class PacketDecoder(ABC, Generic[BundleT, CodedT]):
             area = _area(grid.tile(row, column), grid)
             quality[area] = np.minimum(quality[area], Quality.AFFECTED)
 
-        for done, (tile, picture) in enumerate(self._pictures(grid, tiles.coded, header), start=1):
+        def finish(tile: Tile, picture: Callable[[], Cube]) -> None:
             pixels = cube[_area(tile, grid)]
             if (tile.row, tile.column) not in lossless:
-                pixels[:] = picture
+                pixels[:] = picture()
             masks = [] if (tile.row, tile.column) in unmarked else self._masks(tile, header, received)
             _put_marks(pixels, header.marked_values, masks)
+
+        for done in accumulate(self._finished(grid, tiles.coded, header, finish)):
             progress(done, grid.rows * grid.columns)
         cube[quality == Quality.LOST] = header.no_data or 0
         wavelengths = self.bundle.manifest.wavelengths if header.wavelengths is None else header.wavelengths

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from hyvic_runtime.arrival import check_worth_the_memory
 from hyvic_runtime.conformance import check_coder
 from hyvic_runtime.engine_choice import load_engine
 from hyvic_runtime.errors import DecodeError, LostTilesError
-from hyvic_runtime.packet_decoder import DecodedTiles, PacketDecoder
+from hyvic_runtime.packet_decoder import DecodedTiles, Finish, PacketDecoder
 from hyvic_runtime.quality_map import Quality, pixel_quality
 from hyvic_runtime.received_units import ReceivedUnits, UnitKey, damage_clause
 from hyvic_runtime.scene import Cube
@@ -172,15 +173,19 @@ class AdaptiveDecoder(PacketDecoder[AdaptiveBundle, list[DecodedRow]]):
             rows.append(pixel_quality(quality[None], strip))
         return np.concatenate(rows)
 
-    def _pictures(self, grid: TileGrid, tiles: list[DecodedRow], header: SceneHeader) -> Iterator[tuple[Tile, Cube]]:
-        def strip(row: int) -> Cube:
-            return self._strip(grid, row, tiles[row], header)
+    def _finished(self, grid: TileGrid, tiles: list[DecodedRow], header: SceneHeader, finish: Finish) -> Iterator[int]:
+        def own(cube: Cube, tile: Tile) -> Cube:
+            left = tile.column * grid.geometry.tile
+            return cube[:, left : left + tile.samples]
 
-        for row, cube in enumerate(in_order(strip, range(grid.rows), self.workers)):
+        def finish_row(row: int) -> int:
+            cube = self._strip(grid, row, tiles[row], header)
             for column in range(grid.columns):
                 tile = grid.tile(row, column)
-                left = column * grid.geometry.tile
-                yield tile, cube[:, left : left + tile.samples]
+                finish(tile, partial(own, cube, tile))
+            return grid.columns
+
+        return in_order(finish_row, range(grid.rows), self.workers)
 
     def _strip(self, grid: TileGrid, row: int, decoded: DecodedRow, header: SceneHeader) -> Cube:
         """Pixels of a row of tiles; without its basis they are zero, and marked as lost."""
