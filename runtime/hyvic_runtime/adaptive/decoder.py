@@ -19,7 +19,6 @@ from hyvic_runtime.adaptive.coefficient_path import PARTS
 from hyvic_runtime.adaptive.conformance import check_network
 from hyvic_runtime.adaptive.spectral_basis import StripBasis
 from hyvic_runtime.adaptive.strip import quantiser_step
-from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
 from hyvic_runtime.adaptive.tile_coder import DecodedTile, TileCoder
 from hyvic_runtime.adaptive.wavelet import Pyramid, empty_pyramid, synthesise
 from hyvic_runtime.arrival import check_worth_the_memory
@@ -59,7 +58,7 @@ class AdaptiveDecoder(PacketDecoder[AdaptiveBundle, list[DecodedRow]]):
         engine = load_engine(self.bundle, CONTEXT_NETWORK, self.engine, workers=self.workers, cores=self.cores)
         check_network(self.bundle, engine)
         check_coder(self.bundle, self._coder)
-        self._tiles = TileCoder(engine=engine, coder=self._coder, costs=SymbolCosts(self.bundle.tables))
+        self._tiles = TileCoder(engine=engine, coder=self._coder)
         self._basis_coder = BasisCoder(coder=self._coder)
 
     def _check_header(self, header: SceneHeader) -> None:

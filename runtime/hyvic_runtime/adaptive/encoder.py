@@ -20,7 +20,6 @@ from hyvic_runtime.adaptive.bundle import CONTEXT_NETWORK, AdaptiveBundle
 from hyvic_runtime.adaptive.conformance import check_network
 from hyvic_runtime.adaptive.spectral_basis import SpectralBasis
 from hyvic_runtime.adaptive.strip import TransformedStrip, basis_of_strip, transformed
-from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
 from hyvic_runtime.adaptive.tile_coder import TileCoder
 from hyvic_runtime.adaptive.wavelet import Pyramid
 from hyvic_runtime.bundle import read_adaptive_bundle
@@ -61,7 +60,7 @@ class AdaptiveEncoder(PacketEncoder[AdaptiveBundle]):
         check_network(bundle, engine)
         coder = bundle.entropy_coder()
         check_coder(bundle, coder)
-        tiles = TileCoder(engine=engine, coder=coder, costs=SymbolCosts(bundle.tables))
+        tiles = TileCoder(engine=engine, coder=coder)
         self.bundle, self._tiles = bundle, tiles
         self._basis_coder = BasisCoder(coder=coder)
         self._lossless = LosslessTileCoder(coder, bundle.manifest.scales)

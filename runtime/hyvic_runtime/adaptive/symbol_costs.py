@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.adaptive.table_rows import ESCAPE_OCTETS, SCALES
-from hyvic_runtime.frequency_table import TOTAL, FrequencyTables
+from hyvic_runtime.adaptive.table_rows import SCALES
+from hyvic_runtime.entropy_coder import EntropyCoder
+from hyvic_runtime.frequency_table import TOTAL
 
 
+@dataclass(frozen=True)
 class SymbolCosts:
-    """Bits of every symbol of the tables."""
+    """Bits of every symbol of the tables; worked out when first asked for, which a decoder never does.
 
-    def __init__(self, tables: FrequencyTables) -> None:
-        """Take the logarithms once."""
-        self._first, self._length, self._starts = tables.first, tables.length, tables.starts()
-        self._bits = (np.log2(TOTAL) - np.log2(tables.frequencies.astype(np.float64))).astype(np.float32)
-        self._bits[self._starts + self._length] += 8 * ESCAPE_OCTETS
+    Attributes:
+        coder: of the tables.
+    """
+
+    coder: EntropyCoder
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        return self.coder.tables.starts()
+
+    @cached_property
+    def _bits(self) -> NDArray[np.float32]:
+        """Of every frequency of the tables."""
+        tables = self.coder.tables
+        bits = (np.log2(TOTAL) - np.log2(tables.frequencies.astype(np.float64))).astype(np.float32)
+        bits[self._starts + tables.length] += 8 * self.coder.escape_octets
+        return np.asarray(bits, np.float32)
 
     def bits(self, symbols: NDArray[np.integer[Any]], rows: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Of symbols under rows, both of one shape."""
-        position = symbols - self._first[rows]
-        length = self._length[rows]
+        position = symbols - self.coder.tables.first[rows]
+        length = self.coder.tables.length[rows]
         inside = (position >= 0) & (position < length)
         return np.asarray(self._bits[self._starts[rows] + np.where(inside, position, length)])
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,19 +63,22 @@ class DecodedTile:
     problem: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TileCoder:
     """Codes tiles with a bundle's network and tables. Several threads may use it at once.
 
     Attributes:
         engine: of the bundle's graph.
         coder: of its tables.
-        costs: likewise, for what is encoded.
     """
 
     engine: Engine
     coder: EntropyCoder
-    costs: SymbolCosts
+
+    @cached_property
+    def costs(self) -> SymbolCosts:
+        """Of the tables, for what is encoded."""
+        return SymbolCosts(self.coder)
 
     def encode(
         self, pyramid: Pyramid, scale: Scale, shape: tuple[int, int], *, lagrangian: float = LAGRANGIAN

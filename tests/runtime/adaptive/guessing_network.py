@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
 from hyvic_runtime.adaptive.table_rows import ESCAPE_OCTETS, FRACTIONS, SCALES
 from hyvic_runtime.adaptive.tile_coder import TileCoder
 from hyvic_runtime.entropy_coder import EntropyCoder
@@ -51,6 +50,4 @@ def tables() -> FrequencyTables:
 def tile_coder() -> TileCoder:
     """With both."""
     of = tables()
-    return TileCoder(
-        engine=GuessingNetwork(), coder=EntropyCoder(of, escape_octets=ESCAPE_OCTETS), costs=SymbolCosts(of)
-    )
+    return TileCoder(engine=GuessingNetwork(), coder=EntropyCoder(of, escape_octets=ESCAPE_OCTETS))
