@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_push_broom import ENMAP_MSAMPLES_PER_S, PORTION, _memory_mb, period
+from bench_push_broom import ENMAP_MSAMPLES_PER_S, PORTION, memory_mb, period, spread
 from hyvic_runtime.acquisition import Acquisition
 from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.model_family import decoder_of, encoder_of
@@ -59,14 +58,14 @@ def measure(bundle_folder: Path, source: Cube, arguments: argparse.Namespace) ->
     encoder = encoder_of(bundle)
     samples = lines * source.shape[1] * source.shape[2]
     encode(encoder, source, min(lines, len(source), 256), quality, keep=False)
-    loaded = _memory_mb("VmRSS")
+    loaded = memory_mb("VmRSS")
     runs = [encode(encoder, source, lines, quality, keep=False) for _ in range(arguments.runs)]
     result: dict[str, Any] = {
         "quality": quality,
         "lines": lines,
         "compression_ratio": samples * source.itemsize / runs[0][1],
-        "encode_msamples_per_s": _spread([samples / seconds / 1e6 for seconds, _, _ in runs]),
-        "encode_above_mb": _memory_mb("VmHWM") - loaded,
+        "encode_msamples_per_s": spread([samples / seconds / 1e6 for seconds, _, _ in runs]),
+        "encode_above_mb": memory_mb("VmHWM") - loaded,
     }
     if arguments.decode:
         _, _, stream = encode(encoder, source, lines, quality, keep=True)
@@ -77,12 +76,8 @@ def measure(bundle_folder: Path, source: Cube, arguments: argparse.Namespace) ->
             seconds.append(time.perf_counter() - begun)
         expected = source[np.arange(lines) % len(source)].astype(np.float64)
         result["psnr_db"] = float(10 * np.log10(bundle.manifest.peak**2 / ((decoded - expected) ** 2).mean()))
-        result["decode_msamples_per_s"] = _spread([samples / s / 1e6 for s in seconds[1:]])
+        result["decode_msamples_per_s"] = spread([samples / s / 1e6 for s in seconds[1:]])
     return result
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
 def main() -> None:
@@ -144,8 +139,8 @@ def main() -> None:
         )
 
 
-def _told(spread: dict[str, float]) -> str:
-    return f"{spread['median']:.1f} ({spread['min']:.1f} … {spread['max']:.1f})"
+def _told(rates: dict[str, float]) -> str:
+    return f"{rates['median']:.1f} ({rates['min']:.1f} … {rates['max']:.1f})"
 
 
 def _export(checkpoint: Path, folder: Path) -> None:

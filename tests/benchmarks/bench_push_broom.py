@@ -80,9 +80,9 @@ def encode(encoder: SceneEncoder, source: Cube, lines: int) -> dict[str, float]:
 def one_length(bundle: Bundle, source: Cube, lines: int) -> dict[str, Any]:
     """Memory and time of one swath, in this process."""
     encoder = SceneEncoder(bundle)
-    loaded = _memory_mb("VmRSS")
+    loaded = memory_mb("VmRSS")
     measured = encode(encoder, source, lines)
-    peak = _memory_mb("VmHWM")
+    peak = memory_mb("VmHWM")
     size = lines * source.shape[1] * bundle.manifest.bands
     return {
         "lines": lines,
@@ -94,7 +94,7 @@ def one_length(bundle: Bundle, source: Cube, lines: int) -> dict[str, Any]:
     }
 
 
-def _memory_mb(entry: str) -> float:
+def memory_mb(entry: str) -> float:
     """Of this process. Not getrusage's, which a process inherits from the one that started it."""
     (line,) = (row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith(f"{entry}:"))
     return int(line.split()[1]) * 1024 / 1e6
@@ -127,15 +127,15 @@ def beside_the_engine(bundle: Bundle, source: Cube, runs: int) -> dict[str, Any]
     return {
         "runs": runs,
         "workers": encoder.workers,
-        "pipeline_msamples_per_s": _spread([size / s for s in pipeline]),
-        "engine_call_by_call_msamples_per_s": _spread([size / s for s in calls_in_turn]),
-        "share_of_call_by_call": _spread([a / p for a, p in zip(calls_in_turn, pipeline, strict=True)]),
-        "engine_calls_at_once_msamples_per_s": _spread([size / s for s in engine]),
-        "share_of_calls_at_once": _spread([a / p for a, p in zip(engine, pipeline, strict=True)]),
+        "pipeline_msamples_per_s": spread([size / s for s in pipeline]),
+        "engine_call_by_call_msamples_per_s": spread([size / s for s in calls_in_turn]),
+        "share_of_call_by_call": spread([a / p for a, p in zip(calls_in_turn, pipeline, strict=True)]),
+        "engine_calls_at_once_msamples_per_s": spread([size / s for s in engine]),
+        "share_of_calls_at_once": spread([a / p for a, p in zip(engine, pipeline, strict=True)]),
     }
 
 
-def _spread(values: list[float]) -> dict[str, float]:
+def spread(values: list[float]) -> dict[str, float]:
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
@@ -169,7 +169,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
-        _export(arguments.checkpoint, folder)
+        export(arguments.checkpoint, folder)
         bundle = read_bundle(folder)
         cubes_file = Path(scratch) / "cubes.npz"
         if arguments.scene:
@@ -211,7 +211,7 @@ def main() -> None:
     print(f"  EnMAP's line rate                    {ENMAP_MSAMPLES_PER_S:6.2f} MSamples/s")
 
 
-def _export(checkpoint: Path, folder: Path) -> None:
+def export(checkpoint: Path, folder: Path) -> None:
     from hyvic_export.exporter import bundle_from_checkpoint  # loads torch, which the workers do without
 
     bundle_from_checkpoint(checkpoint, folder)
