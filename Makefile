@@ -34,8 +34,8 @@ types: $(VENV)/dev.stamp
 imports: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 
-sanitised: $(VENV)/dev.stamp  ## the tests of the coder in C under AddressSanitizer
-	$(BIN)/python tests/sanitised_ans.py
+sanitised: $(VENV)/dev.stamp  ## the tests of what is in C under AddressSanitizer
+	$(BIN)/python tests/sanitised_extensions.py
 
 flight: $(VENV)/dev.stamp  ## install the wheel where there is no torch, encode and decode there
 	$(BIN)/python tests/flight_install.py
@@ -72,7 +72,7 @@ bench: $(VENV)/dev.stamp  ## timings, both sides in one run
 
 clean:               ## remove the environment and everything built
 	rm -rf $(VENV) build dist demo-report .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find . -name '*.egg-info' -o -name __pycache__ -o -name '_ans.*.so' | xargs rm -rf
+	find . -name '*.egg-info' -o -name __pycache__ -o -name '*.abi3.so' | xargs rm -rf
 
 # Debian and Ubuntu keep venv's pip in a package of its own.
 $(BIN)/python:
@@ -87,7 +87,7 @@ $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q -e '.[demo]'
 	touch $@
 
-# The ANS coder in C is built where it can be; only `make sanitised` cannot do without a compiler.
+# What is in C is built where it can be; only `make sanitised` cannot do without a compiler.
 $(VENV)/dev.stamp: pyproject.toml runtime/hyvic_runtime/_ans.c | $(BIN)/python
 	@{ command -v gcc >/dev/null && $(PYTHON) -c 'import os, sys, sysconfig; \
 	    sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'; } \

@@ -21,14 +21,14 @@ from hyvic_runtime.adaptive.contexts import (
     MAX_COMPONENTS,
     ORIENTATIONS,
     GroupContexts,
-    LevelContexts,
     Planes,
     Scale,
     Squares,
     both_squares,
     groups,
+    level_contexts,
 )
-from hyvic_runtime.adaptive.table_rows import MAX_GAIN, MAX_MEAN_STEPS, SCALES, rows_and_shifts
+from hyvic_runtime.adaptive.table_rows import rows_and_shifts
 from hyvic_runtime.adaptive.wavelet import present
 from hyvic_runtime.engine import Engine
 from hyvic_runtime.errors import EngineError
@@ -59,7 +59,7 @@ class Block:
         return part_of(self.level, self.components.start)
 
 
-CONTEXTS_AT_ONCE = 8192
+CONTEXTS_AT_ONCE = 4096
 """Made and given to the network at a time: more outgrow the processor's cache (4,096 … 8,192 are fastest,
 tests/benchmarks/bench_adaptive.py)."""
 
@@ -115,14 +115,14 @@ def walk(
         if parents is None:
             parents = np.zeros((len(scale), ORIENTATIONS, *(-(-axis // 2) for axis in size)), np.float32)
         coded = slice(components[level])
-        contexts = LevelContexts(
+        contexts = level_contexts(
             level,
             parents[coded],
             None if grandparents is None else grandparents[coded],
             size,
             scale.leading(coded.stop),
         )
-        colours = both_squares(size, coarsest=grandparents is None)
+        colours = _colours(size)
         for group in groups(coded.stop) if arriving else ():
             arriving = _walk_group(
                 engine, level, group, contexts.next_group(group.stop - group.start), planes[group], colours, exist, code
@@ -135,13 +135,42 @@ def walk(
     return tuple(reversed(details))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Colour:
+    """The squares of one colour of a level.
+
+    Attributes:
+        places: (square,) of all.
+        portions: of whole lines, at most CONTEXTS_AT_ONCE but for very long ones, and where they stand in `places`.
+    """
+
+    places: NDArray[np.intp]
+    portions: tuple[tuple[slice, Squares], ...]
+
+
+def _colours(shape: tuple[int, int]) -> tuple[_Colour, _Colour]:
+    """White and black squares of a level of so many lines and samples."""
+    lines, samples = shape
+    height = max(2 * CONTEXTS_AT_ONCE // (samples + 1), 1)
+    portions = [both_squares(shape, slice(line, line + height)) for line in range(0, lines, height)]
+    white, black = map(_colour, zip(*portions, strict=True))
+    return white, black
+
+
+def _colour(portions: Sequence[Squares]) -> _Colour:
+    places = [squares.places[0] for squares in portions]
+    ends = np.cumsum([len(of) for of in places]).tolist()
+    where = map(slice, [0, *ends], ends)
+    return _Colour(places=np.concatenate(places), portions=tuple(zip(where, portions, strict=True)))
+
+
 def _walk_group(
     engine: Engine,
     level: int,
     components: slice,
     contexts: GroupContexts,
     decoded: Planes,
-    colours: tuple[Squares, Squares],
+    colours: tuple[_Colour, _Colour],
     exist: NDArray[np.bool_],
     code: Code,
 ) -> bool:
@@ -149,17 +178,17 @@ def _walk_group(
     flat = decoded.reshape(*decoded.shape[:2], -1)
     for orientation in range(ORIENTATIONS):
         there = exist[orientation].ravel()
-        predicted = contexts.prediction[:, orientation].reshape(len(decoded), -1)
-        for squares in colours:
-            places = squares.places[0]
+        for colour in colours:
+            places = colour.places
             among = there[places]
             if not among.any():
                 continue
             rows = np.empty((len(decoded), len(places)), np.int32)
             shifts = np.empty_like(rows)
-            for only in _portions(len(decoded), len(places)):
-                outputs = run_network(engine, contexts.of(orientation, decoded, squares, only))
-                rows[only], shifts[only] = rows_and_shifts(*outputs, predicted[only][:, places])
+            for where, squares in colour.portions:
+                for only in _components(len(decoded), where.stop - where.start):
+                    found, prediction = contexts.of(orientation, decoded, squares, only)
+                    rows[only, where], shifts[only, where] = _rows_and_shifts(engine, found, prediction)
             if not among.all():
                 # What does not exist is left out behind the network: it is seldom, and zero.
                 places, rows, shifts = places[among], rows[:, among], shifts[:, among]
@@ -171,27 +200,25 @@ def _walk_group(
     return True
 
 
-def _portions(components: int, squares: int) -> Iterator[slice]:
-    """Components a few at a time."""
-    portion = max(CONTEXTS_AT_ONCE // squares, 1)
-    return (slice(first, min(first + portion, components)) for first in range(0, components, portion))
+def _components(count: int, squares: int) -> Iterator[slice]:
+    """A few at a time."""
+    portion = max(CONTEXTS_AT_ONCE // max(squares, 1), 1)
+    return (slice(first, min(first + portion, count)) for first in range(0, count, portion))
 
 
-def run_network(engine: Engine, contexts: Planes) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """Scale indices, means in steps and gains, (component, square) each, of contexts (CONTEXTS, component, square).
+def _rows_and_shifts(
+    engine: Engine, contexts: Planes, prediction: Planes
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Of contexts (CONTEXTS, component, square), (component, square) both.
 
     Raises:
-        EngineError: the engine fails, or gives what is none of these.
+        EngineError: the engine fails, or gives what no such network does.
     """
     outputs = engine.run({"contexts": contexts[None]})
-    found = []
-    for name, least, most in (
-        ("scale_index", 0, SCALES - 1),
-        ("mean_steps", -MAX_MEAN_STEPS, MAX_MEAN_STEPS),
-        ("gain", 0, MAX_GAIN),
-    ):
-        values = outputs[name].reshape(contexts.shape[1:])
-        if not least <= values.min(initial=least) <= values.max(initial=least) <= most:
-            raise EngineError(f"{engine.describe()} gave a {name} outside {least}..{most}")
-        found.append(values)
-    return found[0], found[1], found[2]
+    scale_index, mean_steps, gain = (
+        outputs[name].reshape(prediction.shape) for name in ("scale_index", "mean_steps", "gain")
+    )
+    try:
+        return rows_and_shifts(scale_index, mean_steps, gain, prediction)
+    except ValueError as error:
+        raise EngineError(f"{engine.describe()} gave {error}") from error

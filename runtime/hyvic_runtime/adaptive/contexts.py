@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,21 +71,18 @@ def groups(components: int) -> tuple[slice, ...]:
     return tuple(map(slice, edges, edges[1:]))
 
 
-def _companded_table(size: int) -> Planes:
-    """16 log2(1 + v) of v = 0, 1 …, between powers of two on straight lines, rounded down."""
-    number = np.arange(1, size + 1)
-    exponent = np.frexp(number)[1] - 1
-    mantissa = (number << _COMPANDED_BITS >> exponent) & ((1 << _COMPANDED_BITS) - 1)
-    return np.asarray((exponent << _COMPANDED_BITS) + mantissa, np.float32)
-
-
-_COMPANDED = _companded_table(27 * _MAGNITUDE_MAX + 1)
-
-
 def companded(magnitude: Planes) -> Planes:
-    """16 log2(1 + magnitude), in integers; magnitudes beyond the table's end count as that."""
-    result: Planes = np.take(_COMPANDED, magnitude.astype(np.int32), mode="clip")
-    return result
+    """16 log2(1 + magnitude), between powers of two on straight lines, rounded down.
+
+    What nine magnitudes of _MAGNITUDE_MAX, three times over, cannot exceed is where larger ones end.
+    """
+    return _highest_bits(np.minimum(magnitude, 27 * _MAGNITUDE_MAX), _COMPANDED_BITS)
+
+
+def magnitudes(planes: Planes) -> tuple[Planes, Planes]:
+    """How large coefficients are, and how large all are in 3 × 3 of them, companded; (…, line, sample)."""
+    magnitude = np.abs(planes)
+    return companded(magnitude), companded(_around(np.minimum(magnitude, _MAGNITUDE_MAX)))
 
 
 def _signed_companded(values: Planes) -> Planes:
@@ -92,9 +90,18 @@ def _signed_companded(values: Planes) -> Planes:
 
 
 def _companded_energy(energy: Planes) -> Planes:
-    """8 log2(1 + energy): half of what `companded` gives, rounded down, whose table it outgrows."""
-    mantissa, exponent = np.frexp(energy + 1)  # in 0.5 … 1
-    return np.asarray((exponent.astype(np.float32) - 1) * 8 + np.floor((2 * mantissa - 1) * 8))
+    """8 log2(1 + energy), likewise."""
+    return _highest_bits(energy, _COMPANDED_BITS - 1)
+
+
+def _highest_bits(number: Planes, bits: int) -> Planes:
+    """2**bits log2(1 + number), for what float32 holds exactly: its exponent and the highest bits of its mantissa."""
+    words = np.add(number, 1, dtype=np.float32).view(np.int32)
+    return np.asarray((words >> (_MANTISSA_BITS - bits)) - (_EXPONENT_BIAS << bits), np.float32)
+
+
+_MANTISSA_BITS, _EXPONENT_BIAS = 23, 127
+"""Of float32, IEEE 754."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,100 +123,20 @@ class Scale:
         return Scale(log2_spread=self.log2_spread[:count])
 
 
-class LevelContexts:
-    """Contexts of one level of a tile, as far as it is decoded: groups of components are added as they come.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What the components of a group are expected to be.
 
-    Coefficients are (component, orientation, line, sample) float32 integers, all orientations of the low-pass band's
-    size; what a subband of an odd number of lines or samples lacks of that is zero.
+    Attributes:
+        prediction: (component, orientation, line, sample) in steps of 2**-PREDICTION_STEP_BITS.
+        companded_prediction: likewise.
+        energy, rest: around every parent before and after it was predicted, companded, (component, line, sample).
     """
 
-    def __init__(
-        self, level: int, parents: Planes, grandparents: Planes | None, shape: tuple[int, int], scale: Scale
-    ) -> None:
-        """Begin a level.
-
-        Args:
-            level: which, 0 … LEVELS - 1.
-            parents: details of the level coarser by one, of all components; of the coarsest level, zeros of half the
-                size, rounded up.
-            grandparents: of the level coarser by two; None where there is none.
-            shape: lines and samples.
-            scale: of the components.
-        """
-        self._level, self._shape, self._scale = level, shape, scale
-        components = len(scale)
-        if len(parents) != components:
-            raise ValueError(f"parents of {len(parents)} components, {components} are needed")
-        magnitude = np.abs(parents)
-        self._parents = np.clip(parents, -_PREDICTOR_MAX, _PREDICTOR_MAX)
-        self._parent_magnitude = companded(magnitude)
-        self._around_parent = companded(_around(np.minimum(magnitude, _MAGNITUDE_MAX)))
-        self._grandparent_magnitude = None if grandparents is None else companded(np.abs(grandparents))
-        self._predictors = np.zeros((0, ORIENTATIONS, *shape), np.float32)
-        self._nearest = np.zeros((ORIENTATIONS, ORIENTATIONS, *shape), np.float32)
-        self._around_nearest = np.zeros((ORIENTATIONS, *shape), np.float32)
-        self._sum = np.zeros((ORIENTATIONS, *shape), np.float32)
-        self._largest = np.zeros((ORIENTATIONS, *shape), np.float32)
-        self._count = 0
-
-    def next_group(self, count: int) -> GroupContexts:
-        """Contexts of the `count` components behind those that were added."""
-        of = slice(self._count, self._count + count)
-        prediction, energy, rest = self._prediction(of)
-        grandparents = self._grandparent_magnitude
-        if grandparents is None:
-            grandparents = np.zeros((len(self._scale), ORIENTATIONS, 1, 1), np.float32)
-        return GroupContexts(
-            level=self._level,
-            first=of.start,
-            log2_spread=self._scale.log2_spread[of],
-            parent=self._parent_magnitude[of],
-            around_parent=self._around_parent[of],
-            grandparent=grandparents[of],
-            nearest=self._nearest,
-            around_nearest=self._around_nearest,
-            mean=np.floor(self._sum / np.float32(max(self._count, 1))),
-            largest=self._largest,
-            prediction=prediction,
-            companded_prediction=_signed_companded(np.rint(prediction / 2)),
-            energy=_companded_energy(energy),
-            rest=_companded_energy(rest),
-        )
-
-    def add(self, details: Planes) -> None:
-        """Take the coefficients of the next group, (component, orientation, line, sample)."""
-        magnitudes = companded(np.abs(details))
-        self._predictors = np.concatenate((self._predictors, np.clip(details, -_PREDICTOR_MAX, _PREDICTOR_MAX)))
-        self._predictors = self._predictors[-PREDICTORS:]
-        self._nearest = np.concatenate((magnitudes[::-1], self._nearest))[: len(self._nearest)]
-        self._around_nearest = companded(_around(np.minimum(np.abs(details[-1]), _MAGNITUDE_MAX)))
-        self._sum = self._sum + magnitudes.sum(axis=0)
-        self._largest = np.maximum(self._largest, magnitudes.max(axis=0))
-        self._count += len(details)
-
-    def _prediction(self, of: slice) -> tuple[Planes, Planes, Planes]:
-        """Details of some components as weighted sums of those before them.
-
-        Principal components are uncorrelated over the whole scene and not so locally: at an edge between two materials
-        all of them jump. The weights are those that fit the level coarser by one best, in 3 × 3 coefficients of all
-        orientations, found predictor by predictor (a step of Gauss–Seidel for ridge regression), farthest first.
-
-        Returns:
-            The prediction, (component, orientation, line, sample) in steps of 2**-PREDICTION_STEP_BITS; and energies
-            around every parent before and after it was predicted, (component, line, sample).
-        """
-        rest = self._parents[of]
-        prediction = np.zeros((len(rest), ORIENTATIONS, *self._shape), np.float32)
-        energy = _around((rest * rest).sum(axis=1))
-        first = self._count - len(self._predictors)
-        for details, parent in zip(self._predictors, self._parents[first : self._count], strict=True):
-            common = _around((parent * rest).sum(axis=1))
-            own = _around((parent * parent).sum(axis=0)) + _RIDGE
-            weight = np.rint(np.clip((common * 2**PREDICTION_STEP_BITS) / own, -_WEIGHT_MAX, _WEIGHT_MAX))
-            rest = rest - np.rint(weight[:, None] * parent * np.float32(2.0**-PREDICTION_STEP_BITS))
-            np.clip(rest, -_PREDICTOR_MAX, _PREDICTOR_MAX, out=rest)
-            prediction += _enlarged(weight, self._shape)[:, None] * details
-        return prediction, energy, _around((rest * rest).sum(axis=1))
+    prediction: Planes
+    companded_prediction: Planes
+    energy: Planes
+    rest: Planes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +153,7 @@ class GroupContexts:
     log2_spread: Planes
     parent: Planes
     around_parent: Planes
-    grandparent: Planes
+    grandparent: Planes | None
     nearest: Planes
     around_nearest: Planes
     mean: Planes
@@ -237,8 +164,10 @@ class GroupContexts:
     rest: Planes
     decoded_magnitudes: dict[int, tuple[Planes, Planes]] = field(default_factory=dict)
 
-    def of(self, orientation: int, decoded: Planes, squares: Squares, only: slice = slice(None)) -> Planes:
-        """Contexts of the coefficients of one orientation on squares of one colour: (CONTEXTS, component, square).
+    def of(
+        self, orientation: int, decoded: Planes, squares: Squares, only: slice = slice(None)
+    ) -> tuple[Planes, Planes]:
+        """Contexts of the coefficients of one orientation on squares of one colour, and what predicts them.
 
         Args:
             orientation: which.
@@ -246,6 +175,9 @@ class GroupContexts:
                 black squares what lies on the white ones of this one.
             squares: which.
             only: of these components of the group.
+
+        Returns:
+            (CONTEXTS, component, square); and (component, square) of `prediction`.
         """
         own, *others = _ROLES[orientation]
         here, twice, four_times = squares.places
@@ -264,7 +196,10 @@ class GroupContexts:
                 _put(np.maximum(first, second), places, next(entries))
 
         describe(self.parent[only], twice, apart=True)
-        describe(self.grandparent[only], four_times)
+        if self.grandparent is None:
+            next(entries)[...] = next(entries)[...] = 0
+        else:
+            describe(self.grandparent[only], four_times)
         describe(self.around_parent[only], twice)
         describe(self.nearest[0], here, apart=True)
         describe(self.nearest[1], here)
@@ -279,7 +214,7 @@ class GroupContexts:
         _put(self.rest[only], twice, next(entries))
         for before in range(ORIENTATIONS - 1):
             if before < orientation:
-                there, around = self._magnitudes(before, decoded)
+                there, around = self._magnitudes_of(before, decoded)
                 _put(there[only], here, next(entries))
                 _put(around[only], here, next(entries))
             else:
@@ -294,14 +229,15 @@ class GroupContexts:
         )
         for value in (*neighbours, *constants, self.log2_spread[only, None], companded(numbers)[:, None]):
             next(entries)[...] = value
-        return contexts
+        prediction = self.prediction[only, orientation]
+        return contexts, _at(prediction, here)
 
-    def _magnitudes(self, orientation: int, decoded: Planes) -> tuple[Planes, Planes]:
-        """Of an orientation that is decoded: there and around, (component, line, sample); worked out once."""
+    _magnitudes = staticmethod(magnitudes)
+
+    def _magnitudes_of(self, orientation: int, decoded: Planes) -> tuple[Planes, Planes]:
+        """Of an orientation that is decoded, (component, line, sample) each; worked out once."""
         if orientation not in self.decoded_magnitudes:
-            magnitude = np.abs(decoded[:, orientation])
-            around = companded(_around(np.minimum(magnitude, _MAGNITUDE_MAX)))
-            self.decoded_magnitudes[orientation] = companded(magnitude), around
+            self.decoded_magnitudes[orientation] = self._magnitudes(decoded[:, orientation])
         return self.decoded_magnitudes[orientation]
 
     @staticmethod
@@ -328,32 +264,150 @@ class GroupContexts:
         )
 
 
+class LevelContexts:
+    """Contexts of one level of a tile, as far as it is decoded: groups of components are added as they come.
+
+    Coefficients are (component, orientation, line, sample) float32 integers, all orientations of the low-pass band's
+    size; what a subband of an odd number of lines or samples lacks of that is zero.
+    """
+
+    _group: type[GroupContexts] = GroupContexts
+    _magnitudes = staticmethod(magnitudes)
+
+    def __init__(
+        self, level: int, parents: Planes, grandparents: Planes | None, shape: tuple[int, int], scale: Scale
+    ) -> None:
+        """Begin a level.
+
+        Args:
+            level: which, 0 … LEVELS - 1.
+            parents: details of the level coarser by one, of all components; of the coarsest level, zeros of half the
+                size, rounded up.
+            grandparents: of the level coarser by two; None where there is none.
+            shape: lines and samples.
+            scale: of the components.
+        """
+        self._level, self._shape, self._scale = level, shape, scale
+        components = len(scale)
+        if len(parents) != components:
+            raise ValueError(f"parents of {len(parents)} components, {components} are needed")
+        self._parents = np.clip(parents, -_PREDICTOR_MAX, _PREDICTOR_MAX)
+        self._parent_magnitude, self._around_parent = self._magnitudes(parents)
+        self._grandparent_magnitude = None if grandparents is None else companded(np.abs(grandparents))
+        self._predictors = np.zeros((0, ORIENTATIONS, *shape), np.float32)
+        self._nearest = np.zeros((ORIENTATIONS, ORIENTATIONS, *shape), np.float32)
+        self._around_nearest = np.zeros((ORIENTATIONS, *shape), np.float32)
+        self._sum = np.zeros((ORIENTATIONS, *shape), np.float32)
+        self._largest = np.zeros((ORIENTATIONS, *shape), np.float32)
+        self._count = 0
+
+    def next_group(self, count: int) -> GroupContexts:
+        """Contexts of the `count` components behind those that were added."""
+        of = slice(self._count, self._count + count)
+        predicted = self._predicted(of)
+        grandparents = self._grandparent_magnitude
+        return self._group(
+            level=self._level,
+            first=of.start,
+            log2_spread=self._scale.log2_spread[of],
+            parent=self._parent_magnitude[of],
+            around_parent=self._around_parent[of],
+            grandparent=None if grandparents is None else grandparents[of],
+            nearest=self._nearest,
+            around_nearest=self._around_nearest,
+            mean=np.floor(self._sum / np.float32(max(self._count, 1))),
+            largest=self._largest,
+            prediction=predicted.prediction,
+            companded_prediction=predicted.companded_prediction,
+            energy=predicted.energy,
+            rest=predicted.rest,
+        )
+
+    def add(self, details: Planes) -> None:
+        """Take the coefficients of the next group, (component, orientation, line, sample)."""
+        there, around = self._magnitudes(details)
+        self._predictors = np.concatenate((self._predictors, np.clip(details, -_PREDICTOR_MAX, _PREDICTOR_MAX)))
+        self._predictors = self._predictors[-PREDICTORS:]
+        self._nearest = np.concatenate((there[::-1], self._nearest))[: len(self._nearest)]
+        self._around_nearest = around[-1]
+        self._sum = self._sum + there.sum(axis=0)
+        self._largest = np.maximum(self._largest, there.max(axis=0))
+        self._count += len(details)
+
+    def _predicted(self, of: slice) -> Prediction:
+        """Details of some components as weighted sums of those before them.
+
+        Principal components are uncorrelated over the whole scene and not so locally: at an edge between two materials
+        all of them jump. The weights are those that fit the level coarser by one best, in 3 × 3 coefficients of all
+        orientations, found predictor by predictor (a step of Gauss–Seidel for ridge regression), farthest first.
+        """
+        rest = self._parents[of]
+        prediction = np.zeros((len(rest), ORIENTATIONS, *self._shape), np.float32)
+        energy = _around((rest * rest).sum(axis=1))
+        for details, parent in zip(self._predictors, self._parents[self._predictors_of], strict=True):
+            common = _around((parent * rest).sum(axis=1))
+            own = _around((parent * parent).sum(axis=0)) + _RIDGE
+            weight = np.rint(np.clip((common * 2**PREDICTION_STEP_BITS) / own, -_WEIGHT_MAX, _WEIGHT_MAX))
+            rest = rest - np.rint(weight[:, None] * parent * np.float32(2.0**-PREDICTION_STEP_BITS))
+            np.clip(rest, -_PREDICTOR_MAX, _PREDICTOR_MAX, out=rest)
+            prediction += _enlarged(weight, self._shape)[:, None] * details
+        return Prediction(
+            prediction=prediction,
+            companded_prediction=_signed_companded(np.rint(prediction / 2)),
+            energy=_companded_energy(energy),
+            rest=_companded_energy(_around((rest * rest).sum(axis=1))),
+        )
+
+    @property
+    def _predictors_of(self) -> slice:
+        """The components that predict the next ones."""
+        return slice(self._count - len(self._predictors), self._count)
+
+
+def level_contexts(
+    level: int, parents: Planes, grandparents: Planes | None, shape: tuple[int, int], scale: Scale
+) -> LevelContexts:
+    """`LevelContexts`, of those that make the same the fastest that there is."""
+    return _fastest()(level, parents, grandparents, shape, scale)
+
+
+@cache
+def _fastest() -> type[LevelContexts]:
+    try:
+        from hyvic_runtime.adaptive.native_contexts import NativeLevelContexts
+    except ImportError:  # the package was built without a C compiler
+        return LevelContexts
+    return NativeLevelContexts
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Squares:
     """The squares of one colour, line by line.
 
     Attributes:
         black: or white, as the first of a chessboard is.
+        lines: all of those of these lines; None: some of them.
         places: (square,) each: where they lie in planes as large, half and a quarter as large.
     """
 
     black: bool
+    lines: slice | None
     places: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
 
 
-def both_squares(shape: tuple[int, int], *, coarsest: bool) -> tuple[Squares, Squares]:
-    """White and black squares of a level of so many lines and samples; above the coarsest there is nothing."""
-    black = chessboard(shape)
+def both_squares(shape: tuple[int, int], lines: slice = slice(None)) -> tuple[Squares, Squares]:
+    """White and black squares of some lines of a level of so many lines and samples."""
+    lines = slice(*lines.indices(shape[0])[:2])
+    black = chessboard(shape)[lines]
     found = []
     for colour in (False, True):
         line, sample = np.nonzero(black == colour)
+        line += lines.start
         places, samples = [line * shape[1] + sample], shape[1]
         for halvings in (1, 2):
             samples = -(-samples // 2)
             places.append((line >> halvings) * samples + (sample >> halvings))
-        if coarsest:
-            places[2] = np.zeros_like(places[2])
-        found.append(Squares(black=colour, places=(places[0], places[1], places[2])))
+        found.append(Squares(black=colour, lines=lines, places=(places[0], places[1], places[2])))
     return found[0], found[1]
 
 

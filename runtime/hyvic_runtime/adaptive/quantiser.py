@@ -17,6 +17,11 @@ from hyvic_runtime.adaptive.contexts import Planes
 from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
 from hyvic_runtime.errors import DecodeError
 
+try:
+    from hyvic_runtime.adaptive import _quantiser
+except ImportError:  # the package was built without a C compiler
+    _quantiser = None  # type: ignore[assignment]
+
 LAGRANGIAN = 0.15
 """Squared quantiser steps that a bit is worth. A uniform quantiser at high rate has d(mse)/d(bit) = −2 ln 2 / 12 =
 −0.116; where most coefficients are zero a little more was best on prototypes."""
@@ -25,13 +30,30 @@ LARGEST = 2**28
 fit 32 bits. From 2**24 on those are chosen that float32 holds."""
 
 
-def quantised(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What stands for coefficients.
+
+    Attributes:
+        integers: float32, of the coefficients' shape.
+        symbols: likewise, less the shifts.
+        off: of integers ±1, and of larger ones: how much nearer to zero their coefficients lie, all together.
+        counts: how many there are of both.
+    """
+
+    integers: Planes
+    symbols: NDArray[np.int32]
+    off: tuple[float, float]
+    counts: tuple[int, int]
+
+
+def choose(
     coefficients: Planes,
     rows: NDArray[np.int32],
     shifts: NDArray[np.int32],
     costs: SymbolCosts,
     lagrangian: float = LAGRANGIAN,
-) -> Planes:
+) -> Choice:
     """Integers for coefficients in quantiser steps, all of one shape.
 
     Args:
@@ -41,20 +63,42 @@ def quantised(
         costs: of the tables.
         lagrangian: squared steps that a bit is worth; 0: round to the nearest.
     """
-    nearest = np.clip(np.rint(coefficients), -LARGEST, LARGEST)
-    if lagrangian <= 0:
-        return nearest
-    chosen = np.flatnonzero(nearest)
-    value, near = coefficients.ravel()[chosen], nearest.ravel()[chosen]
-    smaller = near - np.sign(near)
-    row, shift = rows.ravel()[chosen], shifts.ravel()[chosen]
+    if _quantiser is not None:
+        coefficients = np.ascontiguousarray(coefficients)
+        integers, symbols = np.empty_like(coefficients), np.empty(coefficients.shape, np.int32)
+        off, counts = _quantiser.choose(
+            coefficients,
+            np.ascontiguousarray(rows),
+            np.ascontiguousarray(shifts),
+            lagrangian,
+            costs.first,
+            costs.length,
+            costs.starts,
+            costs.of_frequencies,
+            integers,
+            symbols,
+        )
+        return Choice(integers=integers, symbols=symbols, off=off, counts=counts)
+    integers = np.clip(np.rint(coefficients), -LARGEST, LARGEST)
+    if lagrangian > 0:
+        chosen = np.nonzero(integers)
+        value, near = coefficients[chosen], integers[chosen]
+        smaller = near - np.sign(near)
 
-    def cost(candidate: Planes) -> Planes:
-        bits = costs.bits(candidate.astype(np.int32) - shift, row)
-        return np.asarray((value - candidate) ** 2 + np.float32(lagrangian) * bits)
+        def cost(candidate: Planes) -> Planes:
+            bits = costs.bits(candidate.astype(np.int32) - shifts[chosen], rows[chosen])
+            return np.asarray((value - candidate) ** 2 + np.float32(lagrangian) * bits)
 
-    nearest.reshape(-1)[chosen] = np.where(cost(smaller) < cost(near), smaller, near)
-    return nearest
+        integers[chosen] = np.where(cost(smaller) < cost(near), smaller, near)
+    magnitude = np.abs(integers)
+    off = np.float64(magnitude) - coefficients * np.sign(integers)
+    kinds = magnitude == 1, magnitude > 1
+    return Choice(
+        integers=integers,
+        symbols=integers.astype(np.int32) - shifts,
+        off=(float(off[kinds[0]].sum()), float(off[kinds[1]].sum())),
+        counts=(int(np.count_nonzero(kinds[0])), int(np.count_nonzero(kinds[1]))),
+    )
 
 
 def worth_coding(planes: Planes, extra_bits: float = 0.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -25,23 +25,34 @@ class SymbolCosts:
     coder: EntropyCoder
 
     @cached_property
-    def _starts(self) -> NDArray[np.int64]:
+    def first(self) -> NDArray[np.int32]:
+        """(row,) the first symbol."""
+        return np.ascontiguousarray(self.coder.tables.first, np.int32)
+
+    @cached_property
+    def length(self) -> NDArray[np.int32]:
+        """(row,) how many symbols it has besides the escape."""
+        return np.ascontiguousarray(self.coder.tables.length, np.int32)
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """(row,) where its symbols stand in `of_frequencies`."""
         return self.coder.tables.starts()
 
     @cached_property
-    def _bits(self) -> NDArray[np.float32]:
-        """Of every frequency of the tables."""
+    def of_frequencies(self) -> NDArray[np.float32]:
+        """Bits of every frequency of the tables, an escape's with the octets of its value."""
         tables = self.coder.tables
         bits = (np.log2(TOTAL) - np.log2(tables.frequencies.astype(np.float64))).astype(np.float32)
-        bits[self._starts + tables.length] += 8 * self.coder.escape_octets
+        bits[self.starts + tables.length] += 8 * self.coder.escape_octets
         return np.asarray(bits, np.float32)
 
     def bits(self, symbols: NDArray[np.integer[Any]], rows: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Of symbols under rows, both of one shape."""
-        position = symbols - self.coder.tables.first[rows]
-        length = self.coder.tables.length[rows]
+        position = symbols - self.first[rows]
+        length = self.length[rows]
         inside = (position >= 0) & (position < length)
-        return np.asarray(self._bits[self._starts[rows] + np.where(inside, position, length)])
+        return np.asarray(self.of_frequencies[self.starts[rows] + np.where(inside, position, length)])
 
     def cheapest_rows(self, vectors: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
         """Which of the rows 0 … SCALES - 1, distributions about zero, codes each of (vector, symbol) for least."""

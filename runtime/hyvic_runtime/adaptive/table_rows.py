@@ -9,6 +9,11 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.adaptive.contexts import PREDICTION_STEP_BITS
 
+try:
+    from hyvic_runtime.adaptive import _quantiser
+except ImportError:  # the package was built without a C compiler
+    _quantiser = None  # type: ignore[assignment]
+
 SCALES = 64
 MEAN_STEP_BITS = 3
 FRACTIONS = 1 << MEAN_STEP_BITS
@@ -33,11 +38,28 @@ def rows_and_shifts(
 
     Args:
         scale_index: 0 … SCALES - 1.
-        mean_steps: what is added to the prediction, in steps of 2**-MEAN_STEP_BITS.
+        mean_steps: what is added to the prediction, in steps of 2**-MEAN_STEP_BITS, up to MAX_MEAN_STEPS either way.
         gain: how much of the prediction counts, 0 … MAX_GAIN, in steps of 2**-GAIN_STEP_BITS.
         prediction: integers, in steps of 2**-PREDICTION_STEP_BITS, less than 2**19 in magnitude.
+
+    Raises:
+        ValueError: a network's output is outside its range.
     """
-    product = gain.astype(np.int32) * prediction.astype(np.int32)
-    mean = mean_steps.astype(np.int32) + ((product + (1 << (_SHIFT - 1))) >> _SHIFT)
-    rows = (mean & (FRACTIONS - 1)) * SCALES + scale_index.astype(np.int32)
-    return rows, mean >> MEAN_STEP_BITS
+    scale_index, mean_steps, gain = (np.ascontiguousarray(of, np.int32) for of in (scale_index, mean_steps, gain))
+    if _quantiser is not None:
+        rows, shifts = np.empty_like(scale_index), np.empty_like(scale_index)
+        prediction = np.ascontiguousarray(prediction, np.float32)
+        if _quantiser.rows_and_shifts(scale_index, mean_steps, gain, prediction, rows, shifts):
+            return rows, shifts
+    for (name, least, most), values in zip(_RANGES, (scale_index, mean_steps, gain), strict=True):
+        if not least <= values.min(initial=least) <= values.max(initial=least) <= most:
+            raise ValueError(f"a {name} outside {least}..{most}")
+    mean = mean_steps + ((gain * prediction.astype(np.int32) + (1 << (_SHIFT - 1))) >> _SHIFT)
+    return (mean & (FRACTIONS - 1)) * SCALES + scale_index, mean >> MEAN_STEP_BITS
+
+
+_RANGES = (
+    ("scale_index", 0, SCALES - 1),
+    ("mean_steps", -MAX_MEAN_STEPS, MAX_MEAN_STEPS),
+    ("gain", 0, MAX_GAIN),
+)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hyvic_runtime.adaptive.approximation import Approximation, unpack_approximation
 from hyvic_runtime.adaptive.coefficient_path import Block, parts_of, walk
 from hyvic_runtime.adaptive.contexts import LEVELS, Planes, Scale
-from hyvic_runtime.adaptive.quantiser import LAGRANGIAN, LARGEST, Centroids, last_of, quantised, worth_coding
+from hyvic_runtime.adaptive.quantiser import LAGRANGIAN, LARGEST, Centroids, choose, last_of, worth_coding
 from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
 from hyvic_runtime.adaptive.wavelet import Pyramid, low_size
 from hyvic_runtime.engine import Engine
@@ -170,15 +170,12 @@ class _Chooser:
     def __call__(self, block: Block, rows: NDArray[np.int32], shifts: NDArray[np.int32]) -> Planes:
         planes = self._details[block.level][block.components, block.orientation]
         coefficients = planes.reshape(len(planes), -1)[:, block.places]
-        integers = quantised(coefficients, rows, shifts, self._costs, self._lagrangian)
-        symbols = integers.astype(np.int32) - shifts
-        self.blocks.setdefault(block.part, []).append((symbols.ravel(), rows.ravel()))
-        self.bits[block.part] = self.bits.get(block.part, 0.0) + _NONZERO_BITS * np.count_nonzero(integers)
-        for index, chosen in enumerate((np.abs(integers) == 1, np.abs(integers) > 1)):
-            found = integers[chosen]
-            self._off[index] += float(np.abs(found).sum() - (coefficients[chosen] * np.sign(found)).sum())
-            self._counts[index] += found.size
-        return integers
+        choice = choose(coefficients, rows, shifts, self._costs, self._lagrangian)
+        self.blocks.setdefault(block.part, []).append((choice.symbols.ravel(), rows.ravel()))
+        self.bits[block.part] = self.bits.get(block.part, 0.0) + _NONZERO_BITS * sum(choice.counts)
+        self._off += choice.off
+        self._counts += choice.counts
+        return choice.integers
 
     def centroids(self) -> Centroids:
         """How much nearer to zero than their integers the coefficients lie."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -25,9 +26,14 @@ HUGE = 2.0**22
 
 
 def _contexts(
-    rng: np.random.Generator, components: int, shape: tuple[int, int], level: int, largest: float
-) -> list[Planes]:
-    """Of a whole level of noise, block by block."""
+    made: type[LevelContexts],
+    rng: np.random.Generator,
+    components: int,
+    shape: tuple[int, int],
+    level: int,
+    largest: float,
+) -> list[tuple[Planes, Planes]]:
+    """Of a whole level of noise, block by block, each with what predicts it."""
 
     def noise(*size: int) -> Planes:
         magnitude = rng.integers(0, int(largest) + 1, size) >> rng.integers(0, int(largest).bit_length() + 1, size)
@@ -37,7 +43,7 @@ def _contexts(
     half, quarter = ((-(-lines // n), -(-samples // n)) for n in (2, 4))
     details = noise(components, ORIENTATIONS, lines, samples)
     coarsest = level == LEVELS - 1
-    contexts = LevelContexts(
+    contexts = made(
         level,
         noise(components, ORIENTATIONS, *half) * (not coarsest),
         None if coarsest else noise(components, ORIENTATIONS, *quarter),
@@ -48,36 +54,82 @@ def _contexts(
     for group in groups(components):
         of_group = contexts.next_group(group.stop - group.start)
         for orientation in range(ORIENTATIONS):
-            for squares in both_squares(shape, coarsest=coarsest):
+            for squares in both_squares(shape):
                 found.append(of_group.of(orientation, details[group], squares))
         contexts.add(details[group])
     return found
 
 
-@given(
-    seed=st.integers(0, 2**32),
-    components=st.integers(1, 20),
-    lines=st.integers(1, 9),
-    samples=st.integers(1, 9),
-    level=st.integers(0, LEVELS - 1),
-    largest=st.sampled_from([2.0, 100.0, 5000.0, HUGE]),
-)
+LEVEL = {
+    "seed": st.integers(0, 2**32),
+    "components": st.integers(1, 20),
+    "lines": st.integers(1, 9),
+    "samples": st.integers(1, 9),
+    "level": st.integers(0, LEVELS - 1),
+    "largest": st.sampled_from([2.0, 100.0, 5000.0, HUGE]),
+}
+
+
+@given(**LEVEL)
 @settings(deadline=None, max_examples=60)
 def test_contexts_are_integers_that_an_exact_network_can_take(
     seed: int, components: int, lines: int, samples: int, level: int, largest: float
 ) -> None:
-    found = _contexts(np.random.default_rng(seed), components, (lines, samples), level, largest)
-    assert sum(block.shape[1] * block.shape[2] for block in found) == ORIENTATIONS * components * lines * samples
-    for block in found:
-        assert len(block) == CONTEXTS
+    found = _contexts(LevelContexts, np.random.default_rng(seed), components, (lines, samples), level, largest)
+    assert sum(prediction.size for _, prediction in found) == ORIENTATIONS * components * lines * samples
+    for block, prediction in found:
+        assert block.shape == (CONTEXTS, *prediction.shape)
         assert np.array_equal(block, np.rint(block))
         assert not block.size or np.abs(block).max() <= CONTEXT_MAX
+
+
+@pytest.mark.skipif(
+    find_spec("hyvic_runtime.adaptive._contexts") is None, reason="the package was installed without a C compiler"
+)
+class TestNativeContexts:
+    @given(**LEVEL)
+    @settings(deadline=None, max_examples=150)
+    def test_both_make_the_same(
+        self, seed: int, components: int, lines: int, samples: int, level: int, largest: float
+    ) -> None:
+        from hyvic_runtime.adaptive.native_contexts import NativeLevelContexts
+
+        defined, made = (
+            _contexts(of, np.random.default_rng(seed), components, (lines, samples), level, largest)
+            for of in (LevelContexts, NativeLevelContexts)
+        )
+        for expected, found in zip(defined, made, strict=True):
+            assert all(map(np.array_equal, expected, found))
+
+    def test_some_lines_are_those_of_all(self) -> None:
+        from hyvic_runtime.adaptive.native_contexts import NativeLevelContexts
+
+        rng = np.random.default_rng(7)
+        shape, details = (11, 6), np.rint(rng.normal(0, 3, (4, ORIENTATIONS, 11, 6))).astype(np.float32)
+        scale = Scale(log2_spread=np.zeros(4, np.float32))
+        of_group = NativeLevelContexts(1, details[..., :6, :3], None, shape, scale).next_group(4)
+        portions = [both_squares(shape, slice(line, line + 4)) for line in (0, 4, 8)]
+        for colour, whole in enumerate(both_squares(shape)):
+            found = [of_group.of(2, details, both[colour], slice(1, 3)) for both in portions]
+            for which, expected in enumerate(of_group.of(2, details, whole, slice(1, 3))):
+                assert np.array_equal(np.concatenate([part[which] for part in found], axis=-1), expected)
+
+    def test_buffers_of_another_size_are_refused(self) -> None:
+        from hyvic_runtime.adaptive import _contexts as native
+
+        plane = np.zeros((3, 4, 4), np.float32)
+        with pytest.raises(ValueError, match="buffer 2 holds 128 octets, not 48 float32 numbers"):
+            native.magnitudes(4, 4, plane, plane.copy(), plane[:2].copy())
+        with pytest.raises(ValueError, match="7 predictors, 6 are the most"):
+            native.predict(1, 7, 4, 4, *[plane] * 3, *[plane.copy()] * 4)
+        with pytest.raises(ValueError, match="-1 x 4 are none"):
+            native.magnitudes(-1, 4, plane, plane.copy(), plane.copy())
 
 
 def test_contexts_are_frozen() -> None:
     digest = hashlib.sha256()
     for level, largest in ((0, 30.0), (2, 3000.0), (LEVELS - 1, HUGE)):
-        for block in _contexts(np.random.default_rng(level), 13, (11, 14), level, largest):
+        for block, _ in _contexts(LevelContexts, np.random.default_rng(level), 13, (11, 14), level, largest):
             digest.update(np.swapaxes(block, 0, 1).astype("<i2").tobytes())
     # Streams of every bundle depend on them: another digest is another version of the contexts.
     assert digest.hexdigest() == FROZEN
@@ -89,7 +141,7 @@ FROZEN = "a314160cbeaddcaf66259291cc438defee614363d4039d80fe6bac015a21799a"
 def test_only_coefficients_that_are_decoded_by_then_change_a_context() -> None:
     rng = np.random.default_rng(5)
     shape = (6, 7)
-    white, black = both_squares(shape, coarsest=False)
+    white, black = both_squares(shape)
     parents = np.rint(rng.normal(0, 3, (4, ORIENTATIONS, 3, 4))).astype(np.float32)
     grandparents = np.rint(rng.normal(0, 3, (4, ORIENTATIONS, 2, 2))).astype(np.float32)
     contexts = LevelContexts(1, parents, grandparents, shape, Scale(log2_spread=np.zeros(4, np.float32)))
@@ -102,7 +154,7 @@ def test_only_coefficients_that_are_decoded_by_then_change_a_context() -> None:
                 known[orientation, white.places[0]] = True
             hidden = np.where(known.reshape(ORIENTATIONS, *shape), details, 0).astype(np.float32)
             seen, same, others = (
-                contexts.next_group(4).of(orientation, planes, squares)
+                contexts.next_group(4).of(orientation, planes, squares)[0]
                 for planes in (details, hidden, np.zeros_like(details))
             )
             assert np.array_equal(seen, same)

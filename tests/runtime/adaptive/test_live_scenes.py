@@ -127,7 +127,7 @@ def test_scenes_in_progress_do_not_disturb_each_other(encoder: AdaptiveEncoder) 
 def test_memory_does_not_grow_with_the_scene(encoder: AdaptiveEncoder) -> None:
     strip = smooth_cube(TILE, TILE, 200)
     peaks = []
-    for strips in (3, 3, 15):  # the first warms up
+    for strips in (3, 3, 27):  # the first warms up
         push_broom = encoder.begin(_acquisition(strip), Packetiser(), quality=-20)
         tracemalloc.start()
         for _ in range(strips):
@@ -135,7 +135,8 @@ def test_memory_does_not_grow_with_the_scene(encoder: AdaptiveEncoder) -> None:
         push_broom.flush()
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[2] - peaks[1] < 2 * strip.nbytes  # of the twelve strips that it is longer by
+    # Of the 24 strips that it is longer by; how far tiles and the next strip overlap is chance.
+    assert peaks[2] - peaks[1] < 4 * strip.nbytes
 
 
 @pytest.mark.parametrize("quality", [30, 70])

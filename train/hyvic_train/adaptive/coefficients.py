@@ -16,6 +16,7 @@ from hyvic_runtime.adaptive.contexts import (
     Squares,
     both_squares,
     groups,
+    level_contexts,
 )
 from hyvic_runtime.adaptive.wavelet import analyse, present
 from numpy.typing import NDArray
@@ -212,11 +213,10 @@ class _Part:
 
     def rows(self) -> Rows:
         """The coefficients with what is known of them."""
-        found = self.contexts.of(self.orientation, self.level[self.group], self.squares)
-        prediction = self.contexts.prediction[:, self.orientation]
+        contexts, prediction = self.contexts.of(self.orientation, self.level[self.group], self.squares)
         return Rows(
-            contexts=found.reshape(len(found), -1),
-            prediction=prediction.reshape(len(prediction), -1)[:, self.squares.places[0]].ravel(),
+            contexts=contexts.reshape(len(contexts), -1),
+            prediction=prediction.ravel(),
             values=self.of_part(self.level),
         )
 
@@ -240,7 +240,7 @@ def _parts(of: Details, level: int, choice: Choice | None = None) -> Iterator[_P
     shape = (values.shape[2], values.shape[3])
     exist = present(*of.shape, level).reshape(ORIENTATIONS, -1)
     known = _level_contexts(of, level)
-    squares = both_squares(shape, coarsest=level + 2 >= LEVELS)
+    squares = both_squares(shape)
     parts = [(orientation, colour) for orientation in range(ORIENTATIONS) for colour in squares]
     for group in groups(len(of.scale)):
         begun = [part for part in parts if choice is None or choice.part()]
@@ -263,12 +263,12 @@ def _level_contexts(of: Details, level: int) -> LevelContexts:
     else:
         parents = of.levels[level + 1]
     grandparents = of.levels[level + 2] if level + 2 < LEVELS else None
-    return LevelContexts(level, parents, grandparents, (lines, samples), of.scale)
+    return level_contexts(level, parents, grandparents, (lines, samples), of.scale)
 
 
 def _chosen(squares: Squares, chosen: NDArray[np.bool_]) -> Squares:
     here, twice, four_times = (places[chosen] for places in squares.places)
-    return Squares(black=squares.black, places=(here, twice, four_times))
+    return Squares(black=squares.black, lines=None, places=(here, twice, four_times))
 
 
 def together(parts: Sequence[Rows]) -> Rows:

@@ -1,4 +1,4 @@
-"""Run the tests of the ANS coder in C against a build that stops at the first access outside a buffer.
+"""Run the tests of what is in C against a build that stops at the first access outside a buffer.
 
 Run by `make sanitised`. Compiles a copy of the runtime with GCC's AddressSanitizer and UndefinedBehaviorSanitizer
 beside nothing of the checkout, and fails on any report of theirs, on a warning of the compiler, and where the copy is
@@ -16,7 +16,14 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TESTS = ("test_ans.py", "test_entropy_coder.py")
+EXTENSIONS = ("_ans", "adaptive._contexts", "adaptive._quantiser")
+TESTS = (
+    "test_ans.py",
+    "test_entropy_coder.py",
+    "adaptive/test_contexts.py",
+    "adaptive/test_quantiser.py",
+    "adaptive/test_table_rows.py",
+)
 SANITISERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1")
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 
@@ -26,14 +33,15 @@ def main() -> None:
         folder = Path(scratch)
         package = folder / "hyvic_runtime"
         shutil.copytree(ROOT / "runtime" / "hyvic_runtime", package, ignore=shutil.ignore_patterns("*.so"))
-        library = package / "_ans.abi3.so"
         headers = ("-isystem", sysconfig.get_path("include"), "-isystem", sysconfig.get_path("platinclude"))
         language = ("-std=c11", "-DPy_LIMITED_API=0x030B0000", "-fPIC", "-shared")
-        source = package / "_ans.c"
-        subprocess.run(["gcc", *language, *SANITISERS, *WARNINGS, *headers, source, "-o", library], check=True)
+        libraries = [package.joinpath(*name.split(".")).with_suffix(".abi3.so") for name in EXTENSIONS]
+        for library in libraries:
+            source = library.with_name(library.name.replace(".abi3.so", ".c"))
+            subprocess.run(["gcc", *language, *SANITISERS, *WARNINGS, *headers, source, "-o", library], check=True)
         runtime = subprocess.run(["gcc", "-print-file-name=libasan.so"], stdout=subprocess.PIPE, text=True, check=True)
         environment = os.environ | {
-            "PYTHONPATH": str(folder),
+            "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT / "tests"))),
             "PYTHONMALLOC": "malloc",  # so that the sanitiser sees where Python's own buffers end
             "LD_PRELOAD": runtime.stdout.strip(),
             "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter's
@@ -47,8 +55,9 @@ def main() -> None:
                 sys.exit(f"{done.stdout}the sanitised build failed: exit status {done.returncode}")
             return done.stdout.strip()
 
-        imported = python("-c", "from hyvic_runtime import _ans; print(_ans.__file__)")
-        assert imported == str(library), f"{imported} would be tested"
+        for name, library in zip(EXTENSIONS, libraries, strict=True):
+            imported = python("-c", f"import hyvic_runtime.{name} as extension; print(extension.__file__)")
+            assert imported == str(library), f"{imported} would be tested"
         # capture=sys: the sanitisers write their reports to the descriptor, which pytest must leave alone.
         options = ["-q", "--capture=sys", "--noconftest", "--import-mode=importlib", "-p", "no:cacheprovider", "-c"]
         tests = [ROOT / "tests" / "runtime" / name for name in TESTS]

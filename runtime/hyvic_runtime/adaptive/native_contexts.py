@@ -1,0 +1,114 @@
+"""Contexts made in C, where a compiler built that with the package; what they are stands in `contexts`.
+
+NumPy makes them in many short calls, which two threads only hand to each other: this one lets go of the interpreter's
+lock, so that tiles are coded on all cores, and takes a fraction of the time (tests/benchmarks/bench_adaptive.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hyvic_runtime.adaptive import _contexts
+from hyvic_runtime.adaptive.contexts import (
+    CONTEXTS,
+    ORIENTATIONS,
+    GroupContexts,
+    LevelContexts,
+    Planes,
+    Prediction,
+    Squares,
+)
+
+
+def _magnitudes(planes: Planes) -> tuple[Planes, Planes]:
+    planes = np.ascontiguousarray(planes)
+    there, around = np.empty_like(planes), np.empty_like(planes)
+    lines, samples = planes.shape[-2:]
+    _contexts.magnitudes(lines, samples, planes, there, around)
+    return there, around
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeGroupContexts(GroupContexts):
+    """Of whole lines in C."""
+
+    _magnitudes = staticmethod(_magnitudes)
+
+    def of(
+        self, orientation: int, decoded: Planes, squares: Squares, only: slice = slice(None)
+    ) -> tuple[Planes, Planes]:
+        if squares.lines is None:
+            return GroupContexts.of(self, orientation, decoded, squares, only)
+        first, end, _ = only.indices(len(decoded))
+        contexts = np.empty((CONTEXTS, end - first, len(squares.places[0])), np.float32)
+        prediction = np.empty(contexts.shape[1:], np.float32)
+        lines, samples = decoded.shape[2:]
+        (there, around), (second_there, second_around) = (
+            (plane[only] for plane in self._magnitudes_of(which, decoded)) if which < orientation else (None, None)
+            for which in range(ORIENTATIONS - 1)
+        )
+        _contexts.describe(
+            end - first,
+            self.level,
+            orientation,
+            squares.black,
+            self.first + first,
+            squares.lines.start,
+            squares.lines.stop,
+            lines,
+            samples,
+            self.parent[only],
+            self.around_parent[only],
+            None if self.grandparent is None else self.grandparent[only],
+            self.nearest,
+            self.mean,
+            self.around_nearest,
+            self.largest,
+            self.prediction[only],
+            self.companded_prediction[only],
+            self.energy[only],
+            self.rest[only],
+            there,
+            around,
+            second_there,
+            second_around,
+            decoded[only],
+            self.log2_spread[only],
+            contexts,
+            prediction,
+        )
+        return contexts, prediction
+
+
+class NativeLevelContexts(LevelContexts):
+    """Predicts in C."""
+
+    _group = NativeGroupContexts
+    _magnitudes = staticmethod(_magnitudes)
+
+    def _predicted(self, of: slice) -> Prediction:
+        parents = self._parents[of]
+        details, half = (len(parents), ORIENTATIONS, *self._shape), (len(parents), *parents.shape[2:])
+        predicted = Prediction(
+            prediction=np.empty(details, np.float32),
+            companded_prediction=np.empty(details, np.float32),
+            energy=np.empty(half, np.float32),
+            rest=np.empty(half, np.float32),
+        )
+        lines, samples = self._shape
+        _contexts.predict(
+            len(parents),
+            len(self._predictors),
+            lines,
+            samples,
+            parents,
+            self._parents[self._predictors_of],
+            self._predictors,
+            predicted.prediction,
+            predicted.companded_prediction,
+            predicted.energy,
+            predicted.rest,
+        )
+        return predicted
