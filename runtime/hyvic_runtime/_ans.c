@@ -335,10 +335,60 @@ static PyObject *decode(PyObject *module, PyObject *arguments)
     return result;
 }
 
+/* Where the symbols of a block stand when they are grouped by row, in their order, and how many every row has; the first
+ * that is no row, or GROUPED. `next` is of one item a row. */
+#define GROUPED INT64_MIN
+static int64_t group_symbols(const int32_t *rows, size_t count, size_t row_count, int64_t *counts, int64_t *next,
+                             int64_t *order)
+{
+    memset(counts, 0, row_count * sizeof *counts);
+    for (size_t i = 0; i < count; i++) {
+        if ((uint32_t)rows[i] >= row_count)
+            return rows[i];
+        counts[rows[i]]++;
+    }
+    int64_t begun = 0;
+    for (size_t r = 0; r < row_count; begun += counts[r], r++)
+        next[r] = begun;
+    for (size_t i = 0; i < count; i++)
+        order[next[rows[i]]++] = (int64_t)i;
+    return GROUPED;
+}
+
+static PyObject *group(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Py_buffer rows, counts, order;
+    if (!PyArg_ParseTuple(arguments, "y*w*w*", &rows, &counts, &order))
+        return NULL;
+    const size_t count = (size_t)rows.len / sizeof(int32_t), row_count = (size_t)counts.len / sizeof(int64_t);
+    int64_t *next = NULL, bad = GROUPED;
+    int done = 0;
+    if (!holds_items(&rows, sizeof(int32_t)) || !holds_items(&counts, sizeof(int64_t)) ||
+        !holds_items(&order, sizeof(int64_t)) || (size_t)order.len / sizeof(int64_t) != count)
+        PyErr_SetString(PyExc_TypeError, "rows are 32-bit integers, order one 64-bit integer each, counts 64-bit ones");
+    else if ((next = calloc(row_count, sizeof *next)) == NULL)
+        PyErr_NoMemory();
+    else {
+        Py_BEGIN_ALLOW_THREADS
+        bad = group_symbols(rows.buf, count, row_count, counts.buf, next, order.buf);
+        Py_END_ALLOW_THREADS
+        done = bad == GROUPED;
+        if (!done)
+            PyErr_Format(PyExc_ValueError, "row %lld is outside the %zu frequency tables", (long long)bad, row_count);
+    }
+    free(next);
+    PyBuffer_Release(&order);
+    PyBuffer_Release(&counts);
+    PyBuffer_Release(&rows);
+    return done ? Py_NewRef(Py_None) : NULL;
+}
+
 static PyMethodDef METHODS[] = {
     {"tables", tables_from_frequencies, METH_VARARGS, NULL},
     {"encode", encode, METH_VARARGS, NULL},
     {"decode", decode, METH_VARARGS, NULL},
+    {"group", group, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

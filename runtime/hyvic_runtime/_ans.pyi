@@ -17,6 +17,9 @@ def encode(
 ) -> int:
     """Number of words written; `words` has room for two more than there are positions."""
 
+def group(rows: NDArray[np.int32], counts: NDArray[np.int64], order: NDArray[np.int64], /) -> None:
+    """Fill in what `ans.grouped` gives; a row that `counts` has no item for is refused."""
+
 def decode(
     tables: Tables,
     words: NDArray[np.uint32],

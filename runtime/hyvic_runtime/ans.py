@@ -164,6 +164,30 @@ class _NativeDecoder:
         return positions
 
 
+def grouped(rows: NDArray[np.integer[Any]], row_count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the symbols of a block stand when they are grouped by row, each row's in their order; and `counts`.
+
+    Args:
+        rows: (symbol,), of a block.
+        row_count: how many the tables have.
+
+    Raises:
+        ValueError: there is no such row.
+    """
+    try:
+        from hyvic_runtime import _ans
+    except ImportError:
+        counts = np.bincount(rows, minlength=row_count).astype(np.int64, copy=False)
+        if counts.size > row_count:
+            raise ValueError(f"row {counts.size - 1} is outside the {row_count} frequency tables") from None
+        # uint8 and uint16 keys sort by radix, several times faster than a comparison sort.
+        keys = rows.astype(np.uint8 if row_count <= 256 else np.uint16 if row_count <= 65536 else np.intp)
+        return keys.argsort(kind="stable"), counts
+    counts, order = np.empty(row_count, np.int64), np.empty(rows.size, np.int64)
+    _ans.group(np.ascontiguousarray(rows, np.int32), counts, order)
+    return order, counts
+
+
 def installed_coder(tables: FrequencyTables) -> AnsCoder:
     """The runtime's own coder where it was built, constriction's where it was not.
 

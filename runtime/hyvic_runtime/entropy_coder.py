@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.ans import AnsCoder, AnsDecoder, installed_coder
+from hyvic_runtime.ans import AnsCoder, AnsDecoder, grouped, installed_coder
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.frequency_table import FrequencyTables
 
@@ -71,12 +71,12 @@ class EntropyCoder:
     ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
         """Positions of a block, grouped by row, how many each row has, and the symbols that are escaped."""
         grouping = _grouping(self.tables, rows)
-        grouped = symbols[grouping.order].astype(np.int32, copy=False)
-        positions = grouped - grouping.first
+        of_rows = symbols[grouping.order].astype(np.int32, copy=False)
+        positions = of_rows - grouping.first
         # A negative position is a large unsigned one.
         escaped = np.flatnonzero(positions.view(np.uint32) >= grouping.length.view(np.uint32))
         positions[escaped] = grouping.length[escaped]
-        return positions, grouping.counts, grouped[escaped]
+        return positions, grouping.counts, of_rows[escaped]
 
     def decode(self, data: bytes, rows: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
         """Inverse of `encode`, given the same rows.
@@ -129,18 +129,18 @@ class BlockReader:
             DecodeError: it takes more escaped symbols than the unit has.
         """
         grouping = _grouping(self._tables, rows)
-        grouped = self._decoder.decode(grouping.counts)  # positions so far
-        escaped = np.flatnonzero(grouped == grouping.length)
-        grouped += grouping.first
+        of_rows = self._decoder.decode(grouping.counts)  # positions so far
+        escaped = np.flatnonzero(of_rows == grouping.length)
+        of_rows += grouping.first
         if escaped.size:
             values = self._escapes[self._escapes_read : self._escapes_read + escaped.size]
             if values.size < escaped.size:
                 raise DecodeError(f"a coded unit announces {self._escapes.size} escapes and uses more")
-            grouped[escaped] = values
+            of_rows[escaped] = values
         self._escapes_read += escaped.size
         self._symbols_read += rows.size
         symbols = np.empty(rows.size, np.int32)
-        symbols[grouping.order] = grouped
+        symbols[grouping.order] = of_rows
         return symbols
 
     def finish(self) -> None:
@@ -174,15 +174,9 @@ class _Grouping(NamedTuple):
 
 
 def _grouping(tables: FrequencyTables, rows: NDArray[np.integer[Any]]) -> _Grouping:
-    row_count = len(tables.first)
-    counts = np.bincount(rows, minlength=row_count).astype(np.int64, copy=False)
-    if counts.size > row_count:
-        raise ValueError(f"row {counts.size - 1} is outside the {row_count} frequency tables")
-    # uint8 and uint16 keys sort by radix, several times faster than a comparison sort.
-    keys = rows.astype(np.uint8 if row_count <= 256 else np.uint16 if row_count <= 65536 else np.intp)
-    order = keys.argsort(kind="stable")
+    order, counts = grouped(rows, len(tables.first))
     # Looking rows up symbol by symbol is faster for a small block, and several times slower for a large one.
-    if rows.size < row_count:
-        grouped = keys[order]
-        return _Grouping(order, counts, tables.first.take(grouped), tables.length.take(grouped))
+    if rows.size < counts.size:
+        of_symbols = rows[order]
+        return _Grouping(order, counts, tables.first.take(of_symbols), tables.length.take(of_symbols))
     return _Grouping(order, counts, tables.first.repeat(counts), tables.length.repeat(counts))

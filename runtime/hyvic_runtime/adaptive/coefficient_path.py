@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.adaptive.contexts import (
+    CONTEXTS,
     LEVELS,
     MAX_COMPONENTS,
     ORIENTATIONS,
@@ -59,7 +60,7 @@ class Block:
         return part_of(self.level, self.components.start)
 
 
-CONTEXTS_AT_ONCE = 4096
+CONTEXTS_AT_ONCE = 8192
 """Made and given to the network at a time: more outgrow the processor's cache (4,096 … 8,192 are fastest,
 tests/benchmarks/bench_adaptive.py)."""
 
@@ -108,6 +109,7 @@ def walk(
     details: list[Planes] = []
     parents = grandparents = None
     arriving = True
+    scratch = np.empty(CONTEXTS * CONTEXTS_AT_ONCE, np.float32)
     for level in reversed(range(LEVELS)):
         exist = present(*shape, level)
         size = (exist.shape[1], exist.shape[2])
@@ -125,7 +127,15 @@ def walk(
         colours = _colours(size)
         for group in groups(coded.stop) if arriving else ():
             arriving = _walk_group(
-                engine, level, group, contexts.next_group(group.stop - group.start), planes[group], colours, exist, code
+                engine,
+                level,
+                group,
+                contexts.next_group(group.stop - group.start),
+                planes[group],
+                colours,
+                exist,
+                code,
+                scratch,
             )
             if not arriving:
                 break
@@ -141,7 +151,7 @@ class _Colour:
 
     Attributes:
         places: (square,) of all.
-        portions: of whole lines, at most CONTEXTS_AT_ONCE but for very long ones, and where they stand in `places`.
+        portions: of whole lines, at most CONTEXTS_AT_ONCE squares each, and where they stand in `places`.
     """
 
     places: NDArray[np.intp]
@@ -173,6 +183,7 @@ def _walk_group(
     colours: tuple[_Colour, _Colour],
     exist: NDArray[np.bool_],
     code: Code,
+    scratch: Planes,
 ) -> bool:
     """Fill in the coefficients of a group; whether they arrived."""
     flat = decoded.reshape(*decoded.shape[:2], -1)
@@ -187,7 +198,7 @@ def _walk_group(
             shifts = np.empty_like(rows)
             for where, squares in colour.portions:
                 for only in _components(len(decoded), where.stop - where.start):
-                    found, prediction = contexts.of(orientation, decoded, squares, only)
+                    found, prediction = contexts.of(orientation, decoded, squares, only, scratch)
                     rows[only, where], shifts[only, where] = _rows_and_shifts(engine, found, prediction)
             if not among.all():
                 # What does not exist is left out behind the network: it is seldom, and zero.

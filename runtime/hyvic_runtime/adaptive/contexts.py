@@ -165,7 +165,12 @@ class GroupContexts:
     decoded_magnitudes: dict[int, tuple[Planes, Planes]] = field(default_factory=dict)
 
     def of(
-        self, orientation: int, decoded: Planes, squares: Squares, only: slice = slice(None)
+        self,
+        orientation: int,
+        decoded: Planes,
+        squares: Squares,
+        only: slice = slice(None),
+        scratch: Planes | None = None,
     ) -> tuple[Planes, Planes]:
         """Contexts of the coefficients of one orientation on squares of one colour, and what predicts them.
 
@@ -175,6 +180,7 @@ class GroupContexts:
                 black squares what lies on the white ones of this one.
             squares: which.
             only: of these components of the group.
+            scratch: (element,), what the contexts may be written to; memory that was just used is fastest.
 
         Returns:
             (CONTEXTS, component, square); and (component, square) of `prediction`.
@@ -182,7 +188,7 @@ class GroupContexts:
         own, *others = _ROLES[orientation]
         here, twice, four_times = squares.places
         numbers = np.arange(self.first, self.first + len(decoded), dtype=np.float32)[only]
-        contexts = np.empty((CONTEXTS, len(numbers), len(here)), np.float32)
+        contexts = empty_contexts((len(numbers), len(here)), scratch)
         entries = iter(contexts)
 
         def describe(planes: Planes, places: NDArray[np.intp], *, apart: bool = False) -> None:
@@ -409,6 +415,12 @@ def both_squares(shape: tuple[int, int], lines: slice = slice(None)) -> tuple[Sq
             places.append((line >> halvings) * samples + (sample >> halvings))
         found.append(Squares(black=colour, lines=lines, places=(places[0], places[1], places[2])))
     return found[0], found[1]
+
+
+def empty_contexts(size: tuple[int, int], scratch: Planes | None) -> Planes:
+    """(CONTEXTS, component, square) for so many components and squares, in the memory given."""
+    shape = (CONTEXTS, *size)
+    return np.empty(shape, np.float32) if scratch is None else scratch[: CONTEXTS * size[0] * size[1]].reshape(shape)
 
 
 _ROLES = ((0, 1, 2), (1, 0, 2), (2, 0, 1))

@@ -12,13 +12,13 @@ import numpy as np
 
 from hyvic_runtime.adaptive import _contexts
 from hyvic_runtime.adaptive.contexts import (
-    CONTEXTS,
     ORIENTATIONS,
     GroupContexts,
     LevelContexts,
     Planes,
     Prediction,
     Squares,
+    empty_contexts,
 )
 
 
@@ -37,12 +37,17 @@ class NativeGroupContexts(GroupContexts):
     _magnitudes = staticmethod(_magnitudes)
 
     def of(
-        self, orientation: int, decoded: Planes, squares: Squares, only: slice = slice(None)
+        self,
+        orientation: int,
+        decoded: Planes,
+        squares: Squares,
+        only: slice = slice(None),
+        scratch: Planes | None = None,
     ) -> tuple[Planes, Planes]:
         if squares.lines is None:
-            return GroupContexts.of(self, orientation, decoded, squares, only)
+            return GroupContexts.of(self, orientation, decoded, squares, only, scratch)
         first, end, _ = only.indices(len(decoded))
-        contexts = np.empty((CONTEXTS, end - first, len(squares.places[0])), np.float32)
+        contexts = empty_contexts((end - first, len(squares.places[0])), scratch)
         prediction = np.empty(contexts.shape[1:], np.float32)
         lines, samples = decoded.shape[2:]
         (there, around), (second_there, second_around) = (

@@ -169,7 +169,7 @@ class _Chooser:
 
     def __call__(self, block: Block, rows: NDArray[np.int32], shifts: NDArray[np.int32]) -> Planes:
         planes = self._details[block.level][block.components, block.orientation]
-        coefficients = planes.reshape(len(planes), -1)[:, block.places]
+        coefficients = planes.reshape(len(planes), -1).take(block.places, axis=1)
         choice = choose(coefficients, rows, shifts, self._costs, self._lagrangian)
         self.blocks.setdefault(block.part, []).append((choice.symbols.ravel(), rows.ravel()))
         self.bits[block.part] = self.bits.get(block.part, 0.0) + _NONZERO_BITS * sum(choice.counts)
