@@ -61,22 +61,21 @@ class EntropyCoder:
             Octets: count of escaped symbols (big-endian u32), their values in coding order (big-endian, signed),
             ANS words (little-endian u32).
         """
-        positions, counts, escapes = zip(*(self._positions(symbols, rows) for symbols, rows in blocks), strict=True)
-        words = self._ans.encode(np.concatenate(positions), np.stack(counts))
-        values = np.concatenate(escapes).astype(f">i{self.escape_octets}")
-        return b"".join((len(values).to_bytes(4, "big"), values.tobytes(), words.astype("<u4").tobytes()))
-
-    def _positions(
-        self, symbols: NDArray[np.integer[Any]], rows: NDArray[np.integer[Any]]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
-        """Positions of a block, grouped by row, how many each row has, and the symbols that are escaped."""
-        grouping = _grouping(self.tables, rows)
-        of_rows = symbols[grouping.order].astype(np.int32, copy=False)
-        positions = of_rows - grouping.first
+        row_count = len(self.tables.first)
+        rows = np.concatenate([rows for _, rows in blocks]).astype(np.int32)
+        if not 0 <= rows.min(initial=0) <= rows.max(initial=0) < row_count:
+            raise ValueError(f"rows {rows.min()} to {rows.max()}: one is outside the {row_count} frequency tables")
+        # As if every block had tables of its own.
+        rows += np.repeat(np.arange(len(blocks), dtype=np.int32) * row_count, [len(of) for of, _ in blocks])
+        grouping = _grouping(self.tables, rows, len(blocks))
+        symbols = np.concatenate([symbols for symbols, _ in blocks])[grouping.order].astype(np.int32, copy=False)
+        positions = symbols - grouping.first
         # A negative position is a large unsigned one.
         escaped = np.flatnonzero(positions.view(np.uint32) >= grouping.length.view(np.uint32))
         positions[escaped] = grouping.length[escaped]
-        return positions, grouping.counts, of_rows[escaped]
+        words = self._ans.encode(positions, grouping.counts.reshape(len(blocks), row_count))
+        values = symbols[escaped].astype(f">i{self.escape_octets}")
+        return b"".join((len(values).to_bytes(4, "big"), values.tobytes(), words.astype("<u4").tobytes()))
 
     def decode(self, data: bytes, rows: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
         """Inverse of `encode`, given the same rows.
@@ -173,10 +172,12 @@ class _Grouping(NamedTuple):
     length: NDArray[np.int32]
 
 
-def _grouping(tables: FrequencyTables, rows: NDArray[np.integer[Any]]) -> _Grouping:
-    order, counts = grouped(rows, len(tables.first))
+def _grouping(tables: FrequencyTables, rows: NDArray[np.integer[Any]], blocks: int = 1) -> _Grouping:
+    """Of so many blocks, whose rows follow each other's."""
+    order, counts = grouped(rows, blocks * len(tables.first))
+    first, length = (np.tile(values, blocks) for values in (tables.first, tables.length))
     # Looking rows up symbol by symbol is faster for a small block, and several times slower for a large one.
     if rows.size < counts.size:
         of_symbols = rows[order]
-        return _Grouping(order, counts, tables.first.take(of_symbols), tables.length.take(of_symbols))
-    return _Grouping(order, counts, tables.first.repeat(counts), tables.length.repeat(counts))
+        return _Grouping(order, counts, first.take(of_symbols), length.take(of_symbols))
+    return _Grouping(order, counts, first.repeat(counts), length.repeat(counts))

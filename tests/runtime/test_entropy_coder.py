@@ -200,8 +200,10 @@ def test_what_is_wrong_with_a_unit_is_said(ans: Ans, octets: str, problem: str) 
 
 def test_a_row_that_no_table_has_is_refused(ans: Ans) -> None:
     coder = EntropyCoder(_tables(0), ans)
-    with pytest.raises(ValueError, match="row 5 is outside the 5 frequency tables"):
-        coder.encode(np.zeros(2, np.int32), np.array([0, 5]))
+    for row in (5, -1):
+        rows = np.array([0, row])
+        with pytest.raises(ValueError, match="one is outside the 5 frequency tables"):
+            coder.encode_blocks([(np.zeros(2, np.int32), rows), (np.zeros(2, np.int32), np.zeros(2, np.int32))])
     with pytest.raises(ValueError, match="row 300 is outside the 5 frequency tables"):
         coder.decode(bytes(4), np.array([0, 300]))
 
