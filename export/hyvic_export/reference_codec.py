@@ -13,14 +13,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
+from hyvic_runtime.entropy_coder import EntropyCoder
+from hyvic_runtime.entropy_path import Prediction
+from hyvic_runtime.tile_end import TileEnd
 from hyvic_runtime.tile_grid import TileGeometry
 from hyvic_train.codec_model import CodecModel
-from hyvic_train.integer_path import MEAN_STEP_BITS
+from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 from numpy.typing import NDArray
 
 from hyvic_export.entropy_model import EntropyModel
 from hyvic_export.integer_layer import Integers
-from hyvic_export.integer_network import Code, run_reference
+from hyvic_export.integer_network import Code, ReferenceLatent, run_reference
 from hyvic_export.model_family import exportable
 
 MARGIN = 8
@@ -85,7 +89,7 @@ def reference_coding(
     high = low + torch.from_numpy(entropy.prior.length)[:, None, None] - 1
     medians = model.medians[:, None, None]
     covered = y.shape[1], -(-lines // stride), -(-samples // stride)
-    latent, latent_steps = np.zeros(covered, np.float32), np.zeros(covered, np.int64)
+    latent, latent_steps = np.zeros((2, *covered), np.float32)
     symbols, scale_index = np.zeros((2, *covered), np.int64)
     bits = 0.0
     for row, column in np.ndindex(grid):
@@ -103,7 +107,10 @@ def reference_coding(
             slice(row * size, row * size + latents[0]),
             slice(column * size, column * size + latents[1]),
         )
-        latent[area], latent_steps[area] = tile_y[0].numpy()[here], coded.latent_steps[here]
+        latent[area] = tile_y[0].numpy()[here]
+        latent_steps[area] = _at_its_end(
+            entropy, z_hat[:, : cells[0], : cells[1]].numpy(), coded, here, hyper // stride
+        )
         symbols[area], scale_index[area] = coded.symbols[here], coded.scale_index[here]
 
         # What the float model would expect to pay for the same latents.
@@ -151,6 +158,40 @@ def _by_window(
             row.append(made[..., first : first + lines, first : first + samples])
         rows.append(torch.cat(row, dim=3))
     return torch.cat(rows, dim=2)
+
+
+def _at_its_end(
+    entropy: EntropyModel,
+    hyperlatent: NDArray[np.floating[Any]],
+    coded: ReferenceLatent,
+    here: tuple[slice, ...],
+    cell: int,
+) -> NDArray[np.floating[Any]]:
+    """A tile's ŷ in steps, where it is coded, as the ground takes it: see `hyvic_runtime.tile_end`.
+
+    Args:
+        entropy: of the model.
+        hyperlatent: ẑ as far as it is coded.
+        coded: the whole tile.
+        here: what of it is coded.
+        cell: latents that a hyper-latent spans, along an axis.
+    """
+    if entropy.network.slices:
+        return coded.latent_steps[here].astype(np.float32)
+    held = np.pad(hyperlatent.astype(np.int64), [(0, 0), (0, 1), (0, 1)], mode="edge")
+
+    def continued() -> Prediction:
+        on = run_reference(entropy.network, held, lambda part, scale_index, mean_steps: np.zeros_like(mean_steps))
+        return Prediction(on.scale_index[here], on.mean_steps[here])
+
+    end = TileEnd(
+        costs=SymbolCosts(EntropyCoder(entropy.tables)),
+        scales=SCALE_COUNT,
+        mean_step_bits=MEAN_STEP_BITS,
+        cell=cell,
+    )
+    own = Prediction(coded.scale_index[here], coded.mean_steps[here])
+    return end.latent_steps(coded.symbols[here], own, continued)
 
 
 def _rounding(y: NDArray[np.float32], latents: Sequence[int]) -> Code:

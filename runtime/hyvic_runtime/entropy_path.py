@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,18 @@ from hyvic_runtime.engine_choice import EngineKind, load_engine
 Code = Callable[[int, NDArray[np.int32], NDArray[np.int32]], NDArray[np.int32] | None]
 """Gives the symbols of a part from its number, scale indices and means in steps, all (channel, line, sample) of a whole
 tile; None: they did not arrive."""
+
+
+class Prediction(NamedTuple):
+    """What is predicted of a part of the latent.
+
+    Attributes:
+        scale_index: which frequency table codes each symbol.
+        mean_steps: means in steps of 2**-mean_step_bits.
+    """
+
+    scale_index: NDArray[np.integer[Any]]
+    mean_steps: NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +75,11 @@ class EntropyPath:
     def describe(self) -> str:
         """Library, version and device, for reports."""
         return self._hyperdecoder.describe()
+
+    def predict(self, hyperlatents: NDArray[np.integer[Any]]) -> Prediction:
+        """Part 0 of up to four tiles, each (tile, channel, line, sample), from their ẑ."""
+        predicted = self._hyperdecoder.run({"hyperlatent": hyperlatents.astype(np.float32)})
+        return Prediction(predicted["scale_index"], predicted["mean_steps"])
 
     def walk(self, hyperlatent: NDArray[np.integer[Any]], code: Code) -> WalkedLatent:
         """Go from ẑ through all parts.

@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
 from hyvic_runtime.bundle import Bundle
 from hyvic_runtime.encoder import hyperlatent_rows, in_tables
 from hyvic_runtime.entropy_coder import EntropyCoder
-from hyvic_runtime.entropy_path import EntropyPath
+from hyvic_runtime.entropy_path import EntropyPath, Prediction, WalkedLatent
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.received_units import UnitKey
 from hyvic_runtime.space_packet import UnitKind
+from hyvic_runtime.tile_end import TileEnd, continued_prediction
 from hyvic_runtime.tile_grid import Tile, coded_shape
 from hyvic_runtime.tile_units import LEAD_OCTETS, TileLead, unpack_tile_lead
 
@@ -28,7 +31,7 @@ class TileLatents:
     """What one tile's packets hold.
 
     Attributes:
-        latent: ŷ · inverse gain, (M, line, sample) float32.
+        latent: ŷ · inverse gain, (M, line, sample) float32, moved at the tile's end (see `tile_end`).
         symbols: (M, line, sample) int32; zero where they did not arrive, so that ŷ is what is predicted.
         parts: whose symbols arrived.
         quality: EXACT, or MEANS where symbols are missing.
@@ -42,7 +45,7 @@ class TileLatents:
     problem: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TileLatentDecoder:
     """Decodes tiles, each on its own.
 
@@ -79,9 +82,9 @@ class TileLatentDecoder:
         reader = _PartReader(units=units, tile=tile, lead=lead, symbols=symbols, bundle=self.bundle, coder=self.coder)
         hyperlatent_s = time.perf_counter() - begun
         walked = self.entropy_path.walk(hyperlatent, reader)
+        latent = self._latent_steps(hyperlatent, symbols, walked, tile)
         coder_s = hyperlatent_s + reader.seconds
         self.took(time.perf_counter() - begun - coder_s, coder_s)
-        latent = walked.latent_steps[:, :lines, :samples].astype(np.float32)
         _, inverse_gain = self.bundle.gains.at(lead.code)
         latent *= np.float32(2.0**-manifest.mean_step_bits)
         latent *= inverse_gain
@@ -91,6 +94,34 @@ class TileLatentDecoder:
             parts=walked.parts,
             quality=Quality.EXACT if walked.parts == manifest.parts else Quality.MEANS,
             problem=reader.problem,
+        )
+
+    def _latent_steps(
+        self, hyperlatent: NDArray[np.int32], symbols: NDArray[np.int32], walked: WalkedLatent, tile: Tile
+    ) -> NDArray[np.float32]:
+        """ŷ in steps, (M, line, sample) as far as it is coded."""
+        manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
+        lines, samples = coded_shape(tile, geometry.latent_stride)
+        # Without symbols nothing tells which prediction is better; and a graph of one cell sees none beside it.
+        if manifest.slices or walked.parts == 0 or geometry.hyperlatents == 1:
+            return walked.latent_steps[:, :lines, :samples].astype(np.float32)
+        cells, columns = coded_shape(tile, geometry.hyper_stride)
+
+        def continued() -> Prediction:
+            whole = continued_prediction(self.entropy_path.predict, hyperlatent[:, :cells, :columns], geometry)
+            return Prediction(*(part[:, :lines, :samples] for part in whole))
+
+        own = Prediction(walked.scale_index[:, :lines, :samples], walked.mean_steps[:, :lines, :samples])
+        return self._tile_end.latent_steps(symbols[:, :lines, :samples], own, continued)
+
+    @cached_property
+    def _tile_end(self) -> TileEnd:
+        manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
+        return TileEnd(
+            costs=SymbolCosts(self.coder),
+            scales=manifest.scales,
+            mean_step_bits=manifest.mean_step_bits,
+            cell=geometry.hyper_stride // geometry.latent_stride,
         )
 
     def _hyperlatent(self, octets: bytes, tile: Tile) -> NDArray[np.int32]:
