@@ -1,14 +1,16 @@
 """The spectral transform of a strip: made for its own pixels, quantised, and sent with them.
 
-    pixels ─▶ SpectralStatistics: mean, covariance ─▶ SpectralBasis: eigenvectors ─▶ StripBasis: integers, as sent
+    pixels ─▶ SpectralStatistics: mean, covariances ─▶ SpectralBasis: eigenvectors ─▶ StripBasis: integers, as sent
 
-Vectors are sent as coarsely as the coefficients deserve, so they are neither of unit length nor orthogonal. That is no
-matter: pixels are projected by least squares on what was sent, not on what was meant.
+A vector is orthogonal to those before it, so of the k-th, k - 1 elements need not be sent: Householder reflections,
+made of those before as they were sent, turn each into one axis, where the next ones have nothing. Reflections do not
+stretch, so a vector may be rounded as coarsely as its coefficients deserve, and what is sent, whatever it is, stands
+for an orthonormal basis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,21 +23,33 @@ from hyvic_runtime.errors import EngineError
 from hyvic_runtime.scene import Cube
 
 Planes = NDArray[np.float32]
+Integers = NDArray[np.integer[Any]]
 
-STEP_RATIO = 1.5
-"""κ: a vector's quantiser step is κ Δ / (√N σ) for steps Δ of N coefficients of deviation σ. A vector's error is
+STEP_RATIO = 0.85
+"""κ: a vector's quantiser step is κ Δ / √(N w σ²) for steps Δ of N coefficients of deviation σ. A vector's error is
 scaled by σ and shared by N pixels, so this spends octets on vectors and on coefficients to the same effect."""
+QUANTISER_VARIANCE = 1 / 12
+"""Squared quantiser steps: the variance below which coefficients are lost."""
+LEAST_WEIGHT = 1e-3
+"""Of a vector's error: one whose coefficients vary as all later ones do may be any."""
+PIXEL_SHARE = 0.2
+"""Of the pixels' covariance, beside that of details: most coefficients are of the finest wavelet levels, which slow
+changes, however large, leave alone."""
+_DETAIL_GAIN = 1 + 2 * 0.5**2
+"""Of noise that differs from pixel to pixel."""
+MEAN_STEP_RATIO = 1.5
+"""Likewise of the mean, whose step is κ Δ / √N."""
 COARSEST_EXPONENT, FINEST_EXPONENT = -32, 127
 SPREADS = 256
 """A component's spread is one octet: quarters of an octave, of deviations from one digital number on."""
 _BLOCK_PIXELS = 2048
 """Worked on at a time: with the bands of a sensor they stay in the processor's cache."""
-_SINGULAR = 1e-10
-"""Directions that the quantised vectors hold less of than this are none of theirs."""
 
 
 class SpectralStatistics:
-    """Mean and covariance of pixels that come a few lines at a time.
+    """Mean and covariance of pixels that come a few lines at a time, and covariance of what is fine in them.
+
+    A pixel's detail is what it differs by from the mean of its neighbours one line up and one sample left.
 
     In float64: beside clouds of 65,000 numbers the rounding of float32 is more than all that noise varies by, whose
     components would seem to have no variance. Spectra are taken relative to the mean of the first block, so that what
@@ -46,8 +60,8 @@ class SpectralStatistics:
         """Begin with no pixels."""
         self._reference: NDArray[np.float64] | None = None
         self._sum = np.zeros(bands)
-        self._products = np.zeros((bands, bands))
-        self._pixels = 0
+        self._products, self._detail_products = np.zeros((bands, bands)), np.zeros((bands, bands))
+        self._pixels = self._details = 0
 
     def add(self, cube: Cube, counted: NDArray[np.bool_] | None = None) -> None:
         """Take the pixels of some lines.
@@ -57,20 +71,25 @@ class SpectralStatistics:
             counted: (line, sample), which pixels hold measurements; all where None.
         """
         for lines in _blocks(*cube.shape[:2]):
-            spectra = cube[lines].reshape(-1, cube.shape[2])
-            if counted is not None:
-                spectra = spectra[counted[lines].ravel()]
-            if not len(spectra):
+            held = np.ones(cube[lines].shape[:2], np.bool_) if counted is None else counted[lines]
+            if not held.any():
                 continue
             if self._reference is None:
-                self._reference = spectra.mean(axis=0)
-            deviations = np.subtract(spectra, self._reference)
+                self._reference = cube[lines][held].mean(axis=0)
+            block = np.subtract(cube[lines], self._reference)
+            deviations = block[held]
             self._sum += deviations.sum(axis=0)
             self._products += deviations.T @ deviations
-            self._pixels += len(spectra)
+            self._pixels += len(deviations)
+            inner = held[1:, 1:] & held[:-1, 1:] & held[1:, :-1]
+            details = (block[1:, 1:] - (block[:-1, 1:] + block[1:, :-1]) / 2)[inner]
+            self._detail_products += details.T @ details
+            self._details += len(details)
 
     def basis(self) -> SpectralBasis:
-        """Principal components, as many as there are bands or MAX_COMPONENTS.
+        """Components, as many as there are bands or MAX_COMPONENTS.
+
+        They are the principal ones of a mixture of both covariances, by falling variance of the pixels.
 
         Raises:
             EngineError: the matrix library gave what no sums of digital numbers are.
@@ -79,21 +98,23 @@ class SpectralStatistics:
         offset = self._sum / pixels
         covariance = self._products / pixels - np.outer(offset, offset)
         # Seen on one of them, of a product of a matrix with itself in single precision: half a picture, and no word.
-        if not np.isfinite(covariance).all():
+        if not (np.isfinite(covariance).all() and np.isfinite(self._detail_products).all()):
             raise EngineError("NumPy's matrix library gave a covariance that is not finite; use another build of NumPy")
-        variances, vectors = np.linalg.eigh(covariance)
-        falling = slice(None, -MAX_COMPONENTS - 1, -1)
+        mixed = PIXEL_SHARE * covariance + self._detail_products / (_DETAIL_GAIN * max(self._details, 1))
+        vectors = np.linalg.eigh(mixed)[1].T
+        variances = ((vectors @ covariance) * vectors).sum(axis=1)
+        falling = np.argsort(-variances, kind="stable")[:MAX_COMPONENTS]
         return SpectralBasis(
             pixels=self._pixels,
             mean=offset if self._reference is None else self._reference + offset,
-            vectors=vectors.T[falling],
+            vectors=vectors[falling],
             deviations=np.sqrt(np.maximum(variances[falling], 0)),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpectralBasis:
-    """Mean and principal components of pixels, before they are quantised.
+    """Mean and components of pixels, before they are quantised.
 
     Attributes:
         pixels: how many there were.
@@ -114,25 +135,47 @@ class SpectralBasis:
             components: how many.
             step: Δ, the quantiser step of their coefficients in digital numbers.
         """
-        vectors, deviations = self.vectors[:components], np.maximum(self.deviations[:components], 2.0**-32)
-        per_deviation = STEP_RATIO * step / np.sqrt(max(self.pixels, 1))
-        largest = np.abs(vectors).max(axis=1, initial=0)
-        # Never so coarse that nothing is left of a vector, nor so fine that symbols end before it does.
-        exponents = np.clip(
-            np.rint(2 * np.log2(deviations / per_deviation)),
-            np.ceil(-2 * np.log2(largest / 2)),
-            np.floor(2 * np.log2(SYMBOL_MAX / largest)),
-        ).astype(np.int8)
+        bands = len(self.mean)
+        deviations = np.maximum(self.deviations[:components], 2.0**-32)
+        pixels = max(self.pixels, 1)
+        wanted = deviations * np.sqrt(pixels * self._weights(components, step)) / (STEP_RATIO * step)
         extent = float(self.mean.max() - self.mean.min())
         finest = np.floor(2 * np.log2((SYMBOL_MAX - SYMBOL_MIN - 1) / max(extent, 1)))
-        mean_exponent = int(np.clip(np.rint(-2 * np.log2(per_deviation)), COARSEST_EXPONENT, finest))
+        mean_exponent = int(
+            np.clip(np.rint(-2 * np.log2(MEAN_STEP_RATIO * step / pixels**0.5)), COARSEST_EXPONENT, finest)
+        )
+        sent = np.zeros((components, bands), np.int32)
+        left, free = self.vectors[:components].copy(), np.ones(bands, np.bool_)
+        for component, vector in enumerate(left):
+            vector[~free] = 0
+            if not vector.any():
+                vector[free.argmax()] = 1
+            # Never so coarse that nothing is left of a vector, nor so fine that symbols end before it does.
+            steps = np.clip(wanted[component] * np.abs(vector).max(), 2, SYMBOL_MAX)
+            sent[component] = np.rint(vector * (steps / np.abs(vector).max()))
+            free[pivot(sent[component])] = False
+            _reflect(left[component + 1 :], _mirror(_unit(sent[component])))
         return StripBasis(
             mean_exponent=mean_exponent,
-            mean=np.rint(self.mean / _step([mean_exponent])[0]).astype(np.int32),
-            exponents=exponents,
-            vectors=np.rint(vectors / _step(exponents)).astype(np.int32),
+            mean=np.rint(self.mean / _step(mean_exponent)).astype(np.int32),
+            vectors=sent,
             spread=np.clip(np.rint(4 * np.log2(deviations)), 0, SPREADS - 1).astype(np.uint8),
         )
+
+    def _weights(self, components: int, step: float) -> NDArray[np.float64]:
+        """w: how much of a vector's error counts, (component,), on average over the directions that it may have.
+
+        Towards a component that is sent too, an error of angle δ loses nothing but mixes both: with variances v and
+        u, quantisation noise t among them, bits are lost as if t δ² (v - u)² / (v u) were added to the squared error.
+        Where nothing is sent v δ² is added, which is the same for u = t.
+        """
+        bands = len(self.mean)
+        lost = step**2 * QUANTISER_VARIANCE
+        variances = np.full(bands, lost)
+        variances[:components] += self.deviations[:components] ** 2
+        shares = np.triu((lost / variances) * (1 - variances / variances[:components, None]) ** 2, 1)
+        later = bands - 1 - np.arange(components)
+        return np.asarray(np.maximum(shares.sum(axis=1) / np.maximum(later, 1), LEAST_WEIGHT))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,14 +185,13 @@ class StripBasis:
     Attributes:
         mean_exponent: e, the mean's step being 2**(-e / 2) digital numbers.
         mean: (band,) int32, in its steps; from the least to the greatest less than 2**16.
-        exponents: (component,) int8, e of every vector.
-        vectors: (component, band) int32 within 16 bits, in their steps.
+        vectors: (component, band) int32 within 16 bits, of any length, as the reflections of those before leave them:
+            zero in the pivots of these, and somewhere not.
         spread: (component,) uint8, round(4 log2 σ) for coefficients of standard deviation σ digital numbers.
     """
 
     mean_exponent: int
     mean: NDArray[np.int32]
-    exponents: NDArray[np.int8]
     vectors: NDArray[np.int32]
     spread: NDArray[np.uint8]
 
@@ -157,18 +199,20 @@ class StripBasis:
         bands = len(self.mean)
         if len(self) > min(bands, MAX_COMPONENTS):
             raise ValueError(f"{len(self)} components of {bands} bands; {min(bands, MAX_COMPONENTS)} are the most")
-        if self.vectors.shape != (len(self), bands) or self.exponents.shape != self.spread.shape != (len(self),):
+        if self.vectors.shape != (len(self), bands) or self.spread.ndim != 1:
             raise ValueError(f"vectors of shape {self.vectors.shape} for {len(self)} components of {bands} bands")
-        for exponent in (self.mean_exponent, *self.exponents.tolist()):
-            if not COARSEST_EXPONENT <= exponent <= FINEST_EXPONENT:
-                raise ValueError(
-                    f"a step of 2**({-exponent} / 2) is none; the coarsest is 2**{-COARSEST_EXPONENT // 2}"
-                )
+        if not COARSEST_EXPONENT <= self.mean_exponent <= FINEST_EXPONENT:
+            raise ValueError(
+                f"a step of 2**({-self.mean_exponent} / 2) is none; the coarsest is 2**{-COARSEST_EXPONENT // 2}"
+            )
         extent = int(self.mean.max()) - int(self.mean.min())
         if extent > SYMBOL_MAX - SYMBOL_MIN:
             raise ValueError(f"a mean spectrum that extends over {extent} steps does not fit 16 bits")
         if not SYMBOL_MIN <= self.vectors.min(initial=0) <= self.vectors.max(initial=0) <= SYMBOL_MAX:
             raise ValueError("a spectral vector does not fit 16 bits")
+        pivots = np.abs(self.vectors).argmax(axis=1)
+        if not self.vectors.any(axis=1).all() or np.tril(self.vectors[:, pivots], -1).any():
+            raise ValueError("a spectral vector is zero, or is not in the pivot of one before it")
 
     def __len__(self) -> int:
         """How many components."""
@@ -177,7 +221,16 @@ class StripBasis:
     def leading(self, components: int) -> StripBasis:
         """The same without the components from this one on."""
         first = slice(components)
-        return replace(self, exponents=self.exponents[first], vectors=self.vectors[first], spread=self.spread[first])
+        return replace(self, vectors=self.vectors[first], spread=self.spread[first])
+
+    def bits(self) -> NDArray[np.float64]:
+        """About what the vectors take, (component,): as if magnitudes were geometric.
+
+        The signs are left out, which is about what their rows save by following the vectors before.
+        """
+        elements = self.vectors.shape[1] - np.arange(len(self))
+        mean = np.abs(self.vectors).sum(axis=1) / elements
+        return np.asarray(elements * (np.log2(1 + mean) + mean * np.log2(1 + 1 / mean)))
 
     def scale(self, code: int) -> Scale:
         """What contexts know of the components, for tiles of a quality; in integers."""
@@ -188,12 +241,9 @@ class StripBasis:
     def project(self, cube: Cube) -> Planes:
         """Coefficients in digital numbers, (component, line, sample), of a cube (line, sample, band).
 
-        Their combination of the quantised vectors is the one nearest to the pixels.
+        Their combination of the vectors that were sent is the one nearest to the pixels.
         """
-        vectors = self._vectors()
-        # By way of the products of vectors, since those are almost orthogonal: few, and well conditioned.
-        inverse = np.linalg.pinv(vectors @ vectors.T, _SINGULAR, hermitian=True) @ vectors
-        onto, mean = inverse.astype(np.float32), self._mean()
+        onto, mean = self._vectors().astype(np.float32), self._mean()
         lines, samples, bands = cube.shape
         planes = np.empty((len(self), lines * samples), np.float32)
         for block in _blocks(lines, samples):
@@ -216,21 +266,46 @@ class StripBasis:
         return cube
 
     def _mean(self) -> Planes:
-        mean: Planes = (self.mean * _step([self.mean_exponent])[0]).astype(np.float32)
+        mean: Planes = (self.mean * _step(self.mean_exponent)).astype(np.float32)
         return mean
 
     def _vectors(self) -> NDArray[np.float64]:
-        vectors: NDArray[np.float64] = self.vectors * _step(self.exponents)
+        """The orthonormal basis, (component, band)."""
+        vectors = np.array([_unit(vector) for vector in self.vectors]).reshape(self.vectors.shape)
+        for component in range(len(self) - 2, -1, -1):
+            _reflect(vectors[component + 1 :], _mirror(vectors[component]))
         return vectors
+
+
+def pivot(vector: NDArray[np.number[Any]]) -> int:
+    """The band that vectors behind this one have nothing in: where it is largest, the first such."""
+    return int(np.abs(vector).argmax())
+
+
+def _unit(vector: Integers) -> NDArray[np.float64]:
+    unit: NDArray[np.float64] = vector / np.linalg.norm(vector)
+    return unit
+
+
+def _mirror(unit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The normal, of unit length, of the reflection that takes a unit vector to the axis of its pivot."""
+    at = pivot(unit)
+    normal = unit.copy()
+    normal[at] += np.copysign(1, unit[at])
+    return normal / np.linalg.norm(normal)
+
+
+def _reflect(vectors: NDArray[np.float64], normal: NDArray[np.float64]) -> None:
+    """Reflect vectors, (vector, band), in place."""
+    vectors -= 2 * np.outer(vectors @ normal, normal)
 
 
 def _blocks(lines: int, samples: int) -> Iterator[slice]:
     """Lines in portions of about _BLOCK_PIXELS pixels."""
-    portion = max(_BLOCK_PIXELS // samples, 1)
+    portion = max(_BLOCK_PIXELS // samples, 2)
     return (slice(start, min(start + portion, lines)) for start in range(0, lines, portion))
 
 
-def _step(exponents: Sequence[int] | NDArray[np.int8]) -> NDArray[np.float64]:
-    """Quantiser steps of spectra, (spectrum, 1)."""
-    steps: NDArray[np.float64] = np.exp2(np.asarray(exponents, np.float64) / -2)
-    return steps[:, None]
+def _step(exponent: int) -> float:
+    """Quantiser step of a spectrum."""
+    return float(2.0 ** (-int(exponent) / 2))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.adaptive.contexts import Scale
-from hyvic_runtime.adaptive.quantiser import LAGRANGIAN, last_of, worth_coding
+from hyvic_runtime.adaptive.quantiser import LAGRANGIAN, worth_coding
 from hyvic_runtime.adaptive.spectral_basis import SpectralBasis, SpectralStatistics, StripBasis
 from hyvic_runtime.adaptive.wavelet import Pyramid, analyse
 from hyvic_runtime.scene import Cube
@@ -23,8 +23,6 @@ STATISTICS_PIXELS = 1 << 16
 """Of a larger strip evenly spread pixels are taken: their covariance differs by less than its quantised basis does."""
 LEAST_DEVIATION = 0.1
 """In quantiser steps: a component of less has no coefficient beyond ½ but by chance, and is not looked at."""
-_BASIS_BITS = 3.0
-"""What an element of a vector takes, about, where the choice is close."""
 
 
 def quantiser_step(code: int) -> float:
@@ -70,7 +68,7 @@ def transformed(cube: Cube, basis: SpectralBasis, code: int) -> TransformedStrip
     planes = strip.project(cube)
     planes /= np.float32(step)
     pyramid = analyse(planes)
-    paying = _paying(pyramid, bands=cube.shape[2])
+    paying = _paying(pyramid, strip)
     kept = strip.leading(paying)
     return TransformedStrip(
         basis=kept,
@@ -81,13 +79,14 @@ def transformed(cube: Cube, basis: SpectralBasis, code: int) -> TransformedStrip
     )
 
 
-def _paying(pyramid: Pyramid, *, bands: int) -> int:
-    """Components up to the last whose coefficients take off more squared error than they and its vector cost."""
-    saved, bits = worth_coding(pyramid.approximation, _BASIS_BITS * bands)
+def _paying(pyramid: Pyramid, basis: StripBasis) -> int:
+    """How many of the leading components take off the most squared error beyond what they and their vectors cost."""
+    saved, bits = worth_coding(pyramid.approximation)
+    bits += basis.bits()
     for planes in pyramid.details:
         of_level, cost = worth_coding(planes)
         # What does not pay in a level is not coded there.
         pays = of_level > LAGRANGIAN * cost
         saved += of_level * pays
         bits += cost * pays
-    return last_of(saved > LAGRANGIAN * bits)
+    return int(np.cumsum([0, *(saved - LAGRANGIAN * bits)]).argmax())

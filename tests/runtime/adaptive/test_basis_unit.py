@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hyvic_runtime.errors import BundleError, DecodeError
 from hyvic_runtime.frequency_table import TOTAL, FrequencyTables
 from numpy.typing import NDArray
 
-LEAD_OCTETS, VECTOR_OCTETS = 10, 3
+LEAD_OCTETS = 14
 
 
 def _laplacians(scales: NDArray[np.float64]) -> FrequencyTables:
@@ -39,8 +40,7 @@ LINES = 151
 BASIS = StripBasis(
     mean_exponent=-3,
     mean=np.array([1000, 1300, 1600, 1905], np.int32),
-    exponents=np.array([20, -4], np.int8),
-    vectors=np.array([[5, 6, 7, 9], [3, -3, 2, -2]], np.int32),
+    vectors=np.array([[5, 6, 7, 9], [3, -3, 2, 0]], np.int32),
     spread=np.array([47, 255], np.uint8),
 )
 
@@ -49,12 +49,17 @@ def _random_basis(rng: np.random.Generator, bands: int, components: int) -> Stri
     """Vectors of all sizes, rough and smooth, some at the very limits."""
     rough = rng.laplace(size=(components + 1, bands)) * np.exp2(rng.uniform(-2, 15, components + 1))[:, None]
     smooth = np.cumsum(rough / 4, axis=1)
-    vectors = np.rint(np.where(rng.random((components + 1, 1)) < 0.5, rough, smooth)).clip(-32768, 32767)
+    spectra = np.rint(np.where(rng.random((components + 1, 1)) < 0.5, rough, smooth)).clip(-32768, 32767)
+    spectra = spectra.astype(np.int32)
+    for component, vector in enumerate(spectra[1:], 1):
+        vector[np.abs(spectra[1:component]).argmax(axis=1)] = 0
+        if not vector.any():
+            free = np.setdiff1d(np.arange(bands), np.abs(spectra[1:component]).argmax(axis=1))
+            vector[rng.choice(free)] = rng.choice([-32768, 1])
     return StripBasis(
         mean_exponent=int(rng.integers(-32, 128)),
-        mean=(vectors[0] + rng.integers(-(2**30), 2**30)).astype(np.int32),
-        exponents=rng.integers(-32, 128, components).astype(np.int8),
-        vectors=vectors[1:].astype(np.int32),
+        mean=(spectra[0] + rng.integers(-(2**30), 2**30)).astype(np.int32),
+        vectors=spectra[1:],
         spread=rng.integers(0, 256, components).astype(np.uint8),
     )
 
@@ -91,48 +96,114 @@ def test_bases_of_scenes_come_back(shape: tuple[int, int, int], step: float) -> 
 def test_the_units_octets_are_frozen() -> None:
     octets = CODER.pack(BASIS, LINES)
     # Lines, components, exponent, order and row, offset: the mean is second differences from its first element.
-    assert octets[:LEAD_OCTETS].hex(" ") == "00 97 00 02 fd b2 00 00 03 e8"
-    # First differences, and the elements as they are.
-    assert octets[LEAD_OCTETS : LEAD_OCTETS + 2 * VECTOR_OCTETS].hex(" ") == "14 59 2f fc 1a ff"
-    symbols = np.array([0, 300, 0, 5, 5, 1, 1, 2, 3, -3, 2, -2])
-    assert octets[16:] == CODER.coder.encode(symbols, np.repeat([0xB2 & 63, 0x59 & 63, 0x1A & 63], 4))
+    assert octets[:10].hex(" ") == "00 97 00 02 fd b2 00 00 03 e8"
+    # 18 / 4096 of the mean is in the first vector; its spread; the level of what is said of the vectors.
+    assert octets[10:LEAD_OCTETS].hex(" ") == "00 12 2f 2b"
+    words = "00 00 00 00 e0 f2 8a 71 8f 92 7a d7 82 a3 80 55 c3 be 80 63 e4 02 00 00"
+    assert octets[LEAD_OCTETS:].hex(" ") == words
 
 
-def test_a_reader_of_the_documents_tables_finds_the_spectra() -> None:
+def test_a_reader_of_the_document_finds_the_spectra() -> None:
     """The section's words, followed one by one."""
-    octets = CODER.pack(BASIS, LINES)
-    orders, rows = zip(*(divmod(octets[at], 64) for at in (5, 11, 14)), strict=True)
-    symbols = CODER.coder.decode(octets[16:], np.repeat(rows, 4)).reshape(3, 4).tolist()
-    spectra = []
-    for order, spectrum in zip(orders, symbols, strict=True):
-        sums = list(spectrum)
+    expected: list[int] = []
+    first_used = 0
+    for row in range(SCALES):
+        frequencies = TABLES.row(row).tolist()
+        total = sum(abs(int(TABLES.first[row]) + at) * count for at, count in enumerate(frequencies[:-1]))
+        expected.append(max(2**16 * total // 2**24, *expected[-1:], 0))
+        if max(frequencies) > 15_384_774:
+            first_used = row + 1
+
+    def row_of(magnitude: int) -> int:
+        row = first_used
+        while row < SCALES - 1 and magnitude > (expected[row] + expected[row + 1]) // 2:
+            row += 1
+        return row
+
+    def summed(symbols: list[int], order: int) -> list[int]:
         for _ in range(order):
-            sums = [sum(sums[: band + 1]) for band in range(4)]
-        spectra.append(sums)
-    assert [value + int.from_bytes(octets[6:10], "big", signed=True) for value in spectra[0]] == BASIS.mean.tolist()
-    assert spectra[1:] == BASIS.vectors.tolist()
-    assert int.from_bytes(octets[10:11], "big", signed=True) == 20
+            symbols = [sum(symbols[: at + 1]) for at in range(len(symbols))]
+        return symbols
+
+    rng = np.random.default_rng(5)
+    for basis in (BASIS, *(_random_basis(rng, bands, 9) for bands in (9, 30))):
+        bands, octets = len(basis.mean), CODER.pack(basis, LINES)
+        order, level = divmod(octets[5], 64)
+        offset, slope = (int.from_bytes(octets[at:end], "big", signed=True) for at, end in ((6, 10), (10, 12)))
+        reader = CODER.coder.reader(octets[LEAD_OCTETS:])
+        mean = [
+            offset + element for element in summed(reader.read(np.full(bands, row_of(expected[level]))).tolist(), order)
+        ]
+        assert mean == basis.mean.tolist()
+        said = np.array([octets[12], level, order, 0])
+        differences = reader.read(np.full(4 * len(basis), row_of(expected[octets[13]]))).reshape(-1, 4)
+        left, activity = list(range(bands)), [4096] * bands
+        for number, vector in enumerate(basis.vectors.tolist()):
+            said += differences[number]
+            spread, level, order, shape = said.tolist()
+            assert spread == basis.spread[number]
+            followed = {band: max(activity[band], 128) for band in left}
+            shaped = {band: (4096, (4096 + a) // 2, a)[shape] for band, a in followed.items()}
+            rows = [row_of(expected[level] * shaped[band] // 4096) for band in left]
+            symbols = reader.read(np.array(rows)).tolist()
+            found = dict(zip(left, summed(symbols, order), strict=True))
+            if number == 0:
+                found = {band: element + (slope * (mean[band] - mean[0]) >> 12) for band, element in found.items()}
+            assert [found.get(band, 0) for band in range(bands)] == vector
+            magnitudes = sum(map(abs, symbols))
+            for band, symbol in zip(left, symbols, strict=True):
+                activity[band] += (
+                    3 * (min(4096 * len(symbols) * abs(symbol) // max(magnitudes, 1), 131_072) - activity[band]) // 8
+                )
+            left.remove(next(band for band in left if abs(vector[band]) == max(map(abs, vector))))
+        reader.finish()
 
 
-@pytest.mark.parametrize("order", [0, 1, 2])
-def test_a_spectrum_is_coded_in_the_cheapest_differences_and_row(order: int) -> None:
+def _vector_basis(mean: NDArray[np.int32], *vectors: NDArray[np.integer[Any]]) -> StripBasis:
+    return StripBasis(
+        mean_exponent=0,
+        mean=mean,
+        vectors=np.array(vectors, np.int32).reshape(len(vectors), len(mean)),
+        spread=np.zeros(len(vectors), np.uint8),
+    )
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_smooth_spectrum_takes_less_than_its_elements_do(order: int) -> None:
     rng = np.random.default_rng(order)
-    vector = rng.integers(-9, 10, 200)
+    vector = steps = rng.integers(-9, 10, 200)
     for _ in range(order):
         vector = np.cumsum(vector)
-    basis = StripBasis(
-        mean_exponent=0,
-        mean=np.zeros(200, np.int32),
-        exponents=np.array([10], np.int8),
-        vectors=vector[None].astype(np.int32),
-        spread=np.array([0], np.uint8),
+    flat = np.zeros(200, np.int32)
+    smooth, rough = (len(CODER.pack(_vector_basis(flat, each), LINES)) for each in (vector, steps))
+    assert smooth <= rough + 4  # the octets come in words
+
+
+def test_a_first_vector_that_is_like_the_mean_takes_little() -> None:
+    mean = np.cumsum(np.random.default_rng(0).integers(-500, 500, 200)).astype(np.int32)
+    # Rows that are left alone would code zeros in less than an eighth of a bit.
+    alone, like = (
+        len(CODER.pack(basis, LINES)) for basis in (_vector_basis(mean), _vector_basis(mean, (mean - mean[0]) * 3 >> 2))
     )
-    octets = CODER.pack(basis, LINES)
-    assert octets[LEAD_OCTETS + 1] // SCALES == order
-    symbols = np.diff(vector, order, prepend=[0] * order)
-    lengths = [len(CODER.coder.encode(symbols, np.full(200, row))) for row in range(SCALES)]
-    chosen = lengths[octets[LEAD_OCTETS + 1] % SCALES]
-    assert chosen <= min(lengths) + 4  # the octets come in words
+    assert like - alone < 200 * 0.2 / 8 + 8
+    assert _same(_unpacked(CODER.pack(_vector_basis(mean, -mean // 3), LINES), 200), _vector_basis(mean, -mean // 3))
+
+
+def test_rows_follow_where_vectors_before_were_large() -> None:
+    rng = np.random.default_rng(0)
+    flat = np.zeros(200, np.int32)
+    where = np.where(np.arange(200) < 30, 200, 1)
+
+    def octets(scales: list[NDArray[np.int64]]) -> int:
+        vectors = [np.rint(rng.laplace(size=200) * scale).astype(np.int32) for scale in scales]
+        taken: list[int] = []
+        for vector in vectors:
+            vector[taken] = 0
+            taken.append(int(np.abs(vector).argmax()))
+        return len(CODER.pack(_vector_basis(flat, *vectors), LINES))
+
+    together, apart = octets([where] * 10), octets([rng.permutation(where) for _ in range(10)])
+    assert together < 0.8 * apart
 
 
 def test_a_flat_spectrum_of_many_bands_keeps_to_the_octets_it_needs() -> None:
@@ -140,7 +211,6 @@ def test_a_flat_spectrum_of_many_bands_keeps_to_the_octets_it_needs() -> None:
     basis = StripBasis(
         mean_exponent=0,
         mean=np.full(bands, 7, np.int32),
-        exponents=np.array([2, 2], np.int8),
         vectors=np.array([[1] + [0] * (bands - 1), [0] * (bands - 1) + [1]], np.int32),
         spread=np.array([0, 0], np.uint8),
     )
@@ -151,9 +221,8 @@ def test_a_flat_spectrum_of_many_bands_keeps_to_the_octets_it_needs() -> None:
 
 def test_a_unit_that_ends_early_is_refused_unless_whole_words_are_left() -> None:
     octets = CODER.pack(BASIS, LINES)
-    symbols_at = LEAD_OCTETS + 2 * VECTOR_OCTETS
     for size in range(len(octets)):
-        if size < symbols_at + 4 or (size - symbols_at) % 4:
+        if size < LEAD_OCTETS + 4 or (size - LEAD_OCTETS) % 4:
             with pytest.raises(DecodeError):
                 CODER.unpack(octets[:size], 4)
         else:  # an ANS decoder may make symbols of them; packets say how many octets there are
@@ -184,6 +253,8 @@ def _refused_or_usable(octets: bytes, bands: int) -> None:
     except DecodeError:
         return
     assert len(basis) <= bands
+    vectors = basis.project(np.eye(bands, dtype=np.int16)[None])[:, 0]
+    assert np.isfinite(vectors).all()
     reconstructed = basis.reconstruct(np.full((len(basis), 2, 3), 1e8, np.float32), np.dtype(np.int16))
     assert reconstructed.shape == (2, 3, bands)
     assert np.isfinite(basis.scale(0).log2_spread).all()
@@ -192,13 +263,14 @@ def _refused_or_usable(octets: bytes, bands: int) -> None:
 @pytest.mark.parametrize(
     ("octets", "bands", "problem"),
     [
-        ("00", 4, "of 1 octets ends within its first 10"),
-        ("0001 0005 00 10 00000000", 4, "of 5 components; 4 are the most"),
-        ("0001 0101 00 10 00000000", 999, "of 257 components; 256 are the most"),
-        ("0001 0002 00 10 00000000 001000", 4, "13 octets cannot hold 2 components of 4 bands"),
-        ("0001 0000 00 10 00000000 00000000", 65535, "14 octets cannot hold 0 components of 65535 bands"),
-        ("0001 0000 00 d0 00000000 00000000", 4, "differences of order 3, which is none"),
-        ("0001 0000 df 10 00000000 00000000", 4, "damaged: a step of"),
+        ("00", 4, "of 1 octets ends within its first 14"),
+        ("0001 0005 00 10 00000000 0000 00 10", 4, "of 5 components; 4 are the most"),
+        ("0001 0101 00 10 00000000 0000 00 10", 999, "of 257 components; 256 are the most"),
+        ("0001 0004 00 10 00000000 0000 00 10", 999, "14 octets cannot hold 4 components of 999 bands"),
+        ("0001 0000 00 10 00000000 0000 00 10 00000000", 65535, "18 octets cannot hold 0 components of 65535 bands"),
+        ("0001 0000 00 d0 00000000 0000 00 10 00000000", 4, "differences of order 3 or a level of 16, which is none"),
+        ("0001 0000 00 10 00000000 0000 00 40 00000000", 4, "differences of order 0 or a level of 64, which is none"),
+        ("0001 0000 df 10 00000000 0000 00 10 00000000", 4, "damaged: a step of"),
     ],
 )
 def test_what_is_wrong_with_a_unit_is_said(octets: str, bands: int, problem: str) -> None:
@@ -216,10 +288,31 @@ def test_what_is_wrong_with_a_unit_is_said(octets: str, bands: int, problem: str
 )
 def test_sums_that_no_spectrum_has_are_refused(mean: list[int], order: int, offset: int, problem: str) -> None:
     row = SCALES - 1
-    lead = bytes(5) + bytes([order * SCALES + row]) + offset.to_bytes(4, "big", signed=True)
+    lead = bytes(5) + bytes([order * SCALES + row]) + offset.to_bytes(4, "big", signed=True) + bytes(4)
     octets = lead + CODER.coder.encode(np.array(mean), np.full(len(mean), row))
     with pytest.raises(DecodeError, match=problem):
         CODER.unpack(octets, len(mean))
+
+
+@pytest.mark.parametrize(
+    ("said", "elements", "problem"),
+    [
+        ([-1, 0, 0, 0], [1, 0, 0, 0], "says of its vectors"),
+        ([256, 0, 0, 0], [1, 0, 0, 0], "says of its vectors"),
+        ([0, 1, 0, 0], [1, 0, 0, 0], "says of its vectors"),
+        ([0, 0, 3, 0], [1, 0, 0, 0], "says of its vectors"),
+        ([0, 0, 0, 3], [1, 0, 0, 0], "says of its vectors"),
+        ([0, 0, 0, 0], [0, 0, 0, 0], "is zero or outgrows 16 bits"),
+        ([0, 0, 0, 0], [0, 32768, 0, 0], "is zero or outgrows 16 bits"),
+        ([0, 0, 2, 0], [-20000, 0, 0, 0], "is zero or outgrows 16 bits"),
+    ],
+)
+def test_vectors_that_no_basis_has_are_refused(said: list[int], elements: list[int], problem: str) -> None:
+    row = SCALES - 1
+    lead = bytes([0, 1, 0, 1, 0, row]) + bytes(7) + bytes([row])
+    blocks = [(np.array(symbols), np.full(4, row)) for symbols in ([0, 0, 0, 0], said, elements)]
+    with pytest.raises(DecodeError, match=problem):
+        CODER.unpack(lead + CODER.coder.encode_blocks(blocks), 4)
 
 
 def test_tables_that_suit_no_basis_are_refused() -> None:

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.adaptive.contexts import CONTEXT_MAX, MAX_COMPONENTS
-from hyvic_runtime.adaptive.spectral_basis import STEP_RATIO, SpectralBasis, SpectralStatistics, StripBasis
+from hyvic_runtime.adaptive.spectral_basis import (
+    MEAN_STEP_RATIO,
+    PIXEL_SHARE,
+    STEP_RATIO,
+    SpectralBasis,
+    SpectralStatistics,
+    StripBasis,
+)
 from hyvic_runtime.errors import EngineError
 from hyvic_runtime.scene import SUPPORTED_DTYPES, Cube
 from numpy.typing import NDArray
@@ -16,8 +23,7 @@ from numpy.typing import NDArray
 BASIS = StripBasis(
     mean_exponent=0,
     mean=np.array([100, 200, 300], np.int32),
-    exponents=np.array([10, 8], np.int8),
-    vectors=np.array([[18, 18, 18], [10, 0, -10]], np.int32),
+    vectors=np.array([[18, 18, 18], [0, 10, -10]], np.int32),
     spread=np.array([40, 20], np.uint8),
 )
 
@@ -37,7 +43,36 @@ def _basis(cube: Cube) -> SpectralBasis:
     return statistics.basis()
 
 
-def test_lines_that_come_in_portions_have_the_mean_and_covariance_of_them_all() -> None:
+def _mixed_covariance(cube: Cube) -> NDArray[np.float64]:
+    """Of pixels, and of what they differ by from the mean of two neighbours."""
+    spectra = cube.astype(np.float64)
+    details = spectra[1:, 1:] - (spectra[:-1, 1:] + spectra[1:, :-1]) / 2
+    of_details = np.einsum("lsa,lsb->ab", details, details) / (1.5 * details.shape[0] * details.shape[1])
+    return PIXEL_SHARE * np.cov(spectra.reshape(-1, cube.shape[2]).T, bias=True) + of_details
+
+
+def test_components_are_those_of_pixels_and_details_together() -> None:
+    cube = _cube(29, 70, 12)  # one block of lines
+    basis = _basis(cube)
+    spectra = cube.reshape(-1, 12).astype(np.float64)
+    assert basis.pixels == len(spectra)
+    np.testing.assert_allclose(basis.mean, spectra.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(basis.vectors @ basis.vectors.T, np.eye(12), atol=1e-10)
+    mixed = basis.vectors @ _mixed_covariance(cube) @ basis.vectors.T
+    np.testing.assert_allclose(mixed, np.diag(np.diag(mixed)), atol=1e-9 * mixed.max())
+    np.testing.assert_allclose(basis.deviations, ((spectra - basis.mean) @ basis.vectors.T).std(axis=0), rtol=1e-9)
+    assert (np.diff(basis.deviations) <= 0).all()
+
+
+def test_a_line_alone_has_principal_components_of_its_pixels() -> None:
+    cube = _cube(1, 400, 12)
+    basis = _basis(cube)
+    covariance = np.cov(cube[0].T, bias=True)
+    found = (basis.vectors.T * basis.deviations**2) @ basis.vectors
+    np.testing.assert_allclose(found, covariance, atol=1e-9 * covariance.max())
+
+
+def test_lines_that_come_in_portions_have_the_mean_and_deviations_of_them_all() -> None:
     cube = _cube(90, 70, 12)
     statistics = SpectralStatistics(12)
     for lines in np.split(cube, [1, 2, 50]):
@@ -46,24 +81,33 @@ def test_lines_that_come_in_portions_have_the_mean_and_covariance_of_them_all() 
     spectra = cube.reshape(-1, 12).astype(np.float64)
     assert basis.pixels == len(spectra)
     np.testing.assert_allclose(basis.mean, spectra.mean(axis=0), rtol=1e-12)
-    covariance = np.cov(spectra.T, bias=True)
-    found = (basis.vectors.T * basis.deviations**2) @ basis.vectors
-    np.testing.assert_allclose(found, covariance, atol=1e-12 * covariance.max())
-    np.testing.assert_allclose(basis.vectors @ basis.vectors.T, np.eye(12), atol=1e-10)
-    assert (np.diff(basis.deviations) <= 0).all()
+    np.testing.assert_allclose(basis.deviations, ((spectra - basis.mean) @ basis.vectors.T).std(axis=0), rtol=1e-9)
+
+
+def test_slow_changes_hardly_turn_what_bands_share_in_detail() -> None:
+    rng = np.random.default_rng(0)
+    cube = 1000 + rng.normal(0, 15, (20, 100, 1)) + rng.normal(0, 1, (20, 100, 2))
+    cube[..., 0] += np.linspace(-17, 17, 20)[:, None]
+    leading = _basis(np.rint(cube).astype(np.uint16)).vectors[0]
+    np.testing.assert_allclose(np.abs(leading), 0.5**0.5, atol=0.04)
+    assert np.abs(np.linalg.eigh(np.cov(cube.reshape(-1, 2).T))[1][:, 1]).max() > 0.76  # pixels alone say otherwise
 
 
 def test_pixels_without_data_do_not_count() -> None:
     cube = _cube(40, 60, 8)
     counted = np.random.default_rng(1).random((40, 60)) < 0.5
     counted[:35] = False  # the first block, and more
-    marked = np.where(counted[..., None], cube, 65535).astype(np.uint16)
-    statistics = SpectralStatistics(8)
-    statistics.add(marked, counted)
-    basis, alone = statistics.basis(), _basis(cube[counted][None])
+    found = []
+    for mark in (65535, 0):
+        statistics = SpectralStatistics(8)
+        statistics.add(np.where(counted[..., None], cube, mark).astype(np.uint16), counted)
+        found.append(statistics.basis())
+    basis, other = found
+    assert np.array_equal(basis.vectors, other.vectors)
     assert basis.pixels == int(counted.sum())
-    np.testing.assert_allclose(basis.mean, alone.mean, rtol=1e-12)
-    np.testing.assert_allclose(basis.deviations, alone.deviations, rtol=1e-9)
+    np.testing.assert_allclose(basis.mean, cube[counted].mean(axis=0), rtol=1e-12)
+    coefficients = (cube[counted] - basis.mean) @ basis.vectors.T
+    np.testing.assert_allclose(basis.deviations, coefficients.std(axis=0), rtol=1e-9)
 
 
 def test_clouds_do_not_hide_what_noise_there_is() -> None:
@@ -85,7 +129,7 @@ def test_many_bands_have_as_many_components_as_contexts_allow() -> None:
 def test_pixels_are_projected_by_least_squares(step: float) -> None:
     cube = _cube(50, 61, 30)
     strip = _basis(cube).quantised(5, step)
-    vectors = strip.vectors * 2.0 ** (-strip.exponents[:, None] / 2)
+    vectors = _reflected(strip)
     deviations = cube.reshape(-1, 30) - strip.mean * 2.0 ** (-strip.mean_exponent / 2)
     expected = np.linalg.lstsq(vectors.T, deviations.T, rcond=None)[0]
     planes = strip.project(cube)
@@ -110,13 +154,55 @@ def test_what_quantised_vectors_lose_is_what_equal_slopes_allow(step: float) -> 
     vectors = basis.vectors[:components]
     exact = deviations - deviations @ vectors.T @ vectors
     strip = basis.quantised(components, step)
-    sent = strip.vectors * 2.0 ** (-strip.exponents[:, None] / 2)
+    sent = _reflected(strip)
     found = cube.reshape(-1, 40) - strip.mean * 2.0 ** (-strip.mean_exponent / 2)
-    left = found - found @ np.linalg.pinv(sent) @ sent
+    left = found - found @ sent.T @ sent
     added = (left**2).mean() - (exact**2).mean()
-    # One share for the mean and for each vector; steps are rounded to half octaves, up to a fourth of one away.
-    share = STEP_RATIO**2 * step**2 / 12 / len(deviations)
-    assert 0 <= added < 2**0.5 * 1.2 * (components + 1) * share
+    # One share for the mean, whose step is rounded to half an octave, up to a fourth of one away, and for each vector.
+    share = step**2 / 12 / len(deviations)
+    assert 0 <= added < 1.2 * share * (2**0.5 * MEAN_STEP_RATIO**2 + components * STEP_RATIO**2)
+
+
+@given(seed=st.integers(0, 2**32 - 1), bands=st.integers(1, 40), coarse=st.floats(0.01, 1e5))
+@settings(deadline=None)
+def test_whatever_is_sent_stands_for_an_orthonormal_basis(seed: int, bands: int, coarse: float) -> None:
+    rng = np.random.default_rng(seed)
+    components = int(rng.integers(1, bands + 1))
+    basis = SpectralBasis(
+        pixels=100,
+        mean=np.zeros(bands),
+        vectors=np.linalg.qr(rng.normal(size=(bands, bands)))[0],
+        deviations=-np.sort(-rng.exponential(1000, bands)),
+    )
+    vectors = _reflected(basis.quantised(components, coarse))
+    np.testing.assert_allclose(vectors @ vectors.T, np.eye(components), atol=1e-12)
+    if coarse <= 0.1:
+        np.testing.assert_allclose(vectors @ basis.vectors[:components].T, np.eye(components), atol=0.02)
+
+
+def test_vectors_are_sent_as_finely_as_their_errors_count() -> None:
+    """Of components that vary alike any mixture is as good; those far above noise are told from lost ones only."""
+    basis = SpectralBasis(
+        pixels=10_000, mean=np.zeros(20), vectors=np.eye(20), deviations=np.array([800.0] * 5 + [50.0] * 15)
+    )
+    alike, leading = basis.quantised(20, 1.0), basis.quantised(5, 100.0)
+    towards_lost = np.sqrt(15 / (19 - np.arange(5)))
+    np.testing.assert_allclose(
+        np.abs(leading.vectors).max(axis=1), 100 * 800 / 100 / STEP_RATIO * towards_lost, rtol=0.02
+    )
+    assert (np.abs(alike.vectors[5:]).max(axis=1) < 100 * 50 / STEP_RATIO / 10).all()
+
+
+def _reflected(strip: StripBasis) -> NDArray[np.float64]:
+    """The basis as docs/packet-format.md says it: the k-th vector through the reflections of those before it."""
+    reflections, vectors = [np.eye(len(strip.mean))], []
+    for sent in strip.vectors.astype(np.float64):
+        unit = sent / np.linalg.norm(sent)
+        vectors.append(reflections[-1] @ unit)
+        pivot = next(band for band, element in enumerate(sent) if abs(element) == np.abs(sent).max())
+        unit[pivot] += 1 if unit[pivot] > 0 else -1
+        reflections.append(reflections[-1] @ (np.eye(len(unit)) - 2 * np.outer(unit, unit) / (unit @ unit)))
+    return np.array(vectors)
 
 
 @pytest.mark.parametrize("dtype", SUPPORTED_DTYPES)
@@ -193,7 +279,7 @@ def test_leading_components_are_those_of_the_whole() -> None:
     one = BASIS.leading(1)
     assert len(one) == 1
     assert np.array_equal(one.vectors, BASIS.vectors[:1])
-    assert (one.spread.tolist(), one.exponents.tolist()) == ([40], [10])
+    assert one.spread.tolist() == [40]
     assert len(BASIS.leading(0)) == 0
 
 
@@ -206,7 +292,9 @@ def test_leading_components_are_those_of_the_whole() -> None:
         ({"vectors": np.full((2, 3), 32768, np.int32)}, "does not fit 16 bits"),
         ({"spread": np.zeros(1, np.uint8)}, "for 1 components"),
         ({"mean_exponent": -33}, "the coarsest is 2..16"),
-        ({"exponents": np.array([0, -128], np.int8)}, "the coarsest is 2..16"),
+        ({"mean_exponent": 128}, "the coarsest is 2..16"),
+        ({"vectors": np.array([[18, 18, 18], [0, 0, 0]], np.int32)}, "is zero, or is not"),
+        ({"vectors": np.array([[18, 18, 18], [1, 10, -10]], np.int32)}, "is zero, or is not"),
     ],
 )
 def test_a_basis_that_no_unit_can_hold_is_refused(wrong: dict[str, Any], problem: str) -> None:
