@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+from hyvic_runtime.adaptive.spectral_basis import SpectralStatistics
+from hyvic_runtime.adaptive.strip import STATISTICS_PIXELS, basis_of_strip, transformed
+from hyvic_runtime.scene import Cube
+
+
+def _cube(lines: int, samples: int, noise: float) -> Cube:
+    """Two spectra, mixed smoothly, and noise."""
+    rng = np.random.default_rng(0)
+    bands = np.linspace(0, 3, 12)
+    slow = np.cumsum(rng.normal(0, 20, (lines, samples, 2)), axis=0)
+    cube = 9000 + slow @ np.array([np.sin(bands), np.cos(bands)]) + rng.normal(0, noise, (lines, samples, 12))
+    return np.rint(cube).astype(np.uint16)
+
+
+def test_a_large_strip_is_told_by_runs_of_its_samples() -> None:
+    cube = _cube(64, 3 * STATISTICS_PIXELS // 64, noise=3)
+    statistics = SpectralStatistics(12)
+    statistics.add(cube)
+    whole, runs = statistics.basis(), basis_of_strip(cube, None)
+    assert runs.pixels == whole.pixels
+    np.testing.assert_allclose(runs.deviations, whole.deviations, rtol=0.1)
+    # Both vary about alike, so it is what they span that counts.
+    shared = np.linalg.svd(runs.vectors[:2] @ whole.vectors[:2].T, compute_uv=False)
+    assert shared.min() > 0.999
+    assert not np.array_equal(runs.mean, whole.mean)
+
+
+def test_pixels_without_data_in_a_large_strip_do_not_count() -> None:
+    cube = _cube(64, 3 * STATISTICS_PIXELS // 64, noise=3)
+    valid = np.random.default_rng(1).random(cube.shape[:2]) < 0.9
+    marked = np.where(valid[..., None], cube, 65535).astype(np.uint16)
+    assert basis_of_strip(marked, valid).mean.max() < 20_000
+
+
+def test_components_that_are_noise_at_a_step_are_not_sent() -> None:
+    cube = _cube(64, 64, noise=3)
+    basis = basis_of_strip(cube, None)
+    kept = [len(transformed(cube, basis, code).basis) for code in (3000, 9500)]
+    assert kept == [2, 12]  # steps of 128 and of 1.4 digital numbers
