@@ -63,11 +63,11 @@ class SpectralStatistics:
         self._products, self._detail_products = np.zeros((bands, bands)), np.zeros((bands, bands))
         self._pixels = self._details = 0
 
-    def add(self, cube: Cube, counted: NDArray[np.bool_] | None = None) -> None:
+    def add(self, cube: NDArray[Any], counted: NDArray[np.bool_] | None = None) -> None:
         """Take the pixels of some lines.
 
         Args:
-            cube: (line, sample, band) digital numbers.
+            cube: (line, sample, band) digital numbers, of any type.
             counted: (line, sample), which pixels hold measurements; all where None.
         """
         for lines in _blocks(*cube.shape[:2]):

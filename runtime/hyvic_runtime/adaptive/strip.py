@@ -9,6 +9,7 @@ StripBasis ─▶ project ─▶ wavelet, in steps ─▶ those that pay
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ def quantiser_step(code: int) -> float:
     return float(2.0 ** (10 - code / 1000))
 
 
-def basis_of_strip(cube: Cube, valid: NDArray[np.bool_] | None) -> SpectralBasis:
+def basis_of_strip(cube: NDArray[Any], valid: NDArray[np.bool_] | None) -> SpectralBasis:
     """Principal components of a strip's pixels.
 
     Args:

@@ -18,6 +18,7 @@ from hyvic_runtime.adaptive.contexts import (
     groups,
     level_contexts,
 )
+from hyvic_runtime.adaptive.strip import basis_of_strip
 from hyvic_runtime.adaptive.wavelet import analyse, present
 from numpy.typing import NDArray
 
@@ -30,7 +31,7 @@ _MOST_SPREAD_OCTET = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpectralTransform:
-    """Karhunen–Loève transform of spectra.
+    """Spectral transform of a strip, before it is quantised.
 
     Attributes:
         mean: (band,) digital numbers.
@@ -50,17 +51,12 @@ class SpectralTransform:
 
 
 def spectral_transform(cube: Planes, components: int) -> SpectralTransform:
-    """Of a cube's own statistics, (band, line, sample)."""
-    spectra = cube.reshape(len(cube), -1)
-    mean = np.rint(spectra.mean(axis=1, dtype=np.float64)).astype(np.float32)
-    centred = spectra - mean[:, None]
-    covariance = (centred @ centred.T).astype(np.float64) / spectra.shape[1]
-    variances, vectors = np.linalg.eigh(covariance)
-    leading = slice(None, -components - 1, -1)
+    """As an encoder makes it of a strip, (band, line, sample)."""
+    basis = basis_of_strip(np.moveaxis(cube, 0, -1), None)
     return SpectralTransform(
-        mean=mean,
-        vectors=np.ascontiguousarray(vectors.T[leading], np.float32),
-        spread=np.sqrt(np.maximum(variances[leading], 0)).astype(np.float32),
+        mean=basis.mean.astype(np.float32),
+        vectors=basis.vectors[:components].astype(np.float32),
+        spread=basis.deviations[:components].astype(np.float32),
     )
 
 
