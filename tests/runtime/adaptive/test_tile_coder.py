@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.adaptive.coefficient_path import PARTS, parts_of
 from hyvic_runtime.adaptive.contexts import LEVELS, Scale
@@ -42,6 +42,7 @@ def _decoded(coded: CodedTile, components: int, shape: tuple[int, int], parts: d
     samples=st.integers(1, 40),
     largest=st.sampled_from([0.1, 3.0, 300.0, 1e7]),
 )
+@example(seed=5, components=5, lines=5, samples=29, largest=3.0)
 @settings(deadline=None, max_examples=25)
 def test_a_tile_comes_back_within_a_step(seed: int, components: int, lines: int, samples: int, largest: float) -> None:
     pyramid = _pyramid(seed, components, lines, samples, largest)
@@ -57,7 +58,8 @@ def test_a_tile_comes_back_within_a_step(seed: int, components: int, lines: int,
     ):
         # Half a step of the quantiser, and as much that a centroid may add.
         assert np.abs(sent[:used] - received).max(initial=0) <= 1.0 + 1e-6 * largest
-        assert np.abs(sent[used:]).max(initial=0) <= 0.5
+        # `worth_coding` takes magnitudes below 0.65 for zeros, and a component that has no others is left out.
+        assert np.abs(sent[used:]).max(initial=0) < 0.65
 
 
 def test_choosing_by_rate_costs_less_than_rounding() -> None:
