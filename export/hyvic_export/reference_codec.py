@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.entropy_path import Prediction
+from hyvic_runtime.symbol_costs import SymbolCosts
 from hyvic_runtime.tile_end import TileEnd
 from hyvic_runtime.tile_grid import TileGeometry
 from hyvic_train.codec_model import CodecModel

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
 from hyvic_runtime.entropy_path import Prediction
+from hyvic_runtime.symbol_costs import SymbolCosts
 from hyvic_runtime.tile_grid import TileGeometry
 
 CHEAPER = 0.75

@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
 from hyvic_runtime.bundle import Bundle
 from hyvic_runtime.encoder import hyperlatent_rows, in_tables
 from hyvic_runtime.entropy_coder import EntropyCoder
@@ -19,6 +18,7 @@ from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.received_units import UnitKey
 from hyvic_runtime.space_packet import UnitKind
+from hyvic_runtime.symbol_costs import SymbolCosts
 from hyvic_runtime.tile_end import TileEnd, continued_prediction
 from hyvic_runtime.tile_grid import Tile, coded_shape
 from hyvic_runtime.tile_units import LEAD_OCTETS, TileLead, unpack_tile_lead

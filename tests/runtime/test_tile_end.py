@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hyvic_export.entropy_model import entropy_model
 from hyvic_export.integer_network import run_reference
-from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
 from hyvic_runtime.bundle import Bundle, read_bundle
 from hyvic_runtime.encoder import hyperlatent_rows
 from hyvic_runtime.entropy_path import EntropyPath, Prediction, load_entropy_path
 from hyvic_runtime.received_units import UnitKey
 from hyvic_runtime.space_packet import UnitKind
+from hyvic_runtime.symbol_costs import SymbolCosts
 from hyvic_runtime.tile_end import TileEnd, continued_prediction
 from hyvic_runtime.tile_grid import Tile, coded_shape
 from hyvic_runtime.tile_latents import TileLatentDecoder

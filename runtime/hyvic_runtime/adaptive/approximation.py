@@ -2,47 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.adaptive.contexts import MAX_COMPONENTS
-from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
 from hyvic_runtime.adaptive.table_rows import SCALES
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError
+from hyvic_runtime.symbol_costs import SymbolCosts
 
 _COUNT_OCTETS = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approximation:
-    """The coarsest plane of a tile's components.
+def pack_approximation(planes: NDArray[np.int32], coder: EntropyCoder, costs: SymbolCosts) -> bytes:
+    """The coarsest plane of a tile's components to octets.
 
     Every value but the first is coded as what it differs from the one before it in its line, and the first of a line
     from the one above.
 
-    Attributes:
+    Args:
         planes: (component, line, sample) int32, in quantiser steps.
+        coder: of the bundle's tables.
+        costs: of them.
+
+    Returns:
+        Components (u16), the table row of each (u8, 0 … SCALES - 1), the coded differences.
     """
-
-    planes: NDArray[np.int32]
-
-    def pack(self, coder: EntropyCoder, costs: SymbolCosts) -> bytes:
-        """Octets: components (u16), the table row of each (u8, 0 … SCALES - 1), the coded differences."""
-        count = len(self.planes)
-        differences = self.planes.copy()
-        differences[:, :, 1:] -= self.planes[:, :, :-1]
-        differences[:, 1:, 0] -= self.planes[:, :-1, 0]
-        flat = differences.reshape(count, differences.shape[1] * differences.shape[2])
-        rows = costs.cheapest_rows(flat)
-        coded = coder.encode(flat.ravel(), np.repeat(rows, flat.shape[1]))
-        return count.to_bytes(_COUNT_OCTETS, "big") + bytes(rows.astype(np.uint8)) + coded
+    differences = planes.copy()
+    differences[:, :, 1:] -= planes[:, :, :-1]
+    differences[:, 1:, 0] -= planes[:, :-1, 0]
+    flat = differences.reshape(len(planes), differences.shape[1] * differences.shape[2])
+    rows = _cheapest_rows(flat, costs)
+    coded = coder.encode(flat.ravel(), np.repeat(rows, flat.shape[1]))
+    return len(planes).to_bytes(_COUNT_OCTETS, "big") + bytes(rows.astype(np.uint8)) + coded
 
 
-def unpack_approximation(octets: bytes, coder: EntropyCoder, shape: tuple[int, int], components: int) -> Approximation:
-    """Inverse of `Approximation.pack`.
+def _cheapest_rows(vectors: NDArray[np.int32], costs: SymbolCosts) -> NDArray[np.intp]:
+    """Which of the rows 0 … SCALES - 1, distributions about zero, codes each of (vector, symbol) for least."""
+    rows = np.arange(SCALES)[:, None]
+    bits = [costs.bits(vector[None].repeat(SCALES, axis=0), rows.repeat(len(vector), axis=1)) for vector in vectors]
+    return np.array([per_row.sum(axis=1).argmin() for per_row in bits], np.intp)
+
+
+def unpack_approximation(
+    octets: bytes, coder: EntropyCoder, shape: tuple[int, int], components: int
+) -> NDArray[np.int32]:
+    """Inverse of `pack_approximation`.
 
     Args:
         octets: behind the tile's lead.
@@ -66,4 +71,4 @@ def unpack_approximation(octets: bytes, coder: EntropyCoder, shape: tuple[int, i
     planes = np.cumsum(planes, axis=2)
     if planes.size and np.abs(planes).max() > np.iinfo(np.int32).max:
         raise DecodeError("an approximation coefficient beyond 32 bits; its packets are damaged")
-    return Approximation(planes=planes.astype(np.int32))
+    return planes.astype(np.int32)

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.adaptive.contexts import MAX_COMPONENTS
 from hyvic_runtime.adaptive.spectral_basis import SPREADS, StripBasis, pivot
-from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
 from hyvic_runtime.adaptive.table_rows import SCALES
 from hyvic_runtime.entropy_coder import SYMBOL_MAX, SYMBOL_MIN, EntropyCoder
 from hyvic_runtime.errors import BundleError, DecodeError
 from hyvic_runtime.frequency_table import TOTAL, FrequencyTables
+from hyvic_runtime.symbol_costs import SymbolCosts
 
 ORDERS = 3
 """Of differences: none, first, second."""

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.adaptive.contexts import Planes
-from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
 from hyvic_runtime.errors import DecodeError
+from hyvic_runtime.symbol_costs import SymbolCosts
 
 try:
     from hyvic_runtime.adaptive import _quantiser
@@ -101,17 +101,16 @@ def choose(
     )
 
 
-def worth_coding(planes: Planes, extra_bits: float = 0.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def worth_coding(planes: Planes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """About what coefficients of components would take off the squared error, and what they would cost.
 
     Args:
         planes: (component, …) in quantiser steps.
-        extra_bits: that every component costs besides.
 
     Returns:
         Squared quantiser steps and bits, (component,) each: as Laplacians of their mean magnitude.
     """
-    saved, bits = np.zeros(len(planes)), np.full(len(planes), extra_bits)
+    saved, bits = np.zeros(len(planes)), np.zeros(len(planes))
     least = np.float32(1 - _ROUNDING)
     for component, plane in enumerate(planes):
         magnitude = np.abs(plane.ravel())

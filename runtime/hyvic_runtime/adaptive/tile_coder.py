@@ -17,15 +17,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.adaptive.approximation import Approximation, unpack_approximation
+from hyvic_runtime.adaptive.approximation import pack_approximation, unpack_approximation
 from hyvic_runtime.adaptive.coefficient_path import Block, parts_of, walk
 from hyvic_runtime.adaptive.contexts import LEVELS, Planes, Scale
 from hyvic_runtime.adaptive.quantiser import LAGRANGIAN, LARGEST, Centroids, choose, last_of, worth_coding
-from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
 from hyvic_runtime.adaptive.wavelet import Pyramid, low_size
 from hyvic_runtime.engine import Engine
 from hyvic_runtime.entropy_coder import BlockReader, EntropyCoder
 from hyvic_runtime.errors import DecodeError
+from hyvic_runtime.symbol_costs import SymbolCosts
 
 FULL_UNIT_BITS = 8 * 2048
 """From here on a unit is closed: what frames it is then below 2 % of it."""
@@ -89,15 +89,16 @@ class TileCoder:
             pyramid: in quantiser steps.
             scale: of its components.
             shape: lines and samples of its pixels.
-            lagrangian: see `quantised`.
+            lagrangian: see `choose`.
         """
         components = tuple(last_of(np.greater(*_weighed(planes, lagrangian))) for planes in pyramid.details)
         used = max(*components, last_of((np.abs(pyramid.approximation) > 0.5).any(axis=(1, 2))))
         pyramid = Pyramid(approximation=pyramid.approximation[:used], details=tuple(d[:used] for d in pyramid.details))
         chooser = _Chooser(pyramid=pyramid, costs=self.costs, lagrangian=lagrangian)
         walk(self.engine, scale.leading(used), components, shape, chooser)
-        approximation = Approximation(planes=np.rint(pyramid.approximation).astype(np.int32))
-        first = chooser.centroids().pack() + _COMPONENTS.pack(*components) + approximation.pack(self.coder, self.costs)
+        approximation = np.rint(pyramid.approximation).astype(np.int32)
+        first = chooser.centroids().pack() + _COMPONENTS.pack(*components)
+        first += pack_approximation(approximation, self.coder, self.costs)
         return CodedTile(first=first, parts=tuple(self._units(chooser, parts_of(components))))
 
     def _units(self, chooser: _Chooser, parts: tuple[int, ...]) -> Iterator[PartUnit]:
@@ -132,7 +133,7 @@ class TileCoder:
         rest = rest[_COMPONENTS.size :]
         lines, samples = (low_size(size, LEVELS - 1) for size in shape)
         approximation = unpack_approximation(rest, self.coder, (lines, samples), len(scale))
-        used = len(approximation.planes)
+        used = len(approximation)
         if max(components) > used:
             raise DecodeError(f"a level of {max(components)} components in a tile of {used}; its packets are damaged")
         reader = _Reader(coder=self.coder, part_unit=part_unit, parts=parts_of(components))
@@ -140,7 +141,7 @@ class TileCoder:
         problem = reader.finished()
         return DecodedTile(
             pyramid=Pyramid(
-                approximation=approximation.planes.astype(np.float32),
+                approximation=approximation.astype(np.float32),
                 details=tuple(centroids.reconstructed(level) for level in details),
             ),
             problem=problem,

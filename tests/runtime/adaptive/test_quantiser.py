@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.adaptive import quantiser
 from hyvic_runtime.adaptive.quantiser import LARGEST, choose
-from hyvic_runtime.adaptive.symbol_costs import SymbolCosts
 from hyvic_runtime.adaptive.table_rows import ROWS
+from hyvic_runtime.symbol_costs import SymbolCosts
 from numpy.typing import NDArray
 from runtime.adaptive.guessing_network import tile_coder
 

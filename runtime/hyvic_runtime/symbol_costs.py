@@ -1,4 +1,4 @@
-"""What symbols cost under the bundle's tables, for an encoder that chooses by it."""
+"""What symbols cost under the bundle's tables, for who chooses by it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.adaptive.table_rows import SCALES
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.frequency_table import TOTAL
 
 
 @dataclass(frozen=True)
 class SymbolCosts:
-    """Bits of every symbol of the tables; worked out when first asked for, which a decoder never does.
+    """Bits of every symbol of the tables; worked out when first asked for.
 
     Attributes:
         coder: of the tables.
@@ -53,9 +52,3 @@ class SymbolCosts:
         length = self.length[rows]
         inside = (position >= 0) & (position < length)
         return np.asarray(self.of_frequencies[self.starts[rows] + np.where(inside, position, length)])
-
-    def cheapest_rows(self, vectors: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
-        """Which of the rows 0 … SCALES - 1, distributions about zero, codes each of (vector, symbol) for least."""
-        rows = np.arange(SCALES)[:, None]
-        bits = [self.bits(vector[None].repeat(SCALES, axis=0), rows.repeat(len(vector), axis=1)) for vector in vectors]
-        return np.array([per_row.sum(axis=1).argmin() for per_row in bits], np.intp)
