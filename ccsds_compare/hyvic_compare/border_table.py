@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from hyvic_runtime.adaptive.bundle import AdaptiveBundle
 from hyvic_runtime.atomic_file import replacing
 from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.command_line import Result, command_parser, run_command
@@ -63,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_scene_options(parser)
     parser.add_argument("--bundle", type=Path, required=True, help="of tiles smaller than the scenes")
     parser.add_argument("--whole", type=Path, required=True, help="of the same checkpoint, of tiles as large as they")
+    parser.add_argument(
+        "--mirror-to", type=int, metavar="LINES", help="let scenes go on as their mirror images to so many lines"
+    )
     return run_command(parser, argv, _run, extra="compare")
 
 
@@ -70,7 +74,10 @@ def _run(arguments: argparse.Namespace) -> Result:
     from tqdm import tqdm
 
     tiled, whole = encoder_of(read_bundle(arguments.bundle)), encoder_of(read_bundle(arguments.whole))
-    scenes = [(path.stem, scene_on_bands(path, tiled, arguments)) for path in arguments.scenes]
+    scenes = [
+        (path.stem, _mirrored(scene_on_bands(path, tiled, arguments), arguments.mirror_to or 0))
+        for path in arguments.scenes
+    ]
     for name, scene in scenes:
         if tiled.grid(scene).rows * tiled.grid(scene).columns == 1 or whole.grid(scene).rows > 1:
             raise SceneError(f"{name}: {arguments.bundle} must cut it into tiles and {arguments.whole} must not")
@@ -82,9 +89,16 @@ def _run(arguments: argparse.Namespace) -> Result:
     return {"out": str(arguments.out), "rows": [asdict(row) for row in rows]}, text
 
 
+def _mirrored(scene: Scene, lines: int) -> Scene:
+    """A scene of at least so many lines."""
+    beyond = max(lines - len(scene.cube), 0)
+    return Scene(cube=np.pad(scene.cube, ((0, beyond), (0, 0), (0, 0)), mode="symmetric"))
+
+
 def measure(name: str, scene: Scene, tiled: AnyEncoder, whole: AnyEncoder, quality: float | None) -> Row:
     """Code one scene in tiles and as one."""
-    border = beside_borders(scene.cube.shape[:2], tiled.bundle.manifest.geometry.tile)
+    rows_only = isinstance(tiled.bundle, AdaptiveBundle)  # tiles of a row share its transform
+    border = beside_borders(scene.cube.shape[:2], tiled.bundle.manifest.geometry.tile, rows_only=rows_only)
     cubes = [
         decoder_of(encoder.bundle).decode(encoder.stream(scene, quality=quality)).scene.cube
         for encoder in (tiled, whole)
@@ -103,12 +117,12 @@ def measure(name: str, scene: Scene, tiled: AnyEncoder, whole: AnyEncoder, quali
     )
 
 
-def beside_borders(shape: tuple[int, ...], tile: int) -> NDArray[np.bool_]:
-    """Pixels within REACH of a border between tiles, (line, sample); the scene's own edge is none."""
+def beside_borders(shape: tuple[int, ...], tile: int, *, rows_only: bool = False) -> NDArray[np.bool_]:
+    """Pixels within REACH of a border between tiles, or rows of them, (line, sample); the scene's own edge is none."""
     sides = []
-    for size in shape:
+    for axis, size in enumerate(shape):
         sides.append(np.zeros(size, bool))
-        for border in range(tile, size, tile):
+        for border in range(tile, size, tile) if axis == 0 or not rows_only else ():
             sides[-1][border - REACH : border + REACH] = True
     return np.logical_or.outer(sides[0], sides[1])
 
