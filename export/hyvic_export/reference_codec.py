@@ -16,7 +16,7 @@ import torch
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_runtime.entropy_path import Prediction
 from hyvic_runtime.symbol_costs import SymbolCosts
-from hyvic_runtime.tile_end import TileEnd
+from hyvic_runtime.tile_end import TileEnd, can_continue
 from hyvic_runtime.tile_grid import TileGeometry
 from hyvic_train.codec_model import CodecModel
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
@@ -108,9 +108,7 @@ def reference_coding(
             slice(column * size, column * size + latents[1]),
         )
         latent[area] = tile_y[0].numpy()[here]
-        latent_steps[area] = _at_its_end(
-            entropy, z_hat[:, : cells[0], : cells[1]].numpy(), coded, here, hyper // stride
-        )
+        latent_steps[area] = _at_its_end(entropy, z_hat[:, : cells[0], : cells[1]].numpy(), coded, here, geometry)
         symbols[area], scale_index[area] = coded.symbols[here], coded.scale_index[here]
 
         # What the float model would expect to pay for the same latents.
@@ -165,7 +163,7 @@ def _at_its_end(
     hyperlatent: NDArray[np.floating[Any]],
     coded: ReferenceLatent,
     here: tuple[slice, ...],
-    cell: int,
+    geometry: TileGeometry,
 ) -> NDArray[np.floating[Any]]:
     """A tile's ŷ in steps, where it is coded, as the ground takes it: see `hyvic_runtime.tile_end`.
 
@@ -174,9 +172,9 @@ def _at_its_end(
         hyperlatent: ẑ as far as it is coded.
         coded: the whole tile.
         here: what of it is coded.
-        cell: latents that a hyper-latent spans, along an axis.
+        geometry: of the tile.
     """
-    if entropy.network.slices:
+    if entropy.network.slices or not can_continue(geometry):
         return coded.latent_steps[here].astype(np.float32)
     held = np.pad(hyperlatent.astype(np.int64), [(0, 0), (0, 1), (0, 1)], mode="edge")
 
@@ -188,7 +186,7 @@ def _at_its_end(
         costs=SymbolCosts(EntropyCoder(entropy.tables)),
         scales=SCALE_COUNT,
         mean_step_bits=MEAN_STEP_BITS,
-        cell=cell,
+        cell=geometry.hyper_stride // geometry.latent_stride,
     )
     own = Prediction(coded.scale_index[here], coded.mean_steps[here])
     return end.latent_steps(coded.symbols[here], own, continued)

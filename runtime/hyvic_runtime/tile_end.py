@@ -31,6 +31,14 @@ CHEAPER = 0.75
 the synthesis was trained on latents in the middle of their steps."""
 
 
+def can_continue(geometry: TileGeometry) -> bool:
+    """Whether `continued_prediction` sees all that latents depend on: the next cell, and none before their own.
+
+    So it is with kernels of 3, which halos of a sample a stage tell of, and where a tile has a next cell at all.
+    """
+    return geometry.hyperlatents > 1 and 0 < geometry.halo_before < geometry.latent_stride
+
+
 def continued_prediction(
     predict: Callable[[NDArray[np.integer[Any]]], Prediction],
     hyperlatent: NDArray[np.integer[Any]],
@@ -43,7 +51,7 @@ def continued_prediction(
     Args:
         predict: `EntropyPath.predict`, of a bundle whose ẑ predicts the whole latent.
         hyperlatent: (N, line, sample), as far as it is coded.
-        geometry: of the tile, which has at least two hyper-latents along an axis.
+        geometry: of the tile, one that `can_continue`.
     """
     cells, size = geometry.hyperlatents, geometry.latents
     cell = size // cells

@@ -19,7 +19,7 @@ from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.received_units import UnitKey
 from hyvic_runtime.space_packet import UnitKind
 from hyvic_runtime.symbol_costs import SymbolCosts
-from hyvic_runtime.tile_end import TileEnd, continued_prediction
+from hyvic_runtime.tile_end import TileEnd, can_continue, continued_prediction
 from hyvic_runtime.tile_grid import Tile, coded_shape
 from hyvic_runtime.tile_units import LEAD_OCTETS, TileLead, unpack_tile_lead
 
@@ -102,8 +102,8 @@ class TileLatentDecoder:
         """ŷ in steps, (M, line, sample) as far as it is coded."""
         manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
         lines, samples = coded_shape(tile, geometry.latent_stride)
-        # Without symbols nothing tells which prediction is better; and a graph of one cell sees none beside it.
-        if manifest.slices or walked.parts == 0 or geometry.hyperlatents == 1:
+        # Without symbols nothing tells which prediction is better.
+        if manifest.slices or walked.parts == 0 or not can_continue(geometry):
             return walked.latent_steps[:, :lines, :samples].astype(np.float32)
         cells, columns = coded_shape(tile, geometry.hyper_stride)
 

@@ -15,8 +15,8 @@ from hyvic_runtime.entropy_path import EntropyPath, Prediction, load_entropy_pat
 from hyvic_runtime.received_units import UnitKey
 from hyvic_runtime.space_packet import UnitKind
 from hyvic_runtime.symbol_costs import SymbolCosts
-from hyvic_runtime.tile_end import TileEnd, continued_prediction
-from hyvic_runtime.tile_grid import Tile, coded_shape
+from hyvic_runtime.tile_end import TileEnd, can_continue, continued_prediction
+from hyvic_runtime.tile_grid import Tile, coded_shape, geometry_of
 from hyvic_runtime.tile_latents import TileLatentDecoder
 from hyvic_runtime.tile_units import TileLead
 from hyvic_train.checkpoint import load_checkpoint
@@ -62,6 +62,16 @@ def test_a_tile_is_predicted_as_part_of_a_larger_one_that_goes_on(
     assert np.array_equal(continued.mean_steps, expected.mean_steps[:, :size, :size])
     alone = path.predict(np.pad(hyperlatent, [(0, 0), *((0, 2 - cells) for cells in coded)])[None])
     assert not np.array_equal(continued.mean_steps, alone.mean_steps[0])
+
+
+@pytest.mark.parametrize(
+    ("tile", "kernel_size", "stages", "can"),
+    [(32, 3, 2, True), (16, 3, 2, False), (64, 5, 2, False), (64, 3, 0, False)],
+)
+def test_only_kernels_of_three_see_no_more_than_the_next_cell(
+    tile: int, kernel_size: int, stages: int, can: bool
+) -> None:
+    assert can_continue(geometry_of(tile=tile, kernel_size=kernel_size, spatial_stages=stages)) is can
 
 
 class _LooksAhead:

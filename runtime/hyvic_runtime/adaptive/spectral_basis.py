@@ -63,12 +63,13 @@ class SpectralStatistics:
         self._products, self._detail_products = np.zeros((bands, bands)), np.zeros((bands, bands))
         self._pixels = self._details = 0
 
-    def add(self, cube: NDArray[Any], counted: NDArray[np.bool_] | None = None) -> None:
+    def add(self, cube: NDArray[Any], counted: NDArray[np.bool_] | None = None, *, run: int | None = None) -> None:
         """Take the pixels of some lines.
 
         Args:
             cube: (line, sample, band) digital numbers, of any type.
             counted: (line, sample), which pixels hold measurements; all where None.
+            run: so many samples each lie side by side; all where None.
         """
         for lines in _blocks(*cube.shape[:2]):
             held = np.ones(cube[lines].shape[:2], np.bool_) if counted is None else counted[lines]
@@ -82,6 +83,8 @@ class SpectralStatistics:
             self._products += deviations.T @ deviations
             self._pixels += len(deviations)
             inner = held[1:, 1:] & held[:-1, 1:] & held[1:, :-1]
+            if run is not None:
+                inner[:, run - 1 :: run] = False
             details = (block[1:, 1:] - (block[:-1, 1:] + block[1:, :-1]) / 2)[inner]
             self._detail_products += details.T @ details
             self._details += len(details)

@@ -49,7 +49,7 @@ def basis_of_strip(cube: NDArray[Any], valid: NDArray[np.bool_] | None) -> Spect
         statistics.add(cube, valid)
     else:
         taken = np.arange(cube.shape[1]) // _RUN % every == 0
-        statistics.add(cube[:, taken], None if valid is None else valid[:, taken])
+        statistics.add(cube[:, taken], None if valid is None else valid[:, taken], run=_RUN)
     return replace(statistics.basis(), pixels=pixels)
 
 

@@ -300,3 +300,15 @@ def test_leading_components_are_those_of_the_whole() -> None:
 def test_a_basis_that_no_unit_can_hold_is_refused(wrong: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         replace(BASIS, **wrong)
+
+
+def test_runs_that_lie_beside_each_other_are_no_neighbours() -> None:
+    cube = np.random.default_rng(8).integers(0, 4000, (20, 24, 5)).astype(np.uint16)
+    together, apart, neighbours = SpectralStatistics(5), SpectralStatistics(5), SpectralStatistics(5)
+    together.add(cube, run=8)
+    neighbours.add(cube)
+    for first in range(0, 24, 8):
+        apart.add(cube[:, first : first + 8])
+    expected, found, other = (statistics.basis().vectors for statistics in (apart, together, neighbours))
+    np.testing.assert_allclose(np.abs((found * expected).sum(axis=1)), 1)
+    assert np.abs((other * expected).sum(axis=1)).min() < 1 - 1e-6
