@@ -144,7 +144,7 @@ class GroupContexts:
     """What the components of a group have in common with what was coded before them; see `LevelContexts`.
 
     Attributes:
-        prediction: (component, orientation, line, sample) in steps of 2**-PREDICTION_STEP_BITS.
+        predicted: what its components are expected to be.
         decoded_magnitudes: of orientations that are wholly decoded, as they are asked for.
     """
 
@@ -158,10 +158,7 @@ class GroupContexts:
     around_nearest: Planes
     mean: Planes
     largest: Planes
-    prediction: Planes
-    companded_prediction: Planes
-    energy: Planes
-    rest: Planes
+    predicted: Prediction
     decoded_magnitudes: dict[int, tuple[Planes, Planes]] = field(default_factory=dict)
 
     def of(
@@ -183,7 +180,7 @@ class GroupContexts:
             scratch: (element,), what the contexts may be written to; memory that was just used is fastest.
 
         Returns:
-            (CONTEXTS, component, square); and (component, square) of `prediction`.
+            (CONTEXTS, component, square); and (component, square) of the prediction.
         """
         own, *others = _ROLES[orientation]
         here, twice, four_times = squares.places
@@ -214,10 +211,10 @@ class GroupContexts:
         describe(self.around_nearest, here)
         _put(self.largest[own], here, next(entries))
         predicted = next(entries)
-        _put(self.companded_prediction[only, orientation], here, predicted)
+        _put(self.predicted.companded_prediction[only, orientation], here, predicted)
         np.abs(predicted, out=next(entries))
-        _put(self.energy[only], twice, next(entries))
-        _put(self.rest[only], twice, next(entries))
+        _put(self.predicted.energy[only], twice, next(entries))
+        _put(self.predicted.rest[only], twice, next(entries))
         for before in range(ORIENTATIONS - 1):
             if before < orientation:
                 there, around = self._magnitudes_of(before, decoded)
@@ -227,7 +224,8 @@ class GroupContexts:
                 next(entries)[...] = next(entries)[...] = 0
         neighbours: tuple[Planes | float, ...] = (0.0,) * 6
         if squares.black:
-            neighbours = self._neighbours(orientation, decoded[only, orientation], self.prediction[only], here)
+            prediction = self.predicted.prediction[only]
+            neighbours = self._neighbours(orientation, decoded[only, orientation], prediction, here)
         constants = (
             _ON * squares.black,
             *(_ON * (level == self.level) for level in range(LEVELS)),
@@ -235,8 +233,7 @@ class GroupContexts:
         )
         for value in (*neighbours, *constants, self.log2_spread[only, None], companded(numbers)[:, None]):
             next(entries)[...] = value
-        prediction = self.prediction[only, orientation]
-        return contexts, _at(prediction, here)
+        return contexts, _at(self.predicted.prediction[only, orientation], here)
 
     _magnitudes = staticmethod(magnitudes)
 
@@ -310,7 +307,6 @@ class LevelContexts:
     def next_group(self, count: int) -> GroupContexts:
         """Contexts of the `count` components behind those that were added."""
         of = slice(self._count, self._count + count)
-        predicted = self._predicted(of)
         grandparents = self._grandparent_magnitude
         return self._group(
             level=self._level,
@@ -323,10 +319,7 @@ class LevelContexts:
             around_nearest=self._around_nearest,
             mean=np.floor(self._sum / np.float32(max(self._count, 1))),
             largest=self._largest,
-            prediction=predicted.prediction,
-            companded_prediction=predicted.companded_prediction,
-            energy=predicted.energy,
-            rest=predicted.rest,
+            predicted=self._predicted(of),
         )
 
     def add(self, details: Planes) -> None:

@@ -170,7 +170,7 @@ def test_a_prediction_follows_components_that_go_together() -> None:
     )
     contexts.next_group(1)
     contexts.add(first)
-    predicted = contexts.next_group(1).prediction[0] / 16
+    predicted = contexts.next_group(1).predicted.prediction[0] / 16
     # Weights are sixteenths, and a ridge draws them towards zero.
     there = first[0] != 0
     assert np.abs(predicted[there] / np.clip(first[0], -127, 127)[there] + 2).max() <= 0.25
