@@ -180,10 +180,14 @@ def test_packets_of_a_row_come_before_the_next_row_is_whole(encoder: SceneEncode
 
 
 def test_memory_does_not_grow_with_the_scene(encoder: SceneEncoder) -> None:
-    """NumPy reports what it takes; the engine's own is one tile's."""
+    """NumPy reports what it takes; the engine's own is one tile's.
+
+    What is held at once depends on which thread comes first; the most of it, half a strip more or less, shows
+    within some twenty strips.
+    """
     strip = smooth_cube(TILE, 3 * TILE, BANDS)
     peaks = []
-    for strips in (4, 4, 24):  # the first warms up
+    for strips in (24, 24, 124):  # the first warms up
         push_broom = encoder.begin(Acquisition(samples=3 * TILE, dtype=strip.dtype), Packetiser())
         tracemalloc.start()
         for _ in range(strips):
@@ -191,7 +195,7 @@ def test_memory_does_not_grow_with_the_scene(encoder: SceneEncoder) -> None:
         push_broom.flush()
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert abs(peaks[2] - peaks[1]) < 0.5 * strip.nbytes  # of the twenty strips that it is longer by
+    assert peaks[2] - peaks[1] < strip.nbytes  # of the hundred strips that it is longer by
 
 
 def test_scenes_in_progress_do_not_disturb_each_other(encoder: SceneEncoder) -> None:
