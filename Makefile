@@ -88,7 +88,7 @@ $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
 	touch $@
 
 # What is in C is built where it can be; only `make sanitised` cannot do without a compiler.
-$(VENV)/dev.stamp: pyproject.toml $(wildcard runtime/hyvic_runtime/*.c runtime/hyvic_runtime/*/*.c) | $(BIN)/python
+$(VENV)/dev.stamp: pyproject.toml $(wildcard $(addprefix runtime/hyvic_runtime/,*.[ch] */*.[ch])) | $(BIN)/python
 	@{ command -v gcc >/dev/null && $(PYTHON) -c 'import os, sys, sysconfig; \
 	    sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'; } \
 	  || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -q -y gcc libc6-dev python3-dev; } \

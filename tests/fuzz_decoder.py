@@ -64,6 +64,7 @@ def seeds(bundle: Path = BUNDLE) -> list[list[bytes]]:
 
 def _let_fail_once(encoder: AnyEncoder) -> None:
     """Let the encoder's engine fail on what it is asked next."""
+    from hyvic_runtime.adaptive.context_network import EngineNetwork
     from hyvic_runtime.adaptive.encoder import AdaptiveEncoder
     from hyvic_runtime.encoder import SceneEncoder
     from hyvic_runtime.engine import Engine
@@ -83,7 +84,7 @@ def _let_fail_once(encoder: AnyEncoder) -> None:
             return self._engine.describe()
 
     if isinstance(encoder, AdaptiveEncoder):
-        encoder._tiles = replace(encoder._tiles, engine=FailsOnce(encoder._tiles.engine))
+        encoder._tiles = replace(encoder._tiles, network=EngineNetwork(FailsOnce(encoder._tiles.network)))
     else:
         assert isinstance(encoder, SceneEncoder)
         encoder._engine = FailsOnce(encoder._engine)

@@ -16,13 +16,16 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-EXTENSIONS = ("_ans", "adaptive._contexts", "adaptive._quantiser")
+EXTENSIONS = ("_ans", "adaptive._contexts", "adaptive._quantiser", "adaptive._wavelet")
 TESTS = (
     "test_ans.py",
     "test_entropy_coder.py",
+    "adaptive/test_coded_squares.py",
     "adaptive/test_contexts.py",
+    "adaptive/test_native_network.py",
     "adaptive/test_quantiser.py",
     "adaptive/test_table_rows.py",
+    "adaptive/test_wavelet.py",
 )
 SANITISERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1")
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")

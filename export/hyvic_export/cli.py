@@ -116,8 +116,8 @@ def _export(arguments: argparse.Namespace, command: str) -> Result:
             ):
                 if used:
                     raise ValueError(
-                        f"{option} has no use with model.family adaptive, whose network runs in ONNX Runtime and has "
-                        "one precision; leave it out"
+                        f"{option} has no use with model.family adaptive, whose network of integers is never "
+                        "compiled and has one precision; leave it out"
                     )
             bar.total = STEPS
             manifest = adaptive_bundle_from_checkpoint(

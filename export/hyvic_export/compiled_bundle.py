@@ -168,8 +168,8 @@ def compiled_bundle(
     bundle = read_bundle(source)
     if isinstance(bundle, AdaptiveBundle):
         raise ValueError(
-            f"{source} is of the family {bundle.manifest.family}, whose network ONNX Runtime takes as it is; there is "
-            "nothing to compile"
+            f"{source} is of the family {bundle.manifest.family}, whose network runs as it is; "
+            "there is nothing to compile"
         )
     manifest = bundle.manifest
     for_tensorrt = manifest.engines is not None or layout.BUILD_SCRIPT in manifest.extras

@@ -19,6 +19,7 @@ MAX_WORKERS = 8
 class EngineKind(StrEnum):
     """What runs a graph."""
 
+    NATIVE = "native"
     ONNXRUNTIME = "onnxruntime"
     ONNXRUNTIME_CUDA = "onnxruntime-cuda"
     ONNXRUNTIME_TENSORRT = "onnxruntime-tensorrt"
@@ -76,10 +77,12 @@ def load_engine(
         return OnnxRuntimeEngine(
             bundle.folder / graph, provider=_PROVIDERS[kind], threads=max(1, (cores or usable_cores()) // workers)
         )
+    if kind is EngineKind.NATIVE:
+        raise EngineError(f"{bundle.folder} has graphs, which no native code runs; choose another --engine than {kind}")
     if isinstance(bundle, AdaptiveBundle):
         raise EngineError(
-            f"{bundle.folder} is of the family {bundle.manifest.family}, whose network runs in ONNX Runtime alone; "
-            "choose another --engine than " + kind
+            f"{bundle.folder} is of the family {bundle.manifest.family}, whose network runs in native code or ONNX "
+            f"Runtime alone; choose another --engine than {kind}"
         )
     if compiled is None or compiled.library != TensorRTLibrary(kind):
         raise EngineError(

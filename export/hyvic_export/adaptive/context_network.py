@@ -1,9 +1,9 @@
 """The context model as an integer network, and as a graph.
 
-What its layers compute, and why that is exact, stands in `integer_layer`. The graph is written for speed: every
-requantisation's power of two is part of the weights, which it leaves exact, and what follows a convolution is one
-activation, one clamp and one rounding. Between bounds that are integers, clamping before and after
-rounding is the same.
+What its layers compute, and why that is exact, stands in `integer_layer`; what the runtime's own code takes of it is
+`context_weights`. The graph is written for speed: every requantisation's power of two is part of the weights, which it
+leaves exact, and what follows a convolution is one activation, one clamp and one rounding. Between bounds that are
+integers, clamping before and after rounding is the same.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import onnx
 import spox.opset.ai.onnx.v17 as op
+from hyvic_runtime.adaptive.context_weights import ContextWeights
 from hyvic_runtime.adaptive.contexts import CONTEXT_MAX, CONTEXTS
-from hyvic_runtime.adaptive.table_rows import GAIN_STEP_BITS, MAX_GAIN, MAX_MEAN_STEPS, MEAN_STEP_BITS, SCALES
+from hyvic_runtime.adaptive.table_rows import GAIN_STEP_BITS, MEAN_STEP_BITS, RANGES
 from hyvic_train.adaptive.context_model import ContextModel
 from hyvic_train.adaptive.integer_rows import CONTEXT_STEP, LOG2_MIN_SCALE, LOG2_SCALE_STEP
 from hyvic_train.integer_path import HIDDEN_MAX, hidden_step
 from spox import Tensor, Var, argument
 
-from hyvic_export.entropy_path_graph import layers as layers_as_nodes
 from hyvic_export.graph_nodes import built, int32, per_channel, scalar
 from hyvic_export.integer_layer import IntegerLayer, doubles, hidden_layer, last_layer
 
-OUTPUTS: tuple[str, ...] = ("scale_index", "mean_steps", "gain")
+OUTPUTS: tuple[str, ...] = tuple(name for name, _, _ in RANGES)
 """The last layer's rows, by the names of the graph's outputs."""
 
 ContextNetwork = tuple[IntegerLayer, ...]
@@ -57,12 +57,30 @@ def context_network(model: ContextModel) -> ContextNetwork:
             model.last,
             input_step=step,
             output_step=np.array([LOG2_SCALE_STEP, 2.0**-MEAN_STEP_BITS, 2.0**-GAIN_STEP_BITS]),
-            low=np.array([0, -MAX_MEAN_STEPS, 0]),
-            high=np.array([SCALES - 1, MAX_MEAN_STEPS, MAX_GAIN]),
+            low=np.array([least for _, least, _ in RANGES]),
+            high=np.array([most for _, _, most in RANGES]),
             output_offset=np.array([LOG2_MIN_SCALE, 0.0, 0.0]),
         )
     )
+    assert not any(layer.split_bits for layer in layers), "256 channels need no sums in groups"
     return tuple(layers)
+
+
+def context_weights(network: ContextNetwork) -> ContextWeights:
+    """The network as a bundle carries it beside its graph.
+
+    Raises:
+        ValueError: a sum, shift or bound of it is none that the runtime's code takes.
+    """
+    rows = []
+    for layer in network:
+        negative_shift = layer.shift + (layer.leaky_slope_bits or 0)
+        rows.append(np.stack((layer.bias, layer.shift, negative_shift, layer.low, layer.high), axis=1))
+    return ContextWeights(
+        widths=(CONTEXTS, *(len(layer.bias) for layer in network)),
+        weights=np.concatenate([layer.weight.ravel() for layer in network]).astype(np.int16),
+        rows=np.concatenate(rows).astype(np.int32),
+    )
 
 
 def context_graph(network: ContextNetwork) -> onnx.ModelProto:
@@ -80,8 +98,6 @@ def context_graph(network: ContextNetwork) -> onnx.ModelProto:
 
 
 def _layer(x: Var, layer: IntegerLayer) -> Var:
-    if layer.split_bits:
-        return layers_as_nodes(x, (layer,))
     unit = np.exp2(-layer.shift.astype(np.float64))
     weight = layer.weight * unit[:, None, None, None]
     x = op.conv(x, op.const(weight.astype(np.float32)), op.const((layer.bias * unit).astype(np.float32)))

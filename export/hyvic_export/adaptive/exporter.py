@@ -18,8 +18,9 @@ from hyvic_runtime.bundle_files import MANIFEST, REPORT, file_sha256, read_manif
 from hyvic_runtime.conformance import coder_sha256
 from hyvic_runtime.entropy_coder import EntropyCoder
 from hyvic_train.checkpoint import WEIGHTS, load_context_model
+from numpy.typing import NDArray
 
-from hyvic_export.adaptive.context_network import OUTPUTS, context_graph, context_network
+from hyvic_export.adaptive.context_network import OUTPUTS, context_graph, context_network, context_weights
 from hyvic_export.adaptive.context_vectors import context_vectors
 from hyvic_export.adaptive.parity import measured_parity
 from hyvic_export.adaptive.row_tables import row_distributions
@@ -64,6 +65,7 @@ def adaptive_bundle_from_checkpoint(
     loaded = load_context_model(checkpoint)
     refuse_uncalibrated(loaded.model.peaks)
     network = context_network(loaded.model)
+    weights = context_weights(network)
 
     progress("frequency tables")
     distributions = row_distributions(loaded.model)
@@ -76,13 +78,19 @@ def adaptive_bundle_from_checkpoint(
     progress("writing")
     with replacing_folder(out, contents=ALL_FILES) as partial:
         save_graph(context_graph(network), partial / layout.CONTEXT_NETWORK)
-        save_arrays(partial, tables, {layout.CONFORMANCE: np.stack(vectors).astype(np.int16)})
+        arrays: dict[str, NDArray[np.generic]] = {
+            layout.WEIGHTS: weights.weights,
+            layout.ROWS_OF_WEIGHTS: weights.rows,
+            layout.CONFORMANCE: np.stack(vectors).astype(np.int16),
+        }
+        save_arrays(partial, tables, arrays)
         manifest = AdaptiveManifest(
             tile=tile,
             scales=SCALES,
             fractions=FRACTIONS,
             contexts=CONTEXTS,
             context_version=CONTEXT_VERSION,
+            widths=weights.widths,
             peak=loaded.config.model.peak,
             conformance=tuple(map(network_sha256, expected)),
             coder_sha256=coder_sha256(EntropyCoder(tables, escape_octets=ESCAPE_OCTETS)),

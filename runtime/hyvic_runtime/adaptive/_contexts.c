@@ -1,4 +1,5 @@
-/* Contexts of wavelet coefficients: what contexts.py defines, entry by entry, made line by line.
+/* Contexts of wavelet coefficients, and the network that they are for: what contexts.py defines, entry by entry, made line
+ * by line; and from there, while they are in the cache, what the network makes of them.
  *
  * Every number is an integer in float32 and every sum of several stays below 2^24, so any order of additions gives what
  * NumPy gives; where a single addition or the division rounds, both round as IEEE 754 says. Hence no fast mathematics and
@@ -9,17 +10,25 @@
  * are used, and the interpreter's lock is not held while they are.
  */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "_buffers.h" /* first: it includes Python.h */
+
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "_context_network.h"
+#include "_table_rows.h"
+
 #define LEVELS 5
 #define ORIENTATIONS 3
 #define ENTRIES 43
+#define VARYING 32     /* the others are the same for all coefficients of a component in a block */
+#define NEIGHBOURS 26  /* the first entry of black squares alone */
+#define BEFORE 22      /* the first entry of the orientations before */
+#define AT_ONCE 128    /* squares whose contexts the nearest cache holds */
 #define PREDICTORS 6
+#define NEAREST 3
 #define PREDICTION_STEP 16.0f
 #define PREDICTOR_MAX 127.0f
 #define WEIGHT_MAX 64.0f
@@ -27,13 +36,6 @@
 #define MAGNITUDE_MAX 4095.0f
 #define COMPANDED_MAX (27 * 4095.0f)
 #define ON 64.0f
-
-/* What x86-64 has had since 2013, where the processor has it; float32 gives the same in either. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-#define FAST __attribute__((target_clones("arch=x86-64-v3", "default")))
-#else
-#define FAST
-#endif
 
 static inline float least(float a, float b) { return a < b ? a : b; }
 static inline float most(float a, float b) { return a > b ? a : b; }
@@ -92,6 +94,34 @@ FAST static void compand_planes(const float *planes, size_t count, Size size, fl
         around(clipped, size, near, line);
         for (size_t i = 0; i < pixels; i++)
             near[i] = companded(near[i]);
+    }
+}
+
+/* What is known of the components of a level: magnitudes of the last NEAREST of them, last first, their sum and the largest. */
+typedef struct {
+    float *nearest, *sum, *largest;
+} Magnitudes;
+
+/* Those of some components more; `pixels` counts the planes of all orientations. */
+FAST static void add_components(const float *details, size_t count, size_t pixels, const Magnitudes *before,
+                                const Magnitudes *after)
+{
+    memcpy(after->sum, before->sum, pixels * sizeof *after->sum);
+    memcpy(after->largest, before->largest, pixels * sizeof *after->largest);
+    if (count < NEAREST)
+        memcpy(after->nearest + count * pixels, before->nearest, (NEAREST - count) * pixels * sizeof *after->nearest);
+    for (size_t c = 0; c < count; c++, details += pixels) {
+        float *restrict sum = after->sum, *restrict largest = after->largest;
+        for (size_t i = 0; i < pixels; i++) {
+            const float magnitude = companded(fabsf(details[i]));
+            sum[i] += magnitude;
+            largest[i] = most(largest[i], magnitude);
+        }
+        if (count - c <= NEAREST) {
+            float *nearest = after->nearest + (count - 1 - c) * pixels;
+            for (size_t i = 0; i < pixels; i++)
+                nearest[i] = companded(fabsf(details[i]));
+        }
     }
 }
 
@@ -182,15 +212,21 @@ typedef struct {
     const float *prediction, *companded_prediction, *energy, *rest;
     const float *there[ORIENTATIONS - 1], *near[ORIENTATIONS - 1]; /* of the orientations before this one */
     const float *decoded, *log2_spread;
-    float *contexts, *predicted;
 } Description;
 
 /* Squares of one colour are every other sample of a line. */
-static inline size_t first_square(const Description *of, size_t line) { return (line + of->black) & 1; }
+static inline size_t first_of_colour(size_t black, size_t line) { return (line + black) & 1; }
+
+static inline size_t count_of_colour(size_t black, size_t line, size_t samples)
+{
+    return (samples + 1 - first_of_colour(black, line)) / 2;
+}
+
+static inline size_t first_square(const Description *of, size_t line) { return first_of_colour(of->black, line); }
 
 static inline size_t squares_of_line(const Description *of, size_t line)
 {
-    return (of->size.samples + 1 - first_square(of, line)) / 2;
+    return count_of_colour(of->black, line, of->size.samples);
 }
 
 static size_t squares_of_component(const Description *of)
@@ -264,91 +300,230 @@ static inline void put_neighbours(const Description *of, const float *decoded, c
     }
 }
 
-FAST static void describe_block(const Description *of)
+/* The varying entries of a line of a component's squares, `entry` numbers after each other, and the prediction. */
+FAST static void describe_line(const Description *of, size_t c, size_t l, float *out, size_t entry, float *predicted)
 {
     static const size_t OTHERS[ORIENTATIONS][2] = {{1, 2}, {0, 2}, {0, 1}};
     const Size size = of->size, half = halved(size), quarter = halved(half);
     const size_t pixels = area(size), parents = area(half), grandparents = area(quarter);
     const size_t own = of->orientation, a = OTHERS[own][0], b = OTHERS[own][1];
+    const size_t count = squares_of_line(of, l), here = l * size.samples + first_square(of, l);
+    const size_t twice = c * 3 * parents + l / 2 * half.samples;
+    const float *parent = of->parent + twice, *around_parent = of->around_parent + twice;
+    const float *second = of->nearest + 3 * pixels + here, *third = of->nearest + 6 * pixels + here;
+    const float *prediction = of->prediction + (c * 3 + own) * pixels;
+    put(parent + own * parents, 1, count, out), out += entry;
+    put(parent + a * parents, 1, count, out), out += entry;
+    put(parent + b * parents, 1, count, out), out += entry;
+    if (of->grandparent) {
+        const float *grandparent = of->grandparent + c * 3 * grandparents + l / 4 * quarter.samples;
+        put_grandparents(grandparent + own * grandparents, grandparent + a * grandparents,
+                         grandparent + b * grandparents, count, out, out + entry);
+    } else {
+        put_constant(0, count, out);
+        put_constant(0, count, out + entry);
+    }
+    out += 2 * entry;
+    put(around_parent + own * parents, 1, count, out), out += entry;
+    put_larger(around_parent + a * parents, around_parent + b * parents, 1, count, out), out += entry;
+    put(of->nearest + own * pixels + here, 2, count, out), out += entry;
+    put(of->nearest + a * pixels + here, 2, count, out), out += entry;
+    put(of->nearest + b * pixels + here, 2, count, out), out += entry;
+    put(second + own * pixels, 2, count, out), out += entry;
+    put_larger(second + a * pixels, second + b * pixels, 2, count, out), out += entry;
+    put(third + own * pixels, 2, count, out), out += entry;
+    put(of->mean + own * pixels + here, 2, count, out), out += entry;
+    put_larger(of->mean + a * pixels + here, of->mean + b * pixels + here, 2, count, out), out += entry;
+    put(of->around_nearest + own * pixels + here, 2, count, out), out += entry;
+    put_larger(of->around_nearest + a * pixels + here, of->around_nearest + b * pixels + here, 2, count, out);
+    out += entry;
+    put(of->largest + own * pixels + here, 2, count, out), out += entry;
+    put(of->companded_prediction + (c * 3 + own) * pixels + here, 2, count, out), out += entry;
+    for (size_t j = 0; j < count; j++)
+        out[j] = fabsf(out[j - entry]);
+    out += entry;
+    put(of->energy + c * parents + l / 2 * half.samples, 1, count, out), out += entry;
+    put(of->rest + c * parents + l / 2 * half.samples, 1, count, out), out += entry;
+    for (size_t before = 0; before < ORIENTATIONS - 1; before++, out += 2 * entry)
+        if (before < own) {
+            put(of->there[before] + c * pixels + here, 2, count, out);
+            put(of->near[before] + c * pixels + here, 2, count, out + entry);
+        } else {
+            put_constant(0, count, out);
+            put_constant(0, count, out + entry);
+        }
+    if (of->black)
+        put_neighbours(of, of->decoded + (c * 3 + own) * pixels, prediction, l, out, entry);
+    else
+        for (size_t e = 0; e < VARYING - NEIGHBOURS; e++)
+            put_constant(0, count, out + e * entry);
+    put(prediction + here, 2, count, predicted);
+}
+
+/* The entries behind the varying ones. */
+static void describe_component(const Description *of, size_t c, float *constants)
+{
+    *constants++ = of->black ? ON : 0;
+    for (size_t level = 0; level < LEVELS; level++)
+        *constants++ = level == of->level ? ON : 0;
+    for (size_t o = 0; o < ORIENTATIONS; o++)
+        *constants++ = o == of->orientation ? ON : 0;
+    *constants++ = of->log2_spread[c];
+    *constants = companded((float)(of->first + c));
+}
+
+/* Contexts (entry, component, square) and predictions (component, square). */
+static void describe_block(const Description *of, float *contexts, float *predicted)
+{
     const size_t squares = squares_of_component(of), entry = of->components * squares;
     for (size_t c = 0; c < of->components; c++) {
-        float *out = of->contexts + c * squares, *predicted = of->predicted + c * squares;
-        const float *parent = of->parent + c * 3 * parents, *around_parent = of->around_parent + c * 3 * parents;
-        const float *decoded = of->decoded + (c * 3 + own) * pixels;
-        const float *prediction = of->prediction + (c * 3 + own) * pixels;
-        const float *companded_prediction = of->companded_prediction + (c * 3 + own) * pixels;
+        float constants[ENTRIES - VARYING];
+        describe_component(of, c, constants);
+        for (size_t e = VARYING; e < ENTRIES; e++)
+            put_constant(constants[e - VARYING], squares, contexts + e * entry);
         for (size_t l = of->begin; l < of->end; l++) {
-            const size_t count = squares_of_line(of, l), here = l * size.samples + first_square(of, l);
-            const size_t twice = l / 2 * half.samples;
-            float *next = out;
-            put(parent + own * parents + twice, 1, count, next), next += entry;
-            put(parent + a * parents + twice, 1, count, next), next += entry;
-            put(parent + b * parents + twice, 1, count, next), next += entry;
-            if (of->grandparent) {
-                const float *grandparent = of->grandparent + c * 3 * grandparents + l / 4 * quarter.samples;
-                put_grandparents(grandparent + own * grandparents, grandparent + a * grandparents,
-                                 grandparent + b * grandparents, count, next, next + entry);
-            } else {
-                put_constant(0, count, next);
-                put_constant(0, count, next + entry);
-            }
-            next += 2 * entry;
-            put(around_parent + own * parents + twice, 1, count, next), next += entry;
-            put_larger(around_parent + a * parents + twice, around_parent + b * parents + twice, 1, count, next);
-            next += entry;
-            if (c == 0) {
-                const float *second = of->nearest + 3 * pixels + here, *third = of->nearest + 6 * pixels + here;
-                put(of->nearest + own * pixels + here, 2, count, next), next += entry;
-                put(of->nearest + a * pixels + here, 2, count, next), next += entry;
-                put(of->nearest + b * pixels + here, 2, count, next), next += entry;
-                put(second + own * pixels, 2, count, next), next += entry;
-                put_larger(second + a * pixels, second + b * pixels, 2, count, next), next += entry;
-                put(third + own * pixels, 2, count, next), next += entry;
-                put(of->mean + own * pixels + here, 2, count, next), next += entry;
-                put_larger(of->mean + a * pixels + here, of->mean + b * pixels + here, 2, count, next), next += entry;
-                put(of->around_nearest + own * pixels + here, 2, count, next), next += entry;
-                put_larger(of->around_nearest + a * pixels + here, of->around_nearest + b * pixels + here, 2, count,
-                           next);
-                next += entry;
-                put(of->largest + own * pixels + here, 2, count, next), next += entry;
-            } else /* the same for all components of a group */
-                for (int shared = 0; shared < 11; shared++, next += entry)
-                    memcpy(next, next - c * squares, count * sizeof *next);
-            put(companded_prediction + here, 2, count, next), next += entry;
+            describe_line(of, c, l, contexts, entry, predicted);
+            contexts += squares_of_line(of, l), predicted += squares_of_line(of, l);
+        }
+    }
+}
+
+/* Squares of one colour and orientation, (component, square), of planes (component, orientation, line, sample). */
+FAST static void take(size_t components, size_t orientation, size_t black, Size size, const float *planes, float *squares)
+{
+    for (size_t c = 0; c < components; c++)
+        for (size_t l = 0; l < size.lines; l++) {
+            const size_t first = first_of_colour(black, l), count = count_of_colour(black, l, size.samples);
+            const float *line = planes + (c * ORIENTATIONS + orientation) * area(size) + l * size.samples + first;
+            put(line, 2, count, squares);
+            squares += count;
+        }
+}
+
+/* Inverse. */
+FAST static void set(size_t components, size_t orientation, size_t black, Size size, float *planes, const float *squares)
+{
+    for (size_t c = 0; c < components; c++)
+        for (size_t l = 0; l < size.lines; l++) {
+            const size_t first = first_of_colour(black, l), count = count_of_colour(black, l, size.samples);
+            float *line = planes + (c * ORIENTATIONS + orientation) * area(size) + l * size.samples + first;
             for (size_t j = 0; j < count; j++)
-                next[j] = fabsf(next[j - entry]);
-            next += entry;
-            put(of->energy + c * parents + twice, 1, count, next), next += entry;
-            put(of->rest + c * parents + twice, 1, count, next), next += entry;
-            for (size_t before = 0; before < ORIENTATIONS - 1; before++, next += 2 * entry)
-                if (before < own) {
-                    put(of->there[before] + c * pixels + here, 2, count, next);
-                    put(of->near[before] + c * pixels + here, 2, count, next + entry);
-                } else {
-                    put_constant(0, count, next);
-                    put_constant(0, count, next + entry);
-                }
-            if (of->black)
-                put_neighbours(of, decoded, prediction, l, next, entry);
-            else
-                for (int e = 0; e < 6; e++)
-                    put_constant(0, count, next + (size_t)e * entry);
-            next += 6 * entry;
-            put_constant(of->black ? ON : 0, count, next), next += entry;
-            for (size_t level = 0; level < LEVELS; level++, next += entry)
-                put_constant(level == of->level ? ON : 0, count, next);
-            for (size_t o = 0; o < ORIENTATIONS; o++, next += entry)
-                put_constant(o == own ? ON : 0, count, next);
-            put_constant(of->log2_spread[c], count, next), next += entry;
-            put_constant(companded((float)(of->first + c)), count, next);
-            put(prediction + here, 2, count, predicted);
-            out += count, predicted += count;
+                line[2 * j] = squares[j];
+            squares += count;
+        }
+}
+
+typedef struct {
+    RunLayer *run;
+    size_t count, widest; /* layers; rows of the widest */
+    Layer layers[MAX_LAYERS];
+} Network;
+
+/* Memory of one call; planes hold `capacity` squares. */
+typedef struct {
+    size_t capacity;
+    int32_t *inputs, *channels[2]; /* pairs of channels: the network's inputs; a layer's inputs and outputs */
+    float *contexts, *predicted;
+    Row *first;                    /* of the first layer's rows, with biases of a component */
+    void *memory;
+} Scratch;
+
+static size_t rounded_up(size_t count) { return (count + SQUARES_AT_ONCE - 1) / SQUARES_AT_ONCE * SQUARES_AT_ONCE; }
+
+/* For so many squares in a line; whether there is enough memory. */
+static int scratch_for(const Network *network, size_t squares, Scratch *scratch)
+{
+    const size_t capacity = rounded_up(squares < AT_ONCE ? AT_ONCE : squares);
+    const size_t inputs = (ENTRIES + 1) / 2 * capacity, channels = network->widest / 2 * capacity;
+    const size_t words = inputs + 2 * channels + (ENTRIES + 1) * capacity;
+    const size_t octets = words * sizeof(int32_t) + network->layers[0].rows * sizeof(Row);
+    int32_t *next = scratch->memory = calloc(octets + 64, 1);
+    if (next == NULL)
+        return 0;
+    next = (int32_t *)(((uintptr_t)next + 63) & ~(uintptr_t)63); /* instructions load 64 octets at once */
+    scratch->capacity = capacity;
+    scratch->inputs = next, next += inputs;
+    scratch->channels[0] = next, next += channels;
+    scratch->channels[1] = next, next += channels;
+    scratch->contexts = (float *)next, next += ENTRIES * capacity;
+    scratch->predicted = (float *)next, next += capacity;
+    scratch->first = (Row *)next;
+    return 1;
+}
+
+FAST static void pair_entries(const float *contexts, size_t capacity, size_t entries, size_t squares, int32_t *inputs)
+{
+    for (size_t e = 0; e < entries; e += 2, inputs += capacity, contexts += 2 * capacity) {
+        const float *first = contexts, *second = e + 1 < entries ? contexts + capacity : NULL;
+        for (size_t j = 0; j < squares; j++)
+            inputs[j] = paired((int32_t)first[j], second ? (int32_t)second[j] : 0);
+    }
+}
+
+/* Of the first entries of the scratch's contexts, the others being zero or in the first layer's biases: OUTPUT_PAIRS. */
+static const int32_t *run_network(const Network *network, const Row *first, size_t entries, size_t squares,
+                                  const Scratch *scratch)
+{
+    const size_t padded = rounded_up(squares);
+    pair_entries(scratch->contexts, scratch->capacity, entries, padded, scratch->inputs);
+    Layer layer = network->layers[0];
+    layer.pairs = (entries + 1) / 2, layer.row = first;
+    network->run(&layer, scratch->inputs, scratch->channels[0], scratch->capacity, padded);
+    for (size_t i = 1; i < network->count; i++)
+        network->run(&network->layers[i], scratch->channels[(i - 1) % 2], scratch->channels[i % 2], scratch->capacity,
+                     padded);
+    return scratch->channels[(network->count - 1) % 2];
+}
+
+/* Outputs (OUTPUT, square) of contexts (entry, square). */
+static void evaluate_contexts(const Network *network, const float *contexts, size_t squares, int32_t *outputs,
+                              const Scratch *scratch)
+{
+    for (size_t begin = 0; begin < squares; begin += scratch->capacity) {
+        const size_t count = squares - begin < scratch->capacity ? squares - begin : scratch->capacity;
+        for (size_t e = 0; e < ENTRIES; e++)
+            memcpy(scratch->contexts + e * scratch->capacity, contexts + e * squares + begin, count * sizeof *contexts);
+        const int32_t *found = run_network(network, network->layers[0].row, ENTRIES, count, scratch);
+        for (size_t j = 0; j < count; j++, found++) {
+            outputs[begin + j] = first_of(found[0]);
+            outputs[squares + begin + j] = second_of(found[0]);
+            outputs[2 * squares + begin + j] = first_of(found[scratch->capacity]);
+        }
+    }
+}
+
+/* Rows and shifts (component, square) of a block. */
+static void find_rows(const Network *network, const Description *of, int32_t *rows, int32_t *shifts,
+                      const Scratch *scratch)
+{
+    const Layer *layer = &network->layers[0];
+    const size_t entries = of->black ? VARYING : BEFORE + 2 * of->orientation; /* that are not zero */
+    for (size_t c = 0; c < of->components; c++) {
+        float constants[ENTRIES - VARYING + 1] = {0};
+        describe_component(of, c, constants);
+        memcpy(scratch->first, layer->row, layer->rows * sizeof(Row));
+        for (size_t e = VARYING; e < ENTRIES; e += 2)
+            for (size_t row = 0; row < layer->rows; row++) {
+                const int32_t weight = layer->weights[e / 2 * layer->rows + row];
+                scratch->first[row].bias += first_of(weight) * (int32_t)constants[e - VARYING] +
+                                            second_of(weight) * (int32_t)constants[e + 1 - VARYING];
+            }
+        for (size_t l = of->begin, waiting = 0; l < of->end; l++) {
+            describe_line(of, c, l, scratch->contexts + waiting, scratch->capacity, scratch->predicted + waiting);
+            waiting += squares_of_line(of, l);
+            if (l + 1 < of->end && waiting + squares_of_line(of, l + 1) <= scratch->capacity)
+                continue;
+            const int32_t *found = run_network(network, scratch->first, entries, waiting, scratch);
+            for (size_t j = 0; j < waiting; j++, found++)
+                table_row(first_of(found[0]), second_of(found[0]), first_of(found[scratch->capacity]),
+                          scratch->predicted[j], rows++, shifts++);
+            waiting = 0;
         }
     }
 }
 
 /* What a function takes: buffers of float32, and how many elements each must hold. */
-static int holds(const Py_buffer *views, const size_t *elements, int count)
+static int hold_all(const Py_buffer *views, const size_t *elements, int count)
 {
     for (int i = 0; i < count; i++)
         if (views[i].obj != NULL &&
@@ -358,12 +533,6 @@ static int holds(const Py_buffer *views, const size_t *elements, int count)
             return 0;
         }
     return 1;
-}
-
-static void release(Py_buffer *views, int count)
-{
-    for (int i = 0; i < count; i++)
-        PyBuffer_Release(&views[i]);
 }
 
 /* Whether planes of this size, so many in all, can be counted in octets. */
@@ -387,7 +556,7 @@ static PyObject *magnitudes(PyObject *module, PyObject *arguments)
     if (is_size(lines, samples, 0)) {
         const Size size = {(size_t)lines, (size_t)samples};
         const size_t planes = (size_t)views[0].len / sizeof(float) / area(size), all = planes * area(size);
-        if (holds(views, (const size_t[]){all, all, all}, 3)) {
+        if (hold_all(views, (const size_t[]){all, all, all}, 3)) {
             scratch = malloc((area(size) + size.samples + 2) * sizeof *scratch);
             if (scratch == NULL)
                 PyErr_NoMemory();
@@ -401,6 +570,30 @@ static PyObject *magnitudes(PyObject *module, PyObject *arguments)
     }
     free(scratch);
     release(views, 3);
+    return done ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *add_magnitudes(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Py_ssize_t components, lines, samples;
+    Py_buffer v[7];
+    if (!PyArg_ParseTuple(arguments, "nnny*y*y*y*w*w*w*", &components, &lines, &samples, &v[0], &v[1], &v[2], &v[3],
+                          &v[4], &v[5], &v[6]))
+        return NULL;
+    int done = 0;
+    if (is_size(lines, samples, components)) {
+        const size_t n = (size_t)components, pixels = ORIENTATIONS * (size_t)lines * (size_t)samples;
+        const size_t elements[7] = {n * pixels, NEAREST * pixels, pixels, pixels, NEAREST * pixels, pixels, pixels};
+        if (hold_all(v, elements, 7)) {
+            const Magnitudes before = {v[1].buf, v[2].buf, v[3].buf}, after = {v[4].buf, v[5].buf, v[6].buf};
+            Py_BEGIN_ALLOW_THREADS
+            add_components(v[0].buf, n, pixels, &before, &after);
+            Py_END_ALLOW_THREADS
+            done = 1;
+        }
+    }
+    release(v, 7);
     return done ? Py_NewRef(Py_None) : NULL;
 }
 
@@ -437,7 +630,7 @@ static PyObject *predict(PyObject *module, PyObject *arguments)
                                     all,
                                     of.components * parents,
                                     of.components * parents};
-        if (holds(views, elements, 7)) {
+        if (hold_all(views, elements, 7)) {
             scratch = malloc(prediction_scratch(of.size) * sizeof *scratch);
             if (scratch == NULL)
                 PyErr_NoMemory();
@@ -454,16 +647,83 @@ static PyObject *predict(PyObject *module, PyObject *arguments)
     return done ? Py_NewRef(Py_None) : NULL;
 }
 
-static PyObject *describe(PyObject *module, PyObject *arguments)
+/* Of planes and squares, in `v`, with what else both functions take. */
+static int hold_squares(PyObject *arguments, const char *format, Size *size, size_t *n, size_t *orientation, int *black,
+                        Py_buffer *v)
+{
+    Py_ssize_t components, number, lines, samples;
+    if (!PyArg_ParseTuple(arguments, format, &components, &number, black, &lines, &samples, &v[0], &v[1]))
+        return 0;
+    if (number < 0 || number >= ORIENTATIONS)
+        PyErr_Format(PyExc_ValueError, "orientation %zd is none", number);
+    else if (is_size(lines, samples, components)) {
+        *size = (Size){(size_t)lines, (size_t)samples}, *n = (size_t)components, *orientation = (size_t)number;
+        const size_t pixels = area(*size), squares = *black ? pixels / 2 : pixels - pixels / 2;
+        if (hold_all(v, (const size_t[]){*n * ORIENTATIONS * pixels, *n * squares}, 2))
+            return 1;
+    }
+    release(v, 2);
+    return 0;
+}
+
+static PyObject *take_squares(PyObject *module, PyObject *arguments)
 {
     (void)module;
-    Py_ssize_t components, level, orientation, black, first, begin, end, lines, samples;
-    Py_buffer v[19];
-    if (!PyArg_ParseTuple(arguments, "nnnnnnnnny*y*z*y*y*y*y*y*y*y*y*z*z*z*z*y*y*w*w*", &components, &level, &orientation,
-                          &black, &first, &begin, &end, &lines, &samples, &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7],
-                          &v[8], &v[9], &v[10], &v[11], &v[12], &v[13], &v[14], &v[15], &v[16], &v[17], &v[18]))
+    Size size;
+    size_t components, orientation;
+    int black;
+    Py_buffer v[2];
+    if (!hold_squares(arguments, "nnpnny*w*", &size, &components, &orientation, &black, v))
         return NULL;
-    int done = 0;
+    Py_BEGIN_ALLOW_THREADS
+    take(components, orientation, black != 0, size, v[0].buf, v[1].buf);
+    Py_END_ALLOW_THREADS
+    release(v, 2);
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *set_squares(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Size size;
+    size_t components, orientation;
+    int black;
+    Py_buffer v[2];
+    if (!hold_squares(arguments, "nnpnnw*y*", &size, &components, &orientation, &black, v))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    set(components, orientation, black != 0, size, v[0].buf, v[1].buf);
+    Py_END_ALLOW_THREADS
+    release(v, 2);
+    return Py_NewRef(Py_None);
+}
+
+#define DESCRIPTION_VIEWS 17
+
+/* What a caller gave as a description, a tuple, until it is released. */
+typedef struct {
+    Description of;
+    Py_buffer views[DESCRIPTION_VIEWS];
+} HeldDescription;
+
+/* Converters of PyArg_ParseTuple; a second call, of no object, releases what the first one held. */
+static int hold_description(PyObject *tuple, void *address)
+{
+    HeldDescription *held = address;
+    Py_buffer *v = held->views;
+    Py_ssize_t components, level, orientation, black, first, begin, end, lines, samples;
+    if (tuple == NULL) {
+        release(v, DESCRIPTION_VIEWS);
+        return 0;
+    }
+    if (!PyTuple_Check(tuple)) {
+        PyErr_SetString(PyExc_TypeError, "a description is a tuple");
+        return 0;
+    }
+    if (!PyArg_ParseTuple(tuple, "nnnnnnnnny*y*z*y*y*y*y*y*y*y*y*z*z*z*z*y*y*", &components, &level, &orientation, &black,
+                          &first, &begin, &end, &lines, &samples, &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7],
+                          &v[8], &v[9], &v[10], &v[11], &v[12], &v[13], &v[14], &v[15], &v[16]))
+        return 0;
     if (level < 0 || level >= LEVELS || orientation < 0 || orientation >= ORIENTATIONS || first < 0 || first > 1 << 15)
         PyErr_Format(PyExc_ValueError, "level %zd, orientation %zd or component %zd is none", level, orientation, first);
     else if (begin < 0 || begin > end || end > lines)
@@ -471,7 +731,7 @@ static PyObject *describe(PyObject *module, PyObject *arguments)
     else if ((orientation > 0 && !(v[11].obj && v[12].obj)) || (orientation > 1 && !(v[13].obj && v[14].obj)))
         PyErr_SetString(PyExc_ValueError, "magnitudes of the orientations before are missing");
     else if (is_size(lines, samples, components)) {
-        const Description of = {
+        held->of = (Description){
             .components = (size_t)components,
             .level = (size_t)level,
             .orientation = (size_t)orientation,
@@ -495,33 +755,178 @@ static PyObject *describe(PyObject *module, PyObject *arguments)
             .near = {v[12].buf, v[14].buf},
             .decoded = v[15].buf,
             .log2_spread = v[16].buf,
-            .contexts = v[17].buf,
-            .predicted = v[18].buf,
         };
-        const size_t n = of.components, pixels = area(of.size), parents = area(halved(of.size));
-        const size_t squares = n * squares_of_component(&of);
-        const size_t elements[19] = {n * 3 * parents, n * 3 * parents, n * 3 * area(halved(halved(of.size))),
-                                     9 * pixels,      3 * pixels,      3 * pixels,
-                                     3 * pixels,      n * 3 * pixels,  n * 3 * pixels,
-                                     n * parents,     n * parents,     n * pixels,
-                                     n * pixels,      n * pixels,      n * pixels,
-                                     n * 3 * pixels,  n,               ENTRIES * squares,
-                                     squares};
-        if (holds(v, elements, 19)) {
-            Py_BEGIN_ALLOW_THREADS
-            describe_block(&of);
-            Py_END_ALLOW_THREADS
-            done = 1;
-        }
+        const size_t n = held->of.components, pixels = area(held->of.size), parents = area(halved(held->of.size));
+        const size_t elements[DESCRIPTION_VIEWS] = {
+            n * 3 * parents, n * 3 * parents, n * 3 * area(halved(halved(held->of.size))),
+            9 * pixels,      3 * pixels,      3 * pixels,
+            3 * pixels,      n * 3 * pixels,  n * 3 * pixels,
+            n * parents,     n * parents,     n * pixels,
+            n * pixels,      n * pixels,      n * pixels,
+            n * 3 * pixels,  n,
+        };
+        if (hold_all(v, elements, DESCRIPTION_VIEWS))
+            return Py_CLEANUP_SUPPORTED;
     }
-    release(v, 19);
+    release(v, DESCRIPTION_VIEWS);
+    return 0;
+}
+
+#define NETWORK_VIEWS 3
+
+typedef struct {
+    Network of;
+    Py_buffer views[NETWORK_VIEWS]; /* sizes (layer, 2): pairs, rows; weights; rows */
+} HeldNetwork;
+
+/* Fill in the layers, if the buffers hold them. */
+static int find_layers(HeldNetwork *held)
+{
+    const Py_buffer *v = held->views;
+    const size_t count = (size_t)v[0].len / (2 * sizeof(int32_t));
+    const int32_t *sizes = v[0].buf, *weights = v[1].buf;
+    const Row *row = v[2].buf;
+    size_t pairs = (ENTRIES + 1) / 2, weight_count = 0, row_count = 0, aligned = 1;
+    for (int i = 0; i < NETWORK_VIEWS; i++)
+        aligned &= (uintptr_t)v[i].buf % sizeof(int32_t) == 0;
+    if (!aligned || count == 0 || count > MAX_LAYERS || (size_t)v[0].len != count * 2 * sizeof(int32_t))
+        return 0;
+    held->of.count = count, held->of.widest = 0;
+    for (size_t i = 0; i < count; i++) {
+        const int32_t rows = sizes[2 * i + 1];
+        if (rows <= 0 || rows > MAX_ROWS || rows % ROWS_AT_ONCE || sizes[2 * i] < 0 || (size_t)sizes[2 * i] != pairs)
+            return 0;
+        held->of.layers[i] = (Layer){pairs, (size_t)rows, weights + weight_count, row + row_count};
+        weight_count += pairs * (size_t)rows, row_count += (size_t)rows, pairs = (size_t)rows / 2;
+        held->of.widest = (size_t)rows > held->of.widest ? (size_t)rows : held->of.widest;
+    }
+    return pairs == OUTPUT_PAIRS && (size_t)v[1].len == weight_count * sizeof(int32_t) &&
+           (size_t)v[2].len == row_count * sizeof(Row);
+}
+
+static int hold_network(PyObject *tuple, void *address)
+{
+    HeldNetwork *held = address;
+    Py_ssize_t which;
+    size_t count;
+    const InstructionSet *sets = instruction_sets(&count);
+    if (tuple == NULL) {
+        release(held->views, NETWORK_VIEWS);
+        return 0;
+    }
+    if (!PyTuple_Check(tuple)) {
+        PyErr_SetString(PyExc_TypeError, "a network is a tuple");
+        return 0;
+    }
+    if (!PyArg_ParseTuple(tuple, "ny*y*y*", &which, &held->views[0], &held->views[1], &held->views[2]))
+        return 0;
+    if (which < 0 || (size_t)which >= count)
+        PyErr_Format(PyExc_ValueError, "instruction set %zd is none of %zu", which, count);
+    else if (!find_layers(held))
+        PyErr_SetString(PyExc_ValueError, "sizes, weights and rows are not of one network of contexts");
+    else {
+        held->of.run = sets[which].run;
+        return Py_CLEANUP_SUPPORTED;
+    }
+    release(held->views, NETWORK_VIEWS);
+    return 0;
+}
+
+static PyObject *describe(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    HeldDescription held;
+    Py_buffer views[2];
+    if (!PyArg_ParseTuple(arguments, "O&w*w*", hold_description, &held, &views[0], &views[1]))
+        return NULL;
+    const size_t squares = held.of.components * squares_of_component(&held.of);
+    const int done = hold_all(views, (const size_t[]){ENTRIES * squares, squares}, 2);
+    if (done) {
+        Py_BEGIN_ALLOW_THREADS
+        describe_block(&held.of, views[0].buf, views[1].buf);
+        Py_END_ALLOW_THREADS
+    }
+    release(views, 2);
+    release(held.views, DESCRIPTION_VIEWS);
     return done ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *rows_and_shifts(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    HeldNetwork network;
+    HeldDescription held;
+    Py_buffer views[2];
+    if (!PyArg_ParseTuple(arguments, "O&O&w*w*", hold_network, &network, hold_description, &held, &views[0], &views[1]))
+        return NULL;
+    Scratch scratch = {.memory = NULL};
+    const size_t squares = held.of.components * squares_of_component(&held.of);
+    int done = hold_all(views, (const size_t[]){squares, squares}, 2);
+    if (done && !scratch_for(&network.of, (held.of.size.samples + 1) / 2, &scratch)) {
+        PyErr_NoMemory();
+        done = 0;
+    }
+    if (done) {
+        Py_BEGIN_ALLOW_THREADS
+        find_rows(&network.of, &held.of, views[0].buf, views[1].buf, &scratch);
+        Py_END_ALLOW_THREADS
+    }
+    free(scratch.memory);
+    release(views, 2);
+    release(held.views, DESCRIPTION_VIEWS);
+    release(network.views, NETWORK_VIEWS);
+    return done ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *evaluate(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    HeldNetwork network;
+    Py_buffer views[2];
+    if (!PyArg_ParseTuple(arguments, "O&y*w*", hold_network, &network, &views[0], &views[1]))
+        return NULL;
+    Scratch scratch = {.memory = NULL};
+    const size_t squares = (size_t)views[0].len / sizeof(float) / ENTRIES;
+    int done = hold_all(views, (const size_t[]){ENTRIES * squares, 3 * squares}, 2);
+    if (done && !scratch_for(&network.of, 0, &scratch)) {
+        PyErr_NoMemory();
+        done = 0;
+    }
+    if (done) {
+        Py_BEGIN_ALLOW_THREADS
+        evaluate_contexts(&network.of, views[0].buf, squares, views[1].buf, &scratch);
+        Py_END_ALLOW_THREADS
+    }
+    free(scratch.memory);
+    release(views, 2);
+    release(network.views, NETWORK_VIEWS);
+    return done ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *names_of_instruction_sets(PyObject *module, PyObject *arguments)
+{
+    (void)module, (void)arguments;
+    size_t count;
+    const InstructionSet *sets = instruction_sets(&count);
+    PyObject *names = PyTuple_New((Py_ssize_t)count);
+    for (size_t i = 0; names != NULL && i < count; i++) {
+        PyObject *name = PyUnicode_FromString(sets[i].name);
+        if (name == NULL || PyTuple_SetItem(names, (Py_ssize_t)i, name) < 0)
+            Py_CLEAR(names);
+    }
+    return names;
 }
 
 static PyMethodDef METHODS[] = {
     {"magnitudes", magnitudes, METH_VARARGS, NULL},
+    {"add_magnitudes", add_magnitudes, METH_VARARGS, NULL},
     {"predict", predict, METH_VARARGS, NULL},
+    {"take_squares", take_squares, METH_VARARGS, NULL},
+    {"set_squares", set_squares, METH_VARARGS, NULL},
     {"describe", describe, METH_VARARGS, NULL},
+    {"rows_and_shifts", rows_and_shifts, METH_VARARGS, NULL},
+    {"evaluate", evaluate, METH_VARARGS, NULL},
+    {"instruction_sets", names_of_instruction_sets, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

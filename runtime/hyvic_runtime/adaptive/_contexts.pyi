@@ -1,15 +1,30 @@
-"""Contexts in C, absent where the package was built without a compiler.
+"""Contexts and their network in C, absent where the package was built without a compiler.
 
 All arrays are C-contiguous; one whose size is not what the others say is refused.
 """
 
-from numpy import float32
+from numpy import float32, int32, void
 from numpy.typing import NDArray
 
 def magnitudes(
     lines: int, samples: int, planes: NDArray[float32], there: NDArray[float32], around: NDArray[float32], /
 ) -> None:
     """Fill in what `contexts.magnitudes` gives."""
+
+def add_magnitudes(
+    components: int,
+    lines: int,
+    samples: int,
+    details: NDArray[float32],
+    nearest: NDArray[float32],
+    total: NDArray[float32],
+    largest: NDArray[float32],
+    new_nearest: NDArray[float32],
+    new_total: NDArray[float32],
+    new_largest: NDArray[float32],
+    /,
+) -> None:
+    """Fill in the last three, what `LevelContexts` knows of all components once these are added."""
 
 def predict(
     components: int,
@@ -27,35 +42,73 @@ def predict(
 ) -> None:
     """Fill in the last four, a `contexts.Prediction`."""
 
-def describe(
+def take_squares(
     components: int,
-    level: int,
     orientation: int,
     black: bool,
-    first: int,
-    first_line: int,
-    end_line: int,
     lines: int,
     samples: int,
-    parent: NDArray[float32],
-    around_parent: NDArray[float32],
-    grandparent: NDArray[float32] | None,
-    nearest: NDArray[float32],
-    mean: NDArray[float32],
-    around_nearest: NDArray[float32],
-    largest: NDArray[float32],
-    prediction: NDArray[float32],
-    companded_prediction: NDArray[float32],
-    energy: NDArray[float32],
-    rest: NDArray[float32],
-    first_there: NDArray[float32] | None,
-    first_around: NDArray[float32] | None,
-    second_there: NDArray[float32] | None,
-    second_around: NDArray[float32] | None,
-    decoded: NDArray[float32],
-    log2_spread: NDArray[float32],
-    contexts: NDArray[float32],
-    predicted: NDArray[float32],
+    planes: NDArray[float32],
+    squares: NDArray[float32],
     /,
 ) -> None:
+    """Fill in squares of one colour, (component, square), from planes (component, orientation, line, sample)."""
+
+def set_squares(
+    components: int,
+    orientation: int,
+    black: bool,
+    lines: int,
+    samples: int,
+    planes: NDArray[float32],
+    squares: NDArray[float32],
+    /,
+) -> None:
+    """Inverse of `take_squares`."""
+
+Description = tuple[
+    int,
+    int,
+    int,
+    bool,
+    int,
+    int,
+    int,
+    int,
+    int,
+    NDArray[float32],
+    NDArray[float32],
+    NDArray[float32] | None,
+    NDArray[float32],
+    NDArray[float32],
+    NDArray[float32],
+    NDArray[float32],
+    NDArray[float32],
+    NDArray[float32],
+    NDArray[float32],
+    NDArray[float32],
+    NDArray[float32] | None,
+    NDArray[float32] | None,
+    NDArray[float32] | None,
+    NDArray[float32] | None,
+    NDArray[float32],
+    NDArray[float32],
+]
+"""What `NativeGroupContexts.description` gives."""
+
+Network = tuple[int, NDArray[int32], NDArray[int32], NDArray[void]]
+"""Number of an instruction set; pairs of inputs and rows of every layer; weights (pair, row) and rows of all layers."""
+
+def describe(description: Description, contexts: NDArray[float32], predicted: NDArray[float32], /) -> None:
     """Fill in the last two, what `contexts.GroupContexts.of` gives of some lines."""
+
+def rows_and_shifts(
+    network: Network, description: Description, rows: NDArray[int32], shifts: NDArray[int32], /
+) -> None:
+    """Fill in the last two, what `table_rows.rows_and_shifts` gives of what the network makes of the contexts."""
+
+def evaluate(network: Network, contexts: NDArray[float32], outputs: NDArray[int32], /) -> None:
+    """Fill in the network's outputs (output, coefficient) of contexts (entry, coefficient)."""
+
+def instruction_sets() -> tuple[str, ...]:
+    """What this processor has, the fastest first."""

@@ -8,18 +8,16 @@
  * interpreter's lock is not held while they are.
  */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "_buffers.h" /* first: it includes Python.h */
+
 #include <math.h>
 #include <stdint.h>
 
-#define SCALES 64
-#define FRACTIONS 8
-#define MEAN_STEP_BITS 3
-#define SHIFT 5 /* GAIN_STEP_BITS + PREDICTION_STEP_BITS - MEAN_STEP_BITS */
-#define MAX_GAIN 16
-#define MAX_MEAN_STEPS 1023
+#include "_table_rows.h"
+
 #define LARGEST 268435456.0f
+#define DEAD 0.15f /* what magnitudes are made smaller by before they are rounded, where no table says better */
+#define AT_ONCE 32
 
 /* Whether all of the network's outputs are such; rows and shifts are those of table_rows.rows_and_shifts. */
 static int rows_of_outputs(size_t count, const int32_t *scale_index, const int32_t *mean_steps, const int32_t *gain,
@@ -29,12 +27,7 @@ static int rows_of_outputs(size_t count, const int32_t *scale_index, const int32
     for (size_t i = 0; i < count; i++) {
         bad |= (scale_index[i] < 0) | (scale_index[i] >= SCALES) | (gain[i] < 0) | (gain[i] > MAX_GAIN) |
                (mean_steps[i] < -MAX_MEAN_STEPS) | (mean_steps[i] > MAX_MEAN_STEPS);
-        /* Unsigned, so that what no network gives overflows without harm. */
-        const uint32_t product = (uint32_t)gain[i] * (uint32_t)(int32_t)prediction[i];
-        const int32_t rounded = (int32_t)(product + (1u << (SHIFT - 1))) >> SHIFT;
-        const int32_t mean = (int32_t)((uint32_t)mean_steps[i] + (uint32_t)rounded);
-        rows[i] = (int32_t)((uint32_t)(mean & (FRACTIONS - 1)) * SCALES + (uint32_t)scale_index[i]);
-        shifts[i] = mean >> MEAN_STEP_BITS;
+        table_row(scale_index[i], mean_steps[i], gain[i], prediction[i], &rows[i], &shifts[i]);
     }
     return !bad;
 }
@@ -98,19 +91,27 @@ static int choose_integers(size_t count, const float *coefficients, const int32_
     return 0;
 }
 
-/* Whether a buffer holds so many items of this size, aligned. */
-static int holds(const Py_buffer *view, size_t count, size_t size)
+static inline void weigh_some(const float *coefficients, size_t count, double *savings, double *totals)
 {
-    if ((size_t)view->len == count * size && (uintptr_t)view->buf % size == 0)
-        return 1;
-    PyErr_Format(PyExc_ValueError, "a buffer of %zd octets does not hold %zu items of %zu", view->len, count, size);
-    return 0;
+    for (size_t j = 0; j < count; j++) {
+        const float magnitude = fabsf(coefficients[j]), integer = fabsf(rintf(magnitude - DEAD));
+        savings[j] += (double)(integer * (2 * magnitude - integer));
+        totals[j] += (double)integer;
+    }
 }
 
-static void release(Py_buffer *views, int count)
+/* What integers of the magnitudes of a plane take off its squared error, and their sum. NumPy adds up in another order, so
+ * the last bits may differ: an encoder's affair, whose choices a decoder is told. */
+FAST static void weigh_plane(const float *plane, size_t count, double *saved, double *total)
 {
-    for (int i = 0; i < count; i++)
-        PyBuffer_Release(&views[i]);
+    double savings[AT_ONCE] = {0}, totals[AT_ONCE] = {0}; /* apart, so that they are added up several at once */
+    size_t i = 0;
+    for (; i + AT_ONCE <= count; i += AT_ONCE)
+        weigh_some(plane + i, AT_ONCE, savings, totals);
+    weigh_some(plane + i, count - i, savings, totals);
+    *saved = *total = 0;
+    for (size_t j = 0; j < AT_ONCE; j++)
+        *saved += savings[j], *total += totals[j];
 }
 
 static PyObject *rows_and_shifts(PyObject *module, PyObject *arguments)
@@ -166,7 +167,27 @@ static PyObject *choose(PyObject *module, PyObject *arguments)
     return Py_BuildValue("(dd)(nn)", chosen.off[0], chosen.off[1], chosen.counts[0], chosen.counts[1]);
 }
 
+static PyObject *weigh(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    Py_buffer v[3];
+    if (!PyArg_ParseTuple(arguments, "y*w*w*", &v[0], &v[1], &v[2]))
+        return NULL;
+    const size_t planes = (size_t)v[1].len / sizeof(double), count = planes ? (size_t)v[0].len / sizeof(float) / planes : 0;
+    const int fit = holds(&v[0], planes * count, sizeof(float)) && holds(&v[1], planes, sizeof(double)) &&
+                    holds(&v[2], planes, sizeof(double));
+    if (fit) {
+        Py_BEGIN_ALLOW_THREADS
+        for (size_t p = 0; p < planes; p++)
+            weigh_plane((const float *)v[0].buf + p * count, count, (double *)v[1].buf + p, (double *)v[2].buf + p);
+        Py_END_ALLOW_THREADS
+    }
+    release(v, 3);
+    return fit ? Py_NewRef(Py_None) : NULL;
+}
+
 static PyMethodDef METHODS[] = {
+    {"weigh", weigh, METH_VARARGS, NULL},
     {"rows_and_shifts", rows_and_shifts, METH_VARARGS, NULL},
     {"choose", choose, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

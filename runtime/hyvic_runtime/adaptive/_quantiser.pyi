@@ -3,7 +3,7 @@
 All arrays are C-contiguous; sizes that do not go together, and rows that are not of the tables, are refused.
 """
 
-from numpy import float32, int32, int64
+from numpy import float32, float64, int32, int64
 from numpy.typing import NDArray
 
 def rows_and_shifts(
@@ -16,6 +16,9 @@ def rows_and_shifts(
     /,
 ) -> bool:
     """Fill in the last two, and say whether the first three are outputs of a network."""
+
+def weigh(planes: NDArray[float32], saved: NDArray[float64], total: NDArray[float64], /) -> None:
+    """Fill in the last two, (plane,): what `quantiser.worth_coding` saves, and the sum of its integers."""
 
 def choose(
     coefficients: NDArray[float32],

@@ -2,6 +2,8 @@
 
     BUNDLE/manifest.json                 AdaptiveManifest, and the SHA-256 of every other file
     BUNDLE/contexts.onnx                 contexts → scale indices, means, gains
+    BUNDLE/contexts-weights.npy          the same network's weights and rows, see `context_weights`
+    BUNDLE/contexts-rows.npy
     BUNDLE/table-first.npy …-length.npy …-frequencies.npy     frequency tables, rows as in `table_rows`
     BUNDLE/conformance-contexts.npy      inputs of the conformance vectors
     BUNDLE/report.json                   what the export measured, for people
@@ -19,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hyvic_runtime.adaptive.context_weights import ContextWeights
 from hyvic_runtime.adaptive.contexts import CONTEXT_VERSION, CONTEXTS, LEVELS
 from hyvic_runtime.adaptive.table_rows import ESCAPE_OCTETS, FRACTIONS, ROWS, SCALES
 from hyvic_runtime.bundle_files import (
@@ -44,8 +47,9 @@ ADAPTIVE = "adaptive"
 """The family's name."""
 FORMAT_VERSION = 3
 CONTEXT_NETWORK = "contexts.onnx"
+WEIGHTS, ROWS_OF_WEIGHTS = "contexts-weights.npy", "contexts-rows.npy"
 CONFORMANCE = "conformance-contexts.npy"
-FILES = (CONTEXT_NETWORK, *TABLES, CONFORMANCE)
+FILES = (CONTEXT_NETWORK, WEIGHTS, ROWS_OF_WEIGHTS, *TABLES, CONFORMANCE)
 """Beside the manifest and the report."""
 DEFAULT_TILE = 256
 _CELL = 1 << LEVELS
@@ -66,13 +70,14 @@ class AdaptiveManifest:
         fractions: positions of a mean between two symbols that have tables of their own.
         contexts: integers that describe a coefficient.
         context_version: what they mean.
+        widths: `ContextWeights`'s.
         peak: largest digital number, for PSNR.
         conformance: SHA-256 of each conformance vector's outputs (scale indices, means in steps, gains, as
             little-endian int32).
         coder_sha256: SHA-256 of what the entropy coder made of every symbol of every table.
         provenance: checkpoint hash, tool versions, command: for people.
         files: name → SHA-256 of FILES: what the codec is.
-        engines: none; ONNX Runtime takes the network as it is.
+        engines: none; nothing of it is compiled.
         extras: name → SHA-256 of the report where there is one: nothing that codes reads it.
         family: ADAPTIVE.
     """
@@ -82,6 +87,7 @@ class AdaptiveManifest:
     fractions: int
     contexts: int
     context_version: int
+    widths: tuple[int, ...]
     peak: float
     conformance: tuple[str, ...]
     coder_sha256: str
@@ -153,6 +159,7 @@ class AdaptiveBundle:
         manifest: what it is.
         identity: SHA-256 of what a stream is decoded with: the manifest without provenance, engines and extras. Its
             first eight octets name the bundle in a stream.
+        weights: of the network.
         tables: frequency tables, ROWS of them.
         conformance: contexts of the conformance vectors, (vector, CONTEXTS, line, sample) int16.
     """
@@ -160,6 +167,7 @@ class AdaptiveBundle:
     folder: Path
     manifest: AdaptiveManifest
     identity: bytes
+    weights: ContextWeights
     tables: FrequencyTables
     conformance: NDArray[np.int16]
 
@@ -192,7 +200,9 @@ def adaptive_bundle(folder: Path, version: int, document: Mapping[str, Any]) -> 
     try:
         if version != FORMAT_VERSION or document.keys() != {field.name for field in fields(AdaptiveManifest)}:
             raise ValueError("its entries are not this format's")
-        manifest = AdaptiveManifest(**{**document, "conformance": tuple(document["conformance"])})
+        manifest = AdaptiveManifest(
+            **{**document, "conformance": tuple(document["conformance"]), "widths": tuple(document["widths"])}
+        )
     except (ValueError, TypeError, AttributeError) as error:
         raise not_of_this_version(folder, error) from error
     if manifest.context_version != CONTEXT_VERSION:
@@ -201,6 +211,11 @@ def adaptive_bundle(folder: Path, version: int, document: Mapping[str, Any]) -> 
             f"{CONTEXT_VERSION}; use the release that exported it"
         )
     check_pinned(folder, manifest.pinned)
+    weights, rows = read_array(folder / WEIGHTS, np.int16), read_array(folder / ROWS_OF_WEIGHTS, np.int32)
+    try:
+        network = ContextWeights(widths=manifest.widths, weights=weights, rows=rows)
+    except ValueError as error:
+        raise BundleError(f"{folder}: its weights are no network's ({error}); export the bundle again") from error
     tables = read_tables(folder)
     conformance = read_array(folder / CONFORMANCE, np.int16)
     found = (manifest.scales, manifest.fractions, manifest.contexts, len(tables.first), *conformance.shape[:2])
@@ -210,6 +225,7 @@ def adaptive_bundle(folder: Path, version: int, document: Mapping[str, Any]) -> 
         folder=folder,
         manifest=manifest,
         identity=canonical_sha256({name: value for name, value in document.items() if name not in _NOT_IDENTITY}),
+        weights=network,
         tables=tables,
         conformance=conformance,
     )

@@ -9,30 +9,26 @@ stream may end behind; from the first one on that is missing, coefficients are z
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hyvic_runtime.adaptive.coded_squares import CodedSquares, coded_squares
+from hyvic_runtime.adaptive.context_network import ContextNetwork
 from hyvic_runtime.adaptive.contexts import (
-    CONTEXTS,
     LEVELS,
     MAX_COMPONENTS,
     ORIENTATIONS,
     GroupContexts,
     Planes,
     Scale,
-    Squares,
-    both_squares,
     groups,
     level_contexts,
 )
-from hyvic_runtime.adaptive.table_rows import rows_and_shifts
 from hyvic_runtime.adaptive.wavelet import present
-from hyvic_runtime.engine import Engine
-from hyvic_runtime.errors import EngineError
 
 PARTS_OF_LEVEL = MAX_COMPONENTS.bit_length()
 PARTS = LEVELS * PARTS_OF_LEVEL
@@ -46,23 +42,18 @@ class Block:
         level: of the wavelet.
         components: a group.
         orientation: of the three.
-        places: (square,) in the plane of a component, line by line.
+        squares: of one colour.
     """
 
     level: int
     components: slice
     orientation: int
-    places: NDArray[np.intp]
+    squares: CodedSquares
 
     @property
     def part(self) -> int:
         """That it belongs to, 0 … PARTS - 1; rises from block to block."""
         return part_of(self.level, self.components.start)
-
-
-CONTEXTS_AT_ONCE = 8192
-"""Made and given to the network at a time: more outgrow the processor's cache (4,096 … 8,192 are fastest,
-tests/benchmarks/bench_adaptive.py)."""
 
 
 class Code(Protocol):
@@ -95,12 +86,12 @@ def parts_of(components: Sequence[int]) -> tuple[int, ...]:
 
 
 def walk(
-    engine: Engine, scale: Scale, components: Sequence[int], shape: tuple[int, int], code: Code
+    network: ContextNetwork, scale: Scale, components: Sequence[int], shape: tuple[int, int], code: Code
 ) -> tuple[Planes, ...]:
     """Details of a tile by level, finest first: (component, orientation, line, sample), zero where there are none.
 
     Args:
-        engine: of the bundle's graph.
+        network: the bundle's.
         scale: of the tile's components.
         components: how many of them have coefficients in each level, finest first; the others are zero there.
         shape: lines and samples of the tile's pixels.
@@ -109,7 +100,6 @@ def walk(
     details: list[Planes] = []
     parents = grandparents = None
     arriving = True
-    scratch = np.empty(CONTEXTS * CONTEXTS_AT_ONCE, np.float32)
     for level in reversed(range(LEVELS)):
         exist = present(*shape, level)
         size = (exist.shape[1], exist.shape[2])
@@ -124,19 +114,13 @@ def walk(
             size,
             scale.leading(coded.stop),
         )
-        colours = _colours(size)
+        of_both = [
+            (which, coded_squares(exist[which], black)) for which in range(ORIENTATIONS) for black in (False, True)
+        ]
+        blocks = [(orientation, squares) for orientation, squares in of_both if squares.count]
         for group in groups(coded.stop) if arriving else ():
-            arriving = _walk_group(
-                engine,
-                level,
-                group,
-                contexts.next_group(group.stop - group.start),
-                planes[group],
-                colours,
-                exist,
-                code,
-                scratch,
-            )
+            of_group = contexts.next_group(group.stop - group.start)
+            arriving = _walk_group(network, level, group, of_group, planes[group], blocks, code)
             if not arriving:
                 break
             contexts.add(planes[group])
@@ -145,91 +129,22 @@ def walk(
     return tuple(reversed(details))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Colour:
-    """The squares of one colour of a level.
-
-    Attributes:
-        places: (square,) of all.
-        portions: of whole lines, at most CONTEXTS_AT_ONCE squares each, and where they stand in `places`.
-    """
-
-    places: NDArray[np.intp]
-    portions: tuple[tuple[slice, Squares], ...]
-
-
-def _colours(shape: tuple[int, int]) -> tuple[_Colour, _Colour]:
-    """White and black squares of a level of so many lines and samples."""
-    lines, samples = shape
-    height = max(2 * CONTEXTS_AT_ONCE // (samples + 1), 1)
-    portions = [both_squares(shape, slice(line, line + height)) for line in range(0, lines, height)]
-    white, black = map(_colour, zip(*portions, strict=True))
-    return white, black
-
-
-def _colour(portions: Sequence[Squares]) -> _Colour:
-    places = [squares.places[0] for squares in portions]
-    ends = np.cumsum([len(of) for of in places]).tolist()
-    where = map(slice, [0, *ends], ends)
-    return _Colour(places=np.concatenate(places), portions=tuple(zip(where, portions, strict=True)))
-
-
 def _walk_group(
-    engine: Engine,
+    network: ContextNetwork,
     level: int,
     components: slice,
     contexts: GroupContexts,
     decoded: Planes,
-    colours: tuple[_Colour, _Colour],
-    exist: NDArray[np.bool_],
+    blocks: Sequence[tuple[int, CodedSquares]],
     code: Code,
-    scratch: Planes,
 ) -> bool:
     """Fill in the coefficients of a group; whether they arrived."""
-    flat = decoded.reshape(*decoded.shape[:2], -1)
-    for orientation in range(ORIENTATIONS):
-        there = exist[orientation].ravel()
-        for colour in colours:
-            places = colour.places
-            among = there[places]
-            if not among.any():
-                continue
-            rows = np.empty((len(decoded), len(places)), np.int32)
-            shifts = np.empty_like(rows)
-            for where, squares in colour.portions:
-                for only in _components(len(decoded), where.stop - where.start):
-                    found, prediction = contexts.of(orientation, decoded, squares, only, scratch)
-                    rows[only, where], shifts[only, where] = _rows_and_shifts(engine, found, prediction)
-            if not among.all():
-                # What does not exist is left out behind the network: it is seldom, and zero.
-                places, rows, shifts = places[among], rows[:, among], shifts[:, among]
-            block = Block(level=level, components=components, orientation=orientation, places=places)
-            values = code(block, rows, shifts)
-            if values is None:
-                return False
-            flat[:, orientation, places] = values
+    for orientation, squares in blocks:
+        # What does not exist is left out behind the network: it is seldom, and zero.
+        rows, shifts = map(squares.of_all, network.rows_and_shifts(contexts, orientation, decoded, squares.black))
+        block = Block(level=level, components=components, orientation=orientation, squares=squares)
+        values = code(block, rows, shifts)
+        if values is None:
+            return False
+        squares.put(values, decoded, orientation)
     return True
-
-
-def _components(count: int, squares: int) -> Iterator[slice]:
-    """A few at a time."""
-    portion = max(CONTEXTS_AT_ONCE // max(squares, 1), 1)
-    return (slice(first, min(first + portion, count)) for first in range(0, count, portion))
-
-
-def _rows_and_shifts(
-    engine: Engine, contexts: Planes, prediction: Planes
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Of contexts (CONTEXTS, component, square), (component, square) both.
-
-    Raises:
-        EngineError: the engine fails, or gives what no such network does.
-    """
-    outputs = engine.run({"contexts": contexts[None]})
-    scale_index, mean_steps, gain = (
-        outputs[name].reshape(prediction.shape) for name in ("scale_index", "mean_steps", "gain")
-    )
-    try:
-        return rows_and_shifts(scale_index, mean_steps, gain, prediction)
-    except ValueError as error:
-        raise EngineError(f"{engine.describe()} gave {error}") from error

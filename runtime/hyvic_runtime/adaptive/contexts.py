@@ -167,7 +167,6 @@ class GroupContexts:
         decoded: Planes,
         squares: Squares,
         only: slice = slice(None),
-        scratch: Planes | None = None,
     ) -> tuple[Planes, Planes]:
         """Contexts of the coefficients of one orientation on squares of one colour, and what predicts them.
 
@@ -177,7 +176,6 @@ class GroupContexts:
                 black squares what lies on the white ones of this one.
             squares: which.
             only: of these components of the group.
-            scratch: (element,), what the contexts may be written to; memory that was just used is fastest.
 
         Returns:
             (CONTEXTS, component, square); and (component, square) of the prediction.
@@ -185,7 +183,7 @@ class GroupContexts:
         own, *others = _ROLES[orientation]
         here, twice, four_times = squares.places
         numbers = np.arange(self.first, self.first + len(decoded), dtype=np.float32)[only]
-        contexts = empty_contexts((len(numbers), len(here)), scratch)
+        contexts = np.empty((CONTEXTS, len(numbers), len(here)), np.float32)
         entries = iter(contexts)
 
         def describe(planes: Planes, places: NDArray[np.intp], *, apart: bool = False) -> None:
@@ -324,14 +322,18 @@ class LevelContexts:
 
     def add(self, details: Planes) -> None:
         """Take the coefficients of the next group, (component, orientation, line, sample)."""
-        there, around = self._magnitudes(details)
-        self._predictors = np.concatenate((self._predictors, np.clip(details, -_PREDICTOR_MAX, _PREDICTOR_MAX)))
-        self._predictors = self._predictors[-PREDICTORS:]
+        clipped = np.clip(details[-PREDICTORS:], -_PREDICTOR_MAX, _PREDICTOR_MAX)
+        self._predictors = np.concatenate((self._predictors, clipped))[-PREDICTORS:]
+        self._around_nearest = self._magnitudes(details[-1])[1]
+        self._add_magnitudes(details)
+        self._count += len(details)
+
+    def _add_magnitudes(self, details: Planes) -> None:
+        """Those of a group, to what is known of all."""
+        there = companded(np.abs(details))
         self._nearest = np.concatenate((there[::-1], self._nearest))[: len(self._nearest)]
-        self._around_nearest = around[-1]
         self._sum = self._sum + there.sum(axis=0)
         self._largest = np.maximum(self._largest, there.max(axis=0))
-        self._count += len(details)
 
     def _predicted(self, of: slice) -> Prediction:
         """Details of some components as weighted sums of those before them.
@@ -408,12 +410,6 @@ def both_squares(shape: tuple[int, int], lines: slice = slice(None)) -> tuple[Sq
             places.append((line >> halvings) * samples + (sample >> halvings))
         found.append(Squares(black=colour, lines=lines, places=(places[0], places[1], places[2])))
     return found[0], found[1]
-
-
-def empty_contexts(size: tuple[int, int], scratch: Planes | None) -> Planes:
-    """(CONTEXTS, component, square) for so many components and squares, in the memory given."""
-    shape = (CONTEXTS, *size)
-    return np.empty(shape, np.float32) if scratch is None else scratch[: CONTEXTS * size[0] * size[1]].reshape(shape)
 
 
 _ROLES = ((0, 1, 2), (1, 0, 2), (2, 0, 1))

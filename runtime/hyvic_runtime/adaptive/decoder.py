@@ -14,17 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.adaptive.basis_unit import SYMBOLS_PER_OCTET, BasisCoder
-from hyvic_runtime.adaptive.bundle import CONTEXT_NETWORK, AdaptiveBundle
+from hyvic_runtime.adaptive.bundle import AdaptiveBundle
 from hyvic_runtime.adaptive.coefficient_path import PARTS
 from hyvic_runtime.adaptive.conformance import check_network
+from hyvic_runtime.adaptive.context_network import load_context_network
 from hyvic_runtime.adaptive.spectral_basis import StripBasis
 from hyvic_runtime.adaptive.strip import quantiser_step
 from hyvic_runtime.adaptive.tile_coder import DecodedTile, TileCoder
 from hyvic_runtime.adaptive.wavelet import Pyramid, empty_pyramid, synthesise
 from hyvic_runtime.arrival import check_worth_the_memory
 from hyvic_runtime.conformance import check_coder
-from hyvic_runtime.engine_choice import load_engine
 from hyvic_runtime.errors import DecodeError, LostTilesError
+from hyvic_runtime.matrix_threads import one_core_each
 from hyvic_runtime.packet_decoder import DecodedTiles, Finish, PacketDecoder
 from hyvic_runtime.quality_map import Quality, pixel_quality
 from hyvic_runtime.received_units import ReceivedUnits, UnitKey, damage_clause
@@ -55,10 +56,10 @@ class AdaptiveDecoder(PacketDecoder[AdaptiveBundle, list[DecodedRow]]):
     """Decodes streams of a bundle of the scene-adaptive family."""
 
     def _load(self) -> None:
-        engine = load_engine(self.bundle, CONTEXT_NETWORK, self.engine, workers=self.workers, cores=self.cores)
-        check_network(self.bundle, engine)
+        network = load_context_network(self.bundle, self.engine, workers=self.workers, cores=self.cores)
+        check_network(self.bundle, network)
         check_coder(self.bundle, self._coder)
-        self._tiles = TileCoder(engine=engine, coder=self._coder)
+        self._tiles = TileCoder(network=network, coder=self._coder)
         self._basis_coder = BasisCoder(coder=self._coder)
 
     def _check_header(self, header: SceneHeader) -> None:
@@ -178,7 +179,8 @@ class AdaptiveDecoder(PacketDecoder[AdaptiveBundle, list[DecodedRow]]):
             return cube[:, left : left + tile.samples]
 
         def finish_row(row: int) -> int:
-            cube = self._strip(grid, row, tiles[row], header)
+            with one_core_each(where=self.workers > 1 or self.cores == 1):
+                cube = self._strip(grid, row, tiles[row], header)
             for column in range(grid.columns):
                 tile = grid.tile(row, column)
                 finish(tile, partial(own, cube, tile))

@@ -16,17 +16,18 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.acquisition import Acquisition
 from hyvic_runtime.adaptive.basis_unit import BasisCoder
-from hyvic_runtime.adaptive.bundle import CONTEXT_NETWORK, AdaptiveBundle
+from hyvic_runtime.adaptive.bundle import AdaptiveBundle
 from hyvic_runtime.adaptive.conformance import check_network
+from hyvic_runtime.adaptive.context_network import load_context_network
 from hyvic_runtime.adaptive.spectral_basis import SpectralBasis
 from hyvic_runtime.adaptive.strip import TransformedStrip, basis_of_strip, transformed
 from hyvic_runtime.adaptive.tile_coder import TileCoder
 from hyvic_runtime.adaptive.wavelet import Pyramid
 from hyvic_runtime.bundle import read_adaptive_bundle
 from hyvic_runtime.conformance import check_coder
-from hyvic_runtime.engine_choice import load_engine
 from hyvic_runtime.errors import BundleError, EngineError, SceneError
 from hyvic_runtime.lossless_tile import LosslessTileCoder
+from hyvic_runtime.matrix_threads import one_core_each
 from hyvic_runtime.packet_encoder import CodedUnit, PacketEncoder, TileWork
 from hyvic_runtime.push_broom import HeldScene
 from hyvic_runtime.scene import Cube, Scene
@@ -56,11 +57,11 @@ class AdaptiveEncoder(PacketEncoder[AdaptiveBundle]):
         super().__post_init__()
 
     def _load(self, bundle: AdaptiveBundle) -> None:
-        engine = load_engine(bundle, CONTEXT_NETWORK, self.engine, workers=self.workers, cores=self.cores)
-        check_network(bundle, engine)
+        network = load_context_network(bundle, self.engine, workers=self.workers, cores=self.cores)
+        check_network(bundle, network)
         coder = bundle.entropy_coder()
         check_coder(bundle, coder)
-        tiles = TileCoder(engine=engine, coder=coder)
+        tiles = TileCoder(network=network, coder=coder)
         self.bundle, self._tiles = bundle, tiles
         self._basis_coder = BasisCoder(coder=coder)
         self._lossless = LosslessTileCoder(coder, bundle.manifest.scales)
@@ -72,14 +73,14 @@ class AdaptiveEncoder(PacketEncoder[AdaptiveBundle]):
         arrays = [(b.tables.first, b.tables.length, b.tables.frequencies) for b in (stored, self.bundle)]
         try:
             check_coder(stored, self._tiles.coder)
-            check_network(stored, self._tiles.engine)
+            check_network(stored, self._tiles.network)
         except (BundleError, EngineError, ValueError):
             return False
-        return all(map(np.array_equal, *arrays))
+        return self._tiles.network.holds(stored.weights) and all(map(np.array_equal, *arrays))
 
     @property
     def engine_name(self) -> str:
-        return self._tiles.engine.describe()
+        return self._tiles.network.describe()
 
     @property
     def entropy_coder_name(self) -> str:
@@ -99,7 +100,8 @@ class AdaptiveEncoder(PacketEncoder[AdaptiveBundle]):
         size = grid.geometry.tile
         first, left = tile.row * size, tile.column * size
         cube = scene.cube[first : first + tile.lines]
-        strip = self._strip(scene, cube, tile.row, code)
+        with one_core_each(where=self.workers > 1 or self.cores == 1):
+            strip = self._strip(scene, cube, tile.row, code)
         pixels = cube[:, left : left + tile.samples].copy()  # lines are overwritten while a tile is coded
         return TileWork(
             coded=partial(self._coded, strip, tile, left),

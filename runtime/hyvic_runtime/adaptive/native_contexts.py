@@ -12,13 +12,13 @@ import numpy as np
 
 from hyvic_runtime.adaptive import _contexts
 from hyvic_runtime.adaptive.contexts import (
+    CONTEXTS,
     ORIENTATIONS,
     GroupContexts,
     LevelContexts,
     Planes,
     Prediction,
     Squares,
-    empty_contexts,
 )
 
 
@@ -37,33 +37,44 @@ class NativeGroupContexts(GroupContexts):
     _magnitudes = staticmethod(_magnitudes)
 
     def of(
-        self,
-        orientation: int,
-        decoded: Planes,
-        squares: Squares,
-        only: slice = slice(None),
-        scratch: Planes | None = None,
+        self, orientation: int, decoded: Planes, squares: Squares, only: slice = slice(None)
     ) -> tuple[Planes, Planes]:
         if squares.lines is None:
-            return GroupContexts.of(self, orientation, decoded, squares, only, scratch)
-        first, end, _ = only.indices(len(decoded))
-        contexts = empty_contexts((end - first, len(squares.places[0])), scratch)
+            return GroupContexts.of(self, orientation, decoded, squares, only)
+        contexts = np.empty((CONTEXTS, len(self.log2_spread[only]), len(squares.places[0])), np.float32)
         prediction = np.empty(contexts.shape[1:], np.float32)
-        lines, samples = decoded.shape[2:]
+        description = self.description(orientation, decoded, squares.black, squares.lines, only)
+        _contexts.describe(description, contexts, prediction)
+        return contexts, prediction
+
+    def description(
+        self, orientation: int, decoded: Planes, black: bool, lines: slice, only: slice = slice(None)
+    ) -> _contexts.Description:
+        """What contexts are made of, for C.
+
+        Args:
+            orientation: see `of`.
+            decoded: likewise.
+            black: or white squares.
+            lines: first and end of those that are described.
+            only: of these components of the group.
+        """
         (there, around), (second_there, second_around) = (
             (plane[only] for plane in self._magnitudes_of(which, decoded)) if which < orientation else (None, None)
             for which in range(ORIENTATIONS - 1)
         )
-        _contexts.describe(
+        first, end, _ = only.indices(len(decoded))
+        height, width = decoded.shape[2:]
+        return (
             end - first,
             self.level,
             orientation,
-            squares.black,
+            black,
             self.first + first,
-            squares.lines.start,
-            squares.lines.stop,
-            lines,
-            samples,
+            lines.start,
+            lines.stop,
+            height,
+            width,
             self.parent[only],
             self.around_parent[only],
             None if self.grandparent is None else self.grandparent[only],
@@ -81,17 +92,20 @@ class NativeGroupContexts(GroupContexts):
             second_around,
             decoded[only],
             self.log2_spread[only],
-            contexts,
-            prediction,
         )
-        return contexts, prediction
 
 
 class NativeLevelContexts(LevelContexts):
-    """Predicts in C."""
+    """Predicts and adds up in C."""
 
     _group = NativeGroupContexts
     _magnitudes = staticmethod(_magnitudes)
+
+    def _add_magnitudes(self, details: Planes) -> None:
+        before = (self._nearest, self._sum, self._largest)
+        after = tuple(map(np.empty_like, before))
+        _contexts.add_magnitudes(len(details), *self._shape, np.ascontiguousarray(details), *before, *after)
+        self._nearest, self._sum, self._largest = after
 
     def _predicted(self, of: slice) -> Prediction:
         parents = self._parents[of]

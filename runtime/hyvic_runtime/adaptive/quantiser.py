@@ -110,16 +110,19 @@ def worth_coding(planes: Planes) -> tuple[NDArray[np.float64], NDArray[np.float6
     Returns:
         Squared quantiser steps and bits, (component,) each: as Laplacians of their mean magnitude.
     """
-    saved, bits = np.zeros(len(planes)), np.zeros(len(planes))
-    least = np.float32(1 - _ROUNDING)
-    for component, plane in enumerate(planes):
-        magnitude = np.abs(plane.ravel())
-        magnitude = magnitude[magnitude >= least]
-        if magnitude.size:
-            integers = np.floor(magnitude + np.float32(_ROUNDING))
+    saved, total = np.zeros(len(planes)), np.zeros(len(planes))
+    if _quantiser is not None:
+        _quantiser.weigh(np.ascontiguousarray(planes), saved, total)
+    else:
+        for component, plane in enumerate(planes):
+            magnitude = np.abs(plane.ravel())
+            integers = np.abs(np.rint(magnitude - _DEAD))
             saved[component] = (integers * (2 * magnitude - integers)).sum(dtype=np.float64)
-            mean = integers.sum(dtype=np.float64) / plane.size
-            bits[component] += plane.size * (np.log2(1 + mean) + mean * np.log2(1 + 1 / mean))
+            total[component] = integers.sum(dtype=np.float64)
+    elements = planes[0].size if len(planes) else 1
+    mean = total / elements
+    # Of a component without integers both terms are 0.
+    bits = elements * (np.log2(1 + mean) + mean * np.log2(1 + 1 / np.where(total > 0, mean, 1)))
     return saved, bits
 
 
@@ -129,8 +132,8 @@ def last_of(pays: NDArray[np.bool_]) -> int:
     return int(found[-1]) + 1 if found.size else 0
 
 
-_ROUNDING = 0.35
-"""Of magnitudes, where no table says better: an integer is reached this much below it."""
+_DEAD = np.float32(0.15)
+"""What magnitudes are made smaller by before they are rounded, where no table says better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

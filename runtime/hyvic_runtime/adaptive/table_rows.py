@@ -51,15 +51,16 @@ def rows_and_shifts(
         prediction = np.ascontiguousarray(prediction, np.float32)
         if _quantiser.rows_and_shifts(scale_index, mean_steps, gain, prediction, rows, shifts):
             return rows, shifts
-    for (name, least, most), values in zip(_RANGES, (scale_index, mean_steps, gain), strict=True):
+    for (name, least, most), values in zip(RANGES, (scale_index, mean_steps, gain), strict=True):
         if not least <= values.min(initial=least) <= values.max(initial=least) <= most:
             raise ValueError(f"a {name} outside {least}..{most}")
     mean = mean_steps + ((gain * prediction.astype(np.int32) + (1 << (_SHIFT - 1))) >> _SHIFT)
     return (mean & (FRACTIONS - 1)) * SCALES + scale_index, mean >> MEAN_STEP_BITS
 
 
-_RANGES = (
+RANGES = (
     ("scale_index", 0, SCALES - 1),
     ("mean_steps", -MAX_MEAN_STEPS, MAX_MEAN_STEPS),
     ("gain", 0, MAX_GAIN),
 )
+"""Names of a network's outputs, the least and the most that they may be."""

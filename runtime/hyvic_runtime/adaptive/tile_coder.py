@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.adaptive.approximation import pack_approximation, unpack_approximation
 from hyvic_runtime.adaptive.coefficient_path import Block, parts_of, walk
+from hyvic_runtime.adaptive.context_network import ContextNetwork
 from hyvic_runtime.adaptive.contexts import LEVELS, Planes, Scale
 from hyvic_runtime.adaptive.quantiser import LAGRANGIAN, LARGEST, Centroids, choose, last_of, worth_coding
 from hyvic_runtime.adaptive.wavelet import Pyramid, low_size
-from hyvic_runtime.engine import Engine
 from hyvic_runtime.entropy_coder import BlockReader, EntropyCoder
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.symbol_costs import SymbolCosts
@@ -68,11 +68,11 @@ class TileCoder:
     """Codes tiles with a bundle's network and tables. Several threads may use it at once.
 
     Attributes:
-        engine: of the bundle's graph.
+        network: the bundle's.
         coder: of its tables.
     """
 
-    engine: Engine
+    network: ContextNetwork
     coder: EntropyCoder
 
     @cached_property
@@ -91,11 +91,15 @@ class TileCoder:
             shape: lines and samples of its pixels.
             lagrangian: see `choose`.
         """
-        components = tuple(last_of(np.greater(*_weighed(planes, lagrangian))) for planes in pyramid.details)
+        details = tuple(map(np.ascontiguousarray, pyramid.details))
+        components = tuple(last_of(np.greater(*_weighed(planes, lagrangian))) for planes in details)
         used = max(*components, last_of((np.abs(pyramid.approximation) > 0.5).any(axis=(1, 2))))
-        pyramid = Pyramid(approximation=pyramid.approximation[:used], details=tuple(d[:used] for d in pyramid.details))
+        pyramid = Pyramid(
+            approximation=pyramid.approximation[:used],
+            details=tuple(level[:used] for level in details),
+        )
         chooser = _Chooser(pyramid=pyramid, costs=self.costs, lagrangian=lagrangian)
-        walk(self.engine, scale.leading(used), components, shape, chooser)
+        walk(self.network, scale.leading(used), components, shape, chooser)
         approximation = np.rint(pyramid.approximation).astype(np.int32)
         first = chooser.centroids().pack() + _COMPONENTS.pack(*components)
         first += pack_approximation(approximation, self.coder, self.costs)
@@ -137,7 +141,7 @@ class TileCoder:
         if max(components) > used:
             raise DecodeError(f"a level of {max(components)} components in a tile of {used}; its packets are damaged")
         reader = _Reader(coder=self.coder, part_unit=part_unit, parts=parts_of(components))
-        details = walk(self.engine, scale.leading(used), components, shape, reader)
+        details = walk(self.network, scale.leading(used), components, shape, reader)
         problem = reader.finished()
         return DecodedTile(
             pyramid=Pyramid(
@@ -169,8 +173,7 @@ class _Chooser:
         self._counts = np.zeros(2)
 
     def __call__(self, block: Block, rows: NDArray[np.int32], shifts: NDArray[np.int32]) -> Planes:
-        planes = self._details[block.level][block.components, block.orientation]
-        coefficients = planes.reshape(len(planes), -1).take(block.places, axis=1)
+        coefficients = block.squares.taken(self._details[block.level][block.components], block.orientation)
         choice = choose(coefficients, rows, shifts, self._costs, self._lagrangian)
         self.blocks.setdefault(block.part, []).append((choice.symbols.ravel(), rows.ravel()))
         self.bits[block.part] = self.bits.get(block.part, 0.0) + _NONZERO_BITS * sum(choice.counts)

@@ -31,7 +31,8 @@ def add_engine_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         choices=[kind.value for kind in EngineKind],
-        help="what runs the graphs (default: what the bundle was compiled for, else onnxruntime)",
+        help="what runs the graphs (default: what the bundle was compiled for, else onnxruntime; native, for "
+        "scene-adaptive bundles, where the package was built with a C compiler)",
     )
 
 

@@ -84,10 +84,9 @@ def _verify_latent_engines(bundle: Bundle, kind: EngineKind | None) -> tuple[str
 
 def _verify_context_network(bundle: AdaptiveBundle, kind: EngineKind | None) -> str:
     """What runs it."""
-    from hyvic_runtime.adaptive.bundle import CONTEXT_NETWORK
     from hyvic_runtime.adaptive.conformance import check_network
-    from hyvic_runtime.engine_choice import load_engine
+    from hyvic_runtime.adaptive.context_network import load_context_network
 
-    network = load_engine(bundle, CONTEXT_NETWORK, kind)
+    network = load_context_network(bundle, kind)
     check_network(bundle, network)
     return network.describe()

@@ -11,13 +11,19 @@ import onnxruntime
 import pytest
 import torch
 from conftest import smooth_cube
-from hyvic_export.adaptive.context_network import OUTPUTS, ContextNetwork, context_graph, context_network
+from hyvic_export.adaptive.context_network import (
+    OUTPUTS,
+    ContextNetwork,
+    context_graph,
+    context_network,
+    context_weights,
+)
 from hyvic_export.adaptive.context_vectors import DESIGNED, cases, context_vectors, every_case
 from hyvic_export.adaptive.exporter import adaptive_bundle_from_checkpoint
 from hyvic_export.adaptive.row_tables import LEAST_MASS, row_distributions
 from hyvic_export.cli import main
 from hyvic_export.integer_layer import largest_sum, layer_sums, run_layers
-from hyvic_runtime.adaptive.bundle import CONTEXT_NETWORK, FILES
+from hyvic_runtime.adaptive.bundle import CONTEXT_NETWORK, FILES, ROWS_OF_WEIGHTS, WEIGHTS
 from hyvic_runtime.adaptive.contexts import CONTEXT_MAX, CONTEXTS
 from hyvic_runtime.adaptive.table_rows import (
     FRACTIONS,
@@ -63,13 +69,23 @@ def test_the_engine_computes_the_integer_network_exactly(network: ContextNetwork
         np.testing.assert_array_equal(outputs[output][0, 0], expected)
 
 
-def test_a_layer_whose_sums_are_split_is_computed_exactly(network: ContextNetwork) -> None:
-    split = tuple(replace(layer, split_bits=1) for layer in network)
-    contexts = _contexts(5_000)
-    outputs = _run(context_graph(split), contexts[None])
-    expected = run_layers(split, contexts)
-    assert (expected != run_layers(network, contexts)).any()
-    np.testing.assert_array_equal(np.concatenate([outputs[output][0] for output in OUTPUTS]), expected)
+def test_the_weights_that_a_bundle_carries_are_the_networks(network: ContextNetwork) -> None:
+    carried = context_weights(network)
+    x = _contexts(5_000)[:, 0]
+    for layer in carried.layers:
+        bias, shift, negative_shift, low, high = layer.rows.astype(np.int64).T[:, :, None]
+        sums = layer.weight.astype(np.int64) @ x + bias
+        scaled = np.rint(sums * np.exp2(-np.where(sums < 0, negative_shift, shift).astype(float)))
+        x = np.clip(scaled, low, high).astype(np.int64)
+    np.testing.assert_array_equal(x[:, None], run_layers(network, _contexts(5_000)))
+
+
+@pytest.mark.parametrize(("width", "layers"), [(1, 1), (7, 8), (256, 2)])
+def test_any_network_that_can_be_configured_is_carried(model: ContextModel, width: int, layers: int) -> None:
+    other = ContextModel(replace(model.config, width=width, layers=layers))
+    for hidden in other.hidden:
+        hidden.hidden_peak.fill_(1.0)
+    assert context_weights(context_network(other)).widths == (CONTEXTS, *[width] * layers, len(OUTPUTS))
 
 
 def test_any_batch_and_picture_will_do(network: ContextNetwork) -> None:
@@ -222,7 +238,7 @@ def test_a_bundle_of_the_family_is_not_compiled(
     tiny_adaptive_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--bundle", str(tiny_adaptive_bundle), "--out", str(tmp_path / "b"), "--target", "tensorrt"]) == 1
-    assert "whose network ONNX Runtime takes as it is; there is nothing to compile" in capsys.readouterr().err
+    assert "whose network runs as it is; there is nothing to compile" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -241,6 +257,8 @@ def test_a_bundle_of_another_family_is_replaced_when_that_is_asked_for(
     for name in FILES:
         (out / name).rename(out / name.replace("contexts", "hyperlatents"))
     (out / "hyperlatents.onnx").rename(out / "hyperdecoder.onnx")
+    for name in (WEIGHTS, ROWS_OF_WEIGHTS):
+        (out / name.replace("contexts", "hyperlatents")).unlink()
     assert main(["--checkpoint", str(tiny_context_checkpoint), "--out", str(out), "--tile", "32", "--force"]) == 0
     assert {path.name for path in out.iterdir()} == {*FILES, MANIFEST, REPORT}
     assert (out / CONTEXT_NETWORK).is_file()

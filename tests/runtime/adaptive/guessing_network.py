@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from hyvic_runtime.adaptive.context_network import EngineNetwork
 from hyvic_runtime.adaptive.table_rows import ESCAPE_OCTETS, FRACTIONS, SCALES
 from hyvic_runtime.adaptive.tile_coder import TileCoder
 from hyvic_runtime.entropy_coder import EntropyCoder
@@ -50,4 +51,4 @@ def tables() -> FrequencyTables:
 def tile_coder() -> TileCoder:
     """With both."""
     of = tables()
-    return TileCoder(engine=GuessingNetwork(), coder=EntropyCoder(of, escape_octets=ESCAPE_OCTETS))
+    return TileCoder(network=EngineNetwork(GuessingNetwork()), coder=EntropyCoder(of, escape_octets=ESCAPE_OCTETS))

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hyvic_runtime.adaptive.bundle import CONFORMANCE, CONTEXT_NETWORK, FILES, AdaptiveBundle
+from hyvic_runtime.adaptive.bundle import CONFORMANCE, CONTEXT_NETWORK, FILES, ROWS_OF_WEIGHTS, AdaptiveBundle
 from hyvic_runtime.adaptive.conformance import check_network
+from hyvic_runtime.adaptive.context_network import load_context_network
 from hyvic_runtime.adaptive.contexts import CONTEXTS
 from hyvic_runtime.adaptive.table_rows import ROWS
-from hyvic_runtime.bundle import read_adaptive_bundle, read_bundle, read_latent_bundle
+from hyvic_runtime.bundle import HYPERDECODER, read_adaptive_bundle, read_bundle, read_latent_bundle
 from hyvic_runtime.bundle_files import MANIFEST, REPORT, TABLE_FIRST, canonical_sha256, file_sha256, spelt
 from hyvic_runtime.cli import verify_bundle
 from hyvic_runtime.engine import OnnxRuntimeEngine
@@ -73,6 +74,15 @@ def test_one_altered_octet_is_found_anywhere_in_the_manifest(copy: Path) -> None
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(BundleError, match=f"{name} cannot be read"):
+        read_bundle(copy)
+
+
+def test_weights_that_are_no_networks_are_refused(copy: Path) -> None:
+    rows = np.load(copy / ROWS_OF_WEIGHTS)
+    rows[0, 0] = 2**24
+    np.save(copy / ROWS_OF_WEIGHTS, rows)
+    _forge(copy, lambda document: document["files"].update({ROWS_OF_WEIGHTS: file_sha256(copy / ROWS_OF_WEIGHTS)}))
+    with pytest.raises(BundleError, match=r"its weights are no network's \(a sum may reach \d+; less than 16777216"):
         read_bundle(copy)
 
 
@@ -174,7 +184,7 @@ class _BrokenEngine:
 @pytest.mark.parametrize("output", ["scale_index", "mean_steps", "gain"])
 def test_an_engine_that_is_wrong_in_one_element_is_refused(tiny_adaptive_bundle: Path, output: str) -> None:
     bundle = read_adaptive_bundle(tiny_adaptive_bundle)
-    engine = load_engine(bundle, CONTEXT_NETWORK)
+    engine = load_context_network(bundle)
     check_network(bundle, engine)
     with pytest.raises(BundleError, match=r"broken engine fails conformance vector 0 of \d"):
         check_network(bundle, _BrokenEngine(engine, output))
@@ -182,7 +192,7 @@ def test_an_engine_that_is_wrong_in_one_element_is_refused(tiny_adaptive_bundle:
 
 @pytest.mark.parametrize("kind", [EngineKind.TENSORRT, EngineKind.TENSORRT_RTX])
 def test_tensorrt_is_refused_in_one_line(tiny_adaptive_bundle: Path, kind: EngineKind) -> None:
-    with pytest.raises(EngineError, match=f"runs in ONNX Runtime alone; choose another --engine than {kind}"):
+    with pytest.raises(EngineError, match=f"native code or ONNX Runtime alone; choose another --engine than {kind}"):
         load_engine(read_bundle(tiny_adaptive_bundle), CONTEXT_NETWORK, kind)
 
 
@@ -193,7 +203,7 @@ def test_verify_bundle_runs_network_and_coder(tiny_adaptive_bundle: Path, capsys
     assert result["identity"] == bundle.identity.hex()
     assert (result["family"], result["tile"]) == ("adaptive", 32)
     assert result["conformance_vectors"] == len(bundle.conformance)
-    assert result["engine"].startswith("ONNX Runtime")
+    assert result["engine"] == load_context_network(bundle).describe()
     assert verify_bundle([str(tiny_adaptive_bundle)]) == 0
     assert "conformance vectors exactly, and" in capsys.readouterr().out
 
@@ -212,3 +222,18 @@ def test_verify_bundle_refuses_tables_that_the_coders_digest_is_not_of(
     _forge(copy, lambda document: document.update(coder_sha256="0" * 64))
     assert verify_bundle([str(copy)]) == 1
     assert "does not code the bundle's tables as the exporter's coder did" in capsys.readouterr().err
+
+
+def test_native_code_runs_no_graph(tiny_bundle: Path) -> None:
+    with pytest.raises(EngineError, match="has graphs, which no native code runs; choose another --engine than native"):
+        load_engine(read_bundle(tiny_bundle), HYPERDECODER, EngineKind.NATIVE)
+
+
+def test_without_a_compiler_native_code_is_refused_and_not_chosen(
+    tiny_adaptive_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hyvic_runtime.adaptive.context_network.NativeNetwork", None)
+    bundle = read_adaptive_bundle(tiny_adaptive_bundle)
+    assert load_context_network(bundle).describe().startswith("ONNX Runtime")
+    with pytest.raises(EngineError, match=r"built without a C compiler, .* or pass --engine onnxruntime"):
+        load_context_network(bundle, EngineKind.NATIVE)

@@ -6,7 +6,6 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from hyvic_runtime.adaptive.contexts import (
     CONTEXT_MAX,
     CONTEXTS,
@@ -21,8 +20,7 @@ from hyvic_runtime.adaptive.contexts import (
     groups,
 )
 from numpy.typing import NDArray
-
-HUGE = 2.0**22
+from runtime.adaptive.noise_levels import HUGE, LEVEL, level_of_noise
 
 
 def _contexts(
@@ -34,40 +32,12 @@ def _contexts(
     largest: float,
 ) -> list[tuple[Planes, Planes]]:
     """Of a whole level of noise, block by block, each with what predicts it."""
-
-    def noise(*size: int) -> Planes:
-        magnitude = rng.integers(0, int(largest) + 1, size) >> rng.integers(0, int(largest).bit_length() + 1, size)
-        return (rng.choice([-1, 1], size) * magnitude).astype(np.float32)
-
-    lines, samples = shape
-    half, quarter = ((-(-lines // n), -(-samples // n)) for n in (2, 4))
-    details = noise(components, ORIENTATIONS, lines, samples)
-    coarsest = level == LEVELS - 1
-    contexts = made(
-        level,
-        noise(components, ORIENTATIONS, *half) * (not coarsest),
-        None if coarsest else noise(components, ORIENTATIONS, *quarter),
-        shape,
-        Scale(log2_spread=np.rint(rng.uniform(-CONTEXT_MAX, CONTEXT_MAX, components)).astype(np.float32)),
-    )
-    found = []
-    for group in groups(components):
-        of_group = contexts.next_group(group.stop - group.start)
-        for orientation in range(ORIENTATIONS):
-            for squares in both_squares(shape):
-                found.append(of_group.of(orientation, details[group], squares))
-        contexts.add(details[group])
-    return found
-
-
-LEVEL = {
-    "seed": st.integers(0, 2**32),
-    "components": st.integers(1, 20),
-    "lines": st.integers(1, 9),
-    "samples": st.integers(1, 9),
-    "level": st.integers(0, LEVELS - 1),
-    "largest": st.sampled_from([2.0, 100.0, 5000.0, HUGE]),
-}
+    return [
+        of_group.of(orientation, details, squares)
+        for of_group, details in level_of_noise(made, rng, components, shape, level, largest)
+        for orientation in range(ORIENTATIONS)
+        for squares in both_squares(shape)
+    ]
 
 
 @given(**LEVEL)

@@ -17,6 +17,7 @@ from hyvic_runtime.adaptive.bundle import AdaptiveBundle
 from hyvic_runtime.adaptive.decoder import AdaptiveDecoder
 from hyvic_runtime.adaptive.encoder import AdaptiveEncoder
 from hyvic_runtime.adaptive.spectral_basis import SpectralBasis
+from hyvic_runtime.adaptive.wavelet import analyse, synthesise
 from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.metrics import mean_squared_error
 from hyvic_runtime.quality_map import Quality
@@ -262,3 +263,18 @@ def test_units_of_tiles_that_the_scene_does_not_have_are_passed_over(
     stream_of = decoder.receive(stream)
     more = replace(stream_of, scenes={scene.scene_id: replace(scene, units=units)})
     assert np.array_equal(decoder.reconstruct(more).scene.cube, decoder.decode(stream).scene.cube)
+
+
+def test_pixels_read_as_far_as_the_geometry_says(bundle: AdaptiveBundle) -> None:
+    """Those farther off than that from a lost tile are called exact, and nearer ones are not."""
+    geometry = bundle.manifest.geometry
+    cells, lost = 12, 6
+    shape = (1, cells * geometry.latent_stride)
+    pyramid = analyse(np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32))
+    whole = synthesise(pyramid, shape)
+    for planes in (pyramid.approximation, *pyramid.details):
+        of_cell = planes.shape[-1] // cells
+        planes[..., lost * of_cell : (lost + 1) * of_cell] = 0
+    changed = np.flatnonzero(synthesise(pyramid, shape) != whole) // geometry.latent_stride
+    assert lost - changed.min() == geometry.latent_halo_after
+    assert changed.max() - lost == geometry.latent_halo_before

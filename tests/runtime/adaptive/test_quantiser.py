@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.adaptive import quantiser
-from hyvic_runtime.adaptive.quantiser import LARGEST, choose
+from hyvic_runtime.adaptive.quantiser import LARGEST, choose, worth_coding
 from hyvic_runtime.adaptive.table_rows import ROWS
 from hyvic_runtime.symbol_costs import SymbolCosts
 from numpy.typing import NDArray
@@ -101,3 +101,19 @@ def test_a_row_outside_the_tables_is_refused(row: int) -> None:
         native.choose(values, np.full(4, row, np.int32), shifts, 0.1, *tables, values.copy(), shifts.copy())
     with pytest.raises(ValueError, match="a buffer of 12 octets does not hold 4 items of 4"):
         native.choose(values, shifts, shifts, 0.1, *tables, values[:3].copy(), shifts.copy())
+
+
+def test_worth_is_what_integers_take_off_the_squared_error() -> None:
+    rng = np.random.default_rng(5)
+    planes = (rng.laplace(0, 1, (5, 3, 7, 11)) * np.array([0.1, 1, 1e3, 1e9, 0]).reshape(5, 1, 1, 1)).astype(np.float32)
+    planes[1, 0, 0, :4] = (0.651, -0.651, 0.649, 1.651)
+    saved, bits = worth_coding(planes)
+    magnitude = np.abs(planes).astype(np.float64).reshape(5, -1)
+    integers = np.floor(magnitude + 0.35)
+    # float32 rounds a product of numbers below 2**24 by a part of 2**24; larger integers are the numbers themselves.
+    np.testing.assert_allclose(saved, (magnitude**2 - (magnitude - integers) ** 2).sum(axis=1), rtol=1e-6)
+    mean = integers[1:4].mean(axis=1)
+    expected = integers.shape[1] * (np.log2(1 + mean) + mean * np.log2(1 + 1 / mean))
+    np.testing.assert_allclose(bits[1:4], expected, rtol=1e-6)
+    assert saved[4] == bits[4] == 0
+    assert worth_coding(planes[:0])[0].shape == (0,)
