@@ -23,7 +23,8 @@ from hyvic_compare.comparison import Outcome, Plan, compare
 from hyvic_compare.measurement_cache import MeasurementCache
 from hyvic_compare.scene_facts import Facts, SceneFacts, read_facts
 from hyvic_compare.scene_source import SceneSource
-from hyvic_runtime.bundle import read_bundle
+from hyvic_runtime.adaptive.context_network import load_context_network
+from hyvic_runtime.bundle import read_adaptive_bundle, read_bundle
 from hyvic_runtime.errors import RateError, SceneError
 from hyvic_runtime.scene import Scene, resample_bands
 
@@ -300,6 +301,17 @@ def test_a_bundle_keeps_the_budget_or_says_why_not(tiny_bundle: Path) -> None:
         codec.encode(moved, 40)
     with pytest.raises(SceneError, match="the scene has 21 bands and the bundle codes 20"):
         codec.encode(Scene(cube=smooth_cube(64, 64, BANDS + 1)), 40)
+
+
+def test_a_scene_adaptive_bundle_codes_any_bands_and_names_what_runs_it(tiny_adaptive_bundle: Path) -> None:
+    codec = BundleCodec(folder=tiny_adaptive_bundle, name="tiny")
+    assert codec.wavelengths is None
+    network = load_context_network(read_adaptive_bundle(tiny_adaptive_bundle))
+    assert codec.identity.endswith(network.describe())
+    scene = Scene(cube=smooth_cube(40, 50, BANDS + 3))
+    stream = codec.encode(scene, 20)
+    assert len(stream) <= scene.cube.nbytes / 20
+    assert codec.decode(stream).shape == scene.cube.shape
 
 
 def test_codecs_are_chosen_by_name_and_bundles_by_folder(tiny_bundle: Path) -> None:

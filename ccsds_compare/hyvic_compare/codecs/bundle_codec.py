@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from hyvic_runtime.bundle import ENCODER, read_bundle
+from hyvic_runtime.adaptive.context_network import load_context_network
+from hyvic_runtime.bundle import ENCODER, Bundle, read_bundle
 from hyvic_runtime.engine_choice import EngineKind
 from hyvic_runtime.errors import EngineError, RateError, SceneError
 from hyvic_runtime.metrics import compression_ratio
@@ -31,7 +32,8 @@ NEAR_CENTRE_NM = 0.5
 class BundleCodec:
     """Packets of the best quality whose octets, headers included, keep the budget (`encode-scene --target-ratio`).
 
-    The graphs run on ONNX Runtime and one core, whatever the bundle was compiled for.
+    Everything runs on one core: graphs in ONNX Runtime, whatever the bundle was compiled for, and the network of a
+    scene-adaptive bundle in native code, where the package was built with a compiler.
 
     Attributes:
         folder: of the bundle, where whoever codes can read it.
@@ -40,18 +42,18 @@ class BundleCodec:
 
     folder: Path
     name: str
+    _kind: EngineKind | None = field(init=False, repr=False, compare=False)
     _codec: tuple[AnyEncoder, AnyDecoder] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise EngineError("bundles run on ONNX Runtime here: pip install 'hyvic-onboard[cpu]'") from error
         bundle = read_bundle(self.folder)
         self.wavelengths = bundle.manifest.wavelengths
         # A bundle's identity is what decodes its streams; the encoder may be of another precision.
         encoder = " ".join(digest for name, digest in sorted(bundle.manifest.files.items()) if name.startswith(ENCODER))
-        engine = f"onnxruntime {onnxruntime.__version__}"
+        if isinstance(bundle, Bundle):
+            self._kind, engine = EngineKind.ONNXRUNTIME, _onnxruntime()
+        else:
+            self._kind, engine = None, load_context_network(bundle).describe()
         self.identity = f"bundle {bundle.identity.hex()} encoder {encoder} version {_VERSION}, {engine}"
 
     def load(self) -> None:
@@ -84,8 +86,8 @@ class BundleCodec:
         if self._codec is None:
             bundle = read_bundle(self.folder)
             self._codec = (
-                encoder_of(bundle, EngineKind.ONNXRUNTIME, workers=1, cores=1),
-                decoder_of(bundle, EngineKind.ONNXRUNTIME, workers=1, cores=1),
+                encoder_of(bundle, self._kind, workers=1, cores=1),
+                decoder_of(bundle, self._kind, workers=1, cores=1),
             )
         return self._codec
 
@@ -99,3 +101,16 @@ class BundleCodec:
                 f"{self.name}: the scene's band centres are up to {apart:.1f} nm from the bundle's; compare with "
                 "--resample"
             )
+
+
+def _onnxruntime() -> str:
+    """Name and version.
+
+    Raises:
+        EngineError: it is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineError("bundles run on ONNX Runtime here: pip install 'hyvic-onboard[cpu]'") from error
+    return f"onnxruntime {onnxruntime.__version__}"
