@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hyvic_runtime.bundle import ENCODER, file_names, read_bundle
+from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.bundle_files import MANIFEST, canonical_sha256
 from hyvic_runtime.conformance import check_encoder, check_entropy_path
 from hyvic_runtime.engine import OnnxRuntimeEngine
@@ -17,38 +17,6 @@ from hyvic_runtime.errors import BundleError, EngineError
 @pytest.fixture
 def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
-
-
-@pytest.mark.parametrize("name", file_names(0))
-@pytest.mark.parametrize("place", [0.0, 0.5, 0.999])
-def test_one_altered_octet_is_found_in_any_file(copy: Path, name: str, place: float) -> None:
-    octets = bytearray((copy / name).read_bytes())
-    octets[int(place * len(octets))] ^= 1
-    (copy / name).write_bytes(octets)
-    with pytest.raises(BundleError, match=f"{name} was altered"):
-        read_bundle(copy)
-
-
-def test_one_altered_octet_is_found_anywhere_in_the_manifest(copy: Path) -> None:
-    original = (copy / MANIFEST).read_bytes()
-    rng = np.random.default_rng(0)
-    for position in {*rng.integers(0, len(original), 300).tolist()}:
-        octets = bytearray(original)
-        octets[position] ^= 1
-        (copy / MANIFEST).write_bytes(octets)
-        with pytest.raises(BundleError, match=r"altered or damaged|this runtime reads"):
-            read_bundle(copy)
-    (copy / MANIFEST).write_bytes(original.replace(b"\n", b" \n", 1))
-    with pytest.raises(BundleError, match="altered or damaged"):
-        read_bundle(copy)
-
-
-def test_a_missing_file_is_named(copy: Path) -> None:
-    (copy / ENCODER).unlink()
-    with pytest.raises(BundleError, match=f"{ENCODER} cannot be read"):
-        read_bundle(copy)
-    with pytest.raises(BundleError, match="is no bundle"):
-        read_bundle(copy / "nowhere")
 
 
 def test_another_versions_bundle_is_said_to_be_one(copy: Path) -> None:
