@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.errors import DecodeError
+from hyvic_runtime.inflation import inflated
 from hyvic_runtime.scene import Cube
 
 Mask = NDArray[np.bool_]
@@ -59,13 +60,7 @@ def unpack_marks(octets: bytes, *, count: int, shape: tuple[int, int, int]) -> l
     if count == 0:
         raise DecodeError("a tile has marks and the scene header marks no value")
     most = count * (-(-lines * samples // 8) + 1 + -(-lines * samples * bands // 8))
-    inflate = zlib.decompressobj()
-    try:
-        data = inflate.decompress(octets, most)  # no more, whatever the octets announce
-    except zlib.error as error:
-        raise DecodeError(f"a marks unit does not inflate ({error})") from error
-    if not inflate.eof or inflate.unused_data:
-        raise DecodeError("a marks unit is longer or shorter than its masks")
+    data = inflated(octets, most=most, of="a marks unit")
     masks, position = [], 0
     for _ in range(count):
         pixels, position = _bits(data, position, lines * samples)

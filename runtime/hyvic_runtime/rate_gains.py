@@ -20,8 +20,9 @@ MAX_QUALITY_CODE = round(MAX_QUALITY * QUALITY_STEPS)
 """Of the highest level; the lowest has 0."""
 CODES_PER_OCTAVE = 512
 """Beyond the levels, so many codes halve or double every quantiser step."""
-LOWEST_CODE = -4 * CODES_PER_OCTAVE
-"""Coarser, a tile is better served by its predicted means alone (docs/results/rate-control.md)."""
+LOWEST_CODE = -5 * CODES_PER_OCTAVE
+"""Coarser, a tile is better served by its predicted means alone (docs/results/rate-control.md); and small scenes that
+are coded scene-adaptively keep a budget of CR 1,024 so."""
 HIGHEST_CODE = MAX_QUALITY_CODE + 6 * CODES_PER_OCTAVE
 """Finer, the picture gets no better, and symbols outgrow 16 bits."""
 QUALITY_CODES = range(LOWEST_CODE, HIGHEST_CODE + 1)

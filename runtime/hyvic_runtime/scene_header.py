@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hyvic_runtime.band_centres import pack_band_centres, unpack_band_centres
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.georeference import Georeference, unpack_georeference
 from hyvic_runtime.scene import SUPPORTED_DTYPES
@@ -33,6 +34,7 @@ class HeaderField(IntEnum):
     SATURATED = 2
     WAVELENGTHS = 3
     GEOREFERENCE = 4
+    BAND_CENTRES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ class SceneHeader:
         dtype: the cube's, whose size is the bit depth; the mean spectrum's where there is one.
         no_data: value that marks samples without data.
         saturated: value that marks saturated samples.
-        wavelengths: (band,) in nm, single precision, where they are not the bundle's.
+        wavelengths: (band,) in nm, where they are not the bundle's; packets carry them to the picometre.
         georeference: where the scene lies.
     """
 
@@ -101,10 +103,13 @@ class SceneHeader:
             yield HeaderField.NO_DATA, np.array(self.no_data, sample).tobytes()
         if self.saturated is not None:
             yield HeaderField.SATURATED, np.array(self.saturated, sample).tobytes()
-        if self.wavelengths is not None:
+        centres = None if self.wavelengths is None else pack_band_centres(self.wavelengths)
+        if self.wavelengths is not None and centres is None:
             yield HeaderField.WAVELENGTHS, self.wavelengths.astype(">f4").tobytes()
         if self.georeference is not None:
             yield HeaderField.GEOREFERENCE, self.georeference.pack()
+        if centres is not None:
+            yield HeaderField.BAND_CENTRES, centres
 
 
 _END_LAYOUT = struct.Struct(">I")
@@ -174,6 +179,10 @@ def unpack_scene_header(octets: bytes) -> SceneHeader:
         wavelengths = np.frombuffer(fields[HeaderField.WAVELENGTHS], ">f4").astype(np.float64)
         if not (np.isfinite(wavelengths).all() and (wavelengths > 0).all()):
             raise DecodeError("scene header: a wavelength is not a positive number of nm")
+    if HeaderField.BAND_CENTRES in fields:
+        if wavelengths is not None:
+            raise DecodeError("scene header: it gives its bands' centres twice")
+        wavelengths = unpack_band_centres(fields[HeaderField.BAND_CENTRES], bands)
     georeference = None
     if HeaderField.GEOREFERENCE in fields:
         georeference = unpack_georeference(fields[HeaderField.GEOREFERENCE])

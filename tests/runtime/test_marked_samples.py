@@ -169,7 +169,7 @@ def test_marks_that_inflate_to_more_than_they_may_are_refused() -> None:
 
     with pytest.raises(DecodeError, match="the scene header marks no value"):
         unpack_marks(zlib.compress(bytes(10**8)), count=0, shape=(8, 8, 8))
-    with pytest.raises(DecodeError, match="longer or shorter than its masks"):
+    with pytest.raises(DecodeError, match="longer or shorter than what it holds"):
         unpack_marks(zlib.compress(bytes(10**8)), count=1, shape=(8, 8, 8))
 
 
@@ -244,7 +244,7 @@ def test_georeference_no_data_and_wavelengths_go_from_file_to_file(
     assert decoded.no_data == NO_DATA
     assert np.array_equal(decoded.cube == NO_DATA, scene.cube == NO_DATA)
     assert decoded.wavelengths is not None
-    assert np.array_equal(decoded.wavelengths.astype("f4"), wavelengths.astype("f4"))
+    assert abs(decoded.wavelengths - wavelengths).max() <= 0.0005
     assert decoded.georeference is not None
     assert decoded.georeference.transform == GEOREFERENCE.transform
     if crs:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import struct
+import zlib
 from dataclasses import replace
 from typing import Any
 
@@ -40,8 +42,9 @@ def test_the_fields_are_where_the_document_says() -> None:
     expected = [
         (1, struct.pack(">h", -9999)),
         (2, struct.pack(">h", 32767)),
-        (3, struct.pack(">2f", 500.0, 612.5)),
         (4, struct.pack(">6d", 1, 0.5, 2, 0.25, -1, 3) + b"EPSG:32633"),
+        # 500,000 = 0x7a120 and 612,500 - 2 x 500,000 = -387,500 = -0x5e9ac, octet by octet.
+        (5, zlib.compress(b"\0\xff\x07\xfa\xa1\x16\x20\x54", 9)),
     ]
     assert octets[19 + 4 :] == b"".join(struct.pack(">BH", tag, len(c)) + c for tag, c in expected)
     for field in HeaderField:
@@ -55,6 +58,61 @@ def test_a_header_comes_back() -> None:
     assert header.georeference == HEADER.georeference
     assert header.wavelengths is not None
     assert header.wavelengths.tolist() == [500.0, 612.5]
+
+
+BARE = replace(HEADER, no_data=None, saturated=None, wavelengths=None, georeference=None)
+
+
+def _with_centres(centres: Any) -> SceneHeader:
+    return replace(BARE, mean_spectrum=None, bands=len(centres), wavelengths=np.array(centres, np.float64))
+
+
+@given(st.lists(st.floats(50, 500_000), min_size=1, max_size=300))
+def test_band_centres_come_back_to_the_picometre(centres: list[float]) -> None:
+    decoded = unpack_scene_header(_with_centres(centres).pack()).wavelengths
+    assert decoded is not None
+    assert abs(decoded - centres).max() <= 0.0005 * (1 + 1e-6)
+
+
+def test_band_centres_of_a_sensor_take_a_third_of_single_precision() -> None:
+    """EnMAP's, to the thousandths of a nm that its products give."""
+    document = json.loads((ROOT / "docs" / "results" / "scene-facts.json").read_text())
+    centres = document["scenes"]["enmap_hyspecnet11k_a_224"]["wavelengths"]
+    octets = _with_centres(centres).pack()
+    assert len(octets) < 4 * 224 / 3
+    decoded = unpack_scene_header(octets).wavelengths
+    assert decoded is not None
+    assert decoded.tolist() == centres
+
+
+@pytest.mark.parametrize("centres", [[0.0004], [0.4235, 0.61], [30.0004, 700], [500, 600_000.0]])
+def test_centres_that_picometres_would_change_stay_in_single_precision(centres: list[float]) -> None:
+    octets = _with_centres(centres).pack()
+    assert struct.pack(">BH", HeaderField.WAVELENGTHS, 4 * len(centres)) in octets
+    decoded = unpack_scene_header(octets).wavelengths
+    assert decoded is not None
+    assert decoded.tolist() == np.array(centres, np.float32).tolist()
+
+
+@pytest.mark.parametrize(
+    ("planes", "message"),
+    [
+        (bytes(7), "holds 7 octets for 2 bands"),
+        (bytes(8), "from 0 to 0 pm; 1 to"),
+        (b"\x7f\0" + bytes(6), "from 2130706432 to 4261412864 pm"),
+        (bytes(9), "longer or shorter than what it holds"),
+    ],
+)
+def test_band_centres_that_are_none_are_refused(planes: bytes, message: str) -> None:
+    content = zlib.compress(planes)
+    with pytest.raises(DecodeError, match=message):
+        unpack_scene_header(BARE.pack() + struct.pack(">BH", 5, len(content)) + content)
+
+
+def test_band_centres_are_given_once() -> None:
+    octets = HEADER.pack() + struct.pack(">BH2f", 3, 8, 500.0, 612.5)
+    with pytest.raises(DecodeError, match="its bands' centres twice"):
+        unpack_scene_header(octets)
 
 
 @pytest.mark.parametrize("dtype", SUPPORTED_DTYPES, ids=str)

@@ -21,7 +21,7 @@ from hyvic_runtime.scene_stream import StreamWriter
 from hyvic_compare.codecs.codec import Cube, octet_budget
 from hyvic_compare.errors import TargetRatioError
 
-_VERSION = 1
+_VERSION = 2
 LEAST_USE = 0.5
 """Part of the budget that the highest rate must take. Below it the point would stand for a ratio that it is far from,
 and the next target's is the same stream."""

@@ -17,7 +17,7 @@ from hyvic_runtime.errors import DecodeError, LostTilesError, RateError
 from hyvic_runtime.metrics import psnr
 from hyvic_runtime.quality_map import Quality
 from hyvic_runtime.rate_control import DownlinkBudget
-from hyvic_runtime.rate_gains import HIGHEST_QUALITY
+from hyvic_runtime.rate_gains import HIGHEST_QUALITY, LOWEST_QUALITY
 from hyvic_runtime.scene import Scene
 from hyvic_runtime.scene_stream import StreamWriter
 from hyvic_runtime.space_packet import Packetiser, UnitKind
@@ -186,7 +186,7 @@ def test_a_starving_downlink_loses_details_first_and_says_so(
 ) -> None:
     # Noise that even the coarsest step does not swallow, so that there are details to leave out.
     cube = np.random.default_rng(0).integers(0, 65535, (2 * TILE, 2 * TILE, 3), np.uint16)
-    least = len(encoder.stream(Scene(cube=cube), quality=-20.48))
+    least = len(encoder.stream(Scene(cube=cube), quality=LOWEST_QUALITY))
     budget = DownlinkBudget(octets_per_line=0.7 * least / len(cube), window_lines=TILE)
     packets = _pushed(encoder, cube, lines=len(cube), downlink=budget)
     assert sum(map(len, packets)) <= 0.7 * least
