@@ -8,7 +8,7 @@ rates and errors allow: 0.00 to 0.10 dB (docs/results/rate-control.md). So nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Generic, TypeVar
@@ -45,6 +45,7 @@ def highest_within(
     start: int,
     slope: float,
     codes: range = QUALITY_CODES,
+    behind: Sequence[int] = (),
 ) -> Trial[Result] | None:
     """The trial of the highest quality found whose measure is at most `limit`; None if there is none.
 
@@ -57,6 +58,8 @@ def highest_within(
         start: first code.
         slope: of the measure, a first guess for a step of the code between rate levels.
         codes: all there are.
+        behind: where two neighbours are left and the lower one leaves more, so far above the higher one others are
+            tried, until one is within `slack` of the limit: what leaps up may fall again.
     """
     lowest, highest = codes[0], codes[-1]
     farthest = place_of_code(highest) - place_of_code(lowest)
@@ -80,7 +83,8 @@ def highest_within(
             stride = max(2 * stride, int(min(abs(aim - trial.measure) / slope, farthest)))
             place: float = place_of_code(code) + (stride if high is None else -stride)
         elif high.code - low.code <= 1:
-            return low
+            above = (attempt(high.code + far) for far in behind if high.code + far <= highest)
+            return next((trial for trial in above if limit - slack <= trial.measure <= limit), low)
         else:
             share = 0.5
             if trials <= INTERPOLATED_TRIALS and high.measure > low.measure and isfinite(low.measure):

@@ -25,6 +25,9 @@ PSNR_SLACK_DB = 0.05
 """Above the least that is asked for: nearer costs more attempts."""
 PSNR_PER_CODE = 1e-3
 """What a step of the quality's code typically adds, in dB."""
+BEHIND_A_LEAP = (1, 2, 4, 8, 16)
+"""Steps of the quality's code. One component more makes a small scene's stream leap by some percent, and finer steps of
+the same components may take less again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +120,7 @@ class StreamWriter:
             slack=BUDGET_SLACK,
             start=quality_code(DEFAULT_QUALITY),
             slope=LOG_OCTETS_PER_CODE,
+            behind=BEHIND_A_LEAP,
         )
         if best is None:
             least = written[-1].octets

@@ -80,6 +80,26 @@ def test_the_search_ends_at_the_limit_or_where_the_next_quality_passes_it(
     assert best.measure >= limit - 0.025 or best.code == HIGHEST_CODE or measure(best.code + 1) > limit
 
 
+def test_the_search_looks_behind_a_leap() -> None:
+    """Of a scene-adaptive stream whose components are one more at 5001 and none too many for finer steps at 5005."""
+    tried: list[int] = []
+
+    def attempt(code: int) -> Trial[None]:
+        tried.append(code)
+        return Trial(code, code / 10_000 + (0.06 if 5001 <= code < 5005 else 0), None)
+
+    def found(behind: tuple[int, ...]) -> Trial[None]:
+        tried.clear()
+        best = highest_within(attempt, limit=0.507, slack=0.0068, start=5002, slope=1e-4, behind=behind)
+        assert best is not None
+        return best
+
+    assert found(()).code == 5000
+    assert found((1, 2, 4)).code == 5005
+    assert tried[-3:] == [5002, 5003, 5005]
+    assert found((1, 2)).code == 5000
+
+
 def test_the_search_goes_on_from_a_fidelity_without_bound() -> None:
     """Of a picture that comes back exactly."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,8 @@ SPECTRA, SPREAD, COST = "spectra", "distributions", "cost"
 PLOTS = (RATE, SCENES, PICTURES, SPECTRA, SPREAD, COST)
 _MOST_SCENES = 4
 """Rows that a picture of scenes may have; the page shows all."""
+_TITLE_CHARACTERS = 56
+"""As many as a panel is wide."""
 
 
 def comparison_plots(comparison: Comparison, views: Sequence[View]) -> dict[str, Figure]:
@@ -254,4 +257,5 @@ def _empty(text: str) -> Figure:
 
 
 def _wrapped(label: str) -> str:
-    return label.replace(" (", "\n(", 1)
+    title, bracket, facts = label.partition(" (")
+    return "\n".join((title, *wrap(bracket.lstrip() + facts, _TITLE_CHARACTERS)))
