@@ -57,12 +57,22 @@ def test_an_empty_folder_is_no_training_set(tmp_path: Path) -> None:
         read_split([tmp_path], DataConfig(crop=4), model=MODEL)
 
 
-def test_the_split_is_by_scene(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pattern", ["{}*", "{}.npz", "{}"])
+def test_the_split_is_by_scene(tmp_path: Path, pattern: str) -> None:
     for name in ("a", "b", "c"):
         np.savez(tmp_path / f"{name}.npz", cube=_scene(3))
-    split = read_split([tmp_path], DataConfig(crop=4, validation=("b*",), exclude=("c*",)), model=MODEL)
+    config = DataConfig(crop=4, validation=(pattern.format("b"),), exclude=(pattern.format("c"),))
+    split = read_split([tmp_path], config, model=MODEL)
     assert [s.name for s in split.training] == ["a"]
     assert [s.name for s in split.validation] == ["b"]
+
+
+def test_a_pattern_of_no_scene_is_refused(tmp_path: Path) -> None:
+    """Misspelt, it would have scenes trained on that were to be measured alone."""
+    for name in ("a", "b"):
+        np.savez(tmp_path / f"{name}.npz", cube=_scene(3))
+    with pytest.raises(SceneError, match=r"data.validation names B\*, which none of 2 scenes matches"):
+        read_split([tmp_path], DataConfig(crop=4, validation=("b*", "B*")), model=MODEL)
 
 
 def test_crops_depend_on_seed_and_step_alone() -> None:

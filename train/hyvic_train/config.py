@@ -52,8 +52,8 @@ class DataConfig:
         source_wavelengths: file-name pattern -> band centres, for scene files that carry none.
             A YAML file may name a JSON file in place of either list; it is read with the configuration.
         exclude: patterns of files never read, neither to train nor to validate. A pattern is matched against the
-            file's name and against its path below the folder that was named.
-        validation: patterns of the scenes that are only measured. The split is by scene.
+            file's name, with and without its extension, and against its path below the folder that was named.
+        validation: patterns of the scenes that are only measured, each of one at least. The split is by scene.
         crop: side of the square that training cuts, in pixels.
         flips: whether a crop is mirrored along lines, samples, both or neither, each equally often.
         transposes: whether lines and samples change places in half of the crops; with `flips` these are all
@@ -93,11 +93,11 @@ class DataConfig:
 
     def excludes(self, relative: str) -> bool:
         """Whether the file at this path below its folder is never read."""
-        return _matches(relative, self.exclude)
+        return matches(relative, self.exclude)
 
     def measures(self, relative: str) -> bool:
         """Whether the scene at this path below its folder is only measured."""
-        return _matches(relative, self.validation)
+        return matches(relative, self.validation)
 
     def _impossible_values(self) -> list[str]:
         problems = []
@@ -132,8 +132,10 @@ class DataConfig:
         ]
 
 
-def _matches(relative: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch(path, pattern) for pattern in patterns for path in (relative, PurePosixPath(relative).name))
+def matches(relative: str, patterns: Sequence[str]) -> bool:
+    """Whether one of the patterns is of the scene at this path below its folder: of the path, the file or its stem."""
+    file = PurePosixPath(relative)
+    return any(fnmatch(path, pattern) for pattern in patterns for path in (relative, file.name, file.stem))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from hyvic_runtime.scene import Cube, Scene, mean_spectrum, resample_bands
 from hyvic_runtime.scene_files import READABLE_SUFFIXES, read_scene
 from numpy.typing import NDArray
 
-from hyvic_train.config import BandRange, DataConfig
+from hyvic_train.config import BandRange, DataConfig, matches
 from hyvic_train.cubes import StoredCube
 from hyvic_train.model_config import SceneNeeds
 from hyvic_train.no_data import FreeArea, free_area, no_data_value
@@ -75,10 +75,12 @@ def read_scenes(
         for name, count in Counter(_name(relative) for _, relative in files).items()
         if count > 1
     ]
-    if config.validation and files and not any(config.measures(relative) for _, relative in files):
+    # Of one that is misspelt, scenes that were to be measured alone would be trained on.
+    unknown = [name for name in config.validation if not any(matches(relative, [name]) for _, relative in files)]
+    if unknown and files:
         problems.append(
-            f"data.validation names {', '.join(config.validation)}, which none of {len(files)} scenes matches; name "
-            "scenes to measure, or set it to [] to measure none"
+            f"data.validation names {', '.join(unknown)}, which none of {len(files)} scenes matches; name scenes that "
+            "are there, or set it to [] to measure none"
         )
     if not training and not problems:
         problems.append(f"no scene to train on under {', '.join(map(str, paths))}")
