@@ -65,10 +65,11 @@ def highest_within(
     farthest = place_of_code(highest) - place_of_code(lowest)
     low: Trial[Result] | None = None
     high: Trial[Result] | None = None
-    code, trials, stride = start, 0, 1
+    code, stride = start, 1
+    tried: set[int] = set()
     while True:
         trial = attempt(code)
-        trials += 1
+        tried.add(code)
         aim = limit - slack / 2
         if trial.measure <= limit:
             low = trial
@@ -83,11 +84,12 @@ def highest_within(
             stride = max(2 * stride, int(min(abs(aim - trial.measure) / slope, farthest)))
             place: float = place_of_code(code) + (stride if high is None else -stride)
         elif high.code - low.code <= 1:
-            above = (attempt(high.code + far) for far in behind if high.code + far <= highest)
-            return next((trial for trial in above if limit - slack <= trial.measure <= limit), low)
+            # What was tried there passed the limit.
+            above = sorted({min(high.code + far, highest) for far in behind} - tried)
+            return next((trial for trial in map(attempt, above) if limit - slack <= trial.measure <= limit), low)
         else:
             share = 0.5
-            if trials <= INTERPOLATED_TRIALS and high.measure > low.measure and isfinite(low.measure):
+            if len(tried) <= INTERPOLATED_TRIALS and high.measure > low.measure and isfinite(low.measure):
                 share = min(max((aim - low.measure) / (high.measure - low.measure), 0.05), 0.95)
             left, right = place_of_code(low.code), place_of_code(high.code)
             place = left + share * (right - left)

@@ -96,7 +96,9 @@ def test_the_search_looks_behind_a_leap() -> None:
 
     assert found(()).code == 5000
     assert found((1, 2, 4)).code == 5005
-    assert tried[-3:] == [5002, 5003, 5005]
+    assert tried[0] == 5002
+    assert tried[-2:] == [5003, 5005]
+    assert len(set(tried)) == len(tried)
     assert found((1, 2)).code == 5000
 
 
