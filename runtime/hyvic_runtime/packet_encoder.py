@@ -83,8 +83,6 @@ class PacketEncoder(ABC, Generic[BundleT]):
 
     mean_in_header: ClassVar[bool] = True
     """Whether the scene header carries a mean spectrum."""
-    tiles_ahead: ClassVar[int] = 1
-    """Tiles under way beyond those that workers have in hand."""
 
     bundle: BundleT
     engine: EngineKind | None = None

@@ -5,8 +5,8 @@
              tiles)        thread          │        a worker each    │     tiles)
 
 Every worker takes one tile through engine and coder while the caller reads or writes others. At most one tile more
-than there are workers is under way (or as many more as the family's encoder says), so memory does not depend on the
-scene's length, and which packets a call returns depends on nothing but the lines pushed and the number of workers.
+than there are workers is under way, so memory does not depend on the scene's length, and which packets a call returns
+depends on nothing but the lines pushed and the number of workers.
 
 What a tile needs first goes first: hyper-latents, marks and lossless tiles as soon as each tile is done, and with the
 row's last tile the latents of all, part by part. A tail that is lost then costs the last parts of a row and no tile.
@@ -271,7 +271,7 @@ class PushBroomEncoder:
         """Send a row to the workers, and take what is done where more than they can hold would be under way."""
         for column in range(self._grid.columns):
             self._submit(column, code)
-            if len(self._in_flight) > self._encoder.workers + self._encoder.tiles_ahead:
+            if len(self._in_flight) > self._encoder.workers + 1:
                 yield self._oldest()
 
     def _drained(self) -> Iterator[CodedTile]:

@@ -51,8 +51,6 @@ class AdaptiveEncoder(PacketEncoder[AdaptiveBundle]):
     """Encodes scenes of any sensor with a bundle of the scene-adaptive family."""
 
     mean_in_header = False
-    tiles_ahead = 3
-    """For workers while the caller's thread transforms a strip."""
 
     def __post_init__(self) -> None:
         self._rows: WeakKeyDictionary[HeldScene, _Row] = WeakKeyDictionary()
