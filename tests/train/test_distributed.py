@@ -79,8 +79,10 @@ def test_two_processes_give_the_gradient_of_one(tmp_path: Path, entropy_path: st
     assert one.keys() == two.keys()
     assert len(one) > 20
     for name, expected in one.items():
-        # Double precision: the same products summed in two halves differ by rounding alone.
-        assert torch.allclose(two[name], expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max())), name
+        # Double precision: the same products summed in two halves differ by rounding alone. What was measured passes
+        # through single precision, as Fabric gives a module's outputs, and may fall on either side of a half.
+        tolerance = 2.0**-22 if name == "measured" else 1e-9
+        assert torch.allclose(two[name], expected, rtol=tolerance, atol=1e-9 * float(expected.abs().max())), name
 
 
 def test_the_command_trains_with_two_processes_as_with_one_and_speaks_once(tmp_path: Path) -> None:
