@@ -131,7 +131,7 @@ typedef struct {
     const float *parents;          /* (component, orientation, line, sample), clipped to PREDICTOR_MAX */
     const float *predictor_parents; /* likewise, of the predictors */
     const float *predictor_details; /* likewise, of the level */
-    float *prediction, *companded_prediction; /* (component, orientation, line, sample) of the level */
+    float *prediction;             /* (component, orientation, line, sample) of the level */
     float *energy, *rest;          /* (component, line, sample) of the parents, companded */
 } Prediction;
 
@@ -190,8 +190,6 @@ FAST static void predict_group(const Prediction *of, float *scratch)
             energy[i] = companded_energy(energy[i]);
             of->rest[c * parents + i] = companded_energy(of->rest[c * parents + i]);
         }
-        for (size_t i = 0; i < 3 * pixels; i++)
-            of->companded_prediction[c * 3 * pixels + i] = signed_companded(nearest_integer(prediction[i] / 2));
     }
 }
 
@@ -202,8 +200,8 @@ typedef struct {
     Size size;
     const float *parent, *around_parent, *grandparent; /* the last is NULL where there is none */
     const float *nearest, *mean, *around_nearest, *largest;
-    const float *prediction, *companded_prediction, *energy, *rest;
-    const float *there[ORIENTATIONS - 1], *near[ORIENTATIONS - 1]; /* of the orientations before this one */
+    const float *prediction, *energy, *rest;
+    const float *near[ORIENTATIONS - 1]; /* of the orientations before this one */
     const float *decoded, *log2_spread;
 } Description;
 
@@ -235,6 +233,12 @@ static inline void put(const float *restrict line, size_t stride, size_t count, 
 {
     for (size_t j = 0; j < count; j++)
         out[j] = line[stride * j];
+}
+
+static inline void put_magnitudes(const float *restrict line, size_t count, float *restrict out)
+{
+    for (size_t j = 0; j < count; j++)
+        out[j] = companded(fabsf(line[2 * j]));
 }
 
 static inline void put_larger(const float *restrict a, const float *restrict b, size_t stride, size_t count,
@@ -331,7 +335,10 @@ FAST static void describe_line(const Description *of, size_t c, size_t l, float 
     put_larger(of->around_nearest + a * pixels + here, of->around_nearest + b * pixels + here, 2, count, out);
     out += entry;
     put(of->largest + own * pixels + here, 2, count, out), out += entry;
-    put(of->companded_prediction + (c * 3 + own) * pixels + here, 2, count, out), out += entry;
+    put(prediction + here, 2, count, predicted);
+    for (size_t j = 0; j < count; j++)
+        out[j] = signed_companded(nearest_integer(predicted[j] / 2));
+    out += entry;
     for (size_t j = 0; j < count; j++)
         out[j] = fabsf(out[j - entry]);
     out += entry;
@@ -339,7 +346,7 @@ FAST static void describe_line(const Description *of, size_t c, size_t l, float 
     put(of->rest + c * parents + l / 2 * half.samples, 1, count, out), out += entry;
     for (size_t before = 0; before < ORIENTATIONS - 1; before++, out += 2 * entry)
         if (before < own) {
-            put(of->there[before] + c * pixels + here, 2, count, out);
+            put_magnitudes(of->decoded + (c * 3 + before) * pixels + here, count, out);
             put(of->near[before] + c * pixels + here, 2, count, out + entry);
         } else {
             put_constant(0, count, out);
@@ -350,7 +357,6 @@ FAST static void describe_line(const Description *of, size_t c, size_t l, float 
     else
         for (size_t e = 0; e < VARYING - NEIGHBOURS; e++)
             put_constant(0, count, out + e * entry);
-    put(prediction + here, 2, count, predicted);
 }
 
 /* The entries behind the varying ones. */

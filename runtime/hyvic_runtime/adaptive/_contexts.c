@@ -88,9 +88,9 @@ static PyObject *predict(PyObject *module, PyObject *arguments)
 {
     (void)module;
     Py_ssize_t components, predictors, lines, samples;
-    Py_buffer views[7];
-    if (!PyArg_ParseTuple(arguments, "nnnny*y*y*w*w*w*w*", &components, &predictors, &lines, &samples, &views[0],
-                          &views[1], &views[2], &views[3], &views[4], &views[5], &views[6]))
+    Py_buffer views[6];
+    if (!PyArg_ParseTuple(arguments, "nnnny*y*y*w*w*w*", &components, &predictors, &lines, &samples, &views[0],
+                          &views[1], &views[2], &views[3], &views[4], &views[5]))
         return NULL;
     float *scratch = NULL;
     int done = 0;
@@ -105,19 +105,14 @@ static PyObject *predict(PyObject *module, PyObject *arguments)
             .predictor_parents = views[1].buf,
             .predictor_details = views[2].buf,
             .prediction = views[3].buf,
-            .companded_prediction = views[4].buf,
-            .energy = views[5].buf,
-            .rest = views[6].buf,
+            .energy = views[4].buf,
+            .rest = views[5].buf,
         };
-        const size_t parents = area(halved(of.size)), all = of.components * 3 * area(of.size);
-        const size_t elements[7] = {of.components * 3 * parents,
-                                    of.predictors * 3 * parents,
-                                    of.predictors * 3 * area(of.size),
-                                    all,
-                                    all,
-                                    of.components * parents,
-                                    of.components * parents};
-        if (hold_all(views, elements, 7)) {
+        const size_t parents = area(halved(of.size));
+        const size_t elements[6] = {of.components * 3 * parents,       of.predictors * 3 * parents,
+                                    of.predictors * 3 * area(of.size), of.components * 3 * area(of.size),
+                                    of.components * parents,           of.components * parents};
+        if (hold_all(views, elements, 6)) {
             scratch = malloc(prediction_scratch(of.size) * sizeof *scratch);
             if (scratch == NULL)
                 PyErr_NoMemory();
@@ -130,7 +125,7 @@ static PyObject *predict(PyObject *module, PyObject *arguments)
         }
     }
     free(scratch);
-    release(views, 7);
+    release(views, 6);
     return done ? Py_NewRef(Py_None) : NULL;
 }
 
@@ -185,7 +180,7 @@ static PyObject *set_squares(PyObject *module, PyObject *arguments)
     return Py_NewRef(Py_None);
 }
 
-#define DESCRIPTION_VIEWS 17
+#define DESCRIPTION_VIEWS 14
 
 /* What a caller gave as a description, a tuple, until it is released. */
 typedef struct {
@@ -207,15 +202,15 @@ static int hold_description(PyObject *tuple, void *address)
         PyErr_SetString(PyExc_TypeError, "a description is a tuple");
         return 0;
     }
-    if (!PyArg_ParseTuple(tuple, "nnnnnnnnny*y*z*y*y*y*y*y*y*y*y*z*z*z*z*y*y*", &components, &level, &orientation, &black,
-                          &first, &begin, &end, &lines, &samples, &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7],
-                          &v[8], &v[9], &v[10], &v[11], &v[12], &v[13], &v[14], &v[15], &v[16]))
+    if (!PyArg_ParseTuple(tuple, "nnnnnnnnny*y*z*y*y*y*y*y*y*y*z*z*y*y*", &components, &level, &orientation, &black, &first,
+                          &begin, &end, &lines, &samples, &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7], &v[8],
+                          &v[9], &v[10], &v[11], &v[12], &v[13]))
         return 0;
     if (level < 0 || level >= LEVELS || orientation < 0 || orientation >= ORIENTATIONS || first < 0 || first > 1 << 15)
         PyErr_Format(PyExc_ValueError, "level %zd, orientation %zd or component %zd is none", level, orientation, first);
     else if (begin < 0 || begin > end || end > lines)
         PyErr_Format(PyExc_ValueError, "lines %zd to %zd are none of %zd", begin, end, lines);
-    else if ((orientation > 0 && !(v[11].obj && v[12].obj)) || (orientation > 1 && !(v[13].obj && v[14].obj)))
+    else if ((orientation > 0 && !v[10].obj) || (orientation > 1 && !v[11].obj))
         PyErr_SetString(PyExc_ValueError, "magnitudes of the orientations before are missing");
     else if (is_size(lines, samples, components)) {
         held->of = (Description){
@@ -235,21 +230,18 @@ static int hold_description(PyObject *tuple, void *address)
             .around_nearest = v[5].buf,
             .largest = v[6].buf,
             .prediction = v[7].buf,
-            .companded_prediction = v[8].buf,
-            .energy = v[9].buf,
-            .rest = v[10].buf,
-            .there = {v[11].buf, v[13].buf},
-            .near = {v[12].buf, v[14].buf},
-            .decoded = v[15].buf,
-            .log2_spread = v[16].buf,
+            .energy = v[8].buf,
+            .rest = v[9].buf,
+            .near = {v[10].buf, v[11].buf},
+            .decoded = v[12].buf,
+            .log2_spread = v[13].buf,
         };
         const size_t n = held->of.components, pixels = area(held->of.size), parents = area(halved(held->of.size));
         const size_t elements[DESCRIPTION_VIEWS] = {
             n * 3 * parents, n * 3 * parents, n * 3 * area(halved(halved(held->of.size))),
             9 * pixels,      3 * pixels,      3 * pixels,
-            3 * pixels,      n * 3 * pixels,  n * 3 * pixels,
-            n * parents,     n * parents,     n * pixels,
-            n * pixels,      n * pixels,      n * pixels,
+            3 * pixels,      n * 3 * pixels,  n * parents,
+            n * parents,     n * pixels,      n * pixels,
             n * 3 * pixels,  n,
         };
         if (hold_all(v, elements, DESCRIPTION_VIEWS))

@@ -35,12 +35,11 @@ def predict(
     predictor_parents: NDArray[float32],
     predictor_details: NDArray[float32],
     prediction: NDArray[float32],
-    companded_prediction: NDArray[float32],
     energy: NDArray[float32],
     rest: NDArray[float32],
     /,
 ) -> None:
-    """Fill in the last four, a `contexts.Prediction`."""
+    """Fill in the last three, a `contexts.Prediction`."""
 
 def take_squares(
     components: int,
@@ -86,9 +85,6 @@ Description = tuple[
     NDArray[float32],
     NDArray[float32],
     NDArray[float32],
-    NDArray[float32],
-    NDArray[float32] | None,
-    NDArray[float32] | None,
     NDArray[float32] | None,
     NDArray[float32] | None,
     NDArray[float32],

@@ -85,6 +85,11 @@ def magnitudes(planes: Planes) -> tuple[Planes, Planes]:
     return companded(magnitude), companded(_around(np.minimum(magnitude, _MAGNITUDE_MAX)))
 
 
+def clipped(planes: Planes) -> Planes:
+    """What predicts, and what weights are found from."""
+    return np.clip(planes, -_PREDICTOR_MAX, _PREDICTOR_MAX)
+
+
 def _signed_companded(values: Planes) -> Planes:
     return np.copysign(companded(np.abs(values)), values)
 
@@ -129,12 +134,10 @@ class Prediction:
 
     Attributes:
         prediction: (component, orientation, line, sample) in steps of 2**-PREDICTION_STEP_BITS.
-        companded_prediction: likewise.
         energy, rest: around every parent before and after it was predicted, companded, (component, line, sample).
     """
 
     prediction: Planes
-    companded_prediction: Planes
     energy: Planes
     rest: Planes
 
@@ -145,7 +148,8 @@ class GroupContexts:
 
     Attributes:
         predicted: what its components are expected to be.
-        decoded_magnitudes: of orientations that are wholly decoded, as they are asked for.
+        around_decoded: how large all are in 3 × 3 coefficients of orientations that are wholly decoded, (component,
+            line, sample), as they are asked for.
     """
 
     level: int
@@ -159,7 +163,7 @@ class GroupContexts:
     mean: Planes
     largest: Planes
     predicted: Prediction
-    decoded_magnitudes: dict[int, tuple[Planes, Planes]] = field(default_factory=dict)
+    around_decoded: dict[int, Planes] = field(default_factory=dict)
 
     def of(
         self,
@@ -208,22 +212,22 @@ class GroupContexts:
         describe(self.mean, here)
         describe(self.around_nearest, here)
         _put(self.largest[own], here, next(entries))
-        predicted = next(entries)
-        _put(self.predicted.companded_prediction[only, orientation], here, predicted)
-        np.abs(predicted, out=next(entries))
+        prediction = _at(self.predicted.prediction[only, orientation], here)
+        expected = next(entries)
+        expected[...] = _signed_companded(np.rint(prediction / 2))
+        np.abs(expected, out=next(entries))
         _put(self.predicted.energy[only], twice, next(entries))
         _put(self.predicted.rest[only], twice, next(entries))
         for before in range(ORIENTATIONS - 1):
             if before < orientation:
-                there, around = self._magnitudes_of(before, decoded)
-                _put(there[only], here, next(entries))
-                _put(around[only], here, next(entries))
+                next(entries)[...] = companded(np.abs(_at(decoded[only, before], here)))
+                _put(self._around(before, decoded)[only], here, next(entries))
             else:
                 next(entries)[...] = next(entries)[...] = 0
         neighbours: tuple[Planes | float, ...] = (0.0,) * 6
         if squares.black:
-            prediction = self.predicted.prediction[only]
-            neighbours = self._neighbours(orientation, decoded[only, orientation], prediction, here)
+            of_planes = self.predicted.prediction[only, orientation]
+            neighbours = self._neighbours(orientation, decoded[only, orientation], of_planes, here)
         constants = (
             _ON * squares.black,
             *(_ON * (level == self.level) for level in range(LEVELS)),
@@ -231,15 +235,15 @@ class GroupContexts:
         )
         for value in (*neighbours, *constants, self.log2_spread[only, None], companded(numbers)[:, None]):
             next(entries)[...] = value
-        return contexts, _at(self.predicted.prediction[only, orientation], here)
+        return contexts, prediction
 
     _magnitudes = staticmethod(magnitudes)
 
-    def _magnitudes_of(self, orientation: int, decoded: Planes) -> tuple[Planes, Planes]:
-        """Of an orientation that is decoded, (component, line, sample) each; worked out once."""
-        if orientation not in self.decoded_magnitudes:
-            self.decoded_magnitudes[orientation] = self._magnitudes(decoded[:, orientation])
-        return self.decoded_magnitudes[orientation]
+    def _around(self, orientation: int, decoded: Planes) -> Planes:
+        """Of an orientation that is decoded, see `around_decoded`; worked out once."""
+        if orientation not in self.around_decoded:
+            self.around_decoded[orientation] = self._magnitudes(decoded[:, orientation])[1]
+        return self.around_decoded[orientation]
 
     @staticmethod
     def _neighbours(
@@ -247,7 +251,7 @@ class GroupContexts:
     ) -> tuple[Planes, ...]:
         """What lies on the squares beside those, (component, square)."""
         white = decoded * ~chessboard(decoded.shape[-2:])
-        off = np.abs(decoded * 2**PREDICTION_STEP_BITS - prediction[:, orientation])
+        off = np.abs(decoded * 2**PREDICTION_STEP_BITS - prediction)
         np.minimum(off, _MAGNITUDE_MAX << PREDICTION_STEP_BITS, out=off)
         sums = (*_beside(white), *_beside(np.abs(white)), *_beside(off))
         along, across, along_magnitude, across_magnitude, off_along, off_across = (_at(plane, places) for plane in sums)
@@ -292,9 +296,7 @@ class LevelContexts:
         components = len(scale)
         if len(parents) != components:
             raise ValueError(f"parents of {len(parents)} components, {components} are needed")
-        self._parents = np.clip(parents, -_PREDICTOR_MAX, _PREDICTOR_MAX)
-        self._parent_magnitude, self._around_parent = self._magnitudes(parents)
-        self._grandparent_magnitude = None if grandparents is None else companded(np.abs(grandparents))
+        self._parents, self._grandparents = parents, grandparents
         self._predictors = np.zeros((0, ORIENTATIONS, *shape), np.float32)
         self._nearest = np.zeros((ORIENTATIONS, ORIENTATIONS, *shape), np.float32)
         self._around_nearest = np.zeros((ORIENTATIONS, *shape), np.float32)
@@ -305,14 +307,14 @@ class LevelContexts:
     def next_group(self, count: int) -> GroupContexts:
         """Contexts of the `count` components behind those that were added."""
         of = slice(self._count, self._count + count)
-        grandparents = self._grandparent_magnitude
+        parent, around_parent = self._magnitudes(self._parents[of])
         return self._group(
             level=self._level,
             first=of.start,
             log2_spread=self._scale.log2_spread[of],
-            parent=self._parent_magnitude[of],
-            around_parent=self._around_parent[of],
-            grandparent=None if grandparents is None else grandparents[of],
+            parent=parent,
+            around_parent=around_parent,
+            grandparent=None if self._grandparents is None else companded(np.abs(self._grandparents[of])),
             nearest=self._nearest,
             around_nearest=self._around_nearest,
             mean=np.floor(self._sum / np.float32(max(self._count, 1))),
@@ -322,8 +324,7 @@ class LevelContexts:
 
     def add(self, details: Planes) -> None:
         """Take the coefficients of the next group, (component, orientation, line, sample)."""
-        clipped = np.clip(details[-PREDICTORS:], -_PREDICTOR_MAX, _PREDICTOR_MAX)
-        self._predictors = np.concatenate((self._predictors, clipped))[-PREDICTORS:]
+        self._predictors = np.concatenate((self._predictors, clipped(details[-PREDICTORS:])))[-PREDICTORS:]
         self._around_nearest = self._magnitudes(details[-1])[1]
         self._add_magnitudes(details)
         self._count += len(details)
@@ -342,10 +343,10 @@ class LevelContexts:
         all of them jump. The weights are those that fit the level coarser by one best, in 3 × 3 coefficients of all
         orientations, found predictor by predictor (a step of Gauss–Seidel for ridge regression), farthest first.
         """
-        rest = self._parents[of]
+        rest = clipped(self._parents[of])
         prediction = np.zeros((len(rest), ORIENTATIONS, *self._shape), np.float32)
         energy = _around((rest * rest).sum(axis=1))
-        for details, parent in zip(self._predictors, self._parents[self._predictors_of], strict=True):
+        for details, parent in zip(self._predictors, clipped(self._parents[self._predictors_of]), strict=True):
             common = _around((parent * rest).sum(axis=1))
             own = _around((parent * parent).sum(axis=0)) + _RIDGE
             weight = np.rint(np.clip((common * 2**PREDICTION_STEP_BITS) / own, -_WEIGHT_MAX, _WEIGHT_MAX))
@@ -354,7 +355,6 @@ class LevelContexts:
             prediction += _enlarged(weight, self._shape)[:, None] * details
         return Prediction(
             prediction=prediction,
-            companded_prediction=_signed_companded(np.rint(prediction / 2)),
             energy=_companded_energy(energy),
             rest=_companded_energy(_around((rest * rest).sum(axis=1))),
         )

@@ -19,6 +19,7 @@ from hyvic_runtime.adaptive.contexts import (
     Planes,
     Prediction,
     Squares,
+    clipped,
 )
 
 
@@ -59,9 +60,8 @@ class NativeGroupContexts(GroupContexts):
             lines: first and end of those that are described.
             only: of these components of the group.
         """
-        (there, around), (second_there, second_around) = (
-            (plane[only] for plane in self._magnitudes_of(which, decoded)) if which < orientation else (None, None)
-            for which in range(ORIENTATIONS - 1)
+        around, second_around = (
+            self._around(which, decoded)[only] if which < orientation else None for which in range(ORIENTATIONS - 1)
         )
         first, end, _ = only.indices(len(decoded))
         height, width = decoded.shape[2:]
@@ -83,12 +83,9 @@ class NativeGroupContexts(GroupContexts):
             self.around_nearest,
             self.largest,
             self.predicted.prediction[only],
-            self.predicted.companded_prediction[only],
             self.predicted.energy[only],
             self.predicted.rest[only],
-            there,
             around,
-            second_there,
             second_around,
             decoded[only],
             self.log2_spread[only],
@@ -108,11 +105,10 @@ class NativeLevelContexts(LevelContexts):
         self._nearest, self._sum, self._largest = after
 
     def _predicted(self, of: slice) -> Prediction:
-        parents = self._parents[of]
+        parents = clipped(self._parents[of])
         details, half = (len(parents), ORIENTATIONS, *self._shape), (len(parents), *parents.shape[2:])
         predicted = Prediction(
             prediction=np.empty(details, np.float32),
-            companded_prediction=np.empty(details, np.float32),
             energy=np.empty(half, np.float32),
             rest=np.empty(half, np.float32),
         )
@@ -123,10 +119,9 @@ class NativeLevelContexts(LevelContexts):
             lines,
             samples,
             parents,
-            self._parents[self._predictors_of],
+            clipped(self._parents[self._predictors_of]),
             self._predictors,
             predicted.prediction,
-            predicted.companded_prediction,
             predicted.energy,
             predicted.rest,
         )

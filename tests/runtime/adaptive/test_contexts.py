@@ -91,7 +91,7 @@ class TestNativeContexts:
         with pytest.raises(ValueError, match="buffer 2 holds 128 octets, not 48 float32 numbers"):
             native.magnitudes(4, 4, plane, plane.copy(), plane[:2].copy())
         with pytest.raises(ValueError, match="7 predictors, 6 are the most"):
-            native.predict(1, 7, 4, 4, *[plane] * 3, *[plane.copy()] * 4)
+            native.predict(1, 7, 4, 4, *[plane] * 3, *[plane.copy()] * 3)
         with pytest.raises(ValueError, match="-1 x 4 are none"):
             native.magnitudes(-1, 4, plane, plane.copy(), plane.copy())
 

@@ -155,7 +155,7 @@ class TestNativeNetwork:
             ((*description[:1], 9, *description[2:]), "level 9, orientation 0"),
             ((*description[:2], 1, *description[3:]), "orientations before are missing"),
             ((*description[:6], 5, *description[7:]), "lines 0 to 5 are none of 4"),
-            ((*description[:-1], np.zeros(2, np.float32)), "buffer 16 holds 8 octets"),
+            ((*description[:-1], np.zeros(2, np.float32)), "buffer 13 holds 8 octets"),
         ]:
             with pytest.raises(ValueError, match=match):
                 _contexts.rows_and_shifts((which, sizes, paired, rows), wrong, squares, squares.copy())
