@@ -18,7 +18,7 @@ from hyvic_runtime.adaptive.table_rows import ESCAPE_OCTETS
 from hyvic_runtime.bundle import Bundle
 from hyvic_runtime.cli import decode_packets, encode_scene
 from hyvic_runtime.engine import OnnxRuntimeEngine
-from hyvic_runtime.entropy_coder import BlockReader, EntropyCoder
+from hyvic_runtime.entropy_coder import BlockReader, BlockWriter, EntropyCoder
 from numpy.typing import NDArray
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"encode-scene": encode_scene, "decode-packets": decode_packets}
@@ -29,9 +29,16 @@ HEARD: list[tuple[NDArray[Any], NDArray[Any]]] = []
 class HeardCoder(EntropyCoder):
     """Keeps what it codes and decodes."""
 
-    def encode_blocks(self, blocks: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> bytes:
-        HEARD.extend(blocks)
-        return super().encode_blocks(blocks)
+    def writer(self) -> BlockWriter:
+        writer = super().writer()
+        write = writer.write
+
+        def heard(symbols: NDArray[Any], rows: NDArray[Any]) -> None:
+            HEARD.append((symbols, rows))
+            write(symbols, rows)
+
+        writer.write = heard  # type: ignore[method-assign]
+        return writer
 
     def reader(self, data: bytes) -> BlockReader:
         reader = super().reader(data)

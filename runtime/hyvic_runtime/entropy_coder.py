@@ -7,7 +7,7 @@ words are stored little-endian.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -22,6 +22,8 @@ from hyvic_runtime.frequency_table import FrequencyTables
 SYMBOL_MIN, SYMBOL_MAX = -32768, 32767
 ESCAPE_OCTETS = 2
 """An escaped value stands beside the ANS words."""
+_GROUPED_AT_ONCE = 1 << 16
+"""Symbols of small blocks wait for each other up to here: a call for each would take longer, and many more memory."""
 
 
 @dataclass(frozen=True)
@@ -50,32 +52,16 @@ class EntropyCoder:
         """Code symbols[i] under table rows[i]: `encode_blocks` of one block."""
         return self.encode_blocks([(symbols, rows)])
 
-    def encode_blocks(self, blocks: Sequence[tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]]) -> bytes:
-        """Code blocks of symbols one after another, each symbol under its row.
+    def encode_blocks(self, blocks: Iterable[tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]]) -> bytes:
+        """Code blocks of symbols one after another, each symbol under its row; see `BlockWriter`."""
+        writer = self.writer()
+        for symbols, rows in blocks:
+            writer.write(symbols, rows)
+        return writer.finish()
 
-        Args:
-            blocks: symbols, 1-D, which fit an escaped value, and row indices, 1-D of the same length; at least one
-                block.
-
-        Returns:
-            Octets: count of escaped symbols (big-endian u32), their values in coding order (big-endian, signed),
-            ANS words (little-endian u32).
-        """
-        row_count = len(self.tables.first)
-        rows = np.concatenate([rows for _, rows in blocks]).astype(np.int32)
-        if not 0 <= rows.min(initial=0) <= rows.max(initial=0) < row_count:
-            raise ValueError(f"rows {rows.min()} to {rows.max()}: one is outside the {row_count} frequency tables")
-        # As if every block had tables of its own.
-        rows += np.repeat(np.arange(len(blocks), dtype=np.int32) * row_count, [len(of) for of, _ in blocks])
-        grouping = _grouping(self.tables, rows, len(blocks))
-        symbols = np.concatenate([symbols for symbols, _ in blocks])[grouping.order].astype(np.int32, copy=False)
-        positions = symbols - grouping.first
-        # A negative position is a large unsigned one.
-        escaped = np.flatnonzero(positions.view(np.uint32) >= grouping.length.view(np.uint32))
-        positions[escaped] = grouping.length[escaped]
-        words = self._ans.encode(positions, grouping.counts.reshape(len(blocks), row_count))
-        values = symbols[escaped].astype(f">i{self.escape_octets}")
-        return b"".join((len(values).to_bytes(4, "big"), values.tobytes(), words.astype("<u4").tobytes()))
+    def writer(self) -> BlockWriter:
+        """Begin to encode blocks that come one by one."""
+        return BlockWriter(self.tables, self._ans, self.escape_octets)
 
     def decode(self, data: bytes, rows: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
         """Inverse of `encode`, given the same rows.
@@ -89,7 +75,7 @@ class EntropyCoder:
         return symbols
 
     def reader(self, data: bytes) -> BlockReader:
-        """Begin to decode what `encode_blocks` wrote.
+        """Begin to decode a unit that `BlockWriter` made.
 
         Raises:
             DecodeError: no blocks are written like this.
@@ -105,6 +91,77 @@ class EntropyCoder:
             raise DecodeError("a coded unit ends in a zero word, which no encoder writes")
         escapes = np.frombuffer(data, f">i{self.escape_octets}", escape_count, offset=4)
         return BlockReader(self.tables, self._ans.decoder(words), escapes)
+
+
+class BlockWriter:
+    """Encodes a unit block after block; `EntropyCoder.writer` makes it.
+
+    What it keeps of a block is a number a symbol; the octets are made of all blocks in the end, from the last on.
+    """
+
+    def __init__(self, tables: FrequencyTables, coder: AnsCoder, escape_octets: int) -> None:
+        """Begin.
+
+        Args:
+            tables: of the entropy coder.
+            coder: of these tables.
+            escape_octets: of an escaped value.
+        """
+        self._tables, self._coder, self._escape_octets = tables, coder, escape_octets
+        self._waiting: list[tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]] = []
+        self._symbols_waiting = 0
+        self._positions = [np.zeros(0, np.int32)]
+        self._counts = [np.zeros(0, np.int64)]
+        self._escapes = [np.zeros(0, np.int32)]
+
+    def write(self, symbols: NDArray[np.integer[Any]], rows: NDArray[np.integer[Any]]) -> None:
+        """Add a block.
+
+        Args:
+            symbols: 1-D, which fit an escaped value.
+            rows: of the frequency tables, 1-D of the same length.
+
+        Raises:
+            ValueError: there is no such row.
+        """
+        if symbols.shape != rows.shape:
+            raise ValueError(f"{symbols.shape} symbols under rows {rows.shape}: every symbol has one row")
+        self._waiting.append((symbols, rows))
+        self._symbols_waiting += rows.size
+        if self._symbols_waiting >= _GROUPED_AT_ONCE:
+            self._group()
+
+    def _group(self) -> None:
+        """Positions of the blocks that wait, as if every one had tables of its own: many may be small."""
+        blocks, self._waiting, self._symbols_waiting = self._waiting, [], 0
+        row_count = len(self._tables.first)
+        rows = np.concatenate([rows for _, rows in blocks], dtype=np.int32, casting="same_kind")
+        if not 0 <= rows.min(initial=0) <= rows.max(initial=0) < row_count:
+            raise ValueError(f"rows {rows.min()} to {rows.max()}: one is outside the {row_count} frequency tables")
+        rows += np.repeat(np.arange(len(blocks), dtype=np.int32) * row_count, [len(of) for of, _ in blocks])
+        grouping = _grouping(self._tables, rows, len(blocks))
+        symbols = np.concatenate([symbols for symbols, _ in blocks])[grouping.order].astype(np.int32, copy=False)
+        positions = symbols - grouping.first
+        # A negative position is a large unsigned one.
+        escaped = np.flatnonzero(positions.view(np.uint32) >= grouping.length.view(np.uint32))
+        positions[escaped] = grouping.length[escaped]
+        self._positions.append(positions)
+        self._counts.append(grouping.counts)
+        self._escapes.append(symbols[escaped])
+
+    def finish(self) -> bytes:
+        """The unit.
+
+        Returns:
+            Octets: count of escaped symbols (big-endian u32), their values in coding order (big-endian, signed),
+            ANS words (little-endian u32).
+        """
+        if self._waiting:
+            self._group()
+        counts = np.concatenate(self._counts).reshape(-1, len(self._tables.first))
+        words = self._coder.encode(np.concatenate(self._positions), counts)
+        values = np.concatenate(self._escapes).astype(f">i{self._escape_octets}")
+        return b"".join((len(values).to_bytes(4, "big"), values.tobytes(), words.astype("<u4").tobytes()))
 
 
 class BlockReader:

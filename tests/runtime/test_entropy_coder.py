@@ -112,6 +112,15 @@ def test_blocks_without_symbols_cost_nothing(ans: Ans, seed: int, size: int, row
     assert coder.encode_blocks([empty, block, empty]) == coder.encode(*block)
 
 
+def test_how_many_blocks_are_grouped_at_a_time_does_not_show(ans: Ans, monkeypatch: pytest.MonkeyPatch) -> None:
+    coder = EntropyCoder(_tables(5), ans)
+    blocks = _blocks(5, 5, [30, 0, 7, 200, 1, 40])
+    together = coder.encode_blocks(blocks)
+    for at_once in (1, 31, 238):
+        monkeypatch.setattr("hyvic_runtime.entropy_coder._GROUPED_AT_ONCE", at_once)
+        assert coder.encode_blocks(blocks) == together
+
+
 def test_blocks_whose_rows_rise_are_one_block(ans: Ans) -> None:
     """What `encode` writes is frozen; blocks only change the order of symbols."""
     coder = EntropyCoder(_tables(3), ans)
@@ -204,6 +213,8 @@ def test_a_row_that_no_table_has_is_refused(ans: Ans) -> None:
         rows = np.array([0, row])
         with pytest.raises(ValueError, match="one is outside the 5 frequency tables"):
             coder.encode_blocks([(np.zeros(2, np.int32), rows), (np.zeros(2, np.int32), np.zeros(2, np.int32))])
+    with pytest.raises(ValueError, match=r"\(3,\) symbols under rows \(2,\)"):
+        coder.encode(np.zeros(3, np.int32), np.zeros(2, np.int32))
     with pytest.raises(ValueError, match="row 300 is outside the 5 frequency tables"):
         coder.decode(bytes(4), np.array([0, 300]))
 

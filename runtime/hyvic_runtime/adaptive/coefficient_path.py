@@ -86,27 +86,34 @@ def parts_of(components: Sequence[int]) -> tuple[int, ...]:
 
 
 def walk(
-    network: ContextNetwork, scale: Scale, components: Sequence[int], shape: tuple[int, int], code: Code
-) -> tuple[Planes, ...]:
-    """Details of a tile by level, finest first: (component, orientation, line, sample), zero where there are none.
+    network: ContextNetwork,
+    scale: Scale,
+    components: Sequence[int],
+    shape: tuple[int, int],
+    details: Sequence[Planes],
+    code: Code,
+) -> None:
+    """Fill in the details of a tile, coefficient after coefficient.
 
     Args:
         network: the bundle's.
         scale: of the tile's components.
-        components: how many of them have coefficients in each level, finest first; the others are zero there.
+        components: how many of them have coefficients in each level, finest first; the others are made zero there.
         shape: lines and samples of the tile's pixels.
+        details: by level, finest first: (component, orientation, line, sample), contiguous, zero where none exists.
+            None is read before it was written, so those of an encoder may hold what it chooses from.
         code: asked for each block in turn.
     """
-    details: list[Planes] = []
     parents = grandparents = None
     arriving = True
     for level in reversed(range(LEVELS)):
         exist = present(*shape, level)
         size = (exist.shape[1], exist.shape[2])
-        planes = np.zeros((len(scale), ORIENTATIONS, *size), np.float32)
+        planes = details[level]
+        coded = slice(components[level])
+        planes[coded.stop :] = 0
         if parents is None:
             parents = np.zeros((len(scale), ORIENTATIONS, *(-(-axis // 2) for axis in size)), np.float32)
-        coded = slice(components[level])
         contexts = level_contexts(
             level,
             parents[coded],
@@ -124,9 +131,7 @@ def walk(
             if not arriving:
                 break
             contexts.add(planes[group])
-        details.append(planes)
         grandparents, parents = parents, planes
-    return tuple(reversed(details))
 
 
 def _walk_group(

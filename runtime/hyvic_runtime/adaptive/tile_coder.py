@@ -10,7 +10,7 @@ A unit of part p holds the parts from p on that its first octet counts.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.adaptive.approximation import pack_approximation, unpack_approximation
-from hyvic_runtime.adaptive.coefficient_path import Block, parts_of, walk
+from hyvic_runtime.adaptive.coefficient_path import PARTS, Block, parts_of, walk
 from hyvic_runtime.adaptive.context_network import ContextNetwork
 from hyvic_runtime.adaptive.contexts import LEVELS, Planes, Scale
 from hyvic_runtime.adaptive.quantiser import LAGRANGIAN, LARGEST, Centroids, choose, last_of, worth_coding
-from hyvic_runtime.adaptive.wavelet import Pyramid, low_size
+from hyvic_runtime.adaptive.wavelet import Pyramid, empty_pyramid, low_size
 from hyvic_runtime.entropy_coder import BlockReader, EntropyCoder
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.symbol_costs import SymbolCosts
@@ -86,35 +86,23 @@ class TileCoder:
         """Quantise and code a tile.
 
         Args:
-            pyramid: in quantiser steps.
+            pyramid: in quantiser steps; its details, contiguous, become what they are decoded to.
             scale: of its components.
             shape: lines and samples of its pixels.
             lagrangian: see `choose`.
         """
-        details = tuple(map(np.ascontiguousarray, pyramid.details))
-        components = tuple(last_of(np.greater(*_weighed(planes, lagrangian))) for planes in details)
+        components = tuple(last_of(np.greater(*_weighed(planes, lagrangian))) for planes in pyramid.details)
         used = max(*components, last_of((np.abs(pyramid.approximation) > 0.5).any(axis=(1, 2))))
-        pyramid = Pyramid(
-            approximation=pyramid.approximation[:used],
-            details=tuple(level[:used] for level in details),
+        details = tuple(level[:used] for level in pyramid.details)
+        chooser = _Chooser(
+            details=details, coder=self.coder, parts=parts_of(components), costs=self.costs, lagrangian=lagrangian
         )
-        chooser = _Chooser(pyramid=pyramid, costs=self.costs, lagrangian=lagrangian)
-        walk(self.network, scale.leading(used), components, shape, chooser)
-        approximation = np.rint(pyramid.approximation).astype(np.int32)
+        walk(self.network, scale.leading(used), components, shape, details, chooser)
+        units = chooser.finished()
+        approximation = np.rint(pyramid.approximation[:used]).astype(np.int32)
         first = chooser.centroids().pack() + _COMPONENTS.pack(*components)
         first += pack_approximation(approximation, self.coder, self.costs)
-        return CodedTile(first=first, parts=tuple(self._units(chooser, parts_of(components))))
-
-    def _units(self, chooser: _Chooser, parts: tuple[int, ...]) -> Iterator[PartUnit]:
-        waiting: list[int] = []
-        bits = 0.0
-        for part in parts:
-            waiting.append(part)
-            bits += chooser.bits.get(part, 0.0)
-            if bits >= FULL_UNIT_BITS or part == parts[-1]:
-                blocks = [block for number in waiting for block in chooser.blocks.get(number, [])]
-                yield waiting[0], bytes([len(waiting)]) + self.coder.encode_blocks(blocks)
-                waiting, bits = [], 0.0
+        return CodedTile(first=first, parts=units)
 
     def decode(
         self, first: bytes, part_unit: Callable[[int], bytes | None], scale: Scale, shape: tuple[int, int]
@@ -141,7 +129,8 @@ class TileCoder:
         if max(components) > used:
             raise DecodeError(f"a level of {max(components)} components in a tile of {used}; its packets are damaged")
         reader = _Reader(coder=self.coder, part_unit=part_unit, parts=parts_of(components))
-        details = walk(self.network, scale.leading(used), components, shape, reader)
+        details = empty_pyramid(used, *shape).details
+        walk(self.network, scale.leading(used), components, shape, details, reader)
         problem = reader.finished()
         return DecodedTile(
             pyramid=Pyramid(
@@ -163,23 +152,47 @@ def _weighed(planes: Planes, lagrangian: float) -> tuple[NDArray[np.float64], ND
 
 
 class _Chooser:
-    """Quantises block by block, and keeps what is to be coded."""
+    """Quantises block by block, and codes what is chosen unit after unit."""
 
-    def __init__(self, *, pyramid: Pyramid, costs: SymbolCosts, lagrangian: float) -> None:
-        self._details, self._costs, self._lagrangian = pyramid.details, costs, lagrangian
-        self.blocks: dict[int, list[tuple[NDArray[np.int32], NDArray[np.int32]]]] = {}
-        self.bits: dict[int, float] = {}
+    def __init__(
+        self,
+        *,
+        details: tuple[Planes, ...],
+        coder: EntropyCoder,
+        parts: tuple[int, ...],
+        costs: SymbolCosts,
+        lagrangian: float,
+    ) -> None:
+        self._details, self._coder, self._costs, self._lagrangian = details, coder, costs, lagrangian
+        self._parts, self._ended = list(parts), 0
+        self._units: list[PartUnit] = []
+        self._writer, self._bits = coder.writer(), 0.0
         self._off = np.zeros(2)
         self._counts = np.zeros(2)
 
     def __call__(self, block: Block, rows: NDArray[np.int32], shifts: NDArray[np.int32]) -> Planes:
+        self._end_parts(block.part)
         coefficients = block.squares.taken(self._details[block.level][block.components], block.orientation)
         choice = choose(coefficients, rows, shifts, self._costs, self._lagrangian)
-        self.blocks.setdefault(block.part, []).append((choice.symbols.ravel(), rows.ravel()))
-        self.bits[block.part] = self.bits.get(block.part, 0.0) + _NONZERO_BITS * sum(choice.counts)
+        self._writer.write(choice.symbols.ravel(), rows.ravel())
+        self._bits += _NONZERO_BITS * sum(choice.counts)
         self._off += choice.off
         self._counts += choice.counts
         return choice.integers
+
+    def _end_parts(self, until: int) -> None:
+        """Of those before this one: close the unit where it is full, or holds the last."""
+        while self._ended < len(self._parts) and self._parts[self._ended] < until:
+            self._ended += 1
+            if self._bits >= FULL_UNIT_BITS or self._ended == len(self._parts):
+                self._units.append((self._parts[0], bytes([self._ended]) + self._writer.finish()))
+                self._parts, self._ended = self._parts[self._ended :], 0
+                self._writer, self._bits = self._coder.writer(), 0.0
+
+    def finished(self) -> tuple[PartUnit, ...]:
+        """The units; to be asked for behind the last block."""
+        self._end_parts(PARTS)
+        return tuple(self._units)
 
     def centroids(self) -> Centroids:
         """How much nearer to zero than their integers the coefficients lie."""

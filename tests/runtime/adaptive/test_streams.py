@@ -16,7 +16,7 @@ from hyvic_runtime.adaptive.encoder import AdaptiveEncoder
 from hyvic_runtime.bundle import read_latent_bundle
 from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
-from hyvic_runtime.entropy_coder import BlockReader, EntropyCoder
+from hyvic_runtime.entropy_coder import BlockReader, BlockWriter
 from hyvic_runtime.errors import DecodeError, SceneError
 from hyvic_runtime.metrics import mean_squared_error, psnr
 from hyvic_runtime.packet_security import PacketProtector
@@ -106,30 +106,34 @@ def test_edges_over_the_whole_range_are_coded_to_the_step(encoder: AdaptiveEncod
 def test_the_decoder_reads_the_encoders_symbols(
     bundle: AdaptiveBundle, monkeypatch: pytest.MonkeyPatch, progressive: bool
 ) -> None:
-    written: list[bytes] = []
+    written: dict[int, list[np.ndarray]] = defaultdict(list)
     read: dict[int, list[np.ndarray]] = defaultdict(list)
-    readers = []  # kept, so that no identity comes twice
-    encode, take = EntropyCoder.encode_blocks, BlockReader.read
+    kept: list[object] = []  # so that no identity comes twice
+    put, take = BlockWriter.write, BlockReader.read
 
-    def encode_blocks(self: EntropyCoder, blocks: Any) -> bytes:
-        written.append(np.concatenate([np.asarray(symbols, np.int32) for symbols, _ in blocks]).tobytes())
-        return encode(self, blocks)
+    def write_block(self: BlockWriter, symbols: np.ndarray, rows: np.ndarray) -> None:
+        kept.append(self)
+        written[id(self)].append(symbols.astype(np.int32))
+        put(self, symbols, rows)
 
     def read_block(self: BlockReader, rows: np.ndarray) -> np.ndarray:
-        readers.append(self)
+        kept.append(self)
         symbols = take(self, rows)
         read[id(self)].append(symbols)
         return symbols
 
+    def units(blocks: dict[int, list[np.ndarray]]) -> list[bytes]:
+        return sorted(np.concatenate(of_unit).tobytes() for of_unit in blocks.values())
+
     packets = packets_of(AdaptiveEncoder(bundle, workers=1), smooth_cube(36, 40, 7), progressive=progressive)
     decoder = AdaptiveDecoder(bundle, workers=1)  # whose checks read and write as well
-    monkeypatch.setattr(EntropyCoder, "encode_blocks", encode_blocks)
+    monkeypatch.setattr(BlockWriter, "write", write_block)
     encoder = AdaptiveEncoder(bundle, workers=1)
     written.clear()
     assert packets_of(encoder, smooth_cube(36, 40, 7), progressive=progressive) == packets
     monkeypatch.setattr(BlockReader, "read", read_block)
     decoder.decode(b"".join(packets))
-    assert sorted(written) == sorted(np.concatenate(symbols).tobytes() for symbols in read.values())
+    assert units(written) == units(read)
     assert len(written) >= 2 * (1 + 2 * 2)  # a basis a row, and two units a tile
 
 
