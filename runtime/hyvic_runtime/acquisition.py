@@ -120,14 +120,25 @@ class Acquisition:
 class LineRing:
     """The newest lines of a scene, by their number in it."""
 
-    def __init__(self, *, capacity: int, samples: int, bands: int, dtype: np.dtype[Any]) -> None:
-        """Take the memory for `capacity` lines, which is all that is ever taken."""
-        self._lines: Cube = np.zeros((capacity, samples, bands), dtype)
+    def __init__(self, *, capacity: int, samples: int, bands: int, dtype: np.dtype[Any], renewed: bool = False) -> None:
+        """Take the memory for `capacity` lines.
+
+        Args:
+            capacity: how many are held.
+            samples: of a line.
+            bands: of a sample.
+            dtype: of the lines.
+            renewed: take it anew for every `capacity` lines, and leave the former to those who still read lines of it.
+        """
+        self._lines: Cube = np.empty((capacity, samples, bands), dtype)
+        self._renewed = renewed
         self.count = 0
 
     def append(self, lines: Cube) -> None:
-        """Add lines, (line, sample, band); the oldest are overwritten."""
+        """Add lines, (line, sample, band), for the oldest."""
         for line in lines:
+            if self._renewed and self.count % len(self._lines) == 0:
+                self._lines = np.empty_like(self._lines)
             np.copyto(self._lines[self.count % len(self._lines)], line, casting="unsafe")
             self.count += 1
 

@@ -83,6 +83,8 @@ class PacketEncoder(ABC, Generic[BundleT]):
 
     mean_in_header: ClassVar[bool] = True
     """Whether the scene header carries a mean spectrum."""
+    row_by_row: ClassVar[bool] = False
+    """Whether a row of tiles reads its own lines alone, and may do so until its last tile is coded."""
 
     bundle: BundleT
     engine: EngineKind | None = None

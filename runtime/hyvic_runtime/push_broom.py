@@ -1,8 +1,8 @@
 """A scene in progress: lines in as the sensor delivers them, packets out as soon as a row of tiles is whole.
 
     push ─▶ lines held ─▶ tile and halo ─▶ │ engine ─▶ entropy coder │ ─▶ units held ─▶ packets, part by part
-            (two rows of   the caller's    │ engine ─▶ entropy coder │    (one row of    the caller's thread
-             tiles)        thread          │        a worker each    │     tiles)
+            (one or two    the caller's    │ engine ─▶ entropy coder │    (one row of    the caller's thread
+             rows of tiles) thread         │        a worker each    │     tiles)
 
 Every worker takes one tile through engine and coder while the caller reads or writes others. At most one tile more
 than there are workers is under way, so memory does not depend on the scene's length, and which packets a call returns
@@ -74,7 +74,7 @@ class PushBroomEncoder:
         *,
         progressive: bool = False,
     ) -> None:
-        """Take the memory of two rows of tiles; see `PacketEncoder.begin` and, of `progressive`, `tile_packets`.
+        """Take the memory of a row of tiles or two; see `PacketEncoder.begin` and, of `progressive`, `tile_packets`.
 
         Raises:
             SceneError: the scene is not what the bundle codes.
@@ -95,9 +95,11 @@ class PushBroomEncoder:
             raise SceneError(f"a mean spectrum of {mean.shape} {mean.dtype}; ({bands},) {acquisition.dtype} is needed")
         if acquisition.wavelengths is not None and acquisition.wavelengths.shape != (bands,):
             raise SceneError(f"{acquisition.wavelengths.size} wavelengths for {bands} bands")
-        # The last row of tiles mirrors lines as far before it as a tile and its halos reach.
+        # The last row of tiles may mirror lines as far before it as a tile and its halos reach.
+        mirrored = 0 if encoder.row_by_row else self._geometry.tile + self._geometry.halo_after
         self.cube = LineRing(
-            capacity=self._geometry.window + self._geometry.tile + self._geometry.halo_after,
+            capacity=self._geometry.window + mirrored,
+            renewed=encoder.row_by_row,
             samples=acquisition.samples,
             bands=bands,
             dtype=acquisition.dtype,

@@ -1,6 +1,7 @@
 """Scenes to packets with a bundle of the scene-adaptive family.
 
-row of tiles held ─▶ strip: basis, wavelet (the caller's thread) ─▶ │ tile: quantise, code │ a worker each
+row of tiles held ─▶ basis (the caller's thread) ─▶ strip: components, wavelet (all workers) ─▶
+│ tile: quantise, code │ a worker each
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from hyvic_runtime.adaptive.basis_unit import BasisCoder
 from hyvic_runtime.adaptive.bundle import AdaptiveBundle
 from hyvic_runtime.adaptive.conformance import check_network
 from hyvic_runtime.adaptive.context_network import load_context_network
-from hyvic_runtime.adaptive.spectral_basis import SpectralBasis
+from hyvic_runtime.adaptive.contexts import Scale
+from hyvic_runtime.adaptive.spectral_basis import SpectralBasis, StripBasis
 from hyvic_runtime.adaptive.strip import TransformedStrip, basis_of_strip, transformed
 from hyvic_runtime.adaptive.tile_coder import TileCoder
 from hyvic_runtime.adaptive.wavelet import Pyramid
@@ -51,6 +53,7 @@ class AdaptiveEncoder(PacketEncoder[AdaptiveBundle]):
     """Encodes scenes of any sensor with a bundle of the scene-adaptive family."""
 
     mean_in_header = False
+    row_by_row = True
 
     def __post_init__(self) -> None:
         self._rows: WeakKeyDictionary[HeldScene, _Row] = WeakKeyDictionary()
@@ -100,57 +103,38 @@ class AdaptiveEncoder(PacketEncoder[AdaptiveBundle]):
         size = grid.geometry.tile
         first, left = tile.row * size, tile.column * size
         cube = scene.cube[first : first + tile.lines]
-        with one_core_each(where=self.workers > 1 or self.cores == 1):
-            strip = self._strip(scene, cube, tile.row, code)
-        pixels = cube[:, left : left + tile.samples].copy()  # lines are overwritten while a tile is coded
+        strip = self._strip(scene, cube, tile, code)
         return TileWork(
-            coded=partial(self._coded, strip, tile, left),
-            lossless=partial(self._lossless.encode, pixels),
-            beside=partial(self._basis_units, strip, tile),
+            coded=partial(self._coded, strip.take(tile.column), strip.scale, tile),
+            lossless=partial(self._lossless.encode, cube[:, left : left + tile.samples]),
+            beside=partial(self._basis_units, strip.basis, tile),
         )
 
-    def _strip(self, scene: HeldScene, cube: Cube, row: int, code: int) -> TransformedStrip:
-        """The row's transform, made once for all of its tiles; its basis once for all qualities."""
+    def _strip(self, scene: HeldScene, cube: Cube, tile: Tile, code: int) -> TransformedStrip:
+        """A row's transform, made once for all of its tiles; its basis once for all qualities."""
+        size = self.bundle.manifest.geometry.tile
         held = self._rows.get(scene)
-        if held is None or held.row != row:
-            first = row * self.bundle.manifest.geometry.tile
-            held = _Row(row=row, basis=basis_of_strip(cube, scene.valid(slice(first, first + len(cube)))))
-            self._rows[scene] = held
-        if held.strip is None or held.code != code:
-            held.strip, held.code = transformed(cube, held.basis, code), code
+        with one_core_each(where=self.workers > 1 or self.cores == 1):
+            if held is None or held.row != tile.row:
+                lines = slice(tile.row * size, tile.row * size + len(cube))
+                held = self._rows[scene] = _Row(row=tile.row, basis=basis_of_strip(cube, scene.valid(lines)))
+            if held.strip is None or held.code != code or held.strip.tiles[tile.column] is None:
+                # Behind the tiles under way: their memory is free by the time that this needs it.
+                held.strip, held.code = transformed(cube, held.basis, code, size, each=self._pool.map), code
         return held.strip
 
-    def _coded(self, strip: TransformedStrip, tile: Tile, left: int, lead: TileLead) -> list[CodedUnit]:
+    def _coded(self, pyramid: Pyramid, scale: Scale, tile: Tile, lead: TileLead) -> list[CodedUnit]:
         """A tile's units."""
         begun = time.perf_counter()
-        shape = (tile.lines, tile.samples)
-        coded = self._tiles.encode(tile_of_strip(strip.pyramid, left, tile.samples), strip.scale, shape)
+        coded = self._tiles.encode(pyramid, scale, (tile.lines, tile.samples))
         units: list[CodedUnit] = [(UnitKind.HYPERLATENT, 0, lead.pack() + coded.first)]
         units += [(UnitKind.LATENT, part, octets) for part, octets in coded.parts]
         with self._lock:
             self.times.engine_s += time.perf_counter() - begun
         return units
 
-    def _basis_units(self, strip: TransformedStrip, tile: Tile) -> list[CodedUnit]:
+    def _basis_units(self, basis: StripBasis, tile: Tile) -> list[CodedUnit]:
         """A row's basis, with its first tile: the others need it, so it goes even where that one is lossless."""
         if tile.column > 0:
             return []
-        return [(UnitKind.BASIS, 0, self._basis_coder.pack(strip.basis, tile.lines))]
-
-
-def tile_of_strip(pyramid: Pyramid, left: int, samples: int) -> Pyramid:
-    """The coefficients of a tile.
-
-    Args:
-        pyramid: of its strip.
-        left: its first sample, a multiple of 2**LEVELS.
-        samples: of its pixels.
-    """
-
-    def cut(planes: NDArray[np.float32], halvings: int) -> NDArray[np.float32]:
-        return planes[..., left >> halvings : -(-(left + samples) >> halvings)]
-
-    return Pyramid(
-        approximation=cut(pyramid.approximation, len(pyramid.details)),
-        details=tuple(cut(planes, level + 1) for level, planes in enumerate(pyramid.details)),
-    )
+        return [(UnitKind.BASIS, 0, self._basis_coder.pack(basis, tile.lines))]

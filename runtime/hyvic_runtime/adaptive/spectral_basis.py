@@ -10,7 +10,7 @@ for an orthonormal basis.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,8 @@ from hyvic_runtime.errors import EngineError
 from hyvic_runtime.scene import Cube
 
 Planes = NDArray[np.float32]
+Each = Callable[[Callable[[Any], None], Iterable[Any]], Iterable[None]]
+"""Calls a function for each of some arguments, in any order, on as many threads as there are, until it is exhausted."""
 Integers = NDArray[np.integer[Any]]
 
 STEP_RATIO = 0.85
@@ -42,6 +44,7 @@ MEAN_STEP_RATIO = 1.5
 COARSEST_EXPONENT, FINEST_EXPONENT = -32, 127
 SPREADS = 256
 """A component's spread is one octet: quarters of an octave, of deviations from one digital number on."""
+_PROJECTED_AT_ONCE = 64
 _BLOCK_PIXELS = 2048
 """Worked on at a time: with the bands of a sensor they stay in the processor's cache."""
 
@@ -241,18 +244,31 @@ class StripBasis:
         log2_spread = 4 * self.spread.astype(np.int32) - log2_step
         return Scale(log2_spread=np.clip(log2_spread, -CONTEXT_MAX, CONTEXT_MAX).astype(np.float32))
 
-    def project(self, cube: Cube) -> Planes:
+    def project(self, cube: Cube, *, each: Each = map) -> list[Planes]:
         """Coefficients in digital numbers, (component, line, sample), of a cube (line, sample, band).
 
         Their combination of the vectors that were sent is the one nearest to the pixels.
+
+        Args:
+            cube: whose.
+            each: see `Each`.
+
+        Returns:
+            _PROJECTED_AT_ONCE components after the other, so that whoever is done with some can let go of them.
         """
         onto, mean = self._vectors().astype(np.float32), self._mean()
         lines, samples, bands = cube.shape
-        planes = np.empty((len(self), lines * samples), np.float32)
-        for block in _blocks(lines, samples):
+        portions = np.split(onto, range(_PROJECTED_AT_ONCE, len(onto), _PROJECTED_AT_ONCE))
+        planes = [np.empty((len(portion), lines * samples), np.float32) for portion in portions]
+
+        def project_block(block: slice) -> None:
             spectra = np.subtract(cube[block].reshape(-1, bands), mean, dtype=np.float32)
-            np.matmul(onto, spectra.T, out=planes[:, block.start * samples : block.stop * samples])
-        return planes.reshape(len(self), lines, samples)
+            for portion, of_portion in zip(portions, planes, strict=True):
+                np.matmul(portion, spectra.T, out=of_portion[:, block.start * samples : block.stop * samples])
+
+        for _ in each(project_block, _blocks(lines, samples)):
+            pass
+        return [of_portion.reshape(-1, lines, samples) for of_portion in planes]
 
     def reconstruct(self, planes: Planes, dtype: np.dtype[Any]) -> Cube:
         """The cube (line, sample, band) of coefficients (component, line, sample), rounded to the type's numbers."""

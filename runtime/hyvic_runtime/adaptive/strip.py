@@ -3,21 +3,22 @@
 lines ─▶ SpectralStatistics ─▶ SpectralBasis
 │ Δ: the components that may have coefficients
 ▼
-StripBasis ─▶ project ─▶ wavelet, in steps ─▶ those that pay
+StripBasis ─▶ project ─▶ wavelet, in steps ─▶ tiles, of the components that pay
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.adaptive.contexts import Scale
+from hyvic_runtime.adaptive.contexts import LEVELS, Planes, Scale
 from hyvic_runtime.adaptive.quantiser import LAGRANGIAN, worth_coding
-from hyvic_runtime.adaptive.spectral_basis import SpectralBasis, SpectralStatistics, StripBasis
-from hyvic_runtime.adaptive.wavelet import Pyramid, analyse
+from hyvic_runtime.adaptive.spectral_basis import Each, SpectralBasis, SpectralStatistics, StripBasis
+from hyvic_runtime.adaptive.wavelet import Pyramid, analyse, empty_pyramid
 from hyvic_runtime.scene import Cube
 
 STATISTICS_PIXELS = 1 << 15
@@ -27,6 +28,8 @@ _RUN = 8
 """Samples side by side, since neighbours tell what is fine."""
 LEAST_DEVIATION = 0.1
 """In quantiser steps: a component of less has no coefficient beyond ½ but by chance, and is not looked at."""
+_ANALYSED_AT_ONCE = 8
+"""Components a call."""
 
 
 def quantiser_step(code: int) -> float:
@@ -59,42 +62,74 @@ class TransformedStrip:
 
     Attributes:
         basis: that is sent.
-        pyramid: in quantiser steps.
         scale: of its components.
+        tiles: coefficients in quantiser steps, by column; of those that were taken, None.
     """
 
     basis: StripBasis
-    pyramid: Pyramid
     scale: Scale
+    tiles: list[Pyramid | None]
+
+    def take(self, column: int) -> Pyramid:
+        """The coefficients of a tile, whose memory is the caller's from now on."""
+        pyramid, self.tiles[column] = self.tiles[column], None
+        assert pyramid is not None, "a tile is taken once"
+        return pyramid
 
 
-def transformed(cube: Cube, basis: SpectralBasis, code: int) -> TransformedStrip:
-    """Transform a strip, of as many components as pay at a quality."""
+def transformed(cube: Cube, basis: SpectralBasis, code: int, tile: int, *, each: Each = map) -> TransformedStrip:
+    """Transform a strip, of as many components as pay at a quality.
+
+    Args:
+        cube: (line, sample, band).
+        basis: of its pixels.
+        code: of the quality.
+        tile: samples of a tile, a multiple of 2**LEVELS.
+        each: see `Each`.
+    """
     step = quantiser_step(code)
     candidates = int(np.count_nonzero(basis.deviations > LEAST_DEVIATION * step))
     strip = basis.quantised(candidates, step)
-    planes = strip.project(cube)
-    planes /= np.float32(step)
-    pyramid = analyse(planes)
-    paying = _paying(pyramid, strip)
+    lines, samples, _ = cube.shape
+    tiles = [empty_pyramid(candidates, lines, min(tile, samples - left)) for left in range(0, samples, tile)]
+    gains = -LAGRANGIAN * strip.bits()
+
+    def analyse_some(first: int, planes: Planes, start: int) -> None:
+        some = planes[start : start + _ANALYSED_AT_ONCE]
+        some /= np.float32(step)
+        pyramid = analyse(some)
+        components = slice(first + start, first + start + len(some))
+        gains[components] += _gains(pyramid)
+        for column, of_tile in enumerate(tiles):
+            _put_tile(pyramid, column * tile, of_tile, components)
+
+    # All are held as planes or as coefficients, and few as both.
+    projected, first = strip.project(cube, each=each), 0
+    while projected:
+        planes = projected.pop(0)
+        for _ in each(partial(analyse_some, first, planes), range(0, len(planes), _ANALYSED_AT_ONCE)):
+            pass
+        first += len(planes)
+    # They take off the most squared error beyond what they and their vectors cost.
+    paying = int(np.cumsum([0, *gains]).argmax())
     kept = strip.leading(paying)
-    return TransformedStrip(
-        basis=kept,
-        pyramid=Pyramid(
-            approximation=pyramid.approximation[:paying], details=tuple(level[:paying] for level in pyramid.details)
-        ),
-        scale=kept.scale(code),
-    )
+    return TransformedStrip(basis=kept, scale=kept.scale(code), tiles=[of_tile.leading(paying) for of_tile in tiles])
 
 
-def _paying(pyramid: Pyramid, basis: StripBasis) -> int:
-    """How many of the leading components take off the most squared error beyond what they and their vectors cost."""
+def _gains(pyramid: Pyramid) -> NDArray[np.float64]:
+    """Squared error that components take off beyond what their coefficients cost, (component,)."""
     saved, bits = worth_coding(pyramid.approximation)
-    bits += basis.bits()
+    gains = saved - LAGRANGIAN * bits
     for planes in pyramid.details:
-        of_level, cost = worth_coding(planes)
+        saved, bits = worth_coding(planes)
         # What does not pay in a level is not coded there.
-        pays = of_level > LAGRANGIAN * cost
-        saved += of_level * pays
-        bits += cost * pays
-    return int(np.cumsum([0, *(saved - LAGRANGIAN * bits)]).argmax())
+        gains += np.maximum(saved - LAGRANGIAN * bits, 0)
+    return gains
+
+
+def _put_tile(pyramid: Pyramid, left: int, tile: Pyramid, components: slice) -> None:
+    """Fill in some components of a tile with what the strip's pyramid has of them from a sample on."""
+    levels = ((pyramid.approximation, tile.approximation), *zip(pyramid.details, tile.details, strict=True))
+    for halvings, (of_strip, of_tile) in zip((LEVELS, *range(1, LEVELS + 1)), levels, strict=True):
+        first = left >> halvings
+        of_tile[components] = of_strip[..., first : first + of_tile.shape[-1]]

@@ -69,6 +69,11 @@ class Pyramid:
     approximation: Planes
     details: tuple[Planes, ...]
 
+    def leading(self, components: int) -> Pyramid:
+        """The same without the components from this one on."""
+        details = tuple(planes[:components] for planes in self.details)
+        return Pyramid(approximation=self.approximation[:components], details=details)
+
 
 def low_size(size: int, level: int) -> int:
     """Of an axis: how many low-pass coefficients a level has, and so how many elements the next one."""
@@ -107,10 +112,12 @@ def analyse(planes: Planes) -> Pyramid:
 def empty_pyramid(components: int, lines: int, samples: int) -> Pyramid:
     """All coefficients zero, of planes of this size."""
     sizes = [(low_size(lines, level), low_size(samples, level)) for level in range(LEVELS)]
-    return Pyramid(
-        approximation=np.zeros((components, *sizes[-1]), np.float32),
-        details=tuple(np.zeros((components, ORIENTATIONS, *size), np.float32) for size in sizes),
-    )
+    shapes = [(components, *sizes[-1]), *((components, ORIENTATIONS, *size) for size in sizes)]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    # In one piece, which goes back to the system as one.
+    pieces = np.split(np.zeros(ends[-1], np.float32), ends[:-1])
+    approximation, *details = (piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True))
+    return Pyramid(approximation=approximation, details=tuple(details))
 
 
 def synthesise(pyramid: Pyramid, shape: tuple[int, int]) -> Planes:

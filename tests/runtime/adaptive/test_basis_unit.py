@@ -253,7 +253,7 @@ def _refused_or_usable(octets: bytes, bands: int) -> None:
     except DecodeError:
         return
     assert len(basis) <= bands
-    vectors = basis.project(np.eye(bands, dtype=np.int16)[None])[:, 0]
+    vectors = np.concatenate(basis.project(np.eye(bands, dtype=np.int16)[None]))[:, 0]
     assert np.isfinite(vectors).all()
     reconstructed = basis.reconstruct(np.full((len(basis), 2, 3), 1e8, np.float32), np.dtype(np.int16))
     assert reconstructed.shape == (2, 3, bands)

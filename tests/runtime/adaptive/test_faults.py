@@ -6,15 +6,18 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import smooth_cube
 from hyvic_runtime.acquisition import Acquisition
 from hyvic_runtime.adaptive.context_network import EngineNetwork
+from hyvic_runtime.adaptive.contexts import Scale
 from hyvic_runtime.adaptive.decoder import AdaptiveDecoder
 from hyvic_runtime.adaptive.encoder import AdaptiveEncoder
-from hyvic_runtime.adaptive.strip import TransformedStrip
+from hyvic_runtime.adaptive.wavelet import Pyramid
 from hyvic_runtime.bundle import read_adaptive_bundle
 from hyvic_runtime.bundle_files import TABLE_FIRST
 from hyvic_runtime.engine import Engine
@@ -67,9 +70,9 @@ def _with_faults(encoder: AdaptiveEncoder, *tiles: int, fault: Fault | None = No
     coded = encoder._coded
     begun: list[Tile] = []
 
-    def counted(strip: TransformedStrip, tile: Tile, left: int, lead: TileLead) -> list[CodedUnit]:
+    def counted(pyramid: Pyramid, scale: Scale, tile: Tile, lead: TileLead) -> list[CodedUnit]:
         begun.append(tile)
-        return coded(strip, tile, left, lead)
+        return coded(pyramid, scale, tile, lead)
 
     engine = FaultyEngine(encoder._tiles.network, fails=lambda: len(begun) - 1 in tiles, fault=fault)
     encoder._tiles = replace(encoder._tiles, network=EngineNetwork(engine))
@@ -97,6 +100,25 @@ def test_a_tile_that_the_engine_fails_on_comes_back_exactly_and_its_row_with_it(
     assert np.abs(decoded.scene.cube[beside].astype(int) - sound[beside]).mean() < 400  # it is there, but for the edge
     (fallback,) = faulty.health.fallbacks
     assert (fallback.row, fallback.column, fallback.reason) == (row, column, "the device is gone")
+
+
+def test_a_tile_that_fails_late_still_has_its_lines(faulty: AdaptiveEncoder, decoder: AdaptiveDecoder) -> None:
+    next_row_came = Event()
+    coded = _with_faults(faulty, 0, 1)._coded
+
+    def late(*arguments: Any) -> list[CodedUnit]:
+        assert next_row_came.wait(60)
+        return coded(*arguments)
+
+    faulty._coded = late  # type: ignore[method-assign]
+    lines, samples, bands = SCENE.cube.shape
+    acquisition = Acquisition(samples=samples, bands=bands, dtype=SCENE.cube.dtype, lines=lines)
+    push_broom = faulty.begin(acquisition, Packetiser())
+    packets = push_broom.push(SCENE.cube)
+    next_row_came.set()
+    packets += push_broom.flush()
+    assert len(faulty.health.fallbacks) == 2
+    assert np.array_equal(decoder.decode(b"".join(packets)).scene.cube[:TILE], SCENE.cube[:TILE])
 
 
 @pytest.mark.parametrize(
