@@ -57,8 +57,8 @@ def measure(bundle_folder: Path, source: Cube, arguments: argparse.Namespace) ->
     bundle = read_bundle(bundle_folder)
     encoder = encoder_of(bundle)
     samples = lines * source.shape[1] * source.shape[2]
-    encode(encoder, source, min(lines, len(source), 256), quality, keep=False)
     loaded = memory_mb("VmRSS")
+    encode(encoder, source, min(lines, len(source), 256), quality, keep=False)
     runs = [encode(encoder, source, lines, quality, keep=False) for _ in range(arguments.runs)]
     result: dict[str, Any] = {
         "quality": quality,

@@ -1,7 +1,6 @@
 """Scenes to packets with a bundle of the scene-adaptive family.
 
-row of tiles held ─▶ basis (the caller's thread) ─▶ strip: components, wavelet (all workers) ─▶
-│ tile: quantise, code │ a worker each
+row of tiles held ─▶ basis ─▶ strip: components, wavelet (all workers) ─▶ │ tile: quantise, code │ a worker each
 """
 
 from __future__ import annotations
@@ -114,13 +113,14 @@ class AdaptiveEncoder(PacketEncoder[AdaptiveBundle]):
         """A row's transform, made once for all of its tiles; its basis once for all qualities."""
         size = self.bundle.manifest.geometry.tile
         held = self._rows.get(scene)
+        # All workers do it, behind the tiles under way: their memory is free by the time that this needs it.
+        each = self._pool.map
         with one_core_each(where=self.workers > 1 or self.cores == 1):
             if held is None or held.row != tile.row:
                 lines = slice(tile.row * size, tile.row * size + len(cube))
-                held = self._rows[scene] = _Row(row=tile.row, basis=basis_of_strip(cube, scene.valid(lines)))
+                held = self._rows[scene] = _Row(row=tile.row, basis=basis_of_strip(cube, scene.valid(lines), each=each))
             if held.strip is None or held.code != code or held.strip.tiles[tile.column] is None:
-                # Behind the tiles under way: their memory is free by the time that this needs it.
-                held.strip, held.code = transformed(cube, held.basis, code, size, each=self._pool.map), code
+                held.strip, held.code = transformed(cube, held.basis, code, size, each=each), code
         return held.strip
 
     def _coded(self, pyramid: Pyramid, scale: Scale, tile: Tile, lead: TileLead) -> list[CodedUnit]:

@@ -23,8 +23,8 @@ from hyvic_runtime.errors import EngineError
 from hyvic_runtime.scene import Cube
 
 Planes = NDArray[np.float32]
-Each = Callable[[Callable[[Any], None], Iterable[Any]], Iterable[None]]
-"""Calls a function for each of some arguments, in any order, on as many threads as there are, until it is exhausted."""
+Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""Gives what a function makes of each of some arguments, in their order: `map`, or that of many threads."""
 Integers = NDArray[np.integer[Any]]
 
 STEP_RATIO = 0.85
@@ -44,7 +44,7 @@ MEAN_STEP_RATIO = 1.5
 COARSEST_EXPONENT, FINEST_EXPONENT = -32, 127
 SPREADS = 256
 """A component's spread is one octet: quarters of an octave, of deviations from one digital number on."""
-_PROJECTED_AT_ONCE = 64
+_PROJECTED_TOGETHER = 40
 _BLOCK_PIXELS = 2048
 """Worked on at a time: with the bands of a sensor they stay in the processor's cache."""
 
@@ -66,31 +66,46 @@ class SpectralStatistics:
         self._products, self._detail_products = np.zeros((bands, bands)), np.zeros((bands, bands))
         self._pixels = self._details = 0
 
-    def add(self, cube: NDArray[Any], counted: NDArray[np.bool_] | None = None, *, run: int | None = None) -> None:
+    def add(
+        self,
+        cube: NDArray[Any],
+        counted: NDArray[np.bool_] | None = None,
+        *,
+        run: int | None = None,
+        each: Each = map,
+    ) -> None:
         """Take the pixels of some lines.
 
         Args:
             cube: (line, sample, band) digital numbers, of any type.
             counted: (line, sample), which pixels hold measurements; all where None.
             run: so many samples each lie side by side; all where None.
+            each: see `Each`.
         """
-        for lines in _blocks(*cube.shape[:2]):
-            held = np.ones(cube[lines].shape[:2], np.bool_) if counted is None else counted[lines]
-            if not held.any():
-                continue
-            if self._reference is None:
-                self._reference = cube[lines][held].mean(axis=0)
-            block = np.subtract(cube[lines], self._reference)
+        counted = np.ones(cube.shape[:2], np.bool_) if counted is None else counted
+        blocks = [lines for lines in _blocks(*cube.shape[:2]) if counted[lines].any()]
+        if not blocks:
+            return
+        if self._reference is None:
+            self._reference = cube[blocks[0]][counted[blocks[0]]].mean(axis=0)
+        reference = self._reference
+
+        def sums(lines: slice) -> tuple[int, NDArray[np.float64], NDArray[np.float64], int, NDArray[np.float64]]:
+            block, held = np.subtract(cube[lines], reference), counted[lines]
             deviations = block[held]
-            self._sum += deviations.sum(axis=0)
-            self._products += deviations.T @ deviations
-            self._pixels += len(deviations)
             inner = held[1:, 1:] & held[:-1, 1:] & held[1:, :-1]
             if run is not None:
                 inner[:, run - 1 :: run] = False
             details = (block[1:, 1:] - (block[:-1, 1:] + block[1:, :-1]) / 2)[inner]
-            self._detail_products += details.T @ details
-            self._details += len(details)
+            products = deviations.T @ deviations
+            return len(deviations), deviations.sum(axis=0), products, len(details), details.T @ details
+
+        for pixels, total, products, count, detail_products in each(sums, blocks):
+            self._pixels += pixels
+            self._sum += total
+            self._products += products
+            self._details += count
+            self._detail_products += detail_products
 
     def basis(self) -> SpectralBasis:
         """Components, as many as there are bands or MAX_COMPONENTS.
@@ -254,21 +269,25 @@ class StripBasis:
             each: see `Each`.
 
         Returns:
-            _PROJECTED_AT_ONCE components after the other, so that whoever is done with some can let go of them.
+            _PROJECTED_TOGETHER components after the other, so that whoever is done with some can let go of them.
         """
         onto, mean = self._vectors().astype(np.float32), self._mean()
         lines, samples, bands = cube.shape
-        portions = np.split(onto, range(_PROJECTED_AT_ONCE, len(onto), _PROJECTED_AT_ONCE))
-        planes = [np.empty((len(portion), lines * samples), np.float32) for portion in portions]
+        planes = [
+            np.empty((min(len(onto) - first, _PROJECTED_TOGETHER), lines, samples), np.float32)
+            for first in range(0, len(onto), _PROJECTED_TOGETHER)
+        ]
+        ends = np.cumsum([len(portion) for portion in planes])
 
         def project_block(block: slice) -> None:
             spectra = np.subtract(cube[block].reshape(-1, bands), mean, dtype=np.float32)
-            for portion, of_portion in zip(portions, planes, strict=True):
-                np.matmul(portion, spectra.T, out=of_portion[:, block.start * samples : block.stop * samples])
+            projected = (onto @ spectra.T).reshape(-1, block.stop - block.start, samples)
+            for end, portion in zip(ends, planes, strict=True):
+                portion[:, block] = projected[end - len(portion) : end]
 
         for _ in each(project_block, _blocks(lines, samples)):
             pass
-        return [of_portion.reshape(-1, lines, samples) for of_portion in planes]
+        return planes
 
     def reconstruct(self, planes: Planes, dtype: np.dtype[Any]) -> Cube:
         """The cube (line, sample, band) of coefficients (component, line, sample), rounded to the type's numbers."""

@@ -37,22 +37,23 @@ def quantiser_step(code: int) -> float:
     return float(2.0 ** (10 - code / 1000))
 
 
-def basis_of_strip(cube: NDArray[Any], valid: NDArray[np.bool_] | None) -> SpectralBasis:
+def basis_of_strip(cube: NDArray[Any], valid: NDArray[np.bool_] | None, *, each: Each = map) -> SpectralBasis:
     """Principal components of a strip's pixels.
 
     Args:
         cube: (line, sample, band).
         valid: (line, sample), where there are data; None: everywhere.
+        each: see `Each`.
     """
     statistics = SpectralStatistics(cube.shape[2])
     pixels = cube.shape[0] * cube.shape[1]
     # Of a few that hold data none may be left out.
     every = max(1, (pixels if valid is None else np.count_nonzero(valid)) // STATISTICS_PIXELS)
     if every == 1:
-        statistics.add(cube, valid)
+        statistics.add(cube, valid, each=each)
     else:
         taken = np.arange(cube.shape[1]) // _RUN % every == 0
-        statistics.add(cube[:, taken], None if valid is None else valid[:, taken], run=_RUN)
+        statistics.add(cube[:, taken], None if valid is None else valid[:, taken], run=_RUN, each=each)
     return replace(statistics.basis(), pixels=pixels)
 
 

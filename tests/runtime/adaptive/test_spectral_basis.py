@@ -44,7 +44,7 @@ def _basis(cube: Cube) -> SpectralBasis:
 
 
 def _projected(strip: StripBasis, cube: Cube) -> NDArray[np.float32]:
-    return np.concatenate(strip.project(cube))
+    return np.concatenate([*strip.project(cube), np.zeros((0, *cube.shape[:2]), np.float32)])
 
 
 def _mixed_covariance(cube: Cube) -> NDArray[np.float64]:
