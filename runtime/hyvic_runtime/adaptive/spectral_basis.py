@@ -87,25 +87,27 @@ class SpectralStatistics:
         if not blocks:
             return
         if self._reference is None:
-            self._reference = cube[blocks[0]][counted[blocks[0]]].mean(axis=0)
-        reference = self._reference
+            self._reference = np.asarray(cube[blocks[0]][counted[blocks[0]]].mean(axis=0), np.float64)
+        reference: NDArray[np.float64] = self._reference
 
         def sums(lines: slice) -> tuple[int, NDArray[np.float64], NDArray[np.float64], int, NDArray[np.float64]]:
-            block, held = np.subtract(cube[lines], reference), counted[lines]
-            deviations = block[held]
+            block: NDArray[np.float64] = np.subtract(cube[lines], reference)
+            held = counted[lines]
+            deviations: NDArray[np.float64] = block[held]
             inner = held[1:, 1:] & held[:-1, 1:] & held[1:, :-1]
             if run is not None:
                 inner[:, run - 1 :: run] = False
             details = (block[1:, 1:] - (block[:-1, 1:] + block[1:, :-1]) / 2)[inner]
-            products = deviations.T @ deviations
-            return len(deviations), deviations.sum(axis=0), products, len(details), details.T @ details
+            products: NDArray[np.float64] = deviations.T @ deviations
+            detail_products: NDArray[np.float64] = details.T @ details
+            return len(deviations), deviations.sum(axis=0), products, len(details), detail_products
 
-        for pixels, total, products, count, detail_products in each(sums, blocks):
+        for pixels, total, of_pixels, details, of_details in each(sums, blocks):
             self._pixels += pixels
             self._sum += total
-            self._products += products
-            self._details += count
-            self._detail_products += detail_products
+            self._products += of_pixels
+            self._details += details
+            self._detail_products += of_details
 
     def basis(self) -> SpectralBasis:
         """Components, as many as there are bands or MAX_COMPONENTS.
