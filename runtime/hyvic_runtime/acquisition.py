@@ -146,8 +146,9 @@ class LineRing:
         """One line that is still held, (sample, band), by its number in the scene; or those of a slice, to be read."""
         first, until = (lines.start, lines.stop) if isinstance(lines, slice) else (lines, lines + 1)
         capacity = len(self._lines)
-        if not max(0, self.count - capacity) <= first < until <= self.count:
-            raise IndexError(f"line {first} is not held; {self.count} came and {capacity} are kept")
+        oldest = (self.count - 1) // capacity * capacity if self._renewed else self.count - capacity
+        if not max(0, oldest) <= first < until <= self.count:
+            raise IndexError(f"line {first} is not held; {self.count} came, those from {max(0, oldest)} on are kept")
         start = first % capacity
         if not isinstance(lines, slice):
             held: Cube = self._lines[start]

@@ -35,7 +35,14 @@ DEFAULT_QUALITY = 50.0
 
 @dataclass(slots=True)
 class StageTimes:
-    """Seconds spent a stage, over all tiles and workers so far."""
+    """Seconds spent a stage, over all tiles and workers so far.
+
+    Attributes:
+        tile_input_s: of the caller; where workers help with a row's transform, with its wait for them.
+        engine_s: of workers.
+        entropy_coder_s: likewise.
+        packets_s: of the caller.
+    """
 
     tile_input_s: float = 0.0
     engine_s: float = 0.0
@@ -84,7 +91,7 @@ class PacketEncoder(ABC, Generic[BundleT]):
     mean_in_header: ClassVar[bool] = True
     """Whether the scene header carries a mean spectrum."""
     row_by_row: ClassVar[bool] = False
-    """Whether a row of tiles reads its own lines alone, and may do so until its last tile is coded."""
+    """Whether a row of tiles, which have no halos, reads its own lines alone, and may do so until all are coded."""
 
     bundle: BundleT
     engine: EngineKind | None = None
@@ -169,10 +176,11 @@ class PacketEncoder(ABC, Generic[BundleT]):
         scene_id: int,
         masks: Sequence[Mask] | None = None,
     ) -> Future[list[Unit]]:
-        """Have a tile coded by the next free worker; what it reads of the scene is read before this returns.
+        """Have a tile coded by the next free worker.
 
-        Tiles of a row are submitted one after the other. A tile whose engine fails is coded without it, exactly; see
-        `health`.
+        What it reads of the scene is read before this returns, but where the encoder codes `row_by_row`: there lines
+        are not to change until the tile is coded. Tiles of a row are submitted one after the other. A tile whose engine
+        fails is coded without it, exactly; see `health`.
 
         Args:
             scene: the lines.

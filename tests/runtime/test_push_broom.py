@@ -12,7 +12,7 @@ import pytest
 from conftest import BANDS, ROOT, smooth_cube
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hyvic_runtime.acquisition import Acquisition, Interleave
+from hyvic_runtime.acquisition import Acquisition, Interleave, LineRing
 from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.decoder import SceneDecoder
 from hyvic_runtime.encoder import SceneEncoder
@@ -247,3 +247,22 @@ def test_what_cannot_be_a_scene_is_refused_before_its_first_line(encoder: SceneE
     wrong = Acquisition(samples=4, dtype=np.dtype(np.uint8), mean_spectrum=np.zeros(3, np.uint8))
     with pytest.raises(SceneError, match=rf"a mean spectrum of \(3,\) uint8; \({BANDS},\) uint8 is needed"):
         encoder.begin(wrong, Packetiser())
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+def test_a_ring_holds_its_newest_lines_or_those_since_it_was_renewed(renewed: bool) -> None:
+    ring = LineRing(capacity=4, samples=1, bands=1, dtype=np.dtype(np.uint16), renewed=renewed)
+    lines = np.arange(100, 112, dtype=np.uint16).reshape(-1, 1, 1)
+    first_row = None
+    for count in range(1, len(lines) + 1):
+        ring.append(lines[count - 1 : count])
+        first_row = ring[0:4] if count == 4 else first_row
+        oldest = (count - 1) // 4 * 4 if renewed else max(0, count - 4)
+        for first in range(oldest, count):
+            assert np.array_equal(ring[first], lines[first])
+            assert np.array_equal(ring[first:count], lines[first:count])
+        for outside in (oldest - 1, count):
+            with pytest.raises(IndexError, match=f"line {outside} is not held"):
+                ring[outside]
+    assert first_row is not None
+    assert np.array_equal(first_row, lines[:4]) == renewed

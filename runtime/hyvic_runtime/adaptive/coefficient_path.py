@@ -101,7 +101,7 @@ def walk(
         components: how many of them have coefficients in each level, finest first; the others are made zero there.
         shape: lines and samples of the tile's pixels.
         details: by level, finest first: (component, orientation, line, sample), contiguous, zero where none exists.
-            None is read before it was written, so those of an encoder may hold what it chooses from.
+            None counts before it was written, so those of an encoder may hold what it chooses from.
         code: asked for each block in turn.
     """
     parents = grandparents = None

@@ -31,7 +31,7 @@ from hyvic_runtime.lossless_tile import LosslessTileCoder
 from hyvic_runtime.matrix_threads import one_core_each
 from hyvic_runtime.packet_encoder import CodedUnit, PacketEncoder, TileWork
 from hyvic_runtime.push_broom import HeldScene
-from hyvic_runtime.scene import Cube, Scene
+from hyvic_runtime.scene import Scene
 from hyvic_runtime.space_packet import UnitKind
 from hyvic_runtime.tile_grid import Tile, TileGrid
 from hyvic_runtime.tile_units import TileLead
@@ -101,25 +101,24 @@ class AdaptiveEncoder(PacketEncoder[AdaptiveBundle]):
     ) -> TileWork:
         size = grid.geometry.tile
         first, left = tile.row * size, tile.column * size
-        cube = scene.cube[first : first + tile.lines]
-        strip = self._strip(scene, cube, tile, code)
+        lines = slice(first, first + tile.lines)
+        strip = self._strip(scene, lines, tile, code)
         return TileWork(
             coded=partial(self._coded, strip.take(tile.column), strip.scale, tile),
-            lossless=partial(self._lossless.encode, cube[:, left : left + tile.samples]),
+            lossless=partial(self._lossless.encode, scene.cube[lines][:, left : left + tile.samples]),
             beside=partial(self._basis_units, strip.basis, tile),
         )
 
-    def _strip(self, scene: HeldScene, cube: Cube, tile: Tile, code: int) -> TransformedStrip:
+    def _strip(self, scene: HeldScene, lines: slice, tile: Tile, code: int) -> TransformedStrip:
         """A row's transform, made once for all of its tiles; its basis once for all qualities."""
-        size = self.bundle.manifest.geometry.tile
-        held = self._rows.get(scene)
-        # All workers do it, behind the tiles under way: their memory is free by the time that this needs it.
+        cube, held = scene.cube[lines], self._rows.get(scene)
+        # All workers do it, behind the tiles that wait, most of whose memory is free by the time that it needs its own.
         each = self._pool.map
         with one_core_each(where=self.workers > 1 or self.cores == 1):
             if held is None or held.row != tile.row:
-                lines = slice(tile.row * size, tile.row * size + len(cube))
                 held = self._rows[scene] = _Row(row=tile.row, basis=basis_of_strip(cube, scene.valid(lines), each=each))
             if held.strip is None or held.code != code or held.strip.tiles[tile.column] is None:
+                size = self.bundle.manifest.geometry.tile
                 held.strip, held.code = transformed(cube, held.basis, code, size, each=each), code
         return held.strip
 

@@ -45,6 +45,7 @@ COARSEST_EXPONENT, FINEST_EXPONENT = -32, 127
 SPREADS = 256
 """A component's spread is one octet: quarters of an octave, of deviations from one digital number on."""
 _PROJECTED_TOGETHER = 40
+"""Components whose planes are one array: a row of 1,000 samples is then large enough to go back to the system."""
 _BLOCK_PIXELS = 2048
 """Worked on at a time: with the bands of a sensor they stay in the processor's cache."""
 
@@ -275,17 +276,14 @@ class StripBasis:
         """
         onto, mean = self._vectors().astype(np.float32), self._mean()
         lines, samples, bands = cube.shape
-        planes = [
-            np.empty((min(len(onto) - first, _PROJECTED_TOGETHER), lines, samples), np.float32)
-            for first in range(0, len(onto), _PROJECTED_TOGETHER)
-        ]
-        ends = np.cumsum([len(portion) for portion in planes])
+        edges = range(_PROJECTED_TOGETHER, len(onto), _PROJECTED_TOGETHER)
+        planes = [np.empty((len(portion), lines, samples), np.float32) for portion in np.split(onto, edges)]
 
         def project_block(block: slice) -> None:
             spectra = np.subtract(cube[block].reshape(-1, bands), mean, dtype=np.float32)
             projected = (onto @ spectra.T).reshape(-1, block.stop - block.start, samples)
-            for end, portion in zip(ends, planes, strict=True):
-                portion[:, block] = projected[end - len(portion) : end]
+            for of_portion, portion in zip(planes, np.split(projected, edges), strict=True):
+                of_portion[:, block] = portion
 
         for _ in each(project_block, _blocks(lines, samples)):
             pass

@@ -86,7 +86,8 @@ class TileCoder:
         """Quantise and code a tile.
 
         Args:
-            pyramid: in quantiser steps; its details, contiguous, become what they are decoded to.
+            pyramid: in quantiser steps; its details, contiguous, are used up: the integers that were chosen take the
+                place of those that are coded.
             scale: of its components.
             shape: lines and samples of its pixels.
             lagrangian: see `choose`.

@@ -43,10 +43,6 @@ def _basis(cube: Cube) -> SpectralBasis:
     return statistics.basis()
 
 
-def _projected(strip: StripBasis, cube: Cube) -> NDArray[np.float32]:
-    return np.concatenate([*strip.project(cube), np.zeros((0, *cube.shape[:2]), np.float32)])
-
-
 def _mixed_covariance(cube: Cube) -> NDArray[np.float64]:
     """Of pixels, and of what they differ by from the mean of two neighbours."""
     spectra = cube.astype(np.float64)
@@ -136,7 +132,7 @@ def test_pixels_are_projected_by_least_squares(step: float) -> None:
     vectors = _reflected(strip)
     deviations = cube.reshape(-1, 30) - strip.mean * 2.0 ** (-strip.mean_exponent / 2)
     expected = np.linalg.lstsq(vectors.T, deviations.T, rcond=None)[0]
-    planes = _projected(strip, cube)
+    planes = np.concatenate(strip.project(cube))
     assert planes.dtype == np.float32
     # Products of 30 float32 numbers of about a thousand.
     np.testing.assert_allclose(planes.reshape(5, -1), expected, atol=0.01)
@@ -145,7 +141,7 @@ def test_pixels_are_projected_by_least_squares(step: float) -> None:
 def test_coefficients_reconstruct_what_they_were_made_of() -> None:
     cube = _cube(33, 21, 30)
     strip = _basis(cube).quantised(30, 0.5)
-    reconstructed = strip.reconstruct(_projected(strip, cube), cube.dtype)
+    reconstructed = strip.reconstruct(np.concatenate(strip.project(cube)), cube.dtype)
     assert reconstructed.dtype == cube.dtype
     assert np.array_equal(reconstructed, cube)
 
@@ -235,7 +231,7 @@ def test_degenerate_strips_have_a_basis(cube: Cube, step: float) -> None:
     basis = _basis(cube)
     for components in range(bands + 1):
         strip = basis.quantised(components, step)
-        planes = _projected(strip, cube)
+        planes = np.concatenate(strip.project(cube))
         assert planes.shape == (components, *cube.shape[:2])
         assert np.isfinite(planes).all()
         reconstructed = strip.reconstruct(planes, cube.dtype)
@@ -259,7 +255,7 @@ def test_a_strip_without_any_data_has_a_basis() -> None:
     strip = statistics.basis().quantised(2, 10)
     assert not strip.mean.any()
     assert not strip.spread.any()
-    assert np.isfinite(_projected(strip, cube)).all()
+    assert np.isfinite(np.concatenate(strip.project(cube))).all()
 
 
 @given(spread=st.integers(0, 255), code=st.integers(-2048, 13072))

@@ -64,7 +64,7 @@ def test_a_tile_comes_back_within_a_step(seed: int, components: int, lines: int,
         assert np.abs(sent[used:]).max(initial=0) < 0.65
 
 
-def test_what_is_encoded_becomes_what_it_is_decoded_to() -> None:
+def test_what_is_encoded_becomes_the_integers_that_were_chosen() -> None:
     pyramid = _pyramid(6, 5, 40, 33)
     pyramid.details[0][3:] *= 0.01  # which does not pay
     coded = CODER.encode(pyramid, _scale(5), (40, 33))
