@@ -35,16 +35,16 @@ imports: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 
 sanitised: $(VENV)/dev.stamp  ## the tests of what is in C under AddressSanitizer
-	$(BIN)/python tests/sanitised_extensions.py
+	$(BIN)/python tests/platform/sanitised_extensions.py
 
 flight: $(VENV)/dev.stamp  ## install the wheel where there is no torch, encode and decode there
-	$(BIN)/python tests/flight_install.py
+	$(BIN)/python tests/platform/flight_install.py
 
 test-aarch64: $(VENV)/dev.stamp roots  ## encode on Arm (under QEMU, as root), decode here, and back
-	$(BIN)/python tests/cross_architecture.py
+	$(BIN)/python tests/platform/cross_architecture.py
 
 test-docker: $(VENV)/dev.stamp roots  ## run the Dockerfile's steps without Docker (under QEMU, as root), send a scene from flight to ground
-	unshare --mount $(BIN)/python tests/dockerfile_steps.py
+	unshare --mount $(BIN)/python tests/platform/dockerfile_steps.py
 
 roots:
 	@{ command -v debootstrap && command -v qemu-aarch64-static; } >/dev/null \
@@ -88,7 +88,7 @@ $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
 	touch $@
 
 # What is in C is built where it can be; only `make sanitised` cannot do without a compiler.
-$(VENV)/dev.stamp: pyproject.toml $(wildcard $(addprefix runtime/hyvic_runtime/,*.[ch] */*.[ch])) | $(BIN)/python
+$(VENV)/dev.stamp: pyproject.toml $(shell find runtime -name '*.[ch]') | $(BIN)/python
 	@{ command -v gcc >/dev/null && $(PYTHON) -c 'import os, sys, sysconfig; \
 	    sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'; } \
 	  || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -q -y gcc libc6-dev python3-dev; } \

@@ -45,7 +45,7 @@ TINY_JOINT_MODEL = TINY_MODEL | {
 def _trained(model: dict[str, object], folder: Path, steps: int) -> Path:
     """A checkpoint of a few steps on synthetic scenes."""
     from hyvic_train.config import config_from_json
-    from hyvic_train.data import NamedCube, SceneSplit
+    from hyvic_train.data.data_set import NamedCube, SceneSplit
     from hyvic_train.training import train
 
     config = config_from_json(
@@ -85,7 +85,7 @@ def tiny_joint_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny HyVIC model exported with tiles of 32."""
-    from hyvic_export.exporter import bundle_from_checkpoint
+    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 
     out = tmp_path_factory.mktemp("bundle") / "tiny.bundle"
     bundle_from_checkpoint(tiny_checkpoint, out, tile=32)
@@ -95,7 +95,7 @@ def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def tiny_joint_bundle(tiny_joint_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny joint codec exported with tiles of 32."""
-    from hyvic_export.exporter import bundle_from_checkpoint
+    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 
     out = tmp_path_factory.mktemp("bundle") / "tiny-joint.bundle"
     bundle_from_checkpoint(tiny_joint_checkpoint, out, tile=32)
@@ -106,10 +106,10 @@ def tiny_joint_bundle(tiny_joint_checkpoint: Path, tmp_path_factory: pytest.Temp
 def tiny_context_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A context model of random weights, watched on random contexts."""
     import torch
-    from hyvic_runtime.adaptive.contexts import CONTEXTS
-    from hyvic_train.adaptive.context_model import ContextModel
+    from hyvic_runtime.families.adaptive.contexts import CONTEXTS
     from hyvic_train.checkpoint import save_checkpoint, weights
     from hyvic_train.entropy_path_layer import Arithmetic
+    from hyvic_train.families.adaptive.context_model import ContextModel
     from hyvic_train.run_config import run_config_from_json
 
     config = run_config_from_json({"model": {"family": "adaptive", "width": 8}, "optimisation": {"steps": 1}})
@@ -129,7 +129,7 @@ def tiny_context_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_adaptive_bundle(tiny_context_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That model exported with tiles of 32."""
-    from hyvic_export.adaptive.exporter import adaptive_bundle_from_checkpoint
+    from hyvic_export.families.adaptive.exporter import adaptive_bundle_from_checkpoint
 
     out = tmp_path_factory.mktemp("bundle") / "tiny-adaptive.bundle"
     adaptive_bundle_from_checkpoint(tiny_context_checkpoint, out, tile=32)
@@ -139,7 +139,7 @@ def tiny_adaptive_bundle(tiny_context_checkpoint: Path, tmp_path_factory: pytest
 @pytest.fixture(scope="session")
 def shipped_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped checkpoint, exported."""
-    from hyvic_export.exporter import bundle_from_checkpoint
+    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 
     out = tmp_path_factory.mktemp("bundle") / "hyvic-s-202.bundle"
     bundle_from_checkpoint(SHIPPED_CHECKPOINT, out)
@@ -150,8 +150,8 @@ def shipped_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def indian_pines(shipped_bundle: Path) -> np.ndarray:
     """Indian Pines on the shipped bundle's bands, (145, 145, 202) uint16."""
     from hyvic_compare.indian_pines import load_indian_pines
-    from hyvic_runtime.bundle import read_bundle
-    from hyvic_runtime.scene import resample_bands
+    from hyvic_runtime.families.latent.bundle import read_bundle
+    from hyvic_runtime.scene.scene import resample_bands
 
     wavelengths = read_bundle(shipped_bundle).manifest.wavelengths
     assert wavelengths is not None

@@ -15,9 +15,10 @@ from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.errors import DecodeError
 
 if TYPE_CHECKING:
-    from hyvic_compare.ccsds123.parameters import ImageShape
+    from ccsds123.parameters import ImageShape
+
     from hyvic_compare.codec_choice import AnyCodec
-    from hyvic_compare.measurement import Measurement
+    from hyvic_compare.results import Measurement
 
 DEFAULT_RATIOS = tuple(float(2**power) for power in range(3, 11))
 
@@ -94,7 +95,7 @@ def _compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace, arg
     if arguments.peak is not None and not (math.isfinite(arguments.peak) and arguments.peak > 0):
         parser.error("--peak must be a positive number")
 
-    from hyvic_runtime.atomic_file import check_replaceable
+    from hyvic_runtime.support.atomic_file import check_replaceable
 
     from hyvic_compare.comparison import Plan, compare
     from hyvic_compare.comparison_report import CONTENTS, write_comparison_report
@@ -237,11 +238,10 @@ def ccsds123(argv: Sequence[str] | None = None) -> int:
 
 
 def _encode(arguments: argparse.Namespace) -> Result:
-    from hyvic_runtime.atomic_file import replacing
-
-    from hyvic_compare.ccsds123.codec import compress
-    from hyvic_compare.ccsds123.parameter_files import read_job
-    from hyvic_compare.ccsds123.raw_image import cube_from_raw
+    from ccsds123.codec import compress
+    from ccsds123.parameter_files import read_job
+    from ccsds123.raw_image import cube_from_raw
+    from hyvic_runtime.support.atomic_file import replacing
 
     _refuse_input_as_output(arguments.out, arguments.image, arguments.params)
     job = read_job(arguments.params)
@@ -270,12 +270,11 @@ def _encode(arguments: argparse.Namespace) -> Result:
 
 
 def _decode(arguments: argparse.Namespace) -> Result:
-    from hyvic_runtime.atomic_file import replacing
-
-    from hyvic_compare.ccsds123.codec import decompress
-    from hyvic_compare.ccsds123.header import read_header
-    from hyvic_compare.ccsds123.parameter_files import read_job
-    from hyvic_compare.ccsds123.raw_image import raw_from_cube
+    from ccsds123.codec import decompress
+    from ccsds123.header import read_header
+    from ccsds123.parameter_files import read_job
+    from ccsds123.raw_image import raw_from_cube
+    from hyvic_runtime.support.atomic_file import replacing
 
     known = None if arguments.params is None else read_job(arguments.params).parameters
     _refuse_input_as_output(arguments.out, arguments.stream, arguments.params)
@@ -299,9 +298,9 @@ def _decode(arguments: argparse.Namespace) -> Result:
 
 
 def _inspect(arguments: argparse.Namespace) -> Result:
-    from hyvic_compare.ccsds123.description import describe
-    from hyvic_compare.ccsds123.header import read_header
-    from hyvic_compare.ccsds123.parameter_files import Job, json_from_job
+    from ccsds123.description import describe
+    from ccsds123.header import read_header
+    from ccsds123.parameter_files import Job, json_from_job
 
     octets = _read(arguments.stream)
     try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hyvic_compare.ccsds123.parameters import BlockAdaptive, Hybrid, SampleAdaptive
+from ccsds123.parameters import BlockAdaptive, Hybrid, SampleAdaptive
+
 from hyvic_compare.codecs.bundle_codec import BundleCodec
 from hyvic_compare.codecs.ccsds123 import Ccsds123Lossless, Ccsds123NearLossless
 from hyvic_compare.codecs.codec import Codec, LosslessCodec

@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from hyvic_runtime.interruption import until_interrupted
-from hyvic_runtime.stream_archive import dask_client
+from hyvic_runtime.ground.stream_archive import dask_client
+from hyvic_runtime.support.sigint import until_interrupted
 from numpy.typing import NDArray
 
 from hyvic_compare.codec_choice import AnyCodec
 from hyvic_compare.codecs.bundle_codec import BundleCodec
 from hyvic_compare.codecs.codec import LosslessCodec
-from hyvic_compare.exhibit import exhibit, telling_pixels
-from hyvic_compare.measurement import ComparedScene, Comparison, Exhibit, Measurement
+from hyvic_compare.measure_codec import Measured, measure
 from hyvic_compare.measurement_cache import MeasurementCache
-from hyvic_compare.measuring import Measured, measure
+from hyvic_compare.preview import exhibit, telling_pixels
+from hyvic_compare.results import ComparedScene, Comparison, Exhibit, Measurement
 from hyvic_compare.scene_facts import Facts
 from hyvic_compare.scene_source import PreparedScene, SceneSource
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hyvic_runtime.atomic_file import replacing_folder
+from hyvic_runtime.support.atomic_file import replacing_folder
 
-from hyvic_compare.measurement import Comparison
 from hyvic_compare.report.documents import document_from_comparison, write_table
 from hyvic_compare.report.page import comparison_page
 from hyvic_compare.report.plots import PLOTS, comparison_plots
 from hyvic_compare.report.views import views_from
+from hyvic_compare.results import Comparison
 
 PAGE, DOCUMENT, TABLE = "index.html", "comparison.json", "comparison.csv"
 CONTENTS = (PAGE, DOCUMENT, TABLE, *(f"{name}.{suffix}" for name in PLOTS for suffix in ("png", "svg")))

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hyvic_runtime.bundle import read_bundle
 from hyvic_runtime.errors import HyvicError
-from hyvic_runtime.scene import Scene, resample_bands
-from hyvic_runtime.scene_files import read_scene, write_scene
-from hyvic_runtime.space_packet import PRIMARY_HEADER_OCTETS
+from hyvic_runtime.families.latent.bundle import read_bundle
+from hyvic_runtime.packets.space_packet import PRIMARY_HEADER_OCTETS
+from hyvic_runtime.scene.files import read_scene, write_scene
+from hyvic_runtime.scene.scene import Scene, resample_bands
 
 from hyvic_compare.indian_pines import ATTRIBUTION, load_indian_pines
 from hyvic_compare.reconstruction_report import Measures, write_report

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.errors import SceneError
-from hyvic_runtime.scene import Scene
-from hyvic_runtime.scene_files import write_scene
+from hyvic_runtime.scene.files import write_scene
+from hyvic_runtime.scene.scene import Scene
 
 SENSOR = "AVIRIS"
 ATTRIBUTION = "Indian Pines, AVIRIS 1992: Baumgardner, Biehl, Landgrebe (2015), doi:10.4231/R7RX991C, CC BY 3.0"

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hyvic_runtime.atomic_file import replacing
+from hyvic_runtime.support.atomic_file import replacing
 from numpy.typing import NDArray
 
 from hyvic_compare.codecs.codec import NamedCodec
-from hyvic_compare.measurement import Cost, Exhibit, Fidelity, Measurement
-from hyvic_compare.measuring import Measured
+from hyvic_compare.measure_codec import Measured
+from hyvic_compare.results import Cost, Exhibit, Fidelity, Measurement
 
 _VERSION = 1
 """Of the measures; another one makes all be taken again."""

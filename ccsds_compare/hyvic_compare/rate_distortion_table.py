@@ -12,16 +12,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from hyvic_runtime.atomic_file import replacing
-from hyvic_runtime.bundle import AnyBundle, read_bundle
+from hyvic_runtime.codec.row_encoder import AnyEncoder
+from hyvic_runtime.codec.scene_decoder import AnyDecoder
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.errors import DecodeError, HyvicError, SceneError
-from hyvic_runtime.metrics import compression_ratio, psnr
-from hyvic_runtime.model_family import decoder_of, encoder_of
-from hyvic_runtime.packet_decoder import AnyDecoder
-from hyvic_runtime.packet_encoder import AnyEncoder
-from hyvic_runtime.scene import Scene, resample_bands
-from hyvic_runtime.scene_files import read_scene
+from hyvic_runtime.families.latent.bundle import AnyBundle, read_bundle
+from hyvic_runtime.families.registry import decoder_of, encoder_of
+from hyvic_runtime.scene.files import read_scene
+from hyvic_runtime.scene.scene import Scene, resample_bands
+from hyvic_runtime.support.atomic_file import replacing
+from hyvic_runtime.support.metrics import compression_ratio, psnr
 
 from hyvic_compare.codecs.codec import Codec, Cube
 from hyvic_compare.codecs.jpeg2000 import Jpeg2000

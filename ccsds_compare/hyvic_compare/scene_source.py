@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from hyvic_runtime.errors import SceneError
-from hyvic_runtime.scene import Scene, resample_bands
-from hyvic_runtime.scene_files import read_scene
+from hyvic_runtime.scene.files import read_scene
+from hyvic_runtime.scene.scene import Scene, resample_bands
 from numpy.typing import NDArray
 
 from hyvic_compare.scene_facts import SceneFacts

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hyvic_runtime.atomic_file import replacing_folder
+from hyvic_runtime.support.atomic_file import replacing_folder
 
 from hyvic_compare.bd_psnr import interpolate
 from hyvic_compare.model_complexity import TILE, Architecture

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hyvic_runtime.adaptive.bundle import ADAPTIVE
+from hyvic_runtime.families.adaptive.bundle import ADAPTIVE
 
 from hyvic_compare.errors import RunError
 
@@ -114,7 +114,7 @@ def read_run(folder: Path) -> TrainingRun:
         raise RunError(
             [
                 f"{folder} trained a context model, whose runs measure rates and no distortion; compare bundles made "
-                "of such, with compare-codecs or python -m hyvic_compare.cross_validation"
+                "of such, with compare-codecs or python -m studies.cross_validation"
             ]
         )
     step, bits = 0, 0

@@ -8,8 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from hyvic_runtime.bundle_files import TABLE_FIRST, TABLE_FREQUENCIES, TABLE_LENGTH
-from hyvic_runtime.frequency_table import FrequencyTables
+from hyvic_runtime.codec.bundle_files import TABLE_FIRST, TABLE_FREQUENCIES, TABLE_LENGTH
+from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from numpy.typing import NDArray
 
 _TOOLS = ("hyvic-onboard", "numpy", "onnx", "spox", "torch", "compressai")

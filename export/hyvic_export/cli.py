@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyvic_runtime.command_line import Result, command_parser, run_command
-from hyvic_runtime.tile_grid import DEFAULT_TILE
+from hyvic_runtime.scene.tile_grid import DEFAULT_TILE
 
 if TYPE_CHECKING:
-    from hyvic_runtime.bundle import BundleManifest
+    from hyvic_runtime.families.latent.bundle import BundleManifest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,13 +79,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _export(arguments: argparse.Namespace, command: str) -> Result:
-    from hyvic_runtime.adaptive.bundle import DEFAULT_TILE as ADAPTIVE_TILE
-    from hyvic_runtime.adaptive.bundle import AdaptiveManifest
-    from hyvic_runtime.bundle import BUILD_SCRIPT
+    from hyvic_runtime.families.adaptive.bundle import DEFAULT_TILE as ADAPTIVE_TILE
+    from hyvic_runtime.families.adaptive.bundle import AdaptiveManifest
+    from hyvic_runtime.families.latent.bundle import BUILD_SCRIPT
     from tqdm import tqdm
 
-    from hyvic_export.compiled_bundle import Target, TargetName, compiled_bundle
     from hyvic_export.precision import Precision
+    from hyvic_export.tensorrt.compiled_bundle import Target, TargetName, compiled_bundle
 
     out: Path = arguments.out
     if out.exists() and not arguments.force:
@@ -108,7 +108,7 @@ def _export(arguments: argparse.Namespace, command: str) -> Result:
         if arguments.bundle is not None:
             manifest = compiled_bundle(arguments.bundle, out, target, progress=progress, phase=bar.set_postfix_str)
         elif _holds_context_model(arguments.checkpoint):
-            from hyvic_export.adaptive.exporter import STEPS, adaptive_bundle_from_checkpoint
+            from hyvic_export.families.adaptive.exporter import STEPS, adaptive_bundle_from_checkpoint
 
             for option, used in (
                 (f"--target {target.name}", target.name is not TargetName.ONNX),
@@ -129,7 +129,7 @@ def _export(arguments: argparse.Namespace, command: str) -> Result:
                 progress=progress,
             )
         else:
-            from hyvic_export.exporter import STEPS, bundle_from_checkpoint
+            from hyvic_export.families.latent.exporter import STEPS, bundle_from_checkpoint
 
             bar.total = STEPS
             manifest = bundle_from_checkpoint(
@@ -174,7 +174,7 @@ def _export(arguments: argparse.Namespace, command: str) -> Result:
 
 
 def _holds_context_model(checkpoint: Path) -> bool:
-    from hyvic_train.adaptive.config import AdaptiveTrainingConfig
     from hyvic_train.checkpoint import read_run_config
+    from hyvic_train.families.adaptive.config import AdaptiveTrainingConfig
 
     return isinstance(read_run_config(checkpoint), AdaptiveTrainingConfig)

@@ -11,13 +11,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from hyvic_runtime.entropy_coder import SYMBOL_MAX, SYMBOL_MIN
-from hyvic_runtime.frequency_table import FrequencyTables
+from hyvic_runtime.entropy.frequency_table import FrequencyTables
+from hyvic_runtime.entropy.unit_coder import SYMBOL_MAX, SYMBOL_MIN
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 from numpy.typing import NDArray
 
+from hyvic_export.families.latent.integer_network import (
+    REST_STEPS,
+    Code,
+    IntegerNetwork,
+    ReferenceLatent,
+    run_reference,
+    scale_table,
+)
 from hyvic_export.integer_layer import Integers, Requantisation, rounded_shift, shift_of
-from hyvic_export.integer_network import REST_STEPS, Code, IntegerNetwork, ReferenceLatent, run_reference, scale_table
 
 MAX_SEARCH = 12
 """Random vectors that are tried for cases which the designed ones leave out."""

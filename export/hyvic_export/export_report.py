@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from hyvic_export.adaptive.parity import Parity as AdaptiveParity
-from hyvic_export.parity import Parity
+from hyvic_export.families.adaptive.parity import Parity as AdaptiveParity
+from hyvic_export.families.latent.parity import Parity
 from hyvic_export.precision import Precision
 
 

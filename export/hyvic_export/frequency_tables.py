@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from hyvic_runtime.entropy_coder import ESCAPE_OCTETS
-from hyvic_runtime.frequency_table import TOTAL, FrequencyTables
-from hyvic_train.codec_model import CodecModel
+from hyvic_runtime.entropy.frequency_table import TOTAL, FrequencyTables
+from hyvic_runtime.entropy.unit_coder import ESCAPE_OCTETS
+from hyvic_train.families.latent.codec_model import CodecModel
 from numpy.typing import NDArray
 from scipy.special import ndtr, xlogy
 

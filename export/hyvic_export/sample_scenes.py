@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from hyvic_runtime.errors import SceneError
-from hyvic_runtime.marked_samples import fill_line
-from hyvic_runtime.scene import Scene, mean_spectrum, resample_bands
-from hyvic_runtime.scene_files import read_scene
-from hyvic_runtime.tile_grid import TileGeometry
-from hyvic_train.codec_model import CodecModel
+from hyvic_runtime.scene.files import read_scene
+from hyvic_runtime.scene.marked_samples import fill_line
+from hyvic_runtime.scene.scene import Scene, mean_spectrum, resample_bands
+from hyvic_runtime.scene.tile_grid import TileGeometry
 from hyvic_train.config import TrainingConfig
+from hyvic_train.families.latent.codec_model import CodecModel
 from hyvic_train.integer_path import MEAN_STEP_BITS
 
-from hyvic_export.entropy_model import EntropyModel
+from hyvic_export.families.latent.entropy_model import EntropyModel
+from hyvic_export.families.latent.integer_network import run_reference, scale_table
 from hyvic_export.integer_layer import Integers
-from hyvic_export.integer_network import run_reference, scale_table
 
 MAX_TILES = 2
 """Tiles a side that are taken of a scene, from its first line and sample."""

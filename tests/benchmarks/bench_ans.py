@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 from bench_encoder import CHECKPOINT, WARM_UP, alternating, processor
 from hyvic_compare.indian_pines import load_indian_pines
-from hyvic_export.exporter import bundle_from_checkpoint
-from hyvic_runtime.ans import AnsCoder, ConstrictionCoder, NativeCoder
-from hyvic_runtime.bundle import Bundle, read_bundle
-from hyvic_runtime.encoder import SceneEncoder, hyperlatent_rows
-from hyvic_runtime.entropy_coder import EntropyCoder
-from hyvic_runtime.frequency_table import FrequencyTables
-from hyvic_runtime.packet_encoder import DEFAULT_QUALITY
-from hyvic_runtime.rate_gains import quality_code
-from hyvic_runtime.scene import Scene, resample_bands
+from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY
+from hyvic_runtime.entropy.ans import AnsCoder, ConstrictionCoder, NativeCoder
+from hyvic_runtime.entropy.frequency_table import FrequencyTables
+from hyvic_runtime.entropy.unit_coder import EntropyCoder
+from hyvic_runtime.families.latent.bundle import Bundle, read_bundle
+from hyvic_runtime.families.latent.encoder import SceneEncoder, hyperlatent_rows
+from hyvic_runtime.families.latent.rate_gains import quality_code
+from hyvic_runtime.scene.scene import Scene, resample_bands
 
 SIDES: dict[str, Callable[[FrequencyTables], AnsCoder]] = {"constriction": ConstrictionCoder, "native": NativeCoder}
 

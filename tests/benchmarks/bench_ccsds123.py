@@ -25,19 +25,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hyvic_compare.ccsds123 import Parameters, compress, decompress
-from hyvic_compare.ccsds123.parameters import BlockAdaptive, Hybrid, SampleAdaptive
-from hyvic_compare.ccsds123.predictor import map_samples, unmap_samples
+from ccsds123 import Parameters, compress, decompress
+from ccsds123.parameters import BlockAdaptive, Hybrid, SampleAdaptive
+from ccsds123.predictor import map_samples, unmap_samples
 from hyvic_compare.indian_pines import load_indian_pines
-from hyvic_runtime.scene import resample_bands
-from hyvic_runtime.scene_files import read_scene
+from hyvic_runtime.scene.files import read_scene
+from hyvic_runtime.scene.scene import resample_bands
 
 SIDE, BANDS = 128, 202
 CODERS = {"sample-adaptive": SampleAdaptive(), "hybrid": Hybrid(), "block-adaptive": BlockAdaptive()}
 FIRST_CALL = """
 import time, numpy as np
 begun = time.perf_counter()
-from hyvic_compare.ccsds123 import Parameters, compress, decompress
+from ccsds123 import Parameters, compress, decompress
 imported = time.perf_counter()
 octets = compress(np.zeros((8, 8, 8), np.uint16), Parameters())
 compressed = time.perf_counter()

@@ -26,17 +26,17 @@ from typing import Any
 import numpy as np
 import torch
 from hyvic_compare.indian_pines import load_indian_pines
-from hyvic_export.exporter import bundle_from_checkpoint
+from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
-from hyvic_runtime.bundle import read_bundle
-from hyvic_runtime.decoder import SceneDecoder
-from hyvic_runtime.encoder import SceneEncoder
-from hyvic_runtime.packet_encoder import DEFAULT_QUALITY, StageTimes
-from hyvic_runtime.received_units import receive
-from hyvic_runtime.scene import Scene, mean_spectrum, resample_bands
-from hyvic_runtime.space_packet import Packetiser
+from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY, StageTimes
+from hyvic_runtime.families.latent.bundle import read_bundle
+from hyvic_runtime.families.latent.decoder import SceneDecoder
+from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.packets.reassembly import receive
+from hyvic_runtime.packets.space_packet import Packetiser
+from hyvic_runtime.scene.scene import Scene, mean_spectrum, resample_bands
 from hyvic_train.checkpoint import load_checkpoint
-from hyvic_train.hyvic import HyVIC
+from hyvic_train.families.latent.hyvic import HyVIC
 from torch import nn
 
 WARM_UP = 2

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from bench_encoder import WARM_UP, alternating, processor
 from hyvic_compare.indian_pines import load_indian_pines
-from hyvic_export.exporter import bundle_from_checkpoint
-from hyvic_runtime.bundle import read_bundle
-from hyvic_runtime.decoder import SceneDecoder
-from hyvic_runtime.encoder import SceneEncoder
-from hyvic_runtime.scene import Scene, resample_bands
+from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_runtime.families.latent.bundle import read_bundle
+from hyvic_runtime.families.latent.decoder import SceneDecoder
+from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.scene.scene import Scene, resample_bands
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 

@@ -24,19 +24,19 @@ import onnx
 import spox.opset.ai.onnx.v17 as op
 import torch
 from bench_encoder import CHECKPOINT, WARM_UP, alternating, processor
-from hyvic_export.analysis_form import AnalysisForm
-from hyvic_export.entropy_model import entropy_model
-from hyvic_export.exportable_hyvic import analysis, calibrated_peaks
+from hyvic_export.families.latent.analysis_form import AnalysisForm
+from hyvic_export.families.latent.entropy_model import entropy_model
+from hyvic_export.families.latent.graphs import encoder_graph
+from hyvic_export.families.latent.hyvic import analysis, calibrated_peaks
 from hyvic_export.graph_files import save_graph
-from hyvic_export.graphs import encoder_graph
 from hyvic_export.precision import Precision
-from hyvic_export.roofline import PAPER_HYPERLATENT_CHANNELS, PAPER_LATENT_CHANNELS
-from hyvic_runtime.engine import OnnxRuntimeEngine
-from hyvic_runtime.tile_grid import TileGeometry, geometry_of
+from hyvic_runtime.engines.engine import OnnxRuntimeEngine
+from hyvic_runtime.scene.tile_grid import TileGeometry, geometry_of
 from hyvic_train.checkpoint import load_checkpoint
-from hyvic_train.hyvic import HyVIC
+from hyvic_train.families.latent.hyvic import HyVIC
 from hyvic_train.model_config import HyVICConfig
 from spox import Tensor, argument, build
+from studies.roofline import PAPER_HYPERLATENT_CHANNELS, PAPER_LATENT_CHANNELS
 
 PRODUCT = 2048
 

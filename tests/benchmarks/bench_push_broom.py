@@ -27,14 +27,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hyvic_runtime.acquisition import Acquisition
-from hyvic_runtime.bundle import ENCODER, Bundle, read_bundle
-from hyvic_runtime.encoder import SceneEncoder
-from hyvic_runtime.engine_choice import load_engine
-from hyvic_runtime.packet_encoder import StageTimes
-from hyvic_runtime.scene import Cube, Scene, resample_bands
-from hyvic_runtime.scene_files import read_scene
-from hyvic_runtime.space_packet import Packetiser
+from hyvic_runtime.codec.acquisition import Acquisition
+from hyvic_runtime.codec.row_encoder import StageTimes
+from hyvic_runtime.engines.selection import load_engine
+from hyvic_runtime.families.latent.bundle import ENCODER, Bundle, read_bundle
+from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.packets.space_packet import Packetiser
+from hyvic_runtime.scene.files import read_scene
+from hyvic_runtime.scene.scene import Cube, Scene, resample_bands
 
 CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "hyvic-s-202"
 ENMAP_MSAMPLES_PER_S = 51
@@ -212,7 +212,9 @@ def main() -> None:
 
 
 def export(checkpoint: Path, folder: Path) -> None:
-    from hyvic_export.exporter import bundle_from_checkpoint  # loads torch, which the workers do without
+    from hyvic_export.families.latent.exporter import (
+        bundle_from_checkpoint,  # loads torch, which the workers do without
+    )
 
     bundle_from_checkpoint(checkpoint, folder)
 

@@ -32,11 +32,11 @@ def step_of(side: str, count: int) -> Callable[[], object]:
     """A training step on `count` crops."""
     import torch
     from hyvic_compare.indian_pines import load_indian_pines
-    from hyvic_runtime.scene import resample_bands
+    from hyvic_runtime.scene.scene import resample_bands
     from hyvic_train.config_file import read_config
-    from hyvic_train.data import NamedCube, SceneSplit
-    from hyvic_train.hyvic import HyVIC
-    from hyvic_train.klt import initialise
+    from hyvic_train.data.data_set import NamedCube, SceneSplit
+    from hyvic_train.families.latent.hyvic import HyVIC
+    from hyvic_train.families.latent.klt import initialise
     from hyvic_train.objective import Objective
     from hyvic_train.training import _update, batch, gradients, keep_freed_memory, make_optimisers
     from lightning_fabric import Fabric

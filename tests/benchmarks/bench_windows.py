@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hyvic_export.reference_codec import _by_window
-from hyvic_runtime.metrics import psnr
-from hyvic_runtime.scene import mean_spectrum, resample_bands
-from hyvic_runtime.scene_files import read_scene
+from hyvic_export.families.latent.reference_codec import _by_window
+from hyvic_runtime.scene.files import read_scene
+from hyvic_runtime.scene.scene import mean_spectrum, resample_bands
+from hyvic_runtime.support.metrics import psnr
 from hyvic_train.checkpoint import load_checkpoint
-from hyvic_train.codec_model import CodecModel
+from hyvic_train.families.latent.codec_model import CodecModel
 from numpy.typing import NDArray
 
 WHOLE = 64

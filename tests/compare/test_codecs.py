@@ -19,8 +19,8 @@ from hyvic_compare.codecs.stream import CubeType, PayloadReader
 from hyvic_compare.errors import TargetRatioError
 from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.metrics import mean_squared_error, psnr
-from hyvic_runtime.scene import SUPPORTED_DTYPES, Scene
+from hyvic_runtime.scene.scene import SUPPORTED_DTYPES, Scene
+from hyvic_runtime.support.metrics import mean_squared_error, psnr
 
 CODECS: tuple[Codec, ...] = (Jpeg2000(), Jpeg2000(per_band=True), Pca(), PcaJpeg2000(), JpegLsNearLossless())
 FRAME_HEAD = 15

@@ -23,10 +23,10 @@ from hyvic_compare.comparison import Outcome, Plan, compare
 from hyvic_compare.measurement_cache import MeasurementCache
 from hyvic_compare.scene_facts import Facts, SceneFacts, read_facts
 from hyvic_compare.scene_source import SceneSource
-from hyvic_runtime.adaptive.context_network import load_context_network
-from hyvic_runtime.bundle import read_adaptive_bundle, read_bundle
 from hyvic_runtime.errors import RateError, SceneError
-from hyvic_runtime.scene import Scene, resample_bands
+from hyvic_runtime.families.adaptive.context_network import load_context_network
+from hyvic_runtime.families.latent.bundle import read_adaptive_bundle, read_bundle
+from hyvic_runtime.scene.scene import Scene, resample_bands
 
 # Dask's own doings at start and end, in threads and sockets of its own.
 pytestmark = [
@@ -439,7 +439,7 @@ def test_workers_of_another_scheduler_do_the_work(
     tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The cluster's only worker is this process; one of the command's own would be another and leave no trace."""
-    from hyvic_compare import measuring
+    from hyvic_compare import measure_codec as measuring
 
     workers = []
     coded = measuring._coded

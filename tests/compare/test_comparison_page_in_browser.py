@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser import OpenPage, opened
-from compare.comparisons import comparison, everything, point
+from comparisons import comparison, everything, point
 from hyvic_compare.comparison_report import write_comparison_report
 from playwright.sync_api import Locator, expect
 

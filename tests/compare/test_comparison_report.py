@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compare.comparisons import comparison, everything, gap, point
+from comparisons import comparison, everything, gap, point
 from hyvic_compare.comparison_report import CONTENTS, write_comparison_report
 from hyvic_compare.report.codec_style import codec_styles
 from hyvic_compare.report.published_figures import CURVES, HYVIC

@@ -5,13 +5,13 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+from ccsds123.parameters import BlockAdaptive, EntropyCoder, Hybrid, SampleAdaptive
 from conftest import smooth_cube
-from hyvic_compare.ccsds123.parameters import BlockAdaptive, EntropyCoder, Hybrid, SampleAdaptive
 from hyvic_compare.codecs.ccsds123 import Ccsds123Lossless, Ccsds123NearLossless
 from hyvic_compare.codecs.codec import Codec, LosslessCodec, octet_budget
 from hyvic_compare.codecs.jpeg_ls import JpegLsLossless, JpegLsNearLossless
 from hyvic_compare.errors import TargetRatioError
-from hyvic_runtime.scene import SUPPORTED_DTYPES, Scene
+from hyvic_runtime.scene.scene import SUPPORTED_DTYPES, Scene
 
 CODERS: tuple[EntropyCoder, ...] = (Hybrid(), BlockAdaptive(), SampleAdaptive())
 LOSSLESS: tuple[LosslessCodec, ...] = (*(Ccsds123Lossless(coder=coder) for coder in CODERS), JpegLsLossless())

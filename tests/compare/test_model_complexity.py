@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 import torch
 from hyvic_compare.model_complexity import TILE, Architecture, architecture_from_config, complexity
-from hyvic_train.hyvic import HyVIC
+from hyvic_train.families.latent.hyvic import HyVIC
 from hyvic_train.model_config import HyVICConfig
 from torch.utils.flop_counter import FlopCounterMode
 

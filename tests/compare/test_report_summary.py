@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-from compare.comparisons import comparison, everything, gap, point
-from hyvic_compare.measurement import Comparison
+from comparisons import comparison, everything, gap, point
 from hyvic_compare.report.summary import findings, ratios_text
 from hyvic_compare.report.views import views_from
+from hyvic_compare.results import Comparison
 
 
 def sentences(compared: Comparison) -> dict[str, str]:

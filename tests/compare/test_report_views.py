@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from compare.comparisons import comparison, everything, gap, point
+from comparisons import comparison, everything, gap, point
 from hyvic_compare.report.views import default_reference, deltas_of, views_from
 
 

@@ -11,15 +11,15 @@ import pytest
 from conftest import BANDS, smooth_cube
 from hyvic_export import graph_files
 from hyvic_export.cli import main
-from hyvic_export.compiled_bundle import Target, TargetName
-from hyvic_export.exporter import bundle_from_checkpoint
+from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
-from hyvic_export.tensorrt_builder import EngineBuilder, compute_capabilities
-from hyvic_runtime.bundle import ENCODER, file_names, graph_names, read_bundle, weights_names
-from hyvic_runtime.encoder import SceneEncoder
-from hyvic_runtime.engine import OnnxRuntimeEngine
+from hyvic_export.tensorrt.builder import EngineBuilder, compute_capabilities
+from hyvic_export.tensorrt.compiled_bundle import Target, TargetName
+from hyvic_runtime.engines.engine import OnnxRuntimeEngine
+from hyvic_runtime.engines.tensorrt.library import TensorRTLibrary
 from hyvic_runtime.errors import BundleError, EngineError
-from hyvic_runtime.tensorrt_library import TensorRTLibrary
+from hyvic_runtime.families.latent.bundle import ENCODER, file_names, graph_names, read_bundle, weights_names
+from hyvic_runtime.families.latent.encoder import SceneEncoder
 
 REASON = "TensorRT-RTX has no wheel for this platform"
 

@@ -16,11 +16,10 @@ import numpy as np
 import pytest
 from conftest import BANDS, ROOT, smooth_cube
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from hyvic_runtime.bundle import read_bundle
-from hyvic_runtime.packet_security import REPLAY_WINDOW, SECURITY_OCTETS, PacketOpener
-from hyvic_runtime.scene import SUPPORTED_DTYPES
-from hyvic_runtime.scene_header import SceneHeader, unpack_scene_header
-from hyvic_runtime.space_packet import (
+from hyvic_runtime.families.latent.bundle import read_bundle
+from hyvic_runtime.packets.protection import REPLAY_WINDOW, SECURITY_OCTETS, PacketOpener
+from hyvic_runtime.packets.scene_header import SceneHeader, unpack_scene_header
+from hyvic_runtime.packets.space_packet import (
     FORMAT_VERSION,
     MAX_PACKET_OCTETS,
     MAX_PARTS,
@@ -32,6 +31,7 @@ from hyvic_runtime.space_packet import (
     UnitKind,
     parse_stream,
 )
+from hyvic_runtime.scene.scene import SUPPORTED_DTYPES
 
 if TYPE_CHECKING:
     from ccsdspy import PacketField
@@ -149,8 +149,8 @@ def test_a_parser_that_knows_nothing_of_us_finds_the_same_fields(tiny_bundle: Pa
     """ccsdspy, told the document's tables and nothing else, against the runtime's own parser."""
     import ccsdspy
     from ccsdspy.constants import BITS_PER_BYTE
-    from hyvic_runtime.encoder import SceneEncoder
-    from hyvic_runtime.scene import Scene
+    from hyvic_runtime.families.latent.encoder import SceneEncoder
+    from hyvic_runtime.scene.scene import Scene
 
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
     packetiser = Packetiser(apid=77, packet_octets=300, clock=lambda: noon)
@@ -219,8 +219,8 @@ def _kind_octet(part: int) -> int:
 
 def test_the_documents_decoder_decodes() -> None:
     """The coder's paragraph, followed to the letter, reads what the encoder wrote."""
-    from hyvic_runtime.entropy_coder import EntropyCoder
-    from hyvic_runtime.frequency_table import TOTAL, FrequencyTables
+    from hyvic_runtime.entropy.frequency_table import TOTAL, FrequencyTables
+    from hyvic_runtime.entropy.unit_coder import EntropyCoder
 
     tables = FrequencyTables(
         first=np.array([-1, 0], np.int32),

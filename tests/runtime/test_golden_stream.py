@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 from conftest import ROOT
-from hyvic_runtime.bundle import read_bundle
-from hyvic_runtime.decoder import SceneDecoder
-from hyvic_runtime.packet_security import PacketOpener
-from hyvic_runtime.quality_map import Quality
-from hyvic_runtime.received_units import receive
-from hyvic_runtime.space_packet import Segment, parse_stream
+from hyvic_runtime.codec.quality_map import Quality
+from hyvic_runtime.families.latent.bundle import read_bundle
+from hyvic_runtime.families.latent.decoder import SceneDecoder
+from hyvic_runtime.packets.protection import PacketOpener
+from hyvic_runtime.packets.reassembly import receive
+from hyvic_runtime.packets.space_packet import Segment, parse_stream
 
 GOLDEN = ROOT / "tests" / "golden" / "stream"
 KEY = bytes(range(32))

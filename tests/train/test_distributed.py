@@ -23,9 +23,9 @@ import json, sys
 import numpy as np, torch
 from conftest import smooth_cube
 from hyvic_train.config import config_from_json
-from hyvic_train.data import NamedCube, SceneSplit
-from hyvic_train.klt import initialise
-from hyvic_train.model_family import model_from_config
+from hyvic_train.data.data_set import NamedCube, SceneSplit
+from hyvic_train.families.latent.klt import initialise
+from hyvic_train.families.registry import model_from_config
 from hyvic_train.objective import Objective
 from hyvic_train.training import batch, gradients
 from lightning_fabric import Fabric

@@ -19,7 +19,7 @@ import yaml
 from conftest import smooth_cube
 from hyvic_train.cli import main
 from hyvic_train.config import config_from_json
-from hyvic_train.data import NamedCube, read_split
+from hyvic_train.data.data_set import NamedCube, read_split
 from hyvic_train.objective import RateDistortion
 
 CONFIG = {
@@ -77,7 +77,8 @@ def test_a_resumed_run_repeats_the_losses_of_an_uninterrupted_one(
 
     # Ctrl-C between the two optimisers of step 5: the step is finished, then a checkpoint is written.
     script = (
-        "import os, signal, sys; from hyvic_train.cli import main; from hyvic_train.hyvic import HyVIC\n"
+        "import os, signal, sys; from hyvic_train.cli import main\n"
+        "from hyvic_train.families.latent.hyvic import HyVIC\n"
         "original, calls = HyVIC.aux_loss, []\n"
         "def aux_loss(model):\n"
         "    calls.append(1)\n"
@@ -127,7 +128,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(workspace: Path) -> None:
     run.wait()
 
     from hyvic_train.checkpoint import load_checkpoint, resume
-    from hyvic_train.hyvic import HyVIC
+    from hyvic_train.families.latent.hyvic import HyVIC
     from hyvic_train.training import make_optimisers
 
     config = load_checkpoint(workspace / "out").config
@@ -292,7 +293,8 @@ def test_a_run_killed_in_its_first_step_begins_anew_with_resume(workspace: Path)
     steps = ["--set", "optimisation.steps=3", "--set", "optimisation.state_every=50"]
     assert _train(workspace, "whole", *steps) == 0
     script = (
-        "import os, signal, sys; from hyvic_train.cli import main; from hyvic_train.hyvic import HyVIC\n"
+        "import os, signal, sys; from hyvic_train.cli import main\n"
+        "from hyvic_train.families.latent.hyvic import HyVIC\n"
         "HyVIC.aux_loss = lambda model: os.kill(os.getpid(), signal.SIGKILL)\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )

@@ -20,16 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hyvic_runtime.atomic_file import replacing
+from hyvic_runtime.support.atomic_file import replacing
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from hyvic_train.adaptive.config import AdaptiveTrainingConfig
-from hyvic_train.adaptive.context_model import ContextModel
-from hyvic_train.codec_model import CodecModel
 from hyvic_train.config import TrainingConfig
-from hyvic_train.model_family import model_from_config
+from hyvic_train.families.adaptive.config import AdaptiveTrainingConfig
+from hyvic_train.families.adaptive.context_model import ContextModel
+from hyvic_train.families.latent.codec_model import CodecModel
+from hyvic_train.families.registry import model_from_config
 from hyvic_train.run_config import RunConfig, json_from_config, run_config_from_json
 
 WEIGHTS, CONFIG, POINTS, RESUME, BEST = "model.safetensors", "config.json", "rd.json", "resume.safetensors", "best"

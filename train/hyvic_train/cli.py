@@ -14,8 +14,8 @@ from hyvic_runtime.command_line import Result, command_parser, run_command
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from hyvic_train.adaptive.config import AdaptiveTrainingConfig
     from hyvic_train.config import TrainingConfig
+    from hyvic_train.families.adaptive.config import AdaptiveTrainingConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,9 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(arguments: argparse.Namespace) -> Result:
     from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-    from hyvic_train.adaptive.config import AdaptiveTrainingConfig
     from hyvic_train.checkpoint import CONFIG, RESUME, WEIGHTS, CheckpointError
     from hyvic_train.config_file import read_sweep
+    from hyvic_train.families.adaptive.config import AdaptiveTrainingConfig
     from hyvic_train.run_log import LOG
 
     if arguments.devices < 1:
@@ -136,9 +136,9 @@ def _resumes(arguments: argparse.Namespace, out: Path) -> bool:
 
 
 def _run_adaptive(arguments: argparse.Namespace, config: AdaptiveTrainingConfig, out: Path) -> Result:
-    from hyvic_train.adaptive.training import StepRate, train
-    from hyvic_train.adaptive.validation import json_from_measured
-    from hyvic_train.data import read_split
+    from hyvic_train.data.data_set import read_split
+    from hyvic_train.families.adaptive.training import StepRate, train
+    from hyvic_train.families.adaptive.validation import json_from_measured
 
     begun = time.perf_counter()
     scenes = read_split(arguments.data, config.data, config.model)
@@ -169,7 +169,7 @@ def _run_adaptive(arguments: argparse.Namespace, config: AdaptiveTrainingConfig,
 
 def _run(arguments: argparse.Namespace, config: TrainingConfig, out: Path) -> Result:
     from hyvic_train.config import in_steps
-    from hyvic_train.data import crops_per_epoch, read_split
+    from hyvic_train.data.data_set import crops_per_epoch, read_split
     from hyvic_train.objective import RateDistortion
     from hyvic_train.training import train
     from hyvic_train.validation import json_from_points, validate

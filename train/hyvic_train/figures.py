@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from hyvic_runtime.scene import TRUE_COLOUR_NM, nearest_bands
+from hyvic_runtime.scene.scene import TRUE_COLOUR_NM, nearest_bands
 
-from hyvic_train.codec_model import CodecModel
-from hyvic_train.data import TrainingCube
+from hyvic_train.data.data_set import TrainingCube
+from hyvic_train.families.latent.codec_model import CodecModel
 from hyvic_train.validation import OperatingPoint, whole_cells
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """How the exported entropy path rounds, for the exporter to build and for training to feel.
 
 On board and on the ground D^H is an integer network. What it rounds, and to which steps, is fixed here; the exporter
-makes the integers (hyvic_export.integer_network), and a training may pass its values through the same rounding with
-a straight-through gradient, so that the network learns to live with it.
+makes the integers (hyvic_export.families.latent.integer_network), and a training may pass its values
+through the same rounding with a straight-through gradient, so that the network learns to live with it.
 
 Weights are rounded too, to eleven bits a row: a hundred times finer than the activations, so training leaves
 them alone.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hyvic_train.codec_model import CodecModel
+from hyvic_train.families.latent.codec_model import CodecModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

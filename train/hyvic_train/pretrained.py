@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hyvic_train.checkpoint import CODING_TABLES, WEIGHTS, CheckpointError, fill, read_checkpoint_config, weights
-from hyvic_train.codec_model import CodecModel
+from hyvic_train.families.latent.codec_model import CodecModel
 from hyvic_train.model_config import ModelConfig
 
 _OLD_NAMES = {"_matrix": "matrices.", "_bias": "biases.", "_factor": "factors."}

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from hyvic_train.adaptive.config import AdaptiveTrainingConfig
 from hyvic_train.config import TrainingConfig, config_from_json, validated
+from hyvic_train.families.adaptive.config import AdaptiveTrainingConfig
 from hyvic_train.model_config import family_of
 
 RunConfig = TrainingConfig | AdaptiveTrainingConfig

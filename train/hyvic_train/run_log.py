@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from hyvic_runtime.atomic_file import replacing
+from hyvic_runtime.support.atomic_file import replacing
 
 from hyvic_train.objective import RateDistortion
 from hyvic_train.validation import OperatingPoint

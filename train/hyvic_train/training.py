@@ -25,12 +25,12 @@ from torch import Tensor
 
 from hyvic_train import checkpoint
 from hyvic_train.checkpoint import RunState
-from hyvic_train.codec_model import CodecModel, uniform_noise
 from hyvic_train.config import OptimisationConfig, TrainingConfig
-from hyvic_train.data import ALONE, SceneSplit, Shard, crops
+from hyvic_train.data.data_set import ALONE, SceneSplit, Shard, crops
+from hyvic_train.families.latent.codec_model import CodecModel, uniform_noise
+from hyvic_train.families.latent.klt import initialise, initialise_gains
+from hyvic_train.families.registry import model_from_config
 from hyvic_train.figures import rate_distortion_figure, reconstruction_figures
-from hyvic_train.klt import initialise, initialise_gains
-from hyvic_train.model_family import model_from_config
 from hyvic_train.objective import Objective, RateDistortion, levels_of_step
 from hyvic_train.pretrained import load_pretrained
 from hyvic_train.run_log import CodecLog

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hyvic_train.codec_model import CodecModel
-from hyvic_train.data import TrainingCube
+from hyvic_train.data.data_set import TrainingCube
+from hyvic_train.families.latent.codec_model import CodecModel
 from hyvic_train.objective import RateDistortion, level_weights
 
 MAX_SCENES = 256

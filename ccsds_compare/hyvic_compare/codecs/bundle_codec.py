@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from hyvic_runtime.adaptive.context_network import load_context_network
-from hyvic_runtime.bundle import ENCODER, Bundle, read_bundle
-from hyvic_runtime.engine_choice import EngineKind
+from hyvic_runtime.codec.row_encoder import AnyEncoder
+from hyvic_runtime.codec.scene_decoder import AnyDecoder
+from hyvic_runtime.engines.selection import EngineKind
 from hyvic_runtime.errors import EngineError, RateError, SceneError
-from hyvic_runtime.metrics import compression_ratio
-from hyvic_runtime.model_family import decoder_of, encoder_of
-from hyvic_runtime.packet_decoder import AnyDecoder
-from hyvic_runtime.packet_encoder import AnyEncoder
-from hyvic_runtime.scene import Scene
-from hyvic_runtime.scene_stream import StreamWriter
+from hyvic_runtime.families.adaptive.context_network import load_context_network
+from hyvic_runtime.families.latent.bundle import ENCODER, Bundle, read_bundle
+from hyvic_runtime.families.registry import decoder_of, encoder_of
+from hyvic_runtime.flight.rate_search import StreamWriter
+from hyvic_runtime.scene.scene import Scene
+from hyvic_runtime.support.metrics import compression_ratio
 
 from hyvic_compare.codecs.codec import Cube, octet_budget
 from hyvic_compare.errors import TargetRatioError

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hyvic_runtime.scene import Scene
-
-from hyvic_compare.ccsds123.codec import compress, decompress
-from hyvic_compare.ccsds123.parameter_files import CODER_NAMES
-from hyvic_compare.ccsds123.parameters import (
+from ccsds123.codec import compress, decompress
+from ccsds123.parameter_files import CODER_NAMES
+from ccsds123.parameters import (
     EntropyCoder,
     ErrorLimit,
     ErrorLimits,
@@ -16,7 +14,9 @@ from hyvic_compare.ccsds123.parameters import (
     Parameters,
     Predictor,
 )
-from hyvic_compare.ccsds123.rate import match_ratio
+from ccsds123.rate import match_ratio
+from hyvic_runtime.scene.scene import Scene
+
 from hyvic_compare.codecs.codec import Cube, octet_budget
 from hyvic_compare.errors import TargetRatioError
 

@@ -6,7 +6,7 @@ import math
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from hyvic_runtime.scene import Scene
+from hyvic_runtime.scene.scene import Scene
 from numpy.typing import NDArray
 
 Cube = NDArray[np.integer[Any]]

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from hyvic_runtime.scene import Scene
+from hyvic_runtime.scene.scene import Scene
 
 from hyvic_compare.codecs.codec import Cube, octet_budget
 from hyvic_compare.codecs.codestream import Planes, are_signed, decode_planes, encode_planes, shortest_codestream

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.scene import Scene
+from hyvic_runtime.scene.scene import Scene
 
 from hyvic_compare.codecs.codec import Cube, octet_budget
 from hyvic_compare.codecs.stream import CubeType, StreamKind, framed, unframed

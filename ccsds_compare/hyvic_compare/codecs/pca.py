@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.scene import Scene
+from hyvic_runtime.scene.scene import Scene
 from numpy.typing import NDArray
 
 from hyvic_compare.codecs.codec import Cube, octet_budget

@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import numpy as np
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.scene import Scene
+from hyvic_runtime.scene.scene import Scene
 
 from hyvic_compare.codecs.codec import Cube, octet_budget
 from hyvic_compare.codecs.codestream import decode_planes, encode_planes

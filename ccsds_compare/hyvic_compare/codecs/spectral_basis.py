@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hyvic_runtime.scene import Scene, mean_spectrum
+from hyvic_runtime.scene.scene import Scene, mean_spectrum
 from numpy.typing import NDArray
 
 from hyvic_compare.codecs.codec import Cube

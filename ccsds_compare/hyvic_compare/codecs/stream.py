@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.scene import SUPPORTED_DTYPES
+from hyvic_runtime.scene.scene import SUPPORTED_DTYPES
 
 from hyvic_compare.codecs.codec import Cube
 

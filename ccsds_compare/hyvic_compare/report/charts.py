@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from hyvic_compare.measurement import ComparedScene, Comparison, Measurement
 from hyvic_compare.report.codec_style import INK, QUIET, CodecStyle
 from hyvic_compare.report.pictures import shown_ratios
 from hyvic_compare.report.published_figures import CURVES, HYVIC
 from hyvic_compare.report.summary import rate_text, ratio_text, throughput
 from hyvic_compare.report.views import Point, Series, View
+from hyvic_compare.results import ComparedScene, Comparison, Measurement
 from hyvic_compare.spectral_axis import SpectralAxis
 
 PUBLISHED = "published"

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import IO, Any
 
-from hyvic_compare.measurement import ComparedScene, Comparison, Cost, Fidelity, Measurement
 from hyvic_compare.report.views import View, default_reference, deltas_of
+from hyvic_compare.results import ComparedScene, Comparison, Cost, Fidelity, Measurement
 
 
 def document_from_comparison(comparison: Comparison, views: Sequence[View]) -> dict[str, Any]:

@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from hyvic_runtime.report_page import preformatted, report_page, table
+from hyvic_runtime.support.report_page import preformatted, report_page, table
 
-from hyvic_compare.measurement import TILE, Comparison, Measurement
 from hyvic_compare.report.charts import (
     MEASURES,
     PUBLISHED,
@@ -27,6 +26,7 @@ from hyvic_compare.report.pictures import pictures_html, shown_ratios, swatch
 from hyvic_compare.report.published_figures import CURVES, DATA_SET, HYVIC
 from hyvic_compare.report.summary import count_text, findings, ratio_text, words
 from hyvic_compare.report.views import SEEN_MARK, Delta, View, default_reference, deltas_of
+from hyvic_compare.results import TILE, Comparison, Measurement
 
 _GRID = {"gridcolor": "#e8ebed", "linecolor": "#cfd6db", "zeroline": False, "automargin": True}
 _BASE: dict[str, Any] = {

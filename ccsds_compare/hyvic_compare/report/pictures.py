@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_compare.measurement import ComparedScene, Comparison, Exhibit, Measurement
 from hyvic_compare.report.codec_style import CodecStyle
 from hyvic_compare.report.views import SEEN_MARK
+from hyvic_compare.results import ComparedScene, Comparison, Exhibit, Measurement
 
 if TYPE_CHECKING:
     from PIL.Image import Image

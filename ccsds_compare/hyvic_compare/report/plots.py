@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hyvic_compare.measurement import Comparison
 from hyvic_compare.report.charts import is_wide, log_axis, measured_at, peak_memory_mb, scene_ratios, tile_psnr
 from hyvic_compare.report.codec_style import INK, QUIET, CodecStyle, codec_styles
 from hyvic_compare.report.pictures import ERROR_MAP, caption_lines, error_scale, measured, shown_at, shown_ratios
 from hyvic_compare.report.summary import rate_text, ratio_text, throughput
 from hyvic_compare.report.views import SEEN_MARK, View
+from hyvic_compare.results import Comparison
 from hyvic_compare.spectral_axis import SpectralAxis
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from itertools import groupby
 
 import numpy as np
 
-from hyvic_compare.measurement import Comparison
 from hyvic_compare.report.views import SEEN_MARK, View, default_reference, deltas_of
+from hyvic_compare.results import Comparison
 
 _UNUSED = 1.1
 """A stream this many times shorter than allowed leaves room that its codec cannot use."""

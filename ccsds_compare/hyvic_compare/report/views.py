@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from hyvic_compare.bd_psnr import BDPSNR, BDRate, Curve, CurveGapError, bd_psnr, bd_rate
-from hyvic_compare.measurement import Comparison, Fidelity, Measurement
+from hyvic_compare.results import Comparison, Fidelity, Measurement
 
 _BD = TypeVar("_BD", BDPSNR, BDRate)
 SEEN_MARK = "†"

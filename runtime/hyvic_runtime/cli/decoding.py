@@ -15,10 +15,10 @@ from hyvic_runtime.command_line import PartlyDoneError, Result, command_parser, 
 from hyvic_runtime.errors import DecodeError
 
 if TYPE_CHECKING:
-    from hyvic_runtime.packet_decoder import AnyDecoder, Progress
-    from hyvic_runtime.received_units import ReceivedStream
-    from hyvic_runtime.scene_outputs import WrittenScene
-    from hyvic_runtime.stream_archive import StreamOutcome
+    from hyvic_runtime.codec.scene_decoder import AnyDecoder, Progress
+    from hyvic_runtime.ground.scene_outputs import WrittenScene
+    from hyvic_runtime.ground.stream_archive import StreamOutcome
+    from hyvic_runtime.packets.reassembly import ReceivedStream
 
 FORMATS = ("npz", "npy", "hdr", "tif", "h5", "mat")
 DEFAULT_FORMAT = "npz"
@@ -85,10 +85,10 @@ def _decode_packets(arguments: argparse.Namespace) -> Result:
 def _decode_stream(arguments: argparse.Namespace, out: Path, *, folder: bool) -> Result:
     from tqdm import tqdm
 
-    from hyvic_runtime.bundle import read_bundle
-    from hyvic_runtime.model_family import decoder_of
-    from hyvic_runtime.packet_security import read_key
-    from hyvic_runtime.scene_files import check_writable_format
+    from hyvic_runtime.families.latent.bundle import read_bundle
+    from hyvic_runtime.families.registry import decoder_of
+    from hyvic_runtime.packets.protection import read_key
+    from hyvic_runtime.scene.files import check_writable_format
 
     if not folder:
         check_writable_format(out)
@@ -151,7 +151,7 @@ def _into_file(
     arguments: argparse.Namespace,
     progress: Progress,
 ) -> _Outputs:
-    from hyvic_runtime.scene_outputs import write_decoded
+    from hyvic_runtime.ground.scene_outputs import write_decoded
 
     decoded = decoder.reconstruct(received, arguments.scene_id, conceal=arguments.conceal, progress=progress)
     written = write_decoded(decoded, out, with_quality=arguments.conceal)
@@ -172,7 +172,7 @@ def _into_folder(
     arguments: argparse.Namespace,
     progress: Progress,
 ) -> _Outputs:
-    from hyvic_runtime.scene_outputs import write_scenes
+    from hyvic_runtime.ground.scene_outputs import write_scenes
 
     try:
         written, problems = write_scenes(
@@ -203,10 +203,10 @@ def _into_folder(
 def _decode_archive(arguments: argparse.Namespace, out: Path) -> Result:
     from tqdm import tqdm
 
-    from hyvic_runtime.bundle import read_bundle
-    from hyvic_runtime.interruption import until_interrupted
-    from hyvic_runtime.packet_security import read_key
-    from hyvic_runtime.stream_archive import ArchiveOptions, dask_client, decode_archive, streams_of
+    from hyvic_runtime.families.latent.bundle import read_bundle
+    from hyvic_runtime.ground.stream_archive import ArchiveOptions, dask_client, decode_archive, streams_of
+    from hyvic_runtime.packets.protection import read_key
+    from hyvic_runtime.support.sigint import until_interrupted
 
     if arguments.key is not None:
         read_key(arguments.key)  # refuses before any work
@@ -275,7 +275,7 @@ def _suffix(arguments: argparse.Namespace) -> str:
 
 def _inexact(scene: WrittenScene, path: Path) -> str:
     """For the end of a line: what of a scene is not exact, or nothing."""
-    from hyvic_runtime.scene_outputs import quality_map_of
+    from hyvic_runtime.ground.scene_outputs import quality_map_of
 
     shares = scene.quality
     if shares["exact"] == 1:

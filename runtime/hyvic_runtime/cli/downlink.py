@@ -12,14 +12,14 @@ from hyvic_runtime.cli.options import add_coded_scene, engine_of, on_band_centre
 from hyvic_runtime.command_line import Result, command_parser, run_command
 
 if TYPE_CHECKING:
-    from hyvic_runtime.channel import Contact, Outage
+    from hyvic_runtime.simulation.channel import Contact, Outage
 
 
 def simulate_downlink(argv: Sequence[str] | None = None) -> int:
     """What a downlink does to a scene."""
-    from hyvic_runtime.downlink_simulation import ENMAP_LINE_RATE
-    from hyvic_runtime.space_packet import DEFAULT_PACKET_OCTETS
-    from hyvic_runtime.transport import Transport
+    from hyvic_runtime.packets.space_packet import DEFAULT_PACKET_OCTETS
+    from hyvic_runtime.simulation.downlink import ENMAP_LINE_RATE
+    from hyvic_runtime.simulation.transport import Transport
 
     parser = command_parser(
         "simulate-downlink",
@@ -94,7 +94,7 @@ def simulate_downlink(argv: Sequence[str] | None = None) -> int:
 
 
 def _outage(text: str) -> Outage:
-    from hyvic_runtime.channel import Outage
+    from hyvic_runtime.simulation.channel import Outage
 
     try:
         start, seconds = text.split(":")
@@ -104,7 +104,7 @@ def _outage(text: str) -> Outage:
 
 
 def _contact(text: str) -> Contact:
-    from hyvic_runtime.channel import Contact
+    from hyvic_runtime.simulation.channel import Contact
 
     try:
         start, seconds, octets = text.split(":")
@@ -117,13 +117,13 @@ def _simulate_downlink(arguments: argparse.Namespace) -> Result:
     import matplotlib.figure  # noqa: F401 - its lack is told before the work, not after
     from tqdm import tqdm
 
-    from hyvic_runtime.bundle import read_bundle
-    from hyvic_runtime.channel import Channel, Fate
-    from hyvic_runtime.downlink_report import write_downlink_report
-    from hyvic_runtime.downlink_simulation import DownlinkSimulator, Settings
-    from hyvic_runtime.model_family import decoder_of, encoder_of
-    from hyvic_runtime.scene_files import read_scene
-    from hyvic_runtime.transport import Transport
+    from hyvic_runtime.families.latent.bundle import read_bundle
+    from hyvic_runtime.families.registry import decoder_of, encoder_of
+    from hyvic_runtime.scene.files import read_scene
+    from hyvic_runtime.simulation.channel import Channel, Fate
+    from hyvic_runtime.simulation.downlink import DownlinkSimulator, Settings
+    from hyvic_runtime.simulation.report import write_downlink_report
+    from hyvic_runtime.simulation.transport import Transport
 
     settings = Settings(
         channel=Channel(

@@ -19,17 +19,17 @@ from hyvic_runtime.cli.options import (
     refuse_input_as_output,
 )
 from hyvic_runtime.command_line import Result, command_parser, run_command
-from hyvic_runtime.rate_gains import HIGHEST_QUALITY, LOWEST_QUALITY, MAX_QUALITY
+from hyvic_runtime.families.latent.rate_gains import HIGHEST_QUALITY, LOWEST_QUALITY, MAX_QUALITY
 
 if TYPE_CHECKING:
-    from hyvic_runtime.scene import Scene
-    from hyvic_runtime.scene_stream import StreamWriter, WrittenStream
-    from hyvic_runtime.space_packet import Packetiser
+    from hyvic_runtime.flight.rate_search import StreamWriter, WrittenStream
+    from hyvic_runtime.packets.space_packet import Packetiser
+    from hyvic_runtime.scene.scene import Scene
 
 
 def encode_scene(argv: Sequence[str] | None = None) -> int:
     """Scene file to packet file."""
-    from hyvic_runtime.space_packet import DEFAULT_APID, DEFAULT_PACKET_OCTETS
+    from hyvic_runtime.packets.space_packet import DEFAULT_APID, DEFAULT_PACKET_OCTETS
 
     parser = command_parser(
         "encode-scene",
@@ -108,14 +108,14 @@ def _utc(text: str) -> datetime:
 def _encode_scene(arguments: argparse.Namespace) -> Result:
     from tqdm import tqdm
 
-    from hyvic_runtime.atomic_file import replacing
-    from hyvic_runtime.bundle import read_bundle
-    from hyvic_runtime.health import reported
-    from hyvic_runtime.metrics import compression_ratio, rate_bpppb
-    from hyvic_runtime.model_family import encoder_of
-    from hyvic_runtime.packet_security import read_key
-    from hyvic_runtime.scene_files import read_scene
-    from hyvic_runtime.scene_stream import StreamWriter
+    from hyvic_runtime.codec.health import reported
+    from hyvic_runtime.families.latent.bundle import read_bundle
+    from hyvic_runtime.families.registry import encoder_of
+    from hyvic_runtime.flight.rate_search import StreamWriter
+    from hyvic_runtime.packets.protection import read_key
+    from hyvic_runtime.scene.files import read_scene
+    from hyvic_runtime.support.atomic_file import replacing
+    from hyvic_runtime.support.metrics import compression_ratio, rate_bpppb
 
     _refuse(arguments)
     key = None if arguments.key is None else read_key(arguments.key)
@@ -204,8 +204,8 @@ def _refuse(arguments: argparse.Namespace) -> None:
 
 
 def _packetiser(arguments: argparse.Namespace, key: bytes | None) -> Packetiser:
-    from hyvic_runtime.packet_security import PacketProtector
-    from hyvic_runtime.space_packet import TIME_EPOCH, Packetiser
+    from hyvic_runtime.packets.protection import PacketProtector
+    from hyvic_runtime.packets.space_packet import TIME_EPOCH, Packetiser
 
     made = TIME_EPOCH if arguments.time is None else arguments.time
     return Packetiser(
@@ -221,7 +221,7 @@ def _written(writer: StreamWriter, arguments: argparse.Namespace, budget: int | 
     if budget is not None:
         return writer.within(budget)
     if arguments.min_psnr is not None:
-        from hyvic_runtime.model_family import decoder_of
+        from hyvic_runtime.families.registry import decoder_of
 
         return writer.of_fidelity(arguments.min_psnr, decoder_of(writer.encoder.bundle, engine=engine_of(arguments)))
     return writer.at_quality(arguments.quality)

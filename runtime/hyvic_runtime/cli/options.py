@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hyvic_runtime.bundle import AnyBundle
-    from hyvic_runtime.engine_choice import EngineKind
-    from hyvic_runtime.scene import Scene
+    from hyvic_runtime.engines.selection import EngineKind
+    from hyvic_runtime.families.latent.bundle import AnyBundle
+    from hyvic_runtime.scene.scene import Scene
 
 MAX_BAND_SHIFT_NM = 5.0
 """About half an EnMAP band: farther off, a spectrum means something else to the model."""
@@ -26,7 +26,7 @@ def add_coded_scene(parser: argparse.ArgumentParser) -> None:
 
 
 def add_engine_option(parser: argparse.ArgumentParser) -> None:
-    from hyvic_runtime.engine_choice import EngineKind
+    from hyvic_runtime.engines.selection import EngineKind
 
     parser.add_argument(
         "--engine",
@@ -37,7 +37,7 @@ def add_engine_option(parser: argparse.ArgumentParser) -> None:
 
 
 def engine_of(arguments: argparse.Namespace) -> EngineKind | None:
-    from hyvic_runtime.engine_choice import EngineKind
+    from hyvic_runtime.engines.selection import EngineKind
 
     return None if arguments.engine is None else EngineKind(arguments.engine)
 
@@ -63,7 +63,7 @@ def on_band_centres(scene: Scene, bundle: AnyBundle, *, resample: bool) -> Scene
     import numpy as np
 
     from hyvic_runtime.errors import SceneError
-    from hyvic_runtime.scene import resample_bands
+    from hyvic_runtime.scene.scene import resample_bands
 
     if bundle.manifest.wavelengths is None:
         if resample:

@@ -12,10 +12,10 @@ from hyvic_runtime.cli.options import add_engine_option, engine_of
 from hyvic_runtime.command_line import Result, command_parser, run_command
 
 if TYPE_CHECKING:
-    from hyvic_runtime.adaptive.bundle import AdaptiveBundle
-    from hyvic_runtime.bundle import Bundle
-    from hyvic_runtime.engine_choice import EngineKind
-    from hyvic_runtime.expected_outputs import Agreement
+    from hyvic_runtime.engines.selection import EngineKind
+    from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
+    from hyvic_runtime.families.latent.bundle import Bundle
+    from hyvic_runtime.families.latent.expected_outputs import Agreement
 
 
 def verify_bundle(argv: Sequence[str] | None = None) -> int:
@@ -31,8 +31,8 @@ def verify_bundle(argv: Sequence[str] | None = None) -> int:
 
 
 def _verify_bundle(arguments: argparse.Namespace) -> Result:
-    from hyvic_runtime.bundle import Bundle, read_bundle
-    from hyvic_runtime.conformance import check_coder
+    from hyvic_runtime.families.latent.bundle import Bundle, read_bundle
+    from hyvic_runtime.families.latent.conformance import check_coder
 
     bundle = read_bundle(arguments.bundle)
     expected = None
@@ -65,11 +65,11 @@ def _verify_bundle(arguments: argparse.Namespace) -> Result:
 
 def _verify_latent_engines(bundle: Bundle, kind: EngineKind | None) -> tuple[str, Agreement | None]:
     """What runs the entropy path, and how far it agrees with the expected outputs where there are any."""
-    from hyvic_runtime.bundle import DECODER, ENCODER, EXPECTED_OUTPUTS
-    from hyvic_runtime.conformance import check_decoder, check_encoder, check_entropy_path
-    from hyvic_runtime.engine_choice import load_engine
-    from hyvic_runtime.entropy_path import load_entropy_path
-    from hyvic_runtime.expected_outputs import check_expected_outputs
+    from hyvic_runtime.engines.selection import load_engine
+    from hyvic_runtime.families.latent.bundle import DECODER, ENCODER, EXPECTED_OUTPUTS
+    from hyvic_runtime.families.latent.conformance import check_decoder, check_encoder, check_entropy_path
+    from hyvic_runtime.families.latent.entropy_path import load_entropy_path
+    from hyvic_runtime.families.latent.expected_outputs import check_expected_outputs
 
     encoder, decoder = (load_engine(bundle, graph, kind) for graph in (ENCODER, DECODER))
     entropy_path = load_entropy_path(bundle, kind)
@@ -84,8 +84,8 @@ def _verify_latent_engines(bundle: Bundle, kind: EngineKind | None) -> tuple[str
 
 def _verify_context_network(bundle: AdaptiveBundle, kind: EngineKind | None) -> str:
     """What runs it."""
-    from hyvic_runtime.adaptive.conformance import check_network
-    from hyvic_runtime.adaptive.context_network import load_context_network
+    from hyvic_runtime.families.adaptive.conformance import check_network
+    from hyvic_runtime.families.adaptive.context_network import load_context_network
 
     network = load_context_network(bundle, kind)
     check_network(bundle, network)

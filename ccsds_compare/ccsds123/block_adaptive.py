@@ -1,0 +1,292 @@
+"""Block-adaptive entropy coder, CCSDS 123.0-B-2, 5.4.3.4: the adaptive entropy coder of CCSDS 121.0-B-3, section 3.
+
+The sequence, without preprocessor or reference samples, is cut into blocks of J values, each coded with the shortest
+of several options. Options of equal length are resolved as no compression, second extension, then the smallest k, as
+other encoders of this standard do. Runs of zero blocks end with each segment of 64 blocks and with each
+reference sample interval.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from hyvic_runtime.errors import DecodeError
+from numpy.typing import NDArray
+
+from ccsds123.bit_stream import (
+    Window,
+    Words,
+    leading_zeros,
+    octets_from_words,
+    put,
+    take,
+    window,
+    words_from_octets,
+)
+from ccsds123.encoding_order import InlineLimits, Mapped, Walk
+from ccsds123.kernel import kernel, signed
+from ccsds123.parameters import BlockAdaptive
+
+SEGMENT = 64
+"""Blocks a segment (CCSDS 121.0-B-3, zero-block option)."""
+REMAINDER_OF_SEGMENT = 4
+"""Zeros of the codeword that says that all blocks of the segment from here on are zero."""
+LARGEST_PAIR_SUM = 1 << 16
+"""Sums of a pair beyond this make the second extension far longer than any other option: 2^31 bits."""
+DAMAGED = -1
+
+
+def encode(
+    sequence: Mapped,
+    walk: Walk,
+    coder: BlockAdaptive,
+    dynamic_range: int,
+    inline: InlineLimits,
+    limits: NDArray[np.int64],
+) -> bytes:
+    """The body without its final fill."""
+    values = np.concatenate(_lines_with_limits(sequence, walk, inline, limits)) if inline.columns else sequence
+    padding = np.zeros(-len(values) % coder.block_size, np.uint32)
+    blocks = np.concatenate([values, padding]).reshape(-1, coder.block_size)
+    words = np.empty(len(blocks) * (8 + coder.block_size * dynamic_range) // 32 + 2, np.uint32)
+    bits = _encode(blocks, words, dynamic_range, identifier_bits(coder, dynamic_range), coder.reference_sample_interval)
+    return octets_from_words(words, bits)
+
+
+def decode(
+    octets: bytes, walk: Walk, coder: BlockAdaptive, dynamic_range: int, inline: InlineLimits
+) -> tuple[Mapped, NDArray[np.int64], int]:
+    """Indices in encoding order, inline error limits (update, value), and the bits they took.
+
+    Raises:
+        DecodeError: the body ends early, or holds what no encoder writes.
+    """
+    rows = inline.rows(walk.lines)
+    size = walk.lines * walk.samples * walk.bands + rows * inline.columns
+    # The shortest codeword for its blocks is an identifier, a bit and the five bits for all blocks of a segment.
+    identifier = identifier_bits(coder, dynamic_range)
+    if size > SEGMENT * coder.block_size * (8 * len(octets) // (identifier + 2 + REMAINDER_OF_SEGMENT) + 1):
+        raise DecodeError(f"{size} values do not fit a body of {len(octets)} octets; the header or the body is damaged")
+    blocks = np.empty((-(-size // coder.block_size), coder.block_size), np.uint32)
+    bits = _decode(
+        words_from_octets(octets),
+        8 * len(octets) + 64,
+        blocks,
+        dynamic_range,
+        identifier,
+        coder.reference_sample_interval,
+    )
+    if bits == DAMAGED:
+        raise DecodeError("a block of the body cannot be read; it is damaged or incomplete")
+    values = blocks.ravel()
+    if values[size:].any():
+        raise DecodeError("the values that fill the last block are not zero; the body is damaged")
+    sequence, limits = _without_limits(values[:size], walk, inline)
+    if (limits >> inline.widths).any():
+        raise DecodeError("an error limit has more bits than the header allows; the body is damaged")
+    return sequence, limits, bits
+
+
+def _lines_with_limits(
+    sequence: Mapped, walk: Walk, inline: InlineLimits, limits: NDArray[np.int64]
+) -> list[NDArray[np.uint32]]:
+    length = inline.period * walk.samples * walk.bands
+    parts: list[NDArray[np.uint32]] = []
+    for update, row in enumerate(limits):
+        parts += [row.astype(np.uint32), sequence[update * length : (update + 1) * length]]
+    return parts
+
+
+def _without_limits(values: Mapped, walk: Walk, inline: InlineLimits) -> tuple[Mapped, NDArray[np.int64]]:
+    rows = inline.rows(walk.lines)
+    limits = np.empty((rows, inline.columns), np.int64)
+    if not rows:
+        return values, limits
+    length = inline.columns + inline.period * walk.samples * walk.bands
+    parts = []
+    for update in range(rows):
+        part = values[update * length : (update + 1) * length]
+        limits[update] = part[: inline.columns]
+        parts.append(part[inline.columns :])
+    return np.concatenate(parts), limits
+
+
+def identifier_bits(coder: BlockAdaptive, dynamic_range: int) -> int:
+    """Length of a code option identifier (CCSDS 121.0-B-3, 5.1.2)."""
+    if coder.restricted:
+        return 1 if dynamic_range <= 2 else 2
+    if dynamic_range <= 8:
+        return 3
+    return 4 if dynamic_range <= 16 else 5
+
+
+@kernel
+def _put_unary(words: Words, position: int, accumulator: int, pending: int, zeros: int) -> tuple[int, int, int]:
+    """Append zeros and a one, the fundamental sequence codeword."""
+    while zeros > 31:
+        position, accumulator, pending = put(words, position, accumulator, pending, 0, 31)
+        zeros -= 31
+    return put(words, position, accumulator, pending, 1, zeros + 1)
+
+
+@kernel
+def _split_index(block: Mapped, largest: int, bound: int) -> tuple[int, int]:
+    """The smallest k of the shortest split-sample option, and its length if that is below `bound`.
+
+    Each further k saves ⌈⌊δ/2^k⌋/2⌉ bits a value and costs one, so the length only falls up to its minimum.
+    """
+    best, shortest = -1, bound
+    before = signed(1) << 62
+    for k in range(largest + 1):
+        length = signed(block.size * (k + 1))
+        for value in block:
+            length += signed(value) >> k
+        if length >= before:
+            break
+        before = length
+        if length < shortest:
+            best, shortest = k, length
+    return best, shortest
+
+
+@kernel
+def _encode(blocks: Mapped, words: Words, dynamic_range: int, identifier_bits: int, interval: int) -> int:
+    position, accumulator, pending = 0, 0, 0
+    count, size = blocks.shape
+    uncompressed = (1 << identifier_bits) - 1
+    zero_blocks = 0
+    for number in range(count):
+        block = blocks[number]
+        pair_bits = signed(1)
+        any_bits = np.uint32(0)
+        for pair in range(0, size, 2):
+            first, second = signed(block[pair]), signed(block[pair + 1])
+            any_bits |= block[pair] | block[pair + 1]
+            total = min(first + second, LARGEST_PAIR_SUM)
+            pair_bits += ((total * (total + 1)) >> 1) + second + 1
+        place = number % interval
+        zero = any_bits == 0
+        if zero:
+            zero_blocks += 1
+            if (place + 1) % SEGMENT != 0 and place + 1 != interval and number + 1 != count:
+                continue
+        if zero_blocks > 0:
+            position, accumulator, pending = put(words, position, accumulator, pending, 0, identifier_bits + 1)
+            zeros = zero_blocks - 1
+            if zero_blocks > REMAINDER_OF_SEGMENT:
+                zeros = REMAINDER_OF_SEGMENT if zero else zero_blocks
+            position, accumulator, pending = _put_unary(words, position, accumulator, pending, zeros)
+            zero_blocks = 0
+        if zero:
+            continue
+        bits = signed(size * dynamic_range)
+        extended = pair_bits < bits
+        k, bits = _split_index(block, uncompressed - 2, min(bits, pair_bits))
+        if k >= 0:
+            position, accumulator, pending = put(words, position, accumulator, pending, k + 1, identifier_bits)
+            for value in block:
+                position, accumulator, pending = _put_unary(words, position, accumulator, pending, signed(value) >> k)
+            for value in block:
+                rest = signed(value) & ((1 << k) - 1)
+                position, accumulator, pending = put(words, position, accumulator, pending, rest, k)
+        elif extended:
+            position, accumulator, pending = put(words, position, accumulator, pending, 1, identifier_bits + 1)
+            for pair in range(0, size, 2):
+                first, second = signed(block[pair]), signed(block[pair + 1])
+                total = first + second
+                position, accumulator, pending = _put_unary(
+                    words, position, accumulator, pending, ((total * (total + 1)) >> 1) + second
+                )
+        else:
+            position, accumulator, pending = put(words, position, accumulator, pending, uncompressed, identifier_bits)
+            for value in block:
+                position, accumulator, pending = put(
+                    words, position, accumulator, pending, signed(value), dynamic_range
+                )
+    words[position] = np.uint32((accumulator << (32 - pending)) & 0xFFFFFFFF)
+    return 32 * position + pending
+
+
+@kernel
+def _take_unary(words: Window, position: int, bits: int) -> tuple[int, int]:
+    """Zeros before the next one, and the position behind it, which is beyond `bits` if there is none."""
+    zeros = 0
+    run = leading_zeros(window(words, position))
+    while run == 64 and position <= bits:
+        zeros += 64
+        position += 64
+        run = leading_zeros(window(words, min(position, bits)))
+    return zeros + run, position + run + 1
+
+
+@kernel
+def _decode(words: Window, bits: int, blocks: Mapped, dynamic_range: int, identifier_bits: int, interval: int) -> int:
+    """Bits read, or DAMAGED; `bits` is where they end, the first being bit 64."""
+    position = 64
+    count, size = blocks.shape
+    uncompressed = (1 << identifier_bits) - 1
+    number = 0
+    while number < count:
+        if position > bits:
+            return DAMAGED
+        identifier = take(words, position, identifier_bits)
+        position += identifier_bits
+        block = blocks[number]
+        if identifier == uncompressed:
+            for index in range(size):
+                if position > bits:
+                    return DAMAGED
+                block[index] = np.uint32(take(words, position, dynamic_range))
+                position += dynamic_range
+        elif identifier > 0:
+            k = identifier - 1
+            for index in range(size):
+                if position > bits:
+                    return DAMAGED
+                quotient, position = _take_unary(words, position, bits)
+                if quotient >> (dynamic_range - min(k, dynamic_range)):
+                    return DAMAGED
+                block[index] = np.uint32(quotient << k)
+            if k > 0:
+                for index in range(size):
+                    if position > bits:
+                        return DAMAGED
+                    block[index] |= np.uint32(take(words, position, k))
+                    position += k
+                    if signed(block[index]) >> dynamic_range:
+                        return DAMAGED
+        else:
+            extended = take(words, position, 1)
+            position += 1
+            if position > bits:
+                return DAMAGED
+            if extended:
+                for pair in range(0, size, 2):
+                    if position > bits:
+                        return DAMAGED
+                    code, position = _take_unary(words, position, bits)
+                    # The largest total with total(total + 1)/2 ≤ code; the square root may be off by one.
+                    total = signed((np.sqrt(8.0 * code + 1.0) - 1.0) / 2.0)
+                    if (total * (total + 1)) >> 1 > code:
+                        total -= 1
+                    if ((total + 1) * (total + 2)) >> 1 <= code:
+                        total += 1
+                    second = code - ((total * (total + 1)) >> 1)
+                    if max(total - second, second) >> dynamic_range:
+                        return DAMAGED
+                    block[pair] = np.uint32(total - second)
+                    block[pair + 1] = np.uint32(second)
+            else:
+                zeros, position = _take_unary(words, position, bits)
+                if zeros == REMAINDER_OF_SEGMENT:
+                    place = number % interval
+                    run = min(SEGMENT - place % SEGMENT, interval - place, count - number)
+                else:
+                    run = zeros + (zeros < REMAINDER_OF_SEGMENT)
+                if run > count - number or position > bits:
+                    return DAMAGED
+                blocks[number : number + run] = 0
+                number += run - 1
+        number += 1
+    if position > bits:
+        return DAMAGED
+    return position - 64

@@ -1,0 +1,216 @@
+"""A cube to a CCSDS 123.0-B-2 compressed image and back.
+
+cube ─▶ predictor, quantizer, mapping ─▶ δ ─▶ encoding order ─▶ entropy coder ─▶ header + body + fill
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from hyvic_runtime.errors import DecodeError
+from numpy.typing import NDArray
+
+from ccsds123 import block_adaptive, hybrid, sample_adaptive
+from ccsds123.encoding_order import (
+    inline_limits,
+    limits_from_values,
+    mapped_from_sequence,
+    sequence_from_mapped,
+    values_from_limits,
+    walk,
+)
+from ccsds123.header import Header, read_header, write_header
+from ccsds123.parameters import (
+    Hybrid,
+    ImageShape,
+    ParameterError,
+    Parameters,
+    SampleAdaptive,
+)
+from ccsds123.predictor import map_samples, unmap_samples
+from ccsds123.violations import Violations
+
+Cube = NDArray[np.integer[Any]]
+
+
+def compress(cube: Cube, parameters: Parameters) -> bytes:
+    """A complete compressed image, header and body.
+
+    Args:
+        cube: integers of any width and byte order within the range of D, (line, sample, band).
+        parameters: how.
+
+    Raises:
+        ParameterError: the cube or its shape does not go with the parameters.
+    """
+    shape = shape_of(cube)
+    header = write_header(Header(shape=shape, parameters=parameters))
+    _need_tables(parameters)
+    if parameters.error_limits is not None and not all(limit.values for limit in parameters.error_limits.present):
+        raise ParameterError("periodic error limits have no values; give one row an update period (4.8.2.4)")
+    low, high, _ = parameters.sample_limits
+    smallest, largest = int(cube.min()), int(cube.max())
+    if smallest < low or largest > high:
+        raise ParameterError(f"samples are {smallest}..{largest}, outside {low}..{high} of D and sample type (3.3.2)")
+    mapped = map_samples(cube, parameters)
+    sequence = sequence_from_mapped(mapped, parameters.interleaving_depth)
+    inline = inline_limits(parameters, shape.bands)
+    limits = values_from_limits(parameters.error_limits, inline, shape.lines)
+    way = walk(shape, parameters.interleaving_depth)
+    coder, depth = parameters.entropy_coder, parameters.dynamic_range
+    if isinstance(coder, SampleAdaptive):
+        body = sample_adaptive.encode(sequence, way, coder, depth, inline, limits)
+    elif isinstance(coder, Hybrid):
+        body = hybrid.encode(sequence, way, coder, depth, inline, limits)
+    else:
+        body = block_adaptive.encode(sequence, way, coder, depth, inline, limits)
+    return header + body + bytes(-(len(header) + len(body)) % parameters.output_word_size)
+
+
+def decompress(octets: bytes, known: Parameters | None = None) -> Cube:
+    """The image in a compressed image, (line, sample, band); lossy ones at their bin centres (4.9.2, note 1).
+
+    The header may announce a larger image than the octets could hold, which is refused before memory is taken. An octet
+    of the body holds at most 8 samples of the sample-adaptive coder, 2048 of the hybrid coder, and 64 · 8 · J/7 to
+    64 · 8 · J/11 of the block-adaptive coder, 4681 for J = 64 and D ≤ 2 and 3277 for 16 bits: a file of n octets from
+    an unknown sender may ask for memory for that many times n samples.
+
+    Args:
+        octets: a complete compressed image.
+        known: where the header leaves out tables that both sides know, parameters that hold them. Nothing else of
+            it counts.
+
+    Returns:
+        The smallest of int8, uint8, … uint32 that holds D bits of the sample type.
+
+    Raises:
+        DecodeError: the octets are no compressed image, or a damaged one.
+        ParameterError: a table is left out and not in `known`, or the one there does not go with the header.
+    """
+    octets = bytes(octets)  # also of a bytearray or memoryview
+    header, begin = read_header(octets)
+    parameters, shape = _with_known_tables(header.parameters, known, header.shape), header.shape
+    if len(octets) % parameters.output_word_size:
+        raise DecodeError(
+            f"{len(octets)} octets are no whole number of words of {parameters.output_word_size}; the end is missing"
+        )
+    body = octets[begin:]
+    inline = inline_limits(parameters, shape.bands)
+    way = walk(shape, parameters.interleaving_depth)
+    coder, depth = parameters.entropy_coder, parameters.dynamic_range
+    try:
+        if isinstance(coder, SampleAdaptive):
+            sequence, limits, bits = sample_adaptive.decode(body, way, coder, depth, inline)
+        elif isinstance(coder, Hybrid):
+            sequence, limits, bits = hybrid.decode(body, way, coder, depth, inline)
+        else:
+            sequence, limits, bits = block_adaptive.decode(body, way, coder, depth, inline)
+        _check_fill(body, bits, parameters.output_word_size)
+        if parameters.error_limits is not None and inline.columns:
+            found = limits_from_values(parameters.error_limits, limits, shape.bands)
+            parameters = replace(parameters, error_limits=found)
+        samples = unmap_samples(mapped_from_sequence(sequence, shape, parameters.interleaving_depth), parameters)
+    except MemoryError as error:
+        raise DecodeError(
+            f"the header announces {shape.size} samples, more than this machine's memory holds"
+        ) from error
+    return samples.astype(sample_dtype(parameters))
+
+
+def shape_of(cube: Cube) -> ImageShape:
+    """Dimensions of a cube (line, sample, band)."""
+    if cube.ndim != 3 or cube.dtype.kind not in "iu":
+        raise ParameterError(f"an image is a cube of integers (3.2.1), not {cube.dtype} of {cube.ndim} dimensions")
+    lines, samples, bands = cube.shape
+    return ImageShape(lines=lines, samples=samples, bands=bands)
+
+
+def sample_dtype(parameters: Parameters) -> np.dtype[np.integer[Any]]:
+    """The smallest type for samples of D bits."""
+    octets = next(size for size in (1, 2, 4) if parameters.dynamic_range <= 8 * size)
+    return np.dtype(f"{'i' if parameters.signed else 'u'}{octets}")
+
+
+def _check_fill(body: bytes, bits: int, word_size: int) -> None:
+    """5.4.3.2.4.4, 5.4.3.3.5.4.5 and 5.4.3.4.3.2: zeros up to the next word, and nothing behind."""
+    used = -(-bits // 8)
+    left = len(body) - used
+    if left >= word_size or any(body[used:]) or (bits % 8 and body[used - 1] & (0xFF >> bits % 8)):
+        raise DecodeError(f"{left} octets behind the last sample are more than fill; the file is damaged")
+
+
+def _need_tables(parameters: Parameters) -> None:
+    """Refuse parameters that name a table without holding it."""
+    predictor, representatives, coder = (
+        parameters.predictor,
+        parameters.sample_representatives,
+        parameters.entropy_coder,
+    )
+    custom, offsets = predictor.weight_initialization, predictor.weight_exponent_offsets
+    missing = [
+        name
+        for name, lacks in (
+            ("weight initialization", custom is not None and custom.vectors is None),
+            ("weight exponent offset", offsets is not None and offsets.values is None),
+            ("damping", representatives is not None and representatives.damping is None),
+            ("offset", representatives is not None and representatives.offset is None),
+            (
+                "accumulator initialization",
+                isinstance(coder, SampleAdaptive) and coder.accumulator_initialization is None,
+            ),
+        )
+        if lacks
+    ]
+    if missing:
+        raise ParameterError(
+            f"the {' and the '.join(missing)} table is not in the header; pass parameters that hold it"
+        )
+
+
+def _with_known_tables(parameters: Parameters, known: Parameters | None, shape: ImageShape) -> Parameters:
+    """Parameters of a header, with the tables that it leaves out, and nothing else, taken from `known`.
+
+    A single value for all bands is no table: the header itself would hold it.
+    """
+    if known is not None:
+        wrong = Violations()
+        predictor, representatives = parameters.predictor, parameters.sample_representatives
+        custom, offsets, coder = (
+            predictor.weight_initialization,
+            predictor.weight_exponent_offsets,
+            parameters.entropy_coder,
+        )
+        given, given_coder = known.predictor, known.entropy_coder
+        if custom is not None and custom.vectors is None and given.weight_initialization is not None:
+            wrong.differs("Q", given.weight_initialization.resolution, custom.resolution, "5.3.3.2")
+            custom = replace(custom, vectors=given.weight_initialization.vectors)
+        if offsets is not None and offsets.values is None and given.weight_exponent_offsets is not None:
+            offsets = replace(offsets, values=given.weight_exponent_offsets.values)
+        if representatives is not None and known.sample_representatives is not None:
+            damping, offset = (
+                table if own is None and isinstance(table, tuple) else own
+                for own, table in (
+                    (representatives.damping, known.sample_representatives.damping),
+                    (representatives.offset, known.sample_representatives.offset),
+                )
+            )
+            if (damping, offset) != (representatives.damping, representatives.offset):
+                wrong.differs("Θ", known.sample_representatives.resolution, representatives.resolution, "5.3.3.5")
+            wrong.complain()  # before the tables' ranges are judged by a Θ that is not theirs
+            representatives = replace(representatives, damping=damping, offset=offset)
+        wrong.complain()
+        if isinstance(coder, SampleAdaptive) and isinstance(given_coder, SampleAdaptive):
+            table = given_coder.accumulator_initialization
+            if coder.accumulator_initialization is None and isinstance(table, tuple):
+                coder = replace(coder, accumulator_initialization=table)
+        parameters = replace(
+            parameters,
+            predictor=replace(predictor, weight_initialization=custom, weight_exponent_offsets=offsets),
+            sample_representatives=representatives,
+            entropy_coder=coder,
+        )
+        parameters.check_shape(shape)
+    _need_tables(parameters)
+    return parameters

@@ -1,0 +1,130 @@
+"""The order in which mapped quantizer indices are encoded, CCSDS 123.0-B-2, 5.4.2.
+
+Band-sequential order is band-interleaved order of an image with the same samples in a single line and M = 1, so
+that the coders know one nesting of loops (`walk`): lines, groups of M bands, samples of the line, bands of the group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccsds123.parameters import ErrorLimit, ErrorLimits, ImageShape, Parameters
+
+Mapped = NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """Bounds of the loops of 5.4.2.2.2.
+
+    Attributes:
+        lines: N_Y, or 1 band-sequentially.
+        samples: N_X, or N_X · N_Y band-sequentially.
+        bands: N_Z.
+        depth: M, or 1 band-sequentially.
+    """
+
+    lines: int
+    samples: int
+    bands: int
+    depth: int
+
+
+def walk(shape: ImageShape, interleaving_depth: int | None) -> Walk:
+    """The loops that encode an image of this shape."""
+    if interleaving_depth is None:
+        return Walk(lines=1, samples=shape.lines * shape.samples, bands=shape.bands, depth=1)
+    return Walk(lines=shape.lines, samples=shape.samples, bands=shape.bands, depth=interleaving_depth)
+
+
+def sequence_from_mapped(mapped: Mapped, interleaving_depth: int | None) -> Mapped:
+    """Indices (line, sample, band) in encoding order; a view of them where that is how they lie."""
+    lines, samples, bands = mapped.shape
+    if interleaving_depth is None:
+        return np.ascontiguousarray(np.moveaxis(mapped, 2, 0)).ravel()
+    if interleaving_depth == bands:
+        return mapped.ravel()
+    sequence = np.empty(mapped.size, np.uint32)
+    for groups, bands_of_groups in _groups(sequence, mapped.shape, interleaving_depth):
+        groups[...] = mapped[:, :, bands_of_groups].reshape(lines, samples, *groups.shape[1::2]).swapaxes(1, 2)
+    return sequence
+
+
+def mapped_from_sequence(sequence: Mapped, shape: ImageShape, interleaving_depth: int | None) -> Mapped:
+    """Indices in encoding order as (line, sample, band)."""
+    cube = (shape.lines, shape.samples, shape.bands)
+    if interleaving_depth is None:
+        return np.ascontiguousarray(np.moveaxis(sequence.reshape(shape.bands, shape.lines, shape.samples), 0, 2))
+    if interleaving_depth == shape.bands:
+        return sequence.reshape(cube)
+    mapped = np.empty(cube, np.uint32)
+    for groups, bands_of_groups in _groups(sequence, cube, interleaving_depth):
+        mapped[:, :, bands_of_groups] = groups.swapaxes(1, 2).reshape(*cube[:2], -1)
+    return mapped
+
+
+def _groups(sequence: Mapped, cube: tuple[int, ...], depth: int) -> list[tuple[Mapped, slice]]:
+    """Views (line, group, sample, band of group) of a sequence: the full groups of M bands, and the last, shorter."""
+    lines, samples, bands = cube
+    full = bands - bands % depth
+    rows = sequence.reshape(lines, samples * bands)
+    views = [(rows[:, : samples * full].reshape(lines, -1, samples, depth), slice(0, full))]
+    if full < bands:
+        views.append((rows[:, samples * full :].reshape(lines, 1, samples, bands - full), slice(full, bands)))
+    return views
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InlineLimits:
+    """Error limits that periodic updating puts among the indices, 5.4.2.2.2.
+
+    Attributes:
+        widths: D_A or D_R of every value of a period; no entry without periodic updating.
+        period: lines between updates.
+    """
+
+    widths: NDArray[np.int64]
+    period: int
+
+    @property
+    def columns(self) -> int:
+        """Values an update."""
+        return len(self.widths)
+
+    def rows(self, lines: int) -> int:
+        """Updates in an image of so many lines."""
+        return -(-lines // self.period) if self.columns else 0
+
+
+def inline_limits(parameters: Parameters, bands: int) -> InlineLimits:
+    """Where error limits stand in the sequence."""
+    limits = parameters.error_limits
+    if limits is None or limits.update_period_exponent is None:
+        return InlineLimits(widths=np.empty(0, np.int64), period=1)
+    widths = [limit.bit_depth for limit in limits.present for _ in range(bands if limit.band_dependent else 1)]
+    return InlineLimits(widths=np.array(widths, np.int64), period=1 << limits.update_period_exponent)
+
+
+def values_from_limits(limits: ErrorLimits | None, inline: InlineLimits, lines: int) -> NDArray[np.int64]:
+    """Values to encode, (update, value): absolute limits before relative ones."""
+    if limits is None or not inline.columns:
+        return np.empty((0, 0), np.int64)
+    return np.concatenate([np.array(limit.values, np.int64) for limit in limits.present], axis=1)
+
+
+def limits_from_values(limits: ErrorLimits, values: NDArray[np.int64], bands: int) -> ErrorLimits:
+    """Limits with the values that the body held, (update, value)."""
+
+    def taken(limit: ErrorLimit | None, columns: slice) -> ErrorLimit | None:
+        rows = tuple(tuple(row) for row in values[:, columns].tolist())
+        return None if limit is None else replace(limit, values=rows)
+
+    first = 0 if limits.absolute is None else bands if limits.absolute.band_dependent else 1
+    return replace(
+        limits,
+        absolute=taken(limits.absolute, slice(0, first)),
+        relative=taken(limits.relative, slice(first, None)),
+    )

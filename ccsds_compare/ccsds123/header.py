@@ -1,0 +1,409 @@
+"""The header of a compressed image, bit for bit, both ways: CCSDS 123.0-B-2, 5.3.
+
+    Image Metadata      essential (12 octets), supplementary information tables
+    Predictor Metadata  primary (5 octets), weight tables, quantization, sample representative
+    Entropy Coder Metadata
+
+Sizes and depths are stored modulo their field, so 2^16 lines, 64-bit registers and so on are written as 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hyvic_runtime.errors import DecodeError
+
+from ccsds123.bit_string import BitReader, BitWriter
+from ccsds123.parameters import (
+    BandTable,
+    BlockAdaptive,
+    EntropyCoder,
+    ErrorLimit,
+    ErrorLimits,
+    Fidelity,
+    Hybrid,
+    ImageShape,
+    LocalSum,
+    ParameterError,
+    Parameters,
+    Predictor,
+    SampleAdaptive,
+    SampleRepresentatives,
+    WeightExponentOffsets,
+    WeightInitialization,
+)
+from ccsds123.supplementary import read_table, write_table
+
+NO_CONSTANT = 0b1111
+"""Accumulator Initialization Constant field where there is none (table 5-13)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What a compressed image says about itself.
+
+    Attributes:
+        shape: the image's dimensions.
+        parameters: everything else; None stands where the standard lets a table be left out.
+    """
+
+    shape: ImageShape
+    parameters: Parameters
+
+    def __post_init__(self) -> None:
+        self.parameters.check_shape(self.shape)
+
+
+def write_header(header: Header) -> bytes:
+    """The octets of a header."""
+    bits = BitWriter()
+    _write_essential(bits, header)
+    for table in header.parameters.supplementary_tables:
+        write_table(bits, table)
+    _write_primary(bits, header.parameters)
+    _write_weight_tables(bits, header.parameters.predictor)
+    _write_quantization(bits, header.parameters)
+    _write_sample_representative(bits, header.parameters.sample_representatives)
+    _write_entropy_coder(bits, header.parameters.entropy_coder)
+    return bits.octets()
+
+
+def read_header(octets: bytes) -> tuple[Header, int]:
+    """A header and the number of octets it takes.
+
+    Raises:
+        DecodeError: the octets end early, or a field is reserved or breaks the standard.
+    """
+    bits = BitReader(octets)
+    try:
+        header = _read(bits)
+    except ParameterError as error:
+        raise DecodeError(f"the header breaks CCSDS 123.0-B-2: {error}") from error
+    return header, bits.octets_read
+
+
+# ---------------------------------------------------------------------------------------- image metadata
+
+
+def _write_essential(bits: BitWriter, header: Header) -> None:
+    """Table 5-3."""
+    parameters, shape = header.parameters, header.shape
+    depth = parameters.interleaving_depth
+    bits.put(parameters.user_defined_data, 8)
+    for size in (shape.samples, shape.lines, shape.bands):
+        bits.put(size % 2**16, 16)
+    bits.put(parameters.signed, 1)
+    bits.put(0, 1)
+    bits.put(parameters.dynamic_range > 16, 1)
+    bits.put(parameters.dynamic_range % 16, 4)
+    bits.put(depth is None, 1)
+    bits.put(0 if depth is None else depth % 2**16, 16)
+    bits.put(0, 2)
+    bits.put(parameters.output_word_size % 8, 3)
+    bits.put(_CODERS.index(type(parameters.entropy_coder)), 2)
+    bits.put(0, 1)
+    bits.put(parameters.fidelity.value, 2)
+    bits.put(0, 2)
+    bits.put(len(parameters.supplementary_tables), 4)
+
+
+_CODERS: tuple[type[EntropyCoder], ...] = (SampleAdaptive, Hybrid, BlockAdaptive)
+
+
+def _read(bits: BitReader) -> Header:
+    user_defined_data = bits.get(8)
+    samples, lines, bands = (bits.get(16) or 2**16 for _ in range(3))
+    shape = ImageShape(lines=lines, samples=samples, bands=bands)
+    signed = bool(bits.get(1))
+    bits.get_zeros(1)
+    large, depth = bits.get(1), bits.get(4)
+    # D mod 16 with the flag for D > 16: 0 stands for 16 and for 32.
+    dynamic_range = (depth or 16) + 16 * large
+    sequential = bool(bits.get(1))
+    interleaving_depth = bits.get(16)
+    if sequential and interleaving_depth:
+        bits.refuse("band-sequential order has an interleaving depth")
+    bits.get_zeros(2)
+    output_word_size = bits.get(3) or 8
+    coder = bits.get(2)
+    if coder == len(_CODERS):
+        bits.refuse("entropy coder type 3 is not defined")
+    bits.get_zeros(1)
+    fidelity = Fidelity(bits.get(2))
+    bits.get_zeros(2)
+    tables = tuple(read_table(bits, lines, samples, bands) for _ in range(bits.get(4)))
+    predictor, has_representatives = _read_primary(bits, bands)
+    limits = _read_quantization(bits, bands, fidelity, sequential=sequential)
+    representatives = _read_sample_representative(bits, bands) if has_representatives else None
+    return Header(
+        shape=shape,
+        parameters=Parameters(
+            signed=signed,
+            dynamic_range=dynamic_range,
+            interleaving_depth=None if sequential else interleaving_depth or 2**16,
+            entropy_coder=_read_entropy_coder(bits, bands, _CODERS[coder]),
+            predictor=predictor,
+            error_limits=limits,
+            sample_representatives=representatives,
+            supplementary_tables=tables,
+            user_defined_data=user_defined_data,
+            output_word_size=output_word_size,
+        ),
+    )
+
+
+# ------------------------------------------------------------------------------------ predictor metadata
+
+
+def _write_primary(bits: BitWriter, parameters: Parameters) -> None:
+    """Table 5-6."""
+    predictor = parameters.predictor
+    custom, offsets = predictor.weight_initialization, predictor.weight_exponent_offsets
+    bits.put(0, 1)
+    bits.put(parameters.sample_representatives is not None, 1)
+    bits.put(predictor.prediction_bands, 4)
+    bits.put(predictor.reduced, 1)
+    bits.put(offsets is not None, 1)
+    bits.put(predictor.local_sum, 2)
+    bits.put(predictor.register_size % 64, 6)
+    bits.put(predictor.weight_resolution - 4, 4)
+    bits.put(predictor.weight_change_interval.bit_length() - 5, 4)
+    bits.put(predictor.weight_initial_exponent + 6, 4)
+    bits.put(predictor.weight_final_exponent + 6, 4)
+    bits.put(offsets is not None and offsets.in_header, 1)
+    bits.put(custom is not None, 1)
+    bits.put(custom is not None and custom.in_header, 1)
+    bits.put(0 if custom is None else custom.resolution, 5)
+
+
+def _read_primary(bits: BitReader, bands: int) -> tuple[Predictor, bool]:
+    """Tables 5-6 and 5-7; also whether sample representatives follow."""
+    bits.get_zeros(1)
+    has_representatives = bool(bits.get(1))
+    prediction_bands = bits.get(4)
+    reduced = bool(bits.get(1))
+    has_offsets = bool(bits.get(1))
+    local_sum = LocalSum(bits.get(2))
+    register_size = bits.get(6) or 64
+    weight_resolution = bits.get(4) + 4
+    weight_change_interval = 1 << bits.get(4) + 4
+    initial, final = bits.get(4) - 6, bits.get(4) - 6
+    offsets_in_header, custom, custom_in_header = (bool(bits.get(1)) for _ in range(3))
+    resolution = bits.get(5)
+    if offsets_in_header and not has_offsets:
+        bits.refuse("a weight exponent offset table is announced without offsets")
+    if custom_in_header and not custom:
+        bits.refuse("a weight initialization table is announced for default weights")
+    if resolution and not custom:
+        bits.refuse("a weight initialization resolution is given for default weights")
+    counts = [min(band, prediction_bands) for band in range(bands)]
+    vectors = values = None
+    if custom_in_header:
+        vectors = _read_rows(bits, [count + (0 if reduced else 3) for count in counts], resolution)
+    if offsets_in_header:
+        values = _read_rows(bits, [count + (0 if reduced else 1) for count in counts], 4)
+    return Predictor(
+        prediction_bands=prediction_bands,
+        reduced=reduced,
+        local_sum=local_sum,
+        register_size=register_size,
+        weight_resolution=weight_resolution,
+        weight_change_interval=weight_change_interval,
+        weight_initial_exponent=initial,
+        weight_final_exponent=final,
+        weight_initialization=WeightInitialization(resolution=resolution, vectors=vectors, in_header=custom_in_header)
+        if custom
+        else None,
+        weight_exponent_offsets=WeightExponentOffsets(values=values, in_header=offsets_in_header)
+        if has_offsets
+        else None,
+    ), has_representatives
+
+
+def _write_weight_tables(bits: BitWriter, predictor: Predictor) -> None:
+    """Table 5-7: initialization first, each table filled to an octet on its own."""
+    custom, offsets = predictor.weight_initialization, predictor.weight_exponent_offsets
+    if custom is not None and custom.in_header:
+        _write_rows(bits, custom.vectors, custom.resolution)
+    if offsets is not None and offsets.in_header:
+        _write_rows(bits, offsets.values, 4)
+
+
+def _write_rows(bits: BitWriter, rows: BandTable | None, width: int) -> None:
+    for row in rows or ():
+        for value in row:
+            bits.put(value % (1 << width), width)
+    bits.fill()
+
+
+def _read_rows(bits: BitReader, lengths: Sequence[int], width: int) -> BandTable:
+    if width == 0:
+        bits.refuse("the resolution of the weight initialization table is 0")
+    rows = tuple(tuple(bits.get_signed(width) for _ in range(length)) for length in lengths)
+    bits.skip_fill()
+    return rows
+
+
+def _write_quantization(bits: BitWriter, parameters: Parameters) -> None:
+    """Tables 5-8 to 5-11."""
+    limits = parameters.error_limits
+    if limits is None:
+        return
+    exponent = limits.update_period_exponent
+    if parameters.interleaving_depth is not None:
+        bits.put(0, 1)
+        bits.put(exponent is not None, 1)
+        bits.put(0, 2)
+        bits.put(exponent or 0, 4)
+    for limit in limits.present:
+        bits.put(0, 1)
+        bits.put(limit.band_dependent, 1)
+        bits.put(0, 2)
+        bits.put(limit.bit_depth % 16, 4)
+        if exponent is None:
+            _write_row(bits, limit.values[0], limit.bit_depth)
+
+
+def _read_quantization(bits: BitReader, bands: int, fidelity: Fidelity, *, sequential: bool) -> ErrorLimits | None:
+    if fidelity is Fidelity.LOSSLESS:
+        return None
+    exponent = None
+    if not sequential:
+        bits.get_zeros(1)
+        periodic = bits.get(1)
+        bits.get_zeros(2)
+        value = bits.get(4)
+        if periodic:
+            exponent = value
+        elif value:
+            bits.refuse("an error limit update period is given without periodic updating")
+
+    def limit() -> ErrorLimit:
+        bits.get_zeros(1)
+        band_dependent = bool(bits.get(1))
+        bits.get_zeros(2)
+        bit_depth = bits.get(4) or 16
+        row = _read_row(bits, bands if band_dependent else 1, bit_depth) if exponent is None else None
+        return ErrorLimit(bit_depth=bit_depth, values=() if row is None else (row,), band_dependent=band_dependent)
+
+    absolute = limit() if fidelity is not Fidelity.RELATIVE else None
+    relative = limit() if fidelity is not Fidelity.ABSOLUTE else None
+    return ErrorLimits(absolute=absolute, relative=relative, update_period_exponent=exponent)
+
+
+def _write_row(bits: BitWriter, row: Sequence[int], width: int) -> None:
+    for value in row:
+        bits.put(value, width)
+    bits.fill()
+
+
+def _read_row(bits: BitReader, length: int, width: int) -> tuple[int, ...]:
+    row = tuple(bits.get(width) for _ in range(length))
+    bits.skip_fill()
+    return row
+
+
+def _write_sample_representative(bits: BitWriter, representatives: SampleRepresentatives | None) -> None:
+    """Table 5-12."""
+    if representatives is None:
+        return
+    bits.put(0, 5)
+    bits.put(representatives.resolution, 3)
+    tables = (
+        (representatives.damping, representatives.damping_in_header),
+        (representatives.offset, representatives.offset_in_header),
+    )
+    for values, in_header in tables:
+        fixed = values if isinstance(values, int) else None
+        bits.put(0, 1)
+        bits.put(fixed is None, 1)
+        bits.put(fixed is None and in_header, 1)
+        bits.put(0, 1)
+        bits.put(fixed or 0, 4)
+    for values, in_header in tables:
+        if isinstance(values, tuple) and in_header:
+            _write_row(bits, values, representatives.resolution)
+
+
+def _read_sample_representative(bits: BitReader, bands: int) -> SampleRepresentatives:
+    bits.get_zeros(5)
+    resolution = bits.get(3)
+    fixed: list[int | None] = []
+    in_header: list[bool] = []
+    for name in ("damping", "offset"):
+        bits.get_zeros(1)
+        varying, table = bool(bits.get(1)), bool(bits.get(1))
+        bits.get_zeros(1)
+        value = bits.get(4)
+        if varying and value:
+            bits.refuse(f"a fixed {name} is given beside band-varying ones")
+        if table and not varying:
+            bits.refuse(f"a {name} table is announced beside a fixed {name}")
+        fixed.append(None if varying else value)
+        in_header.append(table)
+    damping, offset = (
+        _read_row(bits, bands, resolution) if table else value for value, table in zip(fixed, in_header, strict=True)
+    )
+    return SampleRepresentatives(
+        resolution=resolution,
+        damping=damping,
+        offset=offset,
+        damping_in_header=in_header[0] or fixed[0] is not None,
+        offset_in_header=in_header[1] or fixed[1] is not None,
+    )
+
+
+# -------------------------------------------------------------------------------- entropy coder metadata
+
+
+def _write_entropy_coder(bits: BitWriter, coder: EntropyCoder) -> None:
+    """Tables 5-13, 5-14 and 5-15."""
+    if isinstance(coder, BlockAdaptive):
+        bits.put(0, 1)
+        bits.put(coder.block_size.bit_length() - 4, 2)
+        bits.put(coder.restricted, 1)
+        bits.put(coder.reference_sample_interval % 2**12, 12)
+        return
+    bits.put(coder.unary_length_limit % 32, 5)
+    bits.put(coder.rescaling_counter_size - 4, 3)
+    bits.put(coder.initial_count_exponent % 8, 3)
+    if isinstance(coder, Hybrid):
+        bits.put(0, 5)
+        return
+    initial = coder.accumulator_initialization
+    bits.put(initial if isinstance(initial, int) else NO_CONSTANT, 4)
+    table = initial if isinstance(initial, tuple) and coder.in_header else None
+    bits.put(table is not None, 1)
+    _write_row(bits, table or (), 4)
+
+
+def _read_entropy_coder(bits: BitReader, bands: int, kind: type[EntropyCoder]) -> EntropyCoder:
+    if kind is BlockAdaptive:
+        bits.get_zeros(1)
+        return BlockAdaptive(
+            block_size=8 << bits.get(2),
+            restricted=bool(bits.get(1)),
+            reference_sample_interval=bits.get(12) or 2**12,
+        )
+    unary_length_limit = bits.get(5) or 32
+    rescaling_counter_size = bits.get(3) + 4
+    initial_count_exponent = bits.get(3) or 8
+    if kind is Hybrid:
+        bits.get_zeros(5)
+        return Hybrid(
+            unary_length_limit=unary_length_limit,
+            rescaling_counter_size=rescaling_counter_size,
+            initial_count_exponent=initial_count_exponent,
+        )
+    constant, in_header = bits.get(4), bool(bits.get(1))
+    if in_header and constant != NO_CONSTANT:
+        bits.refuse("an accumulator initialization table is announced beside a constant")
+    initial: int | tuple[int, ...] | None = constant if constant != NO_CONSTANT else None
+    return SampleAdaptive(
+        unary_length_limit=unary_length_limit,
+        rescaling_counter_size=rescaling_counter_size,
+        initial_count_exponent=initial_count_exponent,
+        accumulator_initialization=_read_row(bits, bands, 4) if in_header else initial,
+        in_header=in_header or constant != NO_CONSTANT,
+    )

@@ -1,0 +1,580 @@
+"""Predictor, quantizer and mapping in one loop, both ways: CCSDS 123.0-B-2, section 4.
+
+The loop runs pixel by pixel with all bands of a pixel together, whatever the encoding order: prediction depends on
+earlier pixels of the same band and on the P preceding bands of the same pixel, and on nothing else. So most of the
+work of a pixel is the same short operation on every band, which the compiler turns into vector instructions:
+
+    earlier pixels ──▶ local sums, directional differences, their share of the inner product    all bands at once
+    this pixel     ──▶ central differences' share, prediction, index, representative            band after band
+    index's error  ──▶ weights for the next pixel                                               all bands at once
+
+The middle step is a chain from band to band, since a representative enters the next bands' predictions, except
+where the encoder knows the representatives before (lossless, φ = 0: they are the samples): then it, too, runs over
+all bands at once. That chain, about twenty cycles a sample, is what limits the decoder.
+
+Arrays are (line, sample, band). Row 0 to 2 of the differences are the directional ones, row 3 the central ones,
+which stand behind P zeros for the bands that do not exist; so do their weights, and a zero difference leaves a
+zero weight zero (eq. (51)).
+
+Width: with D ≤ 16 a representative lies in −2^15 − 1..2^16, so a difference |4s″ − σ| ≤ 8·2^16 + 8 < 2^20, more
+exactly ≤ 2^18 + 8 as s″ and σ/4 share a range; shifted left by at most 12 it stays below 2^31, as do weights
+(22 bits) and rounding (2^26). So 32-bit arrays suffice unless ρ + ς can fall below −12 (`narrow_suffices`). The
+inner product of 18 terms of at most 2^21 · 2^35 and 2^Ω(σ − 4s_mid) is below 2^61 and always 64 bits wide, in which
+mod*_R (eq. (37)) is a pair of shifts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccsds123.kernel import Integers, kernel, signed
+from ccsds123.parameters import ImageShape, LocalSum, Parameters, SampleRepresentatives
+from ccsds123.quantizer import (
+    UNLIMITED,
+    limit_table,
+    map_index,
+    maximum_error,
+    quantize,
+    unmap_index,
+)
+
+Samples = NDArray[np.signedinteger[Any]]
+Mapped = NDArray[np.uint32]
+
+DIRECTIONAL = 3
+CENTRAL = 3
+"""Row of the central differences, behind the directional ones."""
+MAX_NARROW_LEFT_SHIFT = 12
+# Numba takes plain integers for constants.
+WIDE_NEIGHBOR = int(LocalSum.WIDE_NEIGHBOR_ORIENTED)
+NARROW_NEIGHBOR = int(LocalSum.NARROW_NEIGHBOR_ORIENTED)
+WIDE_COLUMN = int(LocalSum.WIDE_COLUMN_ORIENTED)
+NARROW_COLUMN = int(LocalSum.NARROW_COLUMN_ORIENTED)
+
+
+def map_samples(cube: NDArray[np.integer[Any]], parameters: Parameters) -> Mapped:
+    """Mapped quantizer indices δ of an image.
+
+    Args:
+        cube: samples within the range of D, (line, sample, band).
+        parameters: checked against the cube's shape.
+
+    Returns:
+        (line, sample, band), each below 2^D.
+    """
+    mapped = np.empty(cube.shape, np.uint32)
+    samples = np.ascontiguousarray(cube, _dtype(parameters))
+    _run(samples, mapped, parameters, decode=False)
+    return mapped
+
+
+def unmap_samples(mapped: Mapped, parameters: Parameters) -> Samples:
+    """The image that mapped quantizer indices stand for: each sample its clipped bin centre s′, eq. (48).
+
+    Args:
+        mapped: δ, (line, sample, band), any values; out of range, the image is arbitrary but within the range of D.
+        parameters: checked against the shape, with the error limits' values.
+    """
+    samples = np.empty(mapped.shape, _dtype(parameters))
+    _run(samples, np.ascontiguousarray(mapped), parameters, decode=True)
+    return samples
+
+
+def narrow_suffices(parameters: Parameters) -> bool:
+    """Whether 32-bit arrays hold every difference, weight and weight increment; the module says why."""
+    predictor = parameters.predictor
+    offsets = predictor.weight_exponent_offsets
+    smallest = min((value for row in (offsets.values or ()) for value in row), default=0) if offsets else 0
+    exponent = predictor.weight_initial_exponent + parameters.dynamic_range - predictor.weight_resolution + smallest
+    return parameters.dynamic_range <= 16 and exponent >= -MAX_NARROW_LEFT_SHIFT
+
+
+def initial_weights(parameters: Parameters, bands: int) -> NDArray[np.int64]:
+    """W_z(1), (component, band): N, W, NW in full mode, then ω^(1) … ω^(P); 4.6.3."""
+    predictor = parameters.predictor
+    resolution, custom = predictor.weight_resolution, predictor.weight_initialization
+    directional = 0 if predictor.reduced else DIRECTIONAL
+    weights = np.zeros((directional + predictor.prediction_bands, bands), np.int64)
+    for band in range(bands):
+        count = predictor.differences(band)
+        if custom is not None:
+            assert custom.vectors is not None
+            shift = resolution + 3 - custom.resolution
+            # Eq. (35): a '0' and then '1's below the Q bits given.
+            low = (1 << shift - 1) - 1 if shift else 0
+            weights[:count, band] = [(value << shift) + low for value in custom.vectors[band]]
+        else:
+            weight = 7 << resolution - 3  # Eq. (33)
+            for component in range(directional, count):
+                weights[component, band] = weight
+                weight >>= 3
+    return weights
+
+
+def _exponent_offsets(parameters: Parameters, bands: int) -> NDArray[np.int64]:
+    """ς, (component, band) as the weights; no row where all are zero."""
+    predictor = parameters.predictor
+    given = predictor.weight_exponent_offsets
+    directional = 0 if predictor.reduced else DIRECTIONAL
+    if given is None:
+        return np.zeros((0, bands), np.int64)
+    assert given.values is not None
+    offsets = np.zeros((directional + predictor.prediction_bands, bands), np.int64)
+    for band, row in enumerate(given.values):
+        intra, inter = (row[:1], row[1:]) if directional else ((), row)
+        offsets[:directional, band] = intra  # ς* is shared by N, W and NW, eqs. (52) to (54)
+        offsets[directional : directional + len(inter), band] = inter
+    return offsets
+
+
+def _dtype(parameters: Parameters) -> np.dtype[np.signedinteger[Any]]:
+    return np.dtype(np.int32 if narrow_suffices(parameters) else np.int64)
+
+
+def _band_values(table: int | tuple[int, ...] | None, bands: int) -> NDArray[np.int64]:
+    assert table is not None
+    return np.ascontiguousarray(np.broadcast_to(np.array(table, np.int64), bands))
+
+
+def _run(samples: Samples, mapped: Mapped, parameters: Parameters, *, decode: bool) -> None:
+    lines, width, bands = mapped.shape
+    shape = ImageShape(lines=lines, samples=width, bands=bands)
+    predictor, limits = parameters.predictor, parameters.error_limits
+    representatives = parameters.sample_representatives or SampleRepresentatives(resolution=1)
+    absolute = limit_table(limits.absolute if limits else None, shape)
+    relative = limit_table(limits.relative if limits else None, shape)
+    if limits is None:
+        absolute = np.zeros((1, bands), np.int64)
+    elif limits.absolute is None:
+        absolute = np.full((1, bands), UNLIMITED, np.int64)
+    if relative.size == 0:
+        relative = np.full((1, bands), -1, np.int64)
+    exponent = limits.update_period_exponent if limits else None
+    damping = _band_values(representatives.damping, bands)
+    offset = _band_values(representatives.offset, bands)
+    low, high, middle = parameters.sample_limits
+    _code(
+        decode,
+        samples,
+        mapped,
+        initial_weights(parameters, bands).astype(samples.dtype),
+        _exponent_offsets(parameters, bands),
+        absolute,
+        relative,
+        # Without periodic updating, line numbers (below 2^16) shifted by 16 give row 0.
+        16 if exponent is None else exponent,
+        damping,
+        offset,
+        representatives.resolution,
+        bool(damping.any() or offset.any()),
+        limits is None,
+        predictor.prediction_bands,
+        0 if predictor.reduced else DIRECTIONAL,
+        int(predictor.local_sum),
+        predictor.register_size,
+        predictor.weight_resolution,
+        predictor.weight_change_interval,
+        predictor.weight_initial_exponent,
+        predictor.weight_final_exponent,
+        parameters.dynamic_range,
+        low,
+        high,
+        middle,
+    )
+
+
+# ------------------------------------------------------------------------------- all bands of a pixel at once
+
+
+@kernel
+def _add_rows(total: Integers, a: Integers, b: Integers, c: Integers, d: Integers) -> None:
+    """σ as the sum of four rows, eqs. (20) to (23)."""
+    integer = total.dtype.type
+    for band in range(total.size):
+        total[band] = integer(a[band] + b[band] + c[band] + d[band])
+
+
+@kernel
+def _subtract_sum(difference: Integers, representative: Integers, local_sum: Integers) -> None:
+    """Local differences 4s″ − σ, eqs. (24) to (27)."""
+    integer = difference.dtype.type
+    for band in range(difference.size):
+        difference[band] = integer(4 * representative[band] - local_sum[band])
+
+
+@kernel
+def _begin_product(total: Integers, local_sum: Integers, four_middle: int, resolution: int) -> None:
+    """2^Ω (σ − 4 s_mid), eq. (37)."""
+    for band in range(total.size):
+        total[band] = (signed(local_sum[band]) - four_middle) << resolution
+
+
+@kernel
+def _add_product(total: Integers, weight: Integers, difference: Integers) -> None:
+    """One component of the inner product, eq. (36)."""
+    for band in range(total.size):
+        total[band] += signed(weight[band]) * signed(difference[band])
+
+
+@kernel
+def _update_weights(weight: Integers, difference: Integers, sign: Integers, exponent: int, limit: int) -> None:
+    """Eqs. (51) to (54) with one exponent for all bands.
+
+    ⌊½(±2^−p d + 1)⌋ is (±d + 2^p) >> (p + 1) for p ≥ 0, and ((±d << −p) + 1) >> 1 for p < 0; the floor
+    covers the whole.
+    """
+    integer = weight.dtype.type
+    low, high = integer(-limit), integer(limit - 1)
+    left, right = max(-exponent, 0), max(exponent, 0) + 1
+    rounding = integer(1 << (right - 1))
+    for band in range(weight.size):
+        scaled = integer(sign[band] * integer(difference[band] << left))
+        step = integer(integer(scaled + rounding) >> right)
+        weight[band] = min(max(integer(weight[band] + step), low), high)
+
+
+@kernel
+def _update_weights_each(
+    weight: Integers, difference: Integers, sign: Integers, exponent: int, offsets: Integers, limit: int
+) -> None:
+    """The same with an exponent offset a band."""
+    integer = weight.dtype.type
+    low, high = integer(-limit), integer(limit - 1)
+    for band in range(weight.size):
+        sum_of_exponents = exponent + offsets[band]
+        left, right = max(-sum_of_exponents, 0), max(sum_of_exponents, 0) + 1
+        scaled = signed(sign[band]) * (signed(difference[band]) << left)
+        step = (scaled + (signed(1) << (right - 1))) >> right
+        weight[band] = integer(min(max(signed(weight[band]) + step, low), high))
+
+
+@kernel
+def _high_resolution(product: int, spare: int, resolution: int, low: int, high: int, middle: int) -> int:
+    """s̆, eq. (37); `spare` is 64 − R."""
+    wrapped = (product << spare) >> spare
+    value = wrapped + (middle << (resolution + 2)) + (1 << (resolution + 1))
+    return min(max(value, low << (resolution + 2)), (high << (resolution + 2)) + (1 << (resolution + 1)))
+
+
+@kernel
+def _map_known(
+    mapped: Mapped,
+    sign: Integers,
+    samples: Integers,
+    product: Integers,
+    spare: int,
+    resolution: int,
+    low: int,
+    high: int,
+    middle: int,
+) -> None:
+    """Prediction, eqs. (37) to (40), and mapping of lossless residuals, eqs. (55) and (56), without a branch."""
+    integer = sign.dtype.type
+    for band in range(samples.size):
+        double = _high_resolution(product[band], spare, resolution, low, high, middle) >> (resolution + 1)
+        predicted = double >> 1
+        residual = samples[band] - predicted
+        magnitude = abs(residual)
+        room = min(predicted - low, high - predicted)
+        odd = ((residual ^ -(double & 1)) >> 63) & 1
+        near = 2 * magnitude - min(odd, magnitude)
+        mapped[band] = np.uint32(near if magnitude <= room else magnitude + room)
+        sign[band] = integer(1 if 2 * samples[band] >= double else -1)
+
+
+# ----------------------------------------------------------------------------------------- band after band
+
+
+@kernel
+def _representative(
+    clipped: int,
+    index: int,
+    maximum: int,
+    high_resolution: int,
+    damping: int,
+    offset: int,
+    theta: int,
+    resolution: int,
+) -> int:
+    """s″, eqs. (46) and (47), for t > 0."""
+    sign = (index > 0) - (index < 0)
+    biased = (clipped << resolution) - ((sign * maximum * offset) << (resolution - theta))
+    double = (4 * ((1 << theta) - damping) * biased + damping * high_resolution - (damping << (resolution + 1))) >> (
+        resolution + theta + 1
+    )
+    return (double + 1) >> 1
+
+
+@kernel
+def _code_first(
+    decode: bool,
+    samples: Integers,
+    mapped: Mapped,
+    row: Integers,
+    prediction_bands: int,
+    low: int,
+    high: int,
+    middle: int,
+) -> None:
+    """The pixel t = 0: no weights, no quantization, and s̃ of the band before, eq. (38)."""
+    predicted = signed(middle)
+    for band in range(samples.size):
+        if decode:
+            index = unmap_index(signed(mapped[band]), 0, 0, predicted, low, high)
+            samples[band] = min(max(predicted + index, low), high)
+        else:
+            mapped[band] = map_index(samples[band] - predicted, 0, 0, predicted, low, high)
+        row[band] = samples[band]
+        if prediction_bands > 0:
+            predicted = signed(samples[band])
+
+
+@kernel
+def _unmap_lossless(
+    samples: Integers,
+    mapped: Mapped,
+    row: Integers,
+    difference: Integers,
+    sign: Integers,
+    product: Integers,
+    local_sum: Integers,
+    weights: Integers,
+    spare: int,
+    resolution: int,
+    low: int,
+    high: int,
+    middle: int,
+) -> None:
+    """`_code_chain` for decoding where m_z(t) = 0 and s″ = s, with the shortest chain from band to band."""
+    integer = sign.dtype.type
+    components = len(weights)
+    previous = signed(0)
+    for band in range(samples.size):
+        total = product[band]
+        for component in range(1, components):
+            total += signed(weights[component, band]) * signed(difference[band + components - 1 - component])
+        if components > 0:
+            total += signed(weights[0, band]) * previous
+        double = _high_resolution(total, spare, resolution, low, high, middle) >> (resolution + 1)
+        predicted = double >> 1
+        code = signed(mapped[band])
+        magnitude = (code + 1) >> 1
+        if magnitude <= min(predicted - low, high - predicted):
+            # Equal parities mean + (eq. (55)). They are as good as random, so no branch may depend on them.
+            negative = -((code ^ double) & 1)
+            value = predicted + ((magnitude ^ negative) - negative)
+        else:
+            value = predicted + unmap_index(code, 0, double, predicted, low, high)
+            value = min(max(value, low), high)
+        previous = 4 * value - signed(local_sum[band])
+        difference[band + components] = previous
+        samples[band] = value
+        row[band] = value
+        sign[band] = integer(1 if 2 * value >= double else -1)
+
+
+@kernel
+def _code_chain(
+    decode: bool,
+    samples: Integers,
+    mapped: Mapped,
+    row: Integers,
+    difference: Integers,
+    sign: Integers,
+    product: Integers,
+    local_sum: Integers,
+    weights: Integers,
+    absolute: Integers,
+    relative: Integers,
+    damping: Integers,
+    offset: Integers,
+    theta: int,
+    shaped: bool,
+    spare: int,
+    resolution: int,
+    dynamic_range: int,
+    low: int,
+    high: int,
+    middle: int,
+) -> None:
+    """All bands of a pixel where a band's representative must be known for the next band's prediction.
+
+    The central differences stand behind as many zeros as there are components, whose weights these are; `product`
+    holds 2^Ω(σ − 4s_mid) and the directional components' share of the inner product.
+    """
+    integer = sign.dtype.type
+    components = len(weights)
+    previous = signed(0)
+    for band in range(samples.size):
+        total = product[band]
+        for component in range(1, components):
+            total += signed(weights[component, band]) * signed(difference[band + components - 1 - component])
+        if components > 0:
+            total += signed(weights[0, band]) * previous
+        high_resolution = _high_resolution(total, spare, resolution, low, high, middle)
+        double = high_resolution >> (resolution + 1)
+        predicted = double >> 1
+        maximum = maximum_error(absolute[band], relative[band], predicted, dynamic_range)
+        if decode:
+            index = unmap_index(signed(mapped[band]), maximum, double, predicted, low, high)
+        else:
+            index = quantize(signed(samples[band]) - predicted, maximum)
+            mapped[band] = map_index(index, maximum, double, predicted, low, high)
+        clipped = min(max(predicted + index * (2 * maximum + 1), low), high)
+        if decode:
+            samples[band] = clipped
+        value = clipped
+        if shaped:
+            value = _representative(
+                clipped, index, maximum, high_resolution, damping[band], offset[band], theta, resolution
+            )
+        row[band] = value
+        previous = 4 * value - local_sum[band]
+        difference[band + components] = previous
+        sign[band] = integer(1 if 2 * clipped >= double else -1)
+
+
+# ------------------------------------------------------------------------------------------------ the loop
+
+
+@kernel
+def _code(
+    decode: bool,
+    samples: Integers,
+    mapped: Mapped,
+    weights: Integers,
+    offsets: Integers,
+    absolute: Integers,
+    relative: Integers,
+    period_shift: int,
+    damping: Integers,
+    offset: Integers,
+    theta: int,
+    shaped: bool,
+    lossless: bool,
+    prediction_bands: int,
+    directional: int,
+    sum_type: int,
+    register_size: int,
+    resolution: int,
+    change_interval: int,
+    initial_exponent: int,
+    final_exponent: int,
+    dynamic_range: int,
+    low: int,
+    high: int,
+    middle: int,
+) -> None:
+    lines, width, bands = mapped.shape
+    # Two lines of representatives, each pixel behind an s_mid: shifted by one band, a row of them is what narrow
+    # local sums need in line 0, eqs. (21) and (23).
+    history = np.full((2, width, bands + 1), middle, weights.dtype)
+    local_sum = np.empty(bands, weights.dtype)
+    differences = np.zeros((DIRECTIONAL + 1, prediction_bands + bands), weights.dtype)
+    sign = np.empty(bands, weights.dtype)
+    product = np.empty(bands, np.int64)
+    components = len(weights)
+    spare = 64 - register_size
+    limit = 1 << (resolution + 2)
+    known = lossless and not shaped and not decode
+    for line in range(lines):
+        above, here = history[(line + 1) & 1], history[line & 1]
+        absolute_row = absolute[min(line >> period_shift, len(absolute) - 1)]
+        relative_row = relative[min(line >> period_shift, len(relative) - 1)]
+        for sample in range(width):
+            row = here[sample, 1:]
+            if line == 0 and sample == 0:
+                _code_first(decode, samples[0, 0], mapped[0, 0], row, prediction_bands, low, high, middle)
+                continue
+            # Missing neighbours are replaced as each equation of 4.4 and 4.5 says.
+            north = above[sample, 1:]
+            if line == 0:
+                west = here[sample - 1, 1:]
+                before = here[sample - 1, :bands] if sum_type in (NARROW_NEIGHBOR, NARROW_COLUMN) else west
+                _add_rows(local_sum, before, before, before, before)
+            else:
+                west = here[max(sample - 1, 0), 1:] if sample > 0 else north
+                north_west = above[max(sample - 1, 0), 1:]
+                north_east = above[min(sample + 1, width - 1), 1:]
+                if sum_type in (WIDE_COLUMN, NARROW_COLUMN):
+                    _add_rows(local_sum, north, north, north, north)
+                elif sample == 0:
+                    _add_rows(local_sum, north, north, north_east, north_east)
+                elif sum_type == WIDE_NEIGHBOR:
+                    _add_rows(local_sum, west, north_west, north, north_east)
+                elif sample == width - 1:
+                    _add_rows(local_sum, north_west, north_west, north, north)
+                else:
+                    _add_rows(local_sum, north_west, north, north, north_east)
+                if directional:
+                    _subtract_sum(differences[0, prediction_bands:], north, local_sum)
+                    _subtract_sum(differences[1, prediction_bands:], west, local_sum)
+                    _subtract_sum(differences[2, prediction_bands:], north_west, local_sum)
+            # In line 0 the directional differences are still the zeros they were made as, eqs. (25) to (27).
+            _begin_product(product, local_sum, 4 * middle, resolution)
+            if line > 0:
+                for component in range(directional):
+                    _add_product(product, weights[component], differences[component, prediction_bands:])
+            if known:
+                row[:] = samples[line, sample]
+                _subtract_sum(differences[CENTRAL, prediction_bands:], row, local_sum)
+                for component in range(directional, components):
+                    first = prediction_bands - 1 - (component - directional)
+                    _add_product(product, weights[component], differences[CENTRAL, first : first + bands])
+                _map_known(mapped[line, sample], sign, row, product, spare, resolution, low, high, middle)
+            elif lossless and not shaped:
+                _unmap_lossless(
+                    samples[line, sample],
+                    mapped[line, sample],
+                    row,
+                    differences[CENTRAL],
+                    sign,
+                    product,
+                    local_sum,
+                    weights[directional:],
+                    spare,
+                    resolution,
+                    low,
+                    high,
+                    middle,
+                )
+            else:
+                _code_chain(
+                    decode,
+                    samples[line, sample],
+                    mapped[line, sample],
+                    row,
+                    differences[CENTRAL],
+                    sign,
+                    product,
+                    local_sum,
+                    weights[directional:],
+                    absolute_row,
+                    relative_row,
+                    damping,
+                    offset,
+                    theta,
+                    shaped,
+                    spare,
+                    resolution,
+                    dynamic_range,
+                    low,
+                    high,
+                    middle,
+                )
+            # Eq. (50); the division is a floor, also of the negative numbers of line 0.
+            exponent = initial_exponent + (line * width + sample - width) // change_interval
+            exponent = min(max(exponent, initial_exponent), final_exponent) + dynamic_range - resolution
+            for component in range(directional if line == 0 else 0, components):
+                if component < directional:
+                    difference = differences[component, prediction_bands:]
+                else:
+                    first = prediction_bands - 1 - (component - directional)
+                    difference = differences[CENTRAL, first : first + bands]
+                if len(offsets) > 0:
+                    _update_weights_each(weights[component], difference, sign, exponent, offsets[component], limit)
+                else:
+                    _update_weights(weights[component], difference, sign, exponent, limit)

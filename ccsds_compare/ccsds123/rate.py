@@ -1,0 +1,71 @@
+"""The error limit that meets a target rate, for comparisons at equal rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ccsds123.codec import Cube, compress
+from ccsds123.parameters import ErrorLimit, ErrorLimits, ParameterError, Parameters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateMatch:
+    """What meets a target ratio.
+
+    Attributes:
+        limit: the absolute error limit A*; 0: lossless already does.
+        parameters: with that limit.
+        octets: the compressed image.
+        ratio: D bits a sample against the octets' bits, at least the target.
+    """
+
+    limit: int
+    parameters: Parameters
+    octets: bytes
+    ratio: float
+
+
+def match_ratio(cube: Cube, parameters: Parameters, target_ratio: float) -> RateMatch:
+    """The smallest band-independent absolute error limit whose ratio reaches the target.
+
+    Halving the interval takes about ten trials of 16-bit images. The size need not fall with every step of the limit;
+    the limit below the one returned has been tried and is too large a file.
+
+    Args:
+        cube: (line, sample, band).
+        parameters: its error limits are replaced, and its periodic updating with them.
+        target_ratio: of the image's size at D bits a sample to the file's.
+
+    Raises:
+        ParameterError: not even the largest limit that D allows reaches the target.
+    """
+    depth = min(parameters.dynamic_range - 1, 16)
+    largest = (1 << depth) - 1
+    tried: dict[int, RateMatch] = {}
+
+    def reaches(limit: int) -> bool:
+        absolute = ErrorLimit(bit_depth=max(limit.bit_length(), 1), values=((limit,),))
+        trial = replace(parameters, error_limits=ErrorLimits(absolute=absolute) if limit else None)
+        if limit == 0 and trial.sample_representatives is not None:
+            trial = replace(trial, sample_representatives=replace(trial.sample_representatives, offset=0))
+        octets = compress(cube, trial)
+        ratio = cube.size * parameters.dynamic_range / (8 * len(octets))
+        tried[limit] = RateMatch(limit=limit, parameters=trial, octets=octets, ratio=ratio)
+        return ratio >= target_ratio
+
+    if reaches(0):
+        return tried[0]
+    # Doubling first: the limits of interest are small, and every trial of a large one would be wasted.
+    low, high = 0, 1
+    while not reaches(high):
+        if high == largest:
+            best = tried[largest].ratio
+            raise ParameterError(f"a ratio of {target_ratio:g} is out of reach: the largest limit gives {best:.1f}")
+        low, high = high, min(2 * high, largest)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if reaches(middle):
+            high = middle
+        else:
+            low = middle
+    return tried[high]

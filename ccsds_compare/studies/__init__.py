@@ -1,0 +1,1 @@
+"""Measurements behind docs/results; not in the wheel."""

@@ -1,0 +1,87 @@
+"""Size and arithmetic of a bundle's graphs, counted from the graphs themselves, whatever the model family.
+
+python -m studies.complexity_table BUNDLE...
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from hyvic_runtime.command_line import Result, command_parser, run_command
+from hyvic_runtime.families.latent.bundle import ENCODER, graph_names, read_latent_bundle
+from onnx import numpy_helper
+
+from studies.roofline import graph_cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complexity:
+    """What one side of a link holds and computes.
+
+    Attributes:
+        parameters: constants of its graphs that are not zero: weights, and the few integers that requantise.
+        macs_a_sample: multiply–accumulates of a tile and its halo, a sample of the tile.
+        macs_a_sample_nonzero: those among them whose weight is not zero. Convolutions along the bands are products with
+            matrices of three diagonals, and transposed convolutions leave taps of their sub-pixel form empty.
+    """
+
+    parameters: int
+    macs_a_sample: float
+    macs_a_sample_nonzero: float
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table; 0 done, 1 failed with one line, 2 wrong usage."""
+    parser = command_parser(
+        "python -m studies.complexity_table",
+        "Parameters and multiply–accumulates of what a bundle's encoder and decoder run.",
+        "python -m studies.complexity_table hyvic.bundle joint.bundle",
+    )
+    parser.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="what export-engine wrote")
+    return run_command(parser, argv, _table, extra="export")
+
+
+def _table(arguments: argparse.Namespace) -> Result:
+    sides = {str(folder): bundle_complexity(folder) for folder in arguments.bundles}
+    lines = [
+        "| bundle | side | parameters | MACs a sample | with weights that are not zero |",
+        "|:--|:--|--:|--:|--:|",
+    ]
+    for folder, both in sides.items():
+        for side, of in both.items():
+            cells = f"{of.parameters:,} | {of.macs_a_sample:,.0f} | {of.macs_a_sample_nonzero:,.0f}"
+            lines.append(f"| {folder} | {side} | {cells} |")
+    result = {folder: {side: asdict(of) for side, of in both.items()} for folder, both in sides.items()}
+    return result, "\n".join(lines)
+
+
+def bundle_complexity(folder: Path) -> dict[str, Complexity]:
+    """Of the encoder's graph, and of those that a decoder runs: hyper-decoder, slices, decoder."""
+    manifest = read_latent_bundle(folder).manifest
+    samples = manifest.geometry.tile**2 * manifest.bands
+    decoding = [name for name in graph_names(manifest.slices) if name != ENCODER]
+    return {
+        side: _complexity([onnx.load(folder / name) for name in names], samples)
+        for side, names in (("encoder", [ENCODER]), ("decoder", decoding))
+    }
+
+
+def _complexity(graphs: Sequence[onnx.ModelProto], samples: int) -> Complexity:
+    operators = [operator for graph in graphs for operator in graph_cost(graph).operators]
+    constants = [numpy_helper.to_array(constant) for graph in graphs for constant in graph.graph.initializer]
+    macs, zeros = (sum(getattr(operator, name) for operator in operators) for name in ("macs", "zeros"))
+    return Complexity(
+        parameters=sum(int(np.count_nonzero(constant)) for constant in constants),
+        macs_a_sample=macs / samples,
+        macs_a_sample_nonzero=(macs - zeros) / samples,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""What a cross-validation found: a table for documents, its points, and a plot."""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from hyvic_compare.bd_psnr import Curve, CurveGapError, bd_psnr, bd_rate, interpolate
+from hyvic_compare.codec_choice import CODECS
+from hyvic_compare.report.codec_style import INK, QUIET, codec_styles
+from hyvic_compare.report.summary import ratio_text
+from hyvic_compare.results_file import RecordedPoint, RecordedScene
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+REFERENCES: Mapping[str, tuple[str, ...]] = {
+    CODECS["pca-jpeg2000"].name: (CODECS["pca-jpeg2000"].name,),
+    CODECS["jpeg2000"].name: (CODECS["jpeg2000"].name,),
+    "CCSDS-123 near-lossless": tuple(
+        CODECS[f"ccsds123-{coder}"].name for coder in ("hybrid", "block-adaptive", "sample-adaptive")
+    ),
+}
+"""What is held against: of several codecs the best at each target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodedPoint:
+    """A scene at one quality.
+
+    Attributes:
+        quality: of the bundle.
+        octets: of the packets, headers included.
+        compression_ratio: of these.
+        psnr_db: over the comparison's peak.
+    """
+
+    quality: float
+    octets: int
+    compression_ratio: float
+    psnr_db: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodedScene:
+    """A scene at several qualities.
+
+    Attributes:
+        record: of the comparison.
+        bundle: name of the one that never saw it.
+        points: by rising compression ratio.
+    """
+
+    record: RecordedScene
+    bundle: str
+    points: tuple[CodedPoint, ...]
+
+    @property
+    def curve(self) -> Curve:
+        """Compression ratio to PSNR."""
+        return Curve(
+            ratios=tuple(point.compression_ratio for point in self.points),
+            psnr_db=tuple(point.psnr_db for point in self.points),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """One scene against one reference.
+
+    Attributes:
+        scene: its name.
+        sensor: or None.
+        shape: lines, samples, bands.
+        bundle: that coded it.
+        reference: a key of REFERENCES.
+        bd_psnr_db: eq. 6 over the ratios that both reach; None: there are none.
+        bd_rate_percent: octets at equal PSNR beyond the reference's; None: there is no common PSNR.
+        at: by the ratio that was asked of the reference, PSNR above its own at the octets that it took; None: it has
+            no stream there, or the bundle none so long or short.
+    """
+
+    scene: str
+    sensor: str | None
+    shape: tuple[int, int, int]
+    bundle: str
+    reference: str
+    bd_psnr_db: float | None
+    bd_rate_percent: float | None
+    at: dict[float, float | None]
+
+
+def gains_of(scenes: Sequence[CodedScene]) -> list[Gain]:
+    """Of all scenes against all references, reference by reference."""
+    targets = sorted({point.target_ratio for scene in scenes for point in scene.record.points})
+    return [_gain(scene, name, targets) for name in REFERENCES for scene in scenes]
+
+
+def _gain(scene: CodedScene, reference: str, targets: Sequence[float]) -> Gain:
+    theirs = scene.record.best(REFERENCES[reference])
+    curve = scene.curve
+    # Two targets may be met by one stream, and an exact one has no PSNR.
+    by_ratio = {point.compression_ratio: point.psnr_db for point in theirs.values() if math.isfinite(point.psnr_db)}
+    ratios = sorted(by_ratio)
+    their_curve = Curve(ratios=tuple(ratios), psnr_db=tuple(by_ratio[ratio] for ratio in ratios))
+    return Gain(
+        scene=scene.record.name,
+        sensor=scene.record.sensor,
+        shape=scene.record.shape,
+        bundle=scene.bundle,
+        reference=reference,
+        bd_psnr_db=_or_none(lambda: bd_psnr(curve, their_curve).db),
+        bd_rate_percent=_or_none(lambda: bd_rate(curve, their_curve).percent),
+        at={target: _difference(curve, theirs.get(target)) for target in targets},
+    )
+
+
+def _difference(curve: Curve, theirs: RecordedPoint | None) -> float | None:
+    if theirs is None or not curve.ratios[0] <= theirs.compression_ratio <= curve.ratios[-1]:
+        return None
+    # Ratios double from one point to the next or so: over their logarithm the curve bends least.
+    logarithmic = Curve(ratios=tuple(np.log2(curve.ratios).tolist()), psnr_db=curve.psnr_db)
+    difference = interpolate(logarithmic, [math.log2(theirs.compression_ratio)])[0] - theirs.psnr_db
+    return difference if math.isfinite(difference) else None
+
+
+def _or_none(figure: Callable[[], float]) -> float | None:
+    try:
+        return figure()
+    except CurveGapError:
+        return None
+
+
+def markdown_report(scenes: Sequence[CodedScene], gains: Sequence[Gain]) -> str:
+    """A table a reference: a row a scene, then the least and the mean of every column."""
+    peaks = " or ".join(f"{peak:,g}" for peak in sorted({scene.record.peak for scene in scenes}))
+    lines = [
+        f"PSNR over {peaks}, of real packets with all headers, above that of other codecs at the very octets that "
+        "they took for each compression ratio that was asked of them. Every scene was coded by a bundle whose training "
+        "never saw it. BD-PSNR is the mean difference over the compression ratios that both reach (each counts alike, "
+        "so that high ones weigh most), BD-rate that of the octets at equal PSNR. A dash: one of the two has no stream "
+        "there.",
+    ]
+    for reference in REFERENCES:
+        own = [gain for gain in gains if gain.reference == reference]
+        targets = list(own[0].at)
+        columns = [[gain.bd_rate_percent for gain in own], [gain.bd_psnr_db for gain in own]]
+        columns += [[gain.at[target] for gain in own] for target in targets]
+        lines += [
+            "",
+            f"**Against {reference}**, in dB:",
+            "",
+            f"| scene | shape | bundle | BD-rate | BD-PSNR | {' | '.join(ratio_text(target) for target in targets)} |",
+            f"|:--|:--|:--|{'--:|' * len(columns)}",
+        ]
+        for index, gain in enumerate(own):
+            cells = _cells([column[index] for column in columns])
+            shape = " × ".join(map(str, gain.shape))
+            lines.append(f"| {gain.scene} | {shape} | {gain.bundle.removesuffix('.bundle')} | {' | '.join(cells)} |")
+        known = [[value for value in column if value is not None] for column in columns]
+        worst = [max(known[0], default=None), *(min(column, default=None) for column in known[1:])]
+        means = [statistics.fmean(column) if column else None for column in known]
+        lines.append(f"| **least** | | | {' | '.join(_cells(worst))} |")
+        lines.append(f"| **mean** | | | {' | '.join(_cells(means))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(values: Sequence[float | None]) -> list[str]:
+    """Of a row: BD-rate in percent, then dB."""
+    rate, *levels = values
+    return ["–" if rate is None else f"{rate:+.0f} %", *("–" if db is None else f"{db:+.2f}" for db in levels)]
+
+
+def write_points(scenes: Sequence[CodedScene], path: Path) -> None:
+    """CSV: a row for each stream."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("scene", "bundle", *(field.name for field in fields(CodedPoint))))
+        writer.writerows(
+            (scene.record.name, scene.bundle, *astuple(point)) for scene in scenes for point in scene.points
+        )
+
+
+def figure_of(gains: Sequence[Gain]) -> Figure:
+    """Against the first reference: PSNR gained over the compression ratio, and octets saved, scene by scene."""
+    from matplotlib.figure import Figure
+
+    reference = next(iter(REFERENCES))
+    own = [gain for gain in gains if gain.reference == reference]
+    sensors = list(dict.fromkeys(gain.sensor or "unknown sensor" for gain in own))
+    colours = {sensor: style.colour for sensor, style in codec_styles(sensors).items()}
+    figure = Figure(figsize=(13, 5.4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    _draw_gains(left, own, colours, reference)
+    _draw_savings(right, own, colours, reference)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=8, frameon=False, fontsize=10)
+    return figure
+
+
+def _draw_gains(axes: Axes, gains: Sequence[Gain], colours: Mapping[str, str], reference: str) -> None:
+    targets = list(gains[0].at)
+    for gain in gains:
+        points = [(target, db) for target, db in gain.at.items() if db is not None]
+        sensor = gain.sensor or "unknown sensor"
+        axes.plot(
+            [ratio for ratio, _ in points], [db for _, db in points], color=colours[sensor], linewidth=1.3, alpha=0.65
+        )
+    means = []
+    for target in targets:
+        known = [db for gain in gains for db in [gain.at[target]] if db is not None]
+        means.append(statistics.fmean(known) if known else math.nan)
+    axes.plot(targets, means, "o-", color=INK, linewidth=3, markersize=6, label=f"mean of {len(gains)} scenes")
+    for sensor, colour in colours.items():
+        axes.plot([], [], color=colour, linewidth=2, label=sensor)
+    axes.axhline(0, color=QUIET, linewidth=2)
+    axes.annotate(reference, (targets[-1], 0), (0, 3), textcoords="offset points", ha="right", va="bottom", color=QUIET)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(targets, [ratio_text(target) for target in targets])
+    axes.set_xlabel("compression ratio")
+    axes.set_ylabel("PSNR gained, dB")
+    axes.set_title(f"Scene-adaptive codec above {reference}, at equal octets", loc="left", fontsize=11)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_savings(axes: Axes, gains: Sequence[Gain], colours: Mapping[str, str], reference: str) -> None:
+    known = [(-gain.bd_rate_percent, gain) for gain in gains if gain.bd_rate_percent is not None]
+    known.sort(key=lambda pair: pair[0])
+    names = [gain.scene for _, gain in known]
+    savings = [saving for saving, _ in known]
+    bars = axes.barh(names, savings, color=[colours[gain.sensor or "unknown sensor"] for _, gain in known], height=0.72)
+    axes.bar_label(bars, [f"{saving:.0f} %" for saving in savings], padding=3, fontsize=8, color=INK)
+    axes.axvline(0, color=QUIET, linewidth=2)
+    axes.margins(x=0.14)
+    axes.tick_params(axis="y", labelsize=8, length=0)
+    axes.set_xlabel("fewer octets, %")
+    axes.set_title(f"Octets saved at the PSNR of {reference}", loc="left", fontsize=11)
+    axes.grid(axis="x", alpha=0.25)
+    axes.spines[["top", "right", "left"]].set_visible(False)

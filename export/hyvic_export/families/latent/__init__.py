@@ -1,0 +1,1 @@
+"""Export of HyVIC and the joint codec."""

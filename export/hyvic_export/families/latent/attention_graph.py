@@ -1,0 +1,88 @@
+"""Local attention (hyvic_train.families.latent.local_attention) as ONNX nodes.
+
+Constants are folded, exactly but for rounding: the positional embedding into the bias of θ and φ; 1/√N into θ, so that
+half precision holds the products; and W into g, because the weights that a place gives its block add up to one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import spox.opset.ai.onnx.v17 as op
+from hyvic_train.families.latent.local_attention import BlockAttention, LocalAttention
+from numpy.typing import DTypeLike, NDArray
+from spox import Var
+from torch import nn
+
+from hyvic_export.graph_nodes import constant, convolution
+from hyvic_export.integer_layer import doubles
+
+ATTENTION_REACH = 3
+"""Features around it that an attention module sees beside its block: each branch has three 3×3 convolutions."""
+
+
+def local_attention(x: Var, module: LocalAttention, shape: tuple[int, int], dtype: DTypeLike = np.float32) -> Var:
+    """Features plus features weighed by a mask.
+
+    Args:
+        x: (tile, N, line, sample).
+        module: torch's.
+        shape: lines and samples.
+        dtype: of x and the arithmetic.
+    """
+    branches: Any = module.branches
+    features = _chain(x, branches.conv_a, shape, dtype)
+    mask = op.sigmoid(_chain(x, branches.conv_b, shape, dtype))
+    return op.add(op.mul(features, mask), x)
+
+
+def _chain(x: Var, layers: nn.Sequential, shape: tuple[int, int], dtype: DTypeLike) -> Var:
+    for layer in layers:
+        if isinstance(layer, BlockAttention):
+            x = _block_attention(x, layer, shape, dtype)
+        elif isinstance(layer, nn.Conv2d):
+            x = convolution(x, layer, pad=0, dtype=dtype)
+        else:
+            x = _residual_unit(x, layer, dtype)
+    return x
+
+
+def _residual_unit(x: Var, unit: Any, dtype: DTypeLike) -> Var:
+    y = x
+    for layer in unit.conv:
+        is_convolution = isinstance(layer, nn.Conv2d)
+        y = convolution(y, layer, pad=layer.kernel_size[0] // 2, dtype=dtype) if is_convolution else op.relu(y)
+    return op.relu(op.add(y, x))
+
+
+def _block_attention(x: Var, module: BlockAttention, shape: tuple[int, int], dtype: DTypeLike) -> Var:
+    """Attention within blocks, every block the rows of a matrix: (tile, block, place in the block, N)."""
+    b, (lines, samples) = module.block, shape
+    channels = module.theta.in_channels
+    cut = op.reshape(x, op.const(np.array([0, channels, lines // b, b, samples // b, b])))
+    blocks = op.transpose(cut, perm=[0, 2, 4, 3, 5, 1])
+    blocks = op.reshape(blocks, op.const(np.array([0, lines * samples // b**2, b**2, channels])))
+
+    places = doubles(module.position).reshape(channels, b**2).T
+    theta, phi, g, w = (_matrix(layer) for layer in (module.theta, module.phi, module.g, module.w))
+    narrow = channels**-0.5
+    query = _affine(blocks, theta[0] * narrow, (places @ theta[0] + theta[1]) * narrow, dtype)
+    key = _affine(blocks, phi[0], places @ phi[0] + phi[1], dtype)
+    value = _affine(blocks, g[0] @ w[0], g[1] @ w[0] + w[1], dtype)
+    weight = op.softmax(op.matmul(query, op.transpose(key, perm=[0, 1, 3, 2])), axis=-1)
+    seen = op.add(op.matmul(weight, value), blocks)
+
+    placed = op.reshape(seen, op.const(np.array([0, lines // b, samples // b, b, b, channels])))
+    picture = op.transpose(placed, perm=[0, 5, 1, 3, 2, 4])
+    return op.reshape(picture, op.const(np.array([0, channels, lines, samples])))
+
+
+def _matrix(layer: nn.Conv2d) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A pixelwise convolution of rows: what they are multiplied by, and what is added."""
+    assert layer.bias is not None
+    return doubles(layer.weight)[:, :, 0, 0].T, doubles(layer.bias)
+
+
+def _affine(x: Var, matrix: NDArray[np.float64], offset: NDArray[np.float64], dtype: DTypeLike) -> Var:
+    return op.add(op.matmul(x, constant(matrix, dtype)), constant(offset, dtype))

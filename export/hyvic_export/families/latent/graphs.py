@@ -1,0 +1,140 @@
+"""The ONNX graphs of a model: encoder, hyper-decoder, slices, decoder.
+
+Built node by node from the weights rather than traced: what flies is what stands here. Constants are
+folded: the division by the sensor's peak into the first convolution, GDN's reparametrisation into its
+γ and β.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import spox.opset.ai.onnx.v17 as op
+from hyvic_runtime.entropy.frequency_table import FrequencyTables
+from hyvic_runtime.entropy.unit_coder import SYMBOL_MAX, SYMBOL_MIN
+from hyvic_runtime.scene.tile_grid import TileGeometry
+from hyvic_train.families.latent.codec_model import CodecModel
+from hyvic_train.integer_path import MEAN_STEP_BITS
+from spox import Tensor, Var, argument
+from torch import nn
+
+from hyvic_export.families.latent.analysis_form import AnalysisForm
+from hyvic_export.families.latent.entropy_path_graph import completion, layers, prediction
+from hyvic_export.families.latent.integer_network import IntegerNetwork
+from hyvic_export.families.registry import exportable
+from hyvic_export.graph_nodes import array, built, convolution, float32, int32, per_channel, scalar
+
+
+def encoder_graph(
+    model: CodecModel,
+    network: IntegerNetwork,
+    prior: FrequencyTables,
+    geometry: TileGeometry,
+    form: AnalysisForm,
+    *,
+    with_latent: bool = False,
+) -> onnx.ModelProto:
+    """Digital numbers to integers in one graph: analysis, hyper-encoder, entropy path, quantiser.
+
+    Inputs: `tile` float32 (tile, line, sample, band), digital numbers of a tile and its halo, in the order
+    that sensors deliver and a matrix product wants; `mean_spectrum` float32 (tile, 1, 1, band), zero for a model that
+    does not want it subtracted; `gain` float32 (tile, M, 1, 1), the quantiser's resolution;
+    `hyperlatent_mask` float32 (tile, 1, line, sample), one where ẑ is coded and zero where it is not; where there are
+    slices, `latent_mask` float32 (tile, 1, line, sample), the same of ŷ: what a slice predicts depends on its
+    neighbours' symbols, and the decoder has none where none are coded.
+    Outputs, int32: `hyperlatent` (tile, N, line, sample), `symbols` and `scale_index` (tile, M, line, sample);
+    for measurements also `latent`, float32: y times the gain.
+    """
+    window, cells, size = geometry.window, geometry.hyperlatents, geometry.latents
+    tile = argument(Tensor(np.float32, ("tile", window, window, model.config.bands)))
+    mean_spectrum = argument(Tensor(np.float32, ("tile", 1, 1, model.config.bands)))
+    gain = argument(Tensor(np.float32, ("tile", model.config.latent_channels, 1, 1)))
+    mask = argument(Tensor(np.float32, ("tile", 1, cells, cells)))
+    latent_mask = argument(Tensor(np.float32, ("tile", 1, size, size)))
+
+    y = op.mul(exportable(model).analysis(tile, mean_spectrum, geometry, form), gain)
+    z = y
+    for layer in model.h_a:
+        if isinstance(layer, nn.Conv2d):
+            z = convolution(z, layer, pad=layer.kernel_size[0] // 2)
+        else:
+            z = op.leaky_relu(z, alpha=2.0**-model.config.leaky_slope_bits)
+    lowest, highest = (per_channel(bound) for bound in (prior.first, prior.first + prior.length - 1))
+    if model.medians.any():
+        z = op.sub(z, per_channel(array(model.medians)))
+    z_hat = op.mul(op.min([op.max([op.round(z), lowest]), highest]), mask)
+
+    context = layers(z_hat, network.layers)
+    parts = len(network.parts)
+    symbols, scale_index = [], []
+    for number, y_part in enumerate(op.split(y, axis=1, outputs_count=parts) if parts > 1 else [y]):
+        indices, mean_steps = prediction(context, network, number)
+        mean = op.mul(mean_steps, scalar(2.0**-MEAN_STEP_BITS))
+        coded = op.clip(op.round(op.sub(y_part, mean)), scalar(SYMBOL_MIN), scalar(SYMBOL_MAX))
+        after = network.parts[number].completion
+        if after is not None:
+            coded = op.mul(coded, latent_mask)
+            _, context = completion(context, coded, mean_steps, after)
+        symbols.append(int32(coded))
+        scale_index.append(int32(indices))
+    inputs = {"tile": tile, "mean_spectrum": mean_spectrum, "gain": gain, "hyperlatent_mask": mask}
+    return built(
+        inputs | ({"latent_mask": latent_mask} if network.slices else {}),
+        {"hyperlatent": int32(z_hat), "symbols": _joined(symbols), "scale_index": _joined(scale_index)}
+        | ({"latent": y} if with_latent else {}),
+    )
+
+
+def hyperdecoder_graph(model: CodecModel, network: IntegerNetwork, geometry: TileGeometry) -> onnx.ModelProto:
+    """The entropy path up to the first symbols, for the ground and for the conformance vectors.
+
+    Input: `hyperlatent` float32 (tile, N, line, sample), integers.
+    Outputs, int32: `scale_index` and `mean_steps` (tile, M / parts, line, sample); where there are slices also
+    `context` float32 (tile, channel, line, sample), integers.
+    """
+    cells = geometry.hyperlatents
+    z_hat = argument(Tensor(np.float32, ("tile", model.config.hyperlatent_channels, cells, cells)))
+    context = layers(z_hat, network.layers)
+    return built(
+        {"hyperlatent": z_hat}, _predicted(context, network, 0) | ({"context": context} if network.slices else {})
+    )
+
+
+def slice_graph(network: IntegerNetwork, geometry: TileGeometry, part: int) -> onnx.ModelProto:
+    """What completes a part of the latent and predicts the next one.
+
+    Inputs: `part_context` float32, the `context` that the graph before gave; `part_symbols` and `part_mean_steps` int32
+    (tile, M / parts, line, sample). A graph names a value once, so its inputs and outputs differ in name.
+    Outputs: `latent_steps` int32 (tile, M / parts, line, sample), ŷ of the part; but of the last one also `scale_index`
+    and `mean_steps` int32 of the next part, and `context` float32, the part's operands appended.
+    """
+    this = network.parts[part].completion
+    assert this is not None
+    size, depth = geometry.latents, len(this.operand.shift)
+    context = argument(Tensor(np.float32, ("tile", this.correction[0].weight.shape[1] - depth, size, size)))
+    symbols, mean_steps = (argument(Tensor(np.int32, ("tile", depth, size, size))) for _ in range(2))
+    latent_steps, following = completion(context, float32(symbols), float32(mean_steps), this)
+    outputs = {"latent_steps": int32(latent_steps)}
+    if part + 1 < len(network.parts):
+        outputs |= _predicted(following, network, part + 1) | {"context": following}
+    return built({"part_context": context, "part_symbols": symbols, "part_mean_steps": mean_steps}, outputs)
+
+
+def decoder_graph(model: CodecModel, geometry: TileGeometry) -> onnx.ModelProto:
+    """Quantised latents to digital numbers.
+
+    Input: `latent` float32 (tile, M, line, sample), a tile's latents times their inverse gains, and their halo.
+    Output: `reconstruction` float32 (tile, line, sample, band), digital numbers, not rounded.
+    """
+    size = geometry.latent_window
+    latent = argument(Tensor(np.float32, ("tile", model.config.latent_channels, size, size)))
+    return built({"latent": latent}, {"reconstruction": exportable(model).synthesis(latent, geometry)})
+
+
+def _predicted(context: Var, network: IntegerNetwork, part: int) -> dict[str, Var]:
+    scale_index, mean_steps = prediction(context, network, part)
+    return {"scale_index": int32(scale_index), "mean_steps": int32(mean_steps)}
+
+
+def _joined(parts: list[Var]) -> Var:
+    return op.concat(parts, axis=1) if len(parts) > 1 else parts[0]

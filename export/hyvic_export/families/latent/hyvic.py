@@ -1,0 +1,175 @@
+"""How a HyVIC model is exported.
+
+In int8 the strided convolutions of the analysis are quantised, explicitly, by QuantizeLinear and DequantizeLinear:
+their weights per output channel, their inputs and outputs to ±127 of a peak per channel. The peaks are folded away: GDN
+gives x / peak by a factor on its γ and β, and takes it back the same way. Pixelwise layers stay in float32: the first
+sees digital numbers of 16 bits, the last decides how finely a latent can be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import spox.opset.ai.onnx.v17 as op
+import torch
+from hyvic_runtime.scene.tile_grid import TileGeometry, geometry_of
+from hyvic_train.families.latent.hyvic import HyVIC
+from hyvic_train.integer_path import HIDDEN_MAX, hidden_step
+from numpy.typing import NDArray
+from spox import Var
+from torch import nn
+
+from hyvic_export import graph_nodes as nodes
+from hyvic_export.families.latent.analysis_form import AnalysisForm, ConvolutionPeaks
+from hyvic_export.families.latent.exportable import Exportable
+from hyvic_export.families.latent.integer_network import IntegerNetwork, PartNetwork, scale_lookup
+from hyvic_export.graph_nodes import Floats, cropped, gdn_parameters, layer_weights, upsampling
+from hyvic_export.integer_layer import Integers, doubles, scale_and_mean_layer, upsampling_layer
+from hyvic_export.precision import Precision
+
+INT8_MAX = 127
+
+
+class ExportableHyVIC(Exportable[HyVIC]):
+    """ẑ alone predicts the whole latent, and a tile's halo holds what the kernels reach."""
+
+    exact_halos = True
+
+    def geometry(self, tile: int) -> TileGeometry:
+        config = self.model.config
+        return geometry_of(tile=tile, kernel_size=config.kernel_size, spatial_stages=config.spatial_stages)
+
+    def integer_network(self, hyperlatent_peak: Integers) -> IntegerNetwork:
+        model, slope_bits = self.model, self.model.config.leaky_slope_bits
+        steps = [doubles(hidden_step(peak.double())) for peak in (model.hidden_peak_0, model.hidden_peak_1)]
+        logarithmic = model.config.hyperprior == "log2"
+        stages: list[Any] = list(model.h_s)
+        first = upsampling_layer(
+            stages[0],
+            input_step=np.ones(model.config.hyperlatent_channels),
+            input_peak=hyperlatent_peak,
+            output_step=steps[0],
+            leaky_slope_bits=slope_bits,
+            input_offset=doubles(model.medians),
+        )
+        second = upsampling_layer(
+            stages[2],
+            input_step=steps[0],
+            input_peak=np.full(len(steps[0]), HIDDEN_MAX),
+            output_step=steps[1],
+            leaky_slope_bits=slope_bits,
+        )
+        last = scale_and_mean_layer(stages[4], input_step=steps[1], logarithmic=logarithmic)
+        return IntegerNetwork(
+            layers=(first, second),
+            parts=(PartNetwork(prediction=(last,)),),
+            scale_index=None if logarithmic else scale_lookup(),
+        )
+
+    def analysis(self, tile: Var, mean: Var, geometry: TileGeometry, form: AnalysisForm) -> Var:
+        """E without padding: the halo holds what every kernel reaches."""
+        return analysis(self.model, tile, mean, form)
+
+    def synthesis(self, latent: Var, geometry: TileGeometry) -> Var:
+        x = latent
+        for layer in self.model.g_s[:-1]:
+            if isinstance(layer, nn.Conv2d):
+                x = nodes.convolution(x, layer, pad=0)
+            else:
+                x = upsampling(x, layer) if isinstance(layer, nn.ConvTranspose2d) else nodes.gdn(x, layer)
+        x = cropped(x, geometry.latent_halo_before * geometry.latent_stride, geometry.tile)
+        weight, bias = layer_weights(self.model.g_s[-1])
+        peak = np.float32(self.model.config.peak)
+        spectra = op.matmul(op.transpose(x, perm=[0, 2, 3, 1]), op.const(weight[:, :, 0, 0].T * peak))
+        return op.add(spectra, op.const(bias * peak))
+
+    def calibrated_peaks(self, pixels: Sequence[torch.Tensor]) -> tuple[ConvolutionPeaks, ...]:
+        return calibrated_peaks(self.model, pixels)
+
+
+@torch.no_grad()
+def calibrated_peaks(model: HyVIC, pixels: Sequence[torch.Tensor]) -> tuple[ConvolutionPeaks, ...]:
+    """What the strided convolutions take and give at most, on real pixels.
+
+    Args:
+        model: whose analysis.
+        pixels: each (batch, band, line, sample) digital numbers, the mean spectrum subtracted where the model wants it.
+    """
+    first, gdn, *others = model.g_a
+    peaks = []
+    hidden = [gdn(first(x / model.config.peak)) for x in pixels]
+    for convolution, normalisation in zip(others[:-1:2], others[1:-1:2], strict=True):
+        outputs = [convolution(x) for x in hidden]
+        peaks.append(ConvolutionPeaks(inputs=_peak(hidden), outputs=_peak(outputs)))
+        hidden = [normalisation(x) for x in outputs]
+    return tuple(peaks)
+
+
+def _peak(activations: Sequence[torch.Tensor]) -> Floats:
+    peak: Floats = np.max([np.asarray(x.abs().amax(dim=(0, 2, 3)), np.float32) for x in activations], axis=0)
+    silent = np.float32(max(float(peak.max()), 1.0) * 2.0**-20)  # on these pixels, but perhaps not on others
+    return np.maximum(peak, silent)
+
+
+def analysis(model: HyVIC, tile: Var, mean: Var, form: AnalysisForm) -> Var:
+    """E without padding: the halo holds what every kernel reaches.
+
+    Args:
+        model: whose E.
+        tile: float32 (tile, line, sample, band), digital numbers.
+        mean: float32 (tile, 1, 1, band), what is subtracted from every spectrum.
+        form: how to write it.
+
+    Returns:
+        y, float32 (tile, M, line, sample).
+    """
+    dtype = np.float16 if form.precision is Precision.FP16 else np.float32
+    first, gdn, *others = model.g_a
+    convolutions, normalisations, last = others[:-1:2], others[1:-1:2], others[-1]
+    ones = np.ones(model.config.hyperlatent_channels, np.float32)
+    peaks = form.peaks or (ConvolutionPeaks(inputs=ones, outputs=ones),) * len(convolutions)
+
+    def constant(values: NDArray[np.floating[Any]]) -> Var:
+        return op.const(values.astype(dtype))
+
+    def quantised(x: Var) -> Var:
+        return _quantised(x, unsigned=form.unsigned) if form.precision is Precision.INT8 else x
+
+    weight, bias = layer_weights(first)
+    if form.precision is Precision.FP16:  # digital numbers do not fit, fractions of the peak do
+        x = op.cast(op.mul(op.sub(tile, mean), op.const(np.float32(1 / model.config.peak))), to=np.float16)
+        x = op.add(op.matmul(x, constant(weight[:, :, 0, 0].T)), constant(bias))
+    else:  # the layer is linear: the mean, carried through it, goes into its bias, not out of every pixel
+        kernel = constant(weight[:, :, 0, 0].T / np.float32(model.config.peak))
+        x = op.add(op.matmul(tile, kernel), op.sub(constant(bias), op.matmul(mean, kernel)))
+    gamma, beta = gdn_parameters(gdn, ones, peaks[0].inputs if peaks else ones)
+    norm = op.sqrt(op.add(op.matmul(op.mul(x, x), constant(gamma.T)), constant(beta)))
+    x = op.transpose(op.div(x, norm), perm=[0, 3, 1, 2])
+    following = [*(peak.inputs for peak in peaks[1:]), ones]
+    for convolution, normalisation, peak, wanted in zip(convolutions, normalisations, peaks, following, strict=False):
+        weight, bias = layer_weights(convolution)
+        weight = weight * (peak.inputs / peak.outputs[:, None])[:, :, None, None]
+        kernel = _quantised_weight(weight) if form.precision is Precision.INT8 else constant(weight)
+        x = op.conv(quantised(x), kernel, constant(bias / peak.outputs), strides=[2, 2], pads=[0] * 4)
+        gamma, beta = gdn_parameters(normalisation, peak.outputs, wanted)
+        x = quantised(x)
+        norm = op.sqrt(op.conv(op.mul(x, x), constant(gamma[:, :, None, None]), constant(beta)))
+        x = op.div(x, norm)
+    weight, bias = layer_weights(last)
+    return op.conv(op.cast(x, to=np.float32), op.const(weight), op.const(bias))
+
+
+def _quantised(x: Var, *, unsigned: bool) -> Var:
+    """X in ±1 to steps of 1/127, and back to float."""
+    scale = op.const(np.float32(1 / INT8_MAX))
+    zero = op.const(np.uint8(128) if unsigned else np.int8(0))
+    return op.dequantize_linear(op.quantize_linear(x, scale, zero), scale, zero)
+
+
+def _quantised_weight(weight: Floats) -> Var:
+    scale = np.abs(weight).max(axis=(1, 2, 3)) / INT8_MAX
+    scale = np.where(scale > 0, scale, np.float32(1)).astype(np.float32)
+    steps = np.rint(weight / scale[:, None, None, None]).astype(np.int8)
+    return op.dequantize_linear(op.const(steps), op.const(scale), op.const(np.zeros(len(scale), np.int8)), axis=0)

@@ -1,0 +1,1 @@
+"""Bundles whose graphs are compiled by TensorRT."""

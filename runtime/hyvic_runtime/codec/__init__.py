@@ -1,0 +1,1 @@
+"""What every codec family shares, and that knows none of them."""

@@ -1,0 +1,1 @@
+"""Integer symbols to octets and back."""

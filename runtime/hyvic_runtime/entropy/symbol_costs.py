@@ -1,0 +1,54 @@
+"""What symbols cost under the bundle's tables, for who chooses by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.entropy.frequency_table import TOTAL
+from hyvic_runtime.entropy.unit_coder import EntropyCoder
+
+
+@dataclass(frozen=True)
+class SymbolCosts:
+    """Bits of every symbol of the tables; worked out when first asked for.
+
+    Attributes:
+        coder: of the tables.
+    """
+
+    coder: EntropyCoder
+
+    @cached_property
+    def first(self) -> NDArray[np.int32]:
+        """(row,) the first symbol."""
+        return np.ascontiguousarray(self.coder.tables.first, np.int32)
+
+    @cached_property
+    def length(self) -> NDArray[np.int32]:
+        """(row,) how many symbols it has besides the escape."""
+        return np.ascontiguousarray(self.coder.tables.length, np.int32)
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """(row,) where its symbols stand in `of_frequencies`."""
+        return self.coder.tables.starts()
+
+    @cached_property
+    def of_frequencies(self) -> NDArray[np.float32]:
+        """Bits of every frequency of the tables, an escape's with the octets of its value."""
+        tables = self.coder.tables
+        bits = (np.log2(TOTAL) - np.log2(tables.frequencies.astype(np.float64))).astype(np.float32)
+        bits[self.starts + tables.length] += 8 * self.coder.escape_octets
+        return np.asarray(bits, np.float32)
+
+    def bits(self, symbols: NDArray[np.integer[Any]], rows: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Of symbols under rows, both of one shape."""
+        position = symbols - self.first[rows]
+        length = self.length[rows]
+        inside = (position >= 0) & (position < length)
+        return np.asarray(self.of_frequencies[self.starts[rows] + np.where(inside, position, length)])

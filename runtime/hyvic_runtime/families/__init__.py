@@ -1,0 +1,1 @@
+"""The codec families, and the registry that knows them all."""

@@ -1,0 +1,40 @@
+"""Does the engine at hand compute the network of contexts to the bit?
+
+If it does not, everything after the first wrong table is noise on the ground, so the runtime asks before it codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.engines.engine import Engine
+from hyvic_runtime.errors import BundleError
+from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
+from hyvic_runtime.families.latent.conformance import outputs_sha256
+
+
+def network_sha256(outputs: Mapping[str, NDArray[np.integer[Any]]]) -> str:
+    """Digest of what the network makes of a conformance vector, from its outputs by name."""
+    return outputs_sha256(outputs["scale_index"], outputs["mean_steps"], outputs["gain"])
+
+
+def check_network(bundle: AdaptiveBundle, network: Engine) -> None:
+    """Run every conformance vector.
+
+    Args:
+        bundle: whose vectors.
+        network: engine of its CONTEXT_NETWORK.
+
+    Raises:
+        BundleError: an output differs from the integer definition's.
+    """
+    for index, (contexts, expected) in enumerate(zip(bundle.conformance, bundle.manifest.conformance, strict=True)):
+        if network_sha256(network.run({"contexts": contexts[None].astype(np.float32)})) != expected:
+            raise BundleError(
+                f"{network.describe()} fails conformance vector {index} of {len(bundle.conformance)}: it does not "
+                "compute the network of contexts exactly, so streams would not decode; use another engine"
+            )

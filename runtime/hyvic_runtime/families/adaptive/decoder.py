@@ -1,0 +1,213 @@
+"""Packets to scenes with a bundle of the scene-adaptive family.
+
+units ─▶ tiles: coefficients ─▶ rows of tiles: wavelet, spectra ─▶ pixels
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.codec.completeness import check_worth_the_memory
+from hyvic_runtime.codec.quality_map import Quality, pixel_quality
+from hyvic_runtime.codec.scene_decoder import DecodedTiles, Finish, PacketDecoder
+from hyvic_runtime.errors import DecodeError, LostTilesError
+from hyvic_runtime.families.adaptive.basis_coder import SYMBOLS_PER_OCTET, BasisCoder
+from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
+from hyvic_runtime.families.adaptive.coding_order import PARTS
+from hyvic_runtime.families.adaptive.conformance import check_network
+from hyvic_runtime.families.adaptive.context_network import load_context_network
+from hyvic_runtime.families.adaptive.strip import quantiser_step
+from hyvic_runtime.families.adaptive.strip_basis import StripBasis
+from hyvic_runtime.families.adaptive.tile_coder import DecodedTile, TileCoder
+from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid, synthesise
+from hyvic_runtime.families.latent.conformance import check_coder
+from hyvic_runtime.families.latent.tile_decoder import Units
+from hyvic_runtime.packets.reassembly import ReceivedUnits, UnitKey, damage_clause
+from hyvic_runtime.packets.scene_header import SceneHeader
+from hyvic_runtime.packets.space_packet import UnitKind
+from hyvic_runtime.packets.tile_prefix import LEAD_OCTETS, TileLead, unpack_tile_lead
+from hyvic_runtime.scene.scene import Cube
+from hyvic_runtime.scene.tile_grid import Tile, TileGrid
+from hyvic_runtime.support.blas_threads import one_core_each
+from hyvic_runtime.support.ordered_map import in_order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedRow:
+    """A row of tiles.
+
+    Attributes:
+        basis: None where it did not arrive.
+        tiles: coefficients in digital numbers by column, of those that arrived.
+    """
+
+    basis: StripBasis | None
+    tiles: dict[int, Pyramid]
+
+
+@dataclass
+class AdaptiveDecoder(PacketDecoder[AdaptiveBundle, list[DecodedRow]]):
+    """Decodes streams of a bundle of the scene-adaptive family."""
+
+    def _load(self) -> None:
+        network = load_context_network(self.bundle, self.engine, workers=self.workers, cores=self.cores)
+        check_network(self.bundle, network)
+        check_coder(self.bundle, self._coder)
+        self._tiles = TileCoder(network=network, coder=self._coder)
+        self._basis_coder = BasisCoder(coder=self._coder)
+
+    def _check_header(self, header: SceneHeader) -> None:
+        if header.mean_spectrum is not None:
+            raise DecodeError("the scene header has a mean spectrum, which its bundle's encoder does not write")
+
+    def _check_arrival(self, grid: TileGrid, received: ReceivedUnits, *, conceal: bool) -> None:
+        bands = received.header.bands
+        most = max((_bands_of(key.kind, len(octets)) for key, octets in received.units.items()), default=0)
+        if bands > most:
+            raise DecodeError(
+                f"the scene header announces {bands} bands and no basis or lossless tile of so many arrived whole"
+                f"{damage_clause(received.damage)}; send the scene again"
+            )
+        arrived = check_worth_the_memory(grid, received, parts=PARTS, conceal=conceal)
+        tiles = grid.rows * grid.columns
+        if len(arrived) < tiles and not conceal:
+            reason = f"nothing arrived of them{damage_clause(received.damage)}"
+            raise LostTilesError(lost=tiles - len(arrived), tiles=tiles, reason=reason)
+
+    def _decoded(self, grid: TileGrid, received: ReceivedUnits) -> DecodedTiles[list[DecodedRow]]:
+        bases: list[StripBasis | DecodeError] = []
+        for row in range(grid.rows):
+            try:
+                basis, lines = self._basis(row, received)
+                if lines != grid.tile(row, 0).lines:
+                    raise DecodeError(
+                        f"the basis of its row is of {lines} lines and the scene has {grid.tile(row, 0).lines} there"
+                    )
+                bases.append(basis)
+            except DecodeError as error:
+                bases.append(error)
+        lossless = any(key.kind == UnitKind.LOSSLESS for key in received.units)
+        if not lossless and not any(isinstance(basis, StripBasis) for basis in bases):
+            raise DecodeError(f"nothing of the scene can be reconstructed: {bases[0]}{damage_clause(received.damage)}")
+        rows = [DecodedRow(basis=None if isinstance(basis, DecodeError) else basis, tiles={}) for basis in bases]
+        quality = np.full((grid.rows, grid.columns), Quality.LOST, np.uint8)
+
+        def decode(tile: Tile) -> str | None:
+            basis = bases[tile.row]
+            if UnitKey.of(UnitKind.LOSSLESS, tile) in received.units:
+                return None  # it has no coefficients
+            if isinstance(basis, DecodeError):
+                return f"tile {tile.row}, {tile.column}: {basis}"
+            try:
+                lead, decoded = self._tile(tile, basis, received.units)
+            except DecodeError as error:
+                return f"tile {tile.row}, {tile.column}: {error}"
+            quality[tile.row, tile.column] = Quality.EXACT if decoded.problem is None else Quality.MEANS
+            step = np.float32(quantiser_step(lead.code))
+            pyramid = decoded.pyramid
+            rows[tile.row].tiles[tile.column] = Pyramid(
+                approximation=pyramid.approximation * step, details=tuple(level * step for level in pyramid.details)
+            )
+            return None if decoded.problem is None else f"tile {tile.row}, {tile.column}: {decoded.problem}"
+
+        problems = [problem for problem in in_order(decode, grid, self.workers) if problem is not None]
+        return DecodedTiles(coded=rows, quality=quality, problems=problems)
+
+    def _basis(self, row: int, received: ReceivedUnits) -> tuple[StripBasis, int]:
+        """The basis of a row of tiles, and how many lines it says the row has.
+
+        Raises:
+            DecodeError: its unit is missing or damaged.
+        """
+        unit = received.units.get(UnitKey(UnitKind.BASIS, row, 0))
+        if unit is None:
+            raise DecodeError("the basis of its row did not arrive whole")
+        basis, lines = self._basis_coder.unpack(unit, received.header.bands)
+        if not 1 <= lines <= self.bundle.manifest.geometry.tile:
+            raise DecodeError(
+                f"the basis of its row is of {lines} lines; 1..{self.bundle.manifest.geometry.tile} are possible"
+            )
+        return basis, lines
+
+    def _tile(self, tile: Tile, basis: StripBasis, units: Units) -> tuple[TileLead, DecodedTile]:
+        """What arrived of a tile.
+
+        Raises:
+            DecodeError: its first unit is missing or damaged.
+        """
+        unit = units.get(UnitKey.of(UnitKind.HYPERLATENT, tile))
+        if unit is None:
+            raise DecodeError("its first unit did not arrive whole")
+        lead = unpack_tile_lead(unit)
+        begun = time.perf_counter()
+        decoded = self._tiles.decode(
+            unit[LEAD_OCTETS:],
+            lambda part: units.get(UnitKey.of(UnitKind.LATENT, tile, part)),
+            basis.scale(lead.code),
+            (tile.lines, tile.samples),
+        )
+        self._took(time.perf_counter() - begun, 0.0)
+        if decoded.problem is not None and lead.latent_left_out:
+            decoded = DecodedTile(pyramid=decoded.pyramid, problem="its sender left out details to keep its budget")
+        return lead, decoded
+
+    def _cut_at_end(self, grid: TileGrid, received: ReceivedUnits) -> tuple[TileGrid, int]:
+        last = grid.rows - 1
+        try:
+            lines = self._basis(last, received)[1]
+        except DecodeError:
+            return grid, grid.geometry.tile
+        return replace(grid, lines=last * grid.geometry.tile + lines), 0
+
+    def _pixel_quality(self, tile_quality: NDArray[np.uint8], grid: TileGrid) -> NDArray[np.uint8]:
+        rows = []
+        for row, quality in enumerate(tile_quality):
+            lines = grid.tile(row, 0).lines
+            strip = TileGrid(geometry=grid.geometry, lines=lines, samples=grid.samples)
+            rows.append(pixel_quality(quality[None], strip))
+        return np.concatenate(rows)
+
+    def _finished(self, grid: TileGrid, tiles: list[DecodedRow], header: SceneHeader, finish: Finish) -> Iterator[int]:
+        def own(cube: Cube, tile: Tile) -> Cube:
+            left = tile.column * grid.geometry.tile
+            return cube[:, left : left + tile.samples]
+
+        def finish_row(row: int) -> int:
+            with one_core_each(where=self.workers > 1 or self.cores == 1):
+                cube = self._strip(grid, row, tiles[row], header)
+            for column in range(grid.columns):
+                tile = grid.tile(row, column)
+                finish(tile, partial(own, cube, tile))
+            return grid.columns
+
+        return in_order(finish_row, range(grid.rows), self.workers)
+
+    def _strip(self, grid: TileGrid, row: int, decoded: DecodedRow, header: SceneHeader) -> Cube:
+        """Pixels of a row of tiles; without its basis they are zero, and marked as lost."""
+        lines = grid.tile(row, 0).lines
+        if decoded.basis is None:
+            return np.zeros((lines, grid.samples, header.bands), header.dtype)
+        pyramid = empty_pyramid(len(decoded.basis), lines, grid.samples)
+        for column, tile in decoded.tiles.items():
+            left = column * grid.geometry.tile
+            for level, (whole, part) in enumerate(zip(pyramid.details, tile.details, strict=True)):
+                _put(whole, part, left >> (level + 1))
+            _put(pyramid.approximation, tile.approximation, left >> len(pyramid.details))
+        planes = synthesise(pyramid, (lines, grid.samples))
+        return decoded.basis.reconstruct(planes, header.dtype)
+
+
+def _bands_of(kind: UnitKind, octets: int) -> int:
+    """Bands that a scene may have of which a unit has so many octets; only two kinds tell."""
+    return octets * {UnitKind.BASIS: SYMBOLS_PER_OCTET, UnitKind.LOSSLESS: 1}.get(kind, 0)
+
+
+def _put(whole: NDArray[np.float32], part: NDArray[np.float32], left: int) -> None:
+    """A tile's planes into those of its strip, which may have more components."""
+    whole[: len(part), ..., left : left + part.shape[-1]] = part

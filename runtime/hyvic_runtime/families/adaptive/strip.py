@@ -1,0 +1,136 @@
+"""A strip of lines on board: its spectral transform, its wavelet, and which components are worth their octets.
+
+lines ─▶ SpectralStatistics ─▶ SpectralBasis
+│ Δ: the components that may have coefficients
+▼
+StripBasis ─▶ project ─▶ wavelet, in steps ─▶ tiles, of the components that pay
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.families.adaptive.contexts import LEVELS, Planes, Scale
+from hyvic_runtime.families.adaptive.quantiser import LAGRANGIAN, worth_coding
+from hyvic_runtime.families.adaptive.strip_basis import Each, SpectralBasis, SpectralStatistics, StripBasis
+from hyvic_runtime.families.adaptive.wavelet import Pyramid, analyse, empty_pyramid
+from hyvic_runtime.scene.scene import Cube
+
+STATISTICS_PIXELS = 1 << 15
+"""Of a larger strip evenly spread runs of samples are taken: with K components, n pixels add about K / n to the squared
+error."""
+_RUN = 8
+"""Samples side by side, since neighbours tell what is fine."""
+LEAST_DEVIATION = 0.1
+"""In quantiser steps: a component of less has no coefficient beyond ½ but by chance, and is not looked at."""
+_ANALYSED_AT_ONCE = 8
+"""Components a call."""
+
+
+def quantiser_step(code: int) -> float:
+    """Δ of a quality's code in digital numbers: a thousand codes an octave."""
+    return float(2.0 ** (10 - code / 1000))
+
+
+def basis_of_strip(cube: NDArray[Any], valid: NDArray[np.bool_] | None, *, each: Each = map) -> SpectralBasis:
+    """Principal components of a strip's pixels.
+
+    Args:
+        cube: (line, sample, band).
+        valid: (line, sample), where there are data; None: everywhere.
+        each: see `Each`.
+    """
+    statistics = SpectralStatistics(cube.shape[2])
+    pixels = cube.shape[0] * cube.shape[1]
+    # Of a few that hold data none may be left out.
+    every = max(1, (pixels if valid is None else np.count_nonzero(valid)) // STATISTICS_PIXELS)
+    if every == 1:
+        statistics.add(cube, valid, each=each)
+    else:
+        taken = np.arange(cube.shape[1]) // _RUN % every == 0
+        statistics.add(cube[:, taken], None if valid is None else valid[:, taken], run=_RUN, each=each)
+    return replace(statistics.basis(), pixels=pixels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformedStrip:
+    """A strip at one quality.
+
+    Attributes:
+        basis: that is sent.
+        scale: of its components.
+        tiles: coefficients in quantiser steps, by column; of those that were taken, None.
+    """
+
+    basis: StripBasis
+    scale: Scale
+    tiles: list[Pyramid | None]
+
+    def take(self, column: int) -> Pyramid:
+        """The coefficients of a tile, whose memory is the caller's from now on."""
+        pyramid, self.tiles[column] = self.tiles[column], None
+        assert pyramid is not None, "a tile is taken once"
+        return pyramid
+
+
+def transformed(cube: Cube, basis: SpectralBasis, code: int, tile: int, *, each: Each = map) -> TransformedStrip:
+    """Transform a strip, of as many components as pay at a quality.
+
+    Args:
+        cube: (line, sample, band).
+        basis: of its pixels.
+        code: of the quality.
+        tile: samples of a tile, a multiple of 2**LEVELS.
+        each: see `Each`.
+    """
+    step = quantiser_step(code)
+    candidates = int(np.count_nonzero(basis.deviations > LEAST_DEVIATION * step))
+    strip = basis.quantised(candidates, step)
+    lines, samples, _ = cube.shape
+    tiles = [empty_pyramid(candidates, lines, min(tile, samples - left)) for left in range(0, samples, tile)]
+    gains = -LAGRANGIAN * strip.bits()
+
+    def analyse_some(first: int, planes: Planes, start: int) -> None:
+        some = planes[start : start + _ANALYSED_AT_ONCE]
+        some /= np.float32(step)
+        pyramid = analyse(some)
+        components = slice(first + start, first + start + len(some))
+        gains[components] += _gains(pyramid)
+        for column, of_tile in enumerate(tiles):
+            _put_tile(pyramid, column * tile, of_tile, components)
+
+    # All are held as planes or as coefficients, and few as both.
+    projected, first = strip.project(cube, each=each), 0
+    while projected:
+        planes = projected.pop(0)
+        for _ in each(partial(analyse_some, first, planes), range(0, len(planes), _ANALYSED_AT_ONCE)):
+            pass
+        first += len(planes)
+    # They take off the most squared error beyond what they and their vectors cost.
+    paying = int(np.cumsum([0, *gains]).argmax())
+    kept = strip.leading(paying)
+    return TransformedStrip(basis=kept, scale=kept.scale(code), tiles=[of_tile.leading(paying) for of_tile in tiles])
+
+
+def _gains(pyramid: Pyramid) -> NDArray[np.float64]:
+    """Squared error that components take off beyond what their coefficients cost, (component,)."""
+    saved, bits = worth_coding(pyramid.approximation)
+    gains = saved - LAGRANGIAN * bits
+    for planes in pyramid.details:
+        saved, bits = worth_coding(planes)
+        # What does not pay in a level is not coded there.
+        gains += np.maximum(saved - LAGRANGIAN * bits, 0)
+    return gains
+
+
+def _put_tile(pyramid: Pyramid, left: int, tile: Pyramid, components: slice) -> None:
+    """Fill in some components of a tile with what the strip's pyramid has of them from a sample on."""
+    levels = ((pyramid.approximation, tile.approximation), *zip(pyramid.details, tile.details, strict=True))
+    for halvings, (of_strip, of_tile) in zip((LEVELS, *range(1, LEVELS + 1)), levels, strict=True):
+        first = left >> halvings
+        of_tile[components] = of_strip[..., first : first + of_tile.shape[-1]]

@@ -1,0 +1,363 @@
+"""The deployment bundle: what export writes and orbit and ground read.
+
+    BUNDLE/manifest.json                 this module's BundleManifest, and the SHA-256 of every other file
+    BUNDLE/encoder.onnx                  tile → ẑ, symbols, scale indices
+    BUNDLE/hyperdecoder.onnx             ẑ → scale indices, means: of the latent, or of its first part
+    BUNDLE/slice-00.onnx …               symbols of a part of the latent → that part; scale indices, means of the next
+    BUNDLE/decoder.onnx                  latents → digital numbers
+    BUNDLE/table-first.npy …-length.npy …-frequencies.npy     frequency tables
+    BUNDLE/conformance-hyperlatents.npy  inputs of the conformance vectors
+    BUNDLE/conformance-symbols.npy       and what slices are fed with, where there are any
+    BUNDLE/gains.npy                     of the rate levels
+    BUNDLE/report.json                   what the export measured, for people
+    BUNDLE/encoder.onnx.data …           weights of a graph too large for one file
+    BUNDLE/encoder.engine …              the graphs compiled by TensorRT for one kind of GPU
+    BUNDLE/build-on-device.sh            builds those on a device; expected-outputs.npz: what they should give
+
+Rows 0 … scales - 1 of the tables code latent symbols by scale index, the next N code ẑ by channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.codec.bundle_files import (
+    MANIFEST,
+    REPORT,
+    TABLE_FIRST,
+    TABLE_FREQUENCIES,
+    TABLE_LENGTH,
+    canonical_sha256,
+    check_peak,
+    check_pinned,
+    check_texts,
+    check_whole_numbers,
+    not_of_this_version,
+    read_array,
+    read_manifest,
+    read_tables,
+    spelt,
+)
+from hyvic_runtime.engines.tensorrt.library import TensorRTLibrary
+from hyvic_runtime.entropy.frequency_table import FrequencyTables
+from hyvic_runtime.entropy.unit_coder import EntropyCoder
+from hyvic_runtime.errors import BundleError
+from hyvic_runtime.families.adaptive import bundle as adaptive
+from hyvic_runtime.families.adaptive.bundle import ADAPTIVE, AdaptiveBundle, adaptive_bundle
+from hyvic_runtime.families.latent.rate_gains import RateGains
+from hyvic_runtime.packets.scene_header import BUNDLE_ID_OCTETS
+from hyvic_runtime.packets.space_packet import MAX_PARTS
+from hyvic_runtime.scene.tile_grid import TileGeometry
+
+FORMAT_VERSION = 2
+_WITHOUT_SLICES = 1
+"""The version before: a bundle flies as long as its satellite, so it is read, too."""
+_NOT_IDENTITY = ("provenance", "engines", "extras", "precision")
+ENCODER, HYPERDECODER, DECODER = "encoder.onnx", "hyperdecoder.onnx", "decoder.onnx"
+CONFORMANCE, CONFORMANCE_SYMBOLS = "conformance-hyperlatents.npy", "conformance-symbols.npy"
+GAINS = "gains.npy"
+BUILD_SCRIPT, EXPECTED_OUTPUTS = "build-on-device.sh", "expected-outputs.npz"
+EXTRAS = (REPORT, BUILD_SCRIPT, EXPECTED_OUTPUTS)
+_ENCODER_FILES = (ENCODER, f"{ENCODER}.data")
+
+
+def slice_graph(index: int) -> str:
+    """The graph that completes a part of the latent and predicts the next one."""
+    return f"slice-{index:02}.onnx"
+
+
+def graph_names(slices: int) -> tuple[str, ...]:
+    """Graphs of a bundle: the encoder, those of the entropy path in the order of decoding, the decoder."""
+    return (ENCODER, HYPERDECODER, *map(slice_graph, range(slices)), DECODER)
+
+
+def file_names(slices: int) -> tuple[str, ...]:
+    """Files that every bundle of so many slices has."""
+    conformance = (CONFORMANCE, CONFORMANCE_SYMBOLS) if slices else (CONFORMANCE,)
+    return (*graph_names(slices), TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES, *conformance, GAINS)
+
+
+def weights_names(slices: int) -> tuple[str, ...]:
+    """Files beside graphs whose weights do not fit theirs."""
+    return tuple(f"{graph}.data" for graph in graph_names(slices))
+
+
+def engine_name(graph: str) -> str:
+    """A graph's file compiled by TensorRT."""
+    return f"{Path(graph).stem}.engine"
+
+
+def engine_names(slices: int) -> tuple[str, ...]:
+    """Files of the graphs compiled by TensorRT."""
+    return tuple(map(engine_name, graph_names(slices)))
+
+
+ALL_FILES = (
+    MANIFEST,
+    *adaptive.FILES,
+    *file_names(MAX_PARTS),
+    *weights_names(MAX_PARTS),
+    *engine_names(MAX_PARTS),
+    *EXTRAS,
+)
+"""That any bundle may have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSet:
+    """A bundle's graphs compiled for one kind of GPU.
+
+    Attributes:
+        library: "tensorrt" or "tensorrt-rtx".
+        library_version: only this version loads them.
+        compute_capability: of the GPUs that run them, "8.7", or "8.0 and later".
+        files: name → SHA-256 of `engine_names`.
+    """
+
+    library: TensorRTLibrary
+    library_version: str
+    compute_capability: str
+    files: dict[str, str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "library", TensorRTLibrary(self.library))
+        if not all(type(text) is str for text in (self.library_version, self.compute_capability, *self.files.values())):
+            raise ValueError("a version or digest of an engine is not text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleManifest:
+    """What a bundle is, and what made it.
+
+    Attributes:
+        family: model family, "hyvic" or "joint".
+        bands: bands of the scenes it codes.
+        latent_channels: M.
+        hyperlatent_channels: N.
+        slices: graphs that complete a part of the latent each and predict the next one, of M / slices channels. 0: ẑ
+            alone predicts the whole latent.
+        rates: rate levels; of one, the quality has no effect.
+        scales: number of scale indices.
+        mean_step_bits: a mean is a multiple of 2**-mean_step_bits quantiser steps.
+        peak: largest digital number, for PSNR.
+        precision: of the encoder graph's analysis, "fp32", "fp16" or "int8": the encoder's affair alone.
+        mean_spectrum: whether the graphs work on what differs from the scene's mean spectrum, which the
+            scene header carries; otherwise that mean is zero.
+        geometry: tile, strides and halos.
+        wavelengths: band centres in nm, or None where the model has no fixed grid.
+        conformance: SHA-256 of each conformance vector's outputs (scale indices, then means in steps, then, of
+            slices, latents in steps, as little-endian int32).
+        coder_sha256: SHA-256 of what the entropy coder made of every symbol of every table.
+        provenance: checkpoint hash, tool versions, command: for people.
+        files: name → SHA-256 of `file_names`, and of `weights_names` that there are: what the codec is.
+        engines: compiled graphs, which change nothing of what is coded.
+        extras: name → SHA-256 of EXTRAS that there are: nothing that codes reads them.
+    """
+
+    family: str
+    bands: int
+    latent_channels: int
+    hyperlatent_channels: int
+    rates: int
+    scales: int
+    mean_step_bits: int
+    peak: float
+    precision: str
+    mean_spectrum: bool
+    geometry: TileGeometry
+    wavelengths: tuple[float, ...] | None
+    conformance: tuple[str, ...]
+    coder_sha256: str
+    provenance: dict[str, str]
+    files: dict[str, str]
+    slices: int = 0
+    engines: EngineSet | None = None
+    extras: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_whole_numbers(
+            self,
+            ("bands", 1, 2**16 - 1),
+            ("latent_channels", 1, 2**16),
+            ("hyperlatent_channels", 1, 2**16),
+            ("slices", 0, MAX_PARTS),
+            ("rates", 1, 256),
+            ("scales", 1, 256),
+            ("mean_step_bits", 0, 8),
+        )
+        if self.latent_channels % self.parts:
+            raise ValueError(f"{self.latent_channels} latent channels do not part into {self.slices} slices")
+        check_peak(self.peak)
+        if type(self.mean_spectrum) is not bool:
+            raise ValueError(f"mean_spectrum is {self.mean_spectrum!r}; true or false is needed")
+        if self.wavelengths is not None and len(self.wavelengths) != self.bands:
+            raise ValueError(f"{len(self.wavelengths)} wavelengths for {self.bands} bands")
+        for wavelength in self.wavelengths or ():
+            if type(wavelength) not in (int, float) or not 0 < wavelength < 2**32:
+                raise ValueError(f"{wavelength!r} is no wavelength in nm")
+        needed, possible = set(file_names(self.slices)), set(weights_names(self.slices))
+        if not needed <= self.files.keys() <= needed | possible or not self.extras.keys() <= set(EXTRAS):
+            raise ValueError("its files are not those of this format")
+        compiled = engine_names(self.slices)
+        if self.engines is not None and self.engines.files.keys() != set(compiled):
+            raise ValueError(f"engines are {', '.join(compiled)}, not {', '.join(self.engines.files)}")
+        check_texts(
+            self.family,
+            self.precision,
+            self.coder_sha256,
+            *self.conformance,
+            *self.files.values(),
+            *self.extras.values(),
+            *self.provenance.values(),
+        )
+
+    @property
+    def parts(self) -> int:
+        """Units that a tile's latent is coded in, of equally many channels each."""
+        return max(1, self.slices)
+
+    @property
+    def pinned(self) -> dict[str, str]:
+        """Name → SHA-256 of every other file of the bundle."""
+        return self.files | self.extras | (self.engines.files if self.engines else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle whose every file was found as its manifest pins it.
+
+    Attributes:
+        folder: where its graphs lie.
+        manifest: what it is.
+        identity: SHA-256 of what a stream is decoded with: the manifest without provenance, engines, extras, the
+            encoder graph, and slices where there are none. Its first eight octets name the bundle in a stream. Two
+            exports of one checkpoint are the same bundle, whoever typed the command, whatever the device and the
+            encoder's precision.
+        tables: frequency tables of symbols and hyper-latents.
+        conformance: ẑ of the conformance vectors, (vector, N, line, sample) int16.
+        conformance_symbols: and symbols, (vector, M, line, sample) int16; zero where no slice is fed with them.
+        gains: of the rate levels.
+    """
+
+    folder: Path
+    manifest: BundleManifest
+    identity: bytes
+    tables: FrequencyTables
+    conformance: NDArray[np.int16]
+    conformance_symbols: NDArray[np.int16]
+    gains: RateGains
+
+    @property
+    def stream_id(self) -> bytes:
+        """What names this bundle in a scene header."""
+        return self.identity[:BUNDLE_ID_OCTETS]
+
+    def entropy_coder(self) -> EntropyCoder:
+        """A coder of its tables."""
+        return EntropyCoder(self.tables)
+
+
+def manifest_bytes(manifest: BundleManifest) -> bytes:
+    """The manifest file."""
+    return spelt(FORMAT_VERSION, asdict(manifest))
+
+
+AnyBundle = Bundle | AdaptiveBundle
+"""Told apart by `isinstance`."""
+
+
+def read_bundle(folder: Path) -> AnyBundle:
+    """Load a bundle of any family and check every octet of it.
+
+    Raises:
+        BundleError: a file is missing or altered, or the format is another version's.
+    """
+    version, document = read_manifest(folder)
+    if document.get("family") == ADAPTIVE:
+        return adaptive_bundle(folder, version, document)
+    manifest, identity = _parsed(folder, version, document)
+    check_pinned(folder, manifest.pinned)
+    tables = read_tables(folder)
+    conformance = read_array(folder / CONFORMANCE, np.int16)
+    vectors, cells, latents = len(manifest.conformance), manifest.geometry.hyperlatents, manifest.geometry.latents
+    shape = (vectors, manifest.latent_channels, latents, latents)
+    symbols = read_array(folder / CONFORMANCE_SYMBOLS, np.int16) if manifest.slices else np.zeros(shape, np.int16)
+    if (len(tables.first), conformance.shape, symbols.shape) != (
+        manifest.scales + manifest.hyperlatent_channels,
+        (vectors, manifest.hyperlatent_channels, cells, cells),
+        shape,
+    ):
+        raise BundleError(f"{folder}: tables or conformance vectors do not fit the manifest; export the bundle again")
+    try:
+        gains = RateGains(values=read_array(folder / GAINS, np.float32))
+    except ValueError as error:
+        raise BundleError(f"{folder / GAINS}: {error}; export the bundle again") from error
+    if gains.values.shape[1:] != (manifest.rates, manifest.latent_channels):
+        raise BundleError(f"{folder}: gains of shape {gains.values.shape} do not fit the manifest; export it again")
+    return Bundle(
+        folder=folder,
+        manifest=manifest,
+        identity=identity,
+        tables=tables,
+        conformance=conformance,
+        conformance_symbols=symbols,
+        gains=gains,
+    )
+
+
+def read_latent_bundle(folder: Path) -> Bundle:
+    """Load a bundle whose family codes a learned latent.
+
+    Raises:
+        BundleError: as `read_bundle`; or the bundle is of the scene-adaptive family.
+    """
+    bundle = read_bundle(folder)
+    if not isinstance(bundle, Bundle):
+        raise BundleError(
+            f"{folder} is of the family {bundle.manifest.family}, which has no latent; a bundle of another family is "
+            "needed here"
+        )
+    return bundle
+
+
+def read_adaptive_bundle(folder: Path) -> AdaptiveBundle:
+    """Load a bundle of the scene-adaptive family.
+
+    Raises:
+        BundleError: as `read_bundle`; or the bundle is of another family.
+    """
+    bundle = read_bundle(folder)
+    if not isinstance(bundle, AdaptiveBundle):
+        raise BundleError(f"{folder} is of the family {bundle.manifest.family}, which is not scene-adaptive")
+    return bundle
+
+
+def _parsed(folder: Path, version: int, document: dict[str, Any]) -> tuple[BundleManifest, bytes]:
+    try:
+        known = {field.name for field in fields(BundleManifest)}
+        if version > FORMAT_VERSION or document.keys() != (known - {"slices"} if version == _WITHOUT_SLICES else known):
+            raise ValueError("its entries are not this format's")
+        document.setdefault("slices", 0)
+        # What a stream is decoded with. How an encoder analyses is its own affair.
+        codec = {name: value for name, value in document.items() if name not in _NOT_IDENTITY}
+        codec["files"] = {name: digest for name, digest in codec["files"].items() if name not in _ENCODER_FILES}
+        if codec["slices"] == 0:  # as where the format knew none
+            del codec["slices"]
+        identity = canonical_sha256(codec)
+        geometry = TileGeometry(**document.pop("geometry"))
+        wavelengths, engines = document.pop("wavelengths"), document.pop("engines")
+        manifest = BundleManifest(
+            geometry=geometry,
+            wavelengths=None if wavelengths is None else tuple(wavelengths),
+            conformance=tuple(document.pop("conformance")),
+            engines=None if engines is None else EngineSet(**engines),
+            **document,
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise not_of_this_version(folder, error) from error
+    return manifest, identity

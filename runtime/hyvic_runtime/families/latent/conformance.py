@@ -1,0 +1,134 @@
+"""Do the engine and the coder at hand give the same bits as those that made the bundle?
+
+If they do not, everything after the first wrong table is noise on the ground, so the runtime asks before
+it codes: every conformance vector through the entropy path, the encoder graph's own copy of it against
+it, and every symbol of every frequency table through the entropy coder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.engines.engine import Engine
+from hyvic_runtime.entropy.frequency_table import FrequencyTables
+from hyvic_runtime.entropy.unit_coder import EntropyCoder
+from hyvic_runtime.errors import BundleError
+from hyvic_runtime.families.latent.bundle import AnyBundle, Bundle
+from hyvic_runtime.families.latent.encoder_inputs import encoder_inputs
+from hyvic_runtime.families.latent.entropy_path import EntropyPath
+from hyvic_runtime.families.latent.rate_gains import MAX_QUALITY_CODE
+from hyvic_runtime.scene.tile_grid import whole_tile
+
+
+def outputs_sha256(*outputs: NDArray[np.integer[Any]]) -> str:
+    """Digest of what an entropy path gives for one vector, such as scale indices and means in steps."""
+    return hashlib.sha256(b"".join(output.astype("<i4").tobytes() for output in outputs)).hexdigest()
+
+
+def coder_vector(tables: FrequencyTables) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Every symbol of every row and one beyond each row's end, with their rows: 1-D, of equal length."""
+    counts = tables.length.astype(np.int64) + 1
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return np.arange(len(rows)) - tables.starts()[rows] + tables.first[rows], rows
+
+
+def coder_sha256(coder: EntropyCoder) -> str:
+    """Digest of what a coder makes of `coder_vector`."""
+    return hashlib.sha256(coder.encode(*coder_vector(coder.tables))).hexdigest()
+
+
+def check_coder(bundle: AnyBundle, coder: EntropyCoder) -> None:
+    """Code every symbol of every frequency table, and decode it.
+
+    Raises:
+        BundleError: the octets differ from the exporter's, or the symbols do not come back.
+    """
+    symbols, rows = coder_vector(bundle.tables)
+    octets = coder.encode(symbols, rows)
+    if hashlib.sha256(octets).hexdigest() != bundle.manifest.coder_sha256:
+        raise BundleError(
+            f"{coder.describe()} does not code the bundle's tables as the exporter's coder did, so streams would not "
+            "decode; use another version of it"
+        )
+    if not np.array_equal(coder.decode(octets, rows), symbols):
+        raise BundleError(f"{coder.describe()} does not decode what it coded; use another version of it")
+
+
+def check_entropy_path(bundle: Bundle, path: EntropyPath) -> None:
+    """Walk every conformance vector.
+
+    Raises:
+        BundleError: an output differs from the integer definition's.
+    """
+    vectors = zip(bundle.conformance, bundle.conformance_symbols, bundle.manifest.conformance, strict=True)
+    for index, (hyperlatent, symbols, expected) in enumerate(vectors):
+        walked = path.walk_coded(hyperlatent, symbols)
+        outputs = [walked.scale_index, walked.mean_steps]
+        if bundle.manifest.slices:
+            outputs.append(walked.latent_steps)
+        if outputs_sha256(*outputs) != expected:
+            raise BundleError(
+                f"{path.describe()} fails conformance vector {index} of {len(bundle.conformance)}: it does not "
+                "compute the entropy path exactly, so streams would not decode; use another engine or precision"
+            )
+
+
+def check_encoder(bundle: Bundle, encoder: Engine, path: EntropyPath) -> None:
+    """Compare the encoder's scale indices with the entropy path's for the ẑ and the symbols that the encoder found.
+
+    Means are not an output of the encoder; they come out of the same layers as the indices.
+
+    Raises:
+        BundleError: the two copies of the entropy path disagree.
+    """
+    for inputs in _probes(bundle):
+        coded = encoder.run(inputs)
+        derived = path.walk_coded(coded["hyperlatent"][0], coded["symbols"][0]).scale_index
+        if not np.array_equal(coded["scale_index"][0], derived):
+            wrong = int((coded["scale_index"][0] != derived).sum())
+            raise BundleError(
+                f"{encoder.describe()}: encoder and decoder graphs disagree in {wrong} of "
+                f"{derived.size} scale indices, so streams would not decode; use another engine"
+            )
+
+
+def encoder_sha256(bundle: Bundle, encoder: Engine) -> str:
+    """Digest of what one engine makes of a few tiles: it stays the same while the engine's memory does."""
+    digest = hashlib.sha256()
+    for inputs in _probes(bundle):
+        for _, output in sorted(encoder.run(inputs).items()):
+            digest.update(output.tobytes())
+    return digest.hexdigest()
+
+
+def _probes(bundle: Bundle) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Tiles that span the sensor's range, at the highest rate level.
+
+    Dark, saturated, and seeded noise of both signs that drives ẑ far out.
+    """
+    manifest = bundle.manifest
+    shape = (1, manifest.geometry.window, manifest.geometry.window, manifest.bands)
+    noise = np.random.default_rng(0).uniform(-manifest.peak, manifest.peak, shape)
+    mean = np.zeros(manifest.bands, np.int32)
+    for pixels in (np.zeros(shape), np.full(shape, manifest.peak), noise):
+        yield encoder_inputs(bundle, pixels.astype(np.float32), mean, MAX_QUALITY_CODE, whole_tile(manifest.geometry))
+
+
+def check_decoder(bundle: Bundle, decoder: Engine) -> None:
+    """Run the decoder graph once.
+
+    Raises:
+        BundleError: it does not give a tile of finite digital numbers.
+    """
+    manifest = bundle.manifest
+    size = manifest.geometry.latent_window
+    latent = np.zeros((1, manifest.latent_channels, size, size), np.float32)
+    tile = decoder.run({"latent": latent})["reconstruction"]
+    expected = (1, manifest.geometry.tile, manifest.geometry.tile, manifest.bands)
+    if tile.shape != expected or not np.isfinite(tile).all():
+        raise BundleError(f"the decoder graph gives {tile.shape}, not finite {expected}; export the bundle again")

@@ -1,0 +1,141 @@
+"""Units to scenes, for bundles whose families code a learned latent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.codec.completeness import check_plausible
+from hyvic_runtime.codec.quality_map import Quality, pixel_quality
+from hyvic_runtime.codec.scene_decoder import DecodedTiles, Finish, PacketDecoder
+from hyvic_runtime.engines.selection import load_engine
+from hyvic_runtime.errors import DecodeError
+from hyvic_runtime.families.latent.bundle import DECODER, Bundle
+from hyvic_runtime.families.latent.conformance import check_coder, check_entropy_path
+from hyvic_runtime.families.latent.entropy_path import load_entropy_path
+from hyvic_runtime.families.latent.open_end import without_lines_behind_the_end
+from hyvic_runtime.families.latent.tile_decoder import TileLatentDecoder, TileLatents, Units
+from hyvic_runtime.packets.reassembly import ReceivedUnits, UnitKey
+from hyvic_runtime.packets.scene_header import SceneHeader
+from hyvic_runtime.packets.space_packet import UnitKind
+from hyvic_runtime.scene.tile_grid import Tile, TileGrid
+from hyvic_runtime.support.ordered_map import in_order
+
+Mosaic = NDArray[np.float32]
+"""All latents of a scene, (M, line, sample)."""
+
+
+@dataclass
+class SceneDecoder(PacketDecoder[Bundle, Mosaic]):
+    """Decodes streams of a bundle of a family that has a graph from latents to pixels."""
+
+    def _load(self) -> None:
+        share = {"workers": self.workers, "cores": self.cores}
+        entropy_path = load_entropy_path(self.bundle, self.engine, **share)
+        check_entropy_path(self.bundle, entropy_path)
+        self._decoder = load_engine(self.bundle, DECODER, self.engine, **share)
+        check_coder(self.bundle, self._coder)
+        self._tiles = TileLatentDecoder(
+            bundle=self.bundle, entropy_path=entropy_path, coder=self._coder, took=self._took
+        )
+
+    def tile_latents(self, units: Units, tile: Tile) -> TileLatents:
+        """Decode one tile's units; see `TileLatentDecoder`."""
+        return self._tiles.decode(units, tile)
+
+    def _check_header(self, header: SceneHeader) -> None:
+        bands = self.bundle.manifest.bands
+        if header.bands != bands:
+            raise DecodeError(f"the stream announces {header.bands} bands, its bundle codes {bands}")
+        if header.mean_spectrum is None:
+            raise DecodeError("the scene header has no mean spectrum, which its bundle needs; it is damaged")
+
+    def _check_arrival(self, grid: TileGrid, received: ReceivedUnits, *, conceal: bool) -> None:
+        check_plausible(grid, received, parts=self.bundle.manifest.parts, conceal=conceal)
+
+    def _cut_at_end(self, grid: TileGrid, received: ReceivedUnits) -> tuple[TileGrid, int]:
+        units = received.units
+        cut = without_lines_behind_the_end(grid, units, lambda tile: self._decodes(tile, units), self.workers)
+        # The last latents decode alike wherever within them the scene ended.
+        return cut, grid.geometry.latent_stride - 1
+
+    def _decodes(self, tile: Tile, units: Units) -> bool:
+        """Whether a tile's units hold as many lines as it has, and nothing else."""
+        try:
+            unit = units.get(UnitKey.of(UnitKind.LOSSLESS, tile))
+            if unit is None:
+                return self.tile_latents(units, tile).parts > 0
+            self._lossless_pixels(unit, tile, self.bundle.manifest.bands, np.dtype(np.uint16))
+        except DecodeError:
+            return False
+        return True
+
+    def _decoded(self, grid: TileGrid, received: ReceivedUnits) -> DecodedTiles[Mosaic]:
+        geometry = grid.geometry
+        stride, size = geometry.latent_stride, geometry.latents
+        mosaic = np.zeros(
+            (self.bundle.manifest.latent_channels, -(-grid.lines // stride), -(-grid.samples // stride)), np.float32
+        )
+        quality = np.full((grid.rows, grid.columns), Quality.LOST, np.uint8)
+
+        def place(tile: Tile) -> str | None:
+            if UnitKey.of(UnitKind.LOSSLESS, tile) in received.units:
+                return None  # it has no latents
+            try:
+                decoded = self.tile_latents(received.units, tile)
+            except DecodeError as error:
+                return str(error)
+            line, sample = tile.row * size, tile.column * size
+            _, lines, samples = decoded.latent.shape
+            mosaic[:, line : line + lines, sample : sample + samples] = decoded.latent
+            quality[tile.row, tile.column] = decoded.quality
+            return decoded.problem
+
+        problems = [problem for problem in in_order(place, grid, self.workers) if problem is not None]
+        return DecodedTiles(coded=mosaic, quality=quality, problems=problems)
+
+    def _pixel_quality(self, tile_quality: NDArray[np.uint8], grid: TileGrid) -> NDArray[np.uint8]:
+        return pixel_quality(tile_quality, grid)
+
+    def _finished(self, grid: TileGrid, tiles: Mosaic, header: SceneHeader, finish: Finish) -> Iterator[int]:
+        mean = header.mean_spectrum
+        assert mean is not None  # by _check_header
+
+        def finish_tile(tile: Tile) -> int:
+            finish(tile, partial(self._synthesised, grid, tile, tiles, mean))
+            return 1
+
+        return in_order(finish_tile, grid, self.workers)
+
+    def _synthesised(
+        self, grid: TileGrid, tile: Tile, mosaic: NDArray[np.float32], mean: NDArray[np.integer[Any]]
+    ) -> NDArray[np.integer[Any]]:
+        """A tile's pixels, (line, sample, band)."""
+        lines = _latent_window(tile.row, mosaic.shape[1], grid)
+        samples = _latent_window(tile.column, mosaic.shape[2], grid)
+        begun = time.perf_counter()
+        outputs = self._decoder.run({"latent": np.ascontiguousarray(mosaic[None][:, :, lines][..., samples])})
+        self._took(time.perf_counter() - begun, 0.0)
+        return digital_numbers(outputs["reconstruction"][0, : tile.lines, : tile.samples], mean)
+
+
+def _latent_window(index: int, size: int, grid: TileGrid) -> NDArray[np.intp]:
+    """Latents that a tile's synthesis reads along an axis; beyond the mosaic its edge is repeated."""
+    geometry = grid.geometry
+    start = index * geometry.latents - geometry.latent_halo_before
+    return np.clip(np.arange(start, start + geometry.latent_window), 0, size - 1)
+
+
+def digital_numbers(reconstruction: NDArray[np.float32], mean: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+    """Add the mean spectrum to (line, sample, band) and round to its type."""
+    limits = np.iinfo(mean.dtype)
+    spectra = reconstruction + mean.astype(np.float32)
+    np.rint(spectra, out=spectra)
+    np.clip(spectra, limits.min, limits.max, out=spectra)
+    return spectra.astype(mean.dtype)

@@ -1,0 +1,1 @@
+"""A stored scene to a stream of packets on board."""

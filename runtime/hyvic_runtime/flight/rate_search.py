@@ -1,0 +1,193 @@
+"""A stored scene to a file of packets, at a quality or within a budget.
+
+A stored scene can be coded more than once, so a budget is kept by what its packets take, not by an estimate of it: the
+stream that is kept is one that was written.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hyvic_runtime.codec.rate_control import Trial, highest_within
+from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY, AnyEncoder
+from hyvic_runtime.codec.scene_decoder import AnyDecoder
+from hyvic_runtime.codec.scene_encoder import BUDGET_SLACK, LOG_OCTETS_PER_CODE
+from hyvic_runtime.errors import RateError
+from hyvic_runtime.families.latent.rate_gains import (
+    HIGHEST_CODE,
+    LOWEST_CODE,
+    MAX_QUALITY_CODE,
+    QUALITY_STEPS,
+    quality_code,
+)
+from hyvic_runtime.packets.space_packet import Packetiser
+from hyvic_runtime.scene.scene import Cube, Scene
+from hyvic_runtime.support.metrics import compression_ratio, psnr
+
+PSNR_SLACK_DB = 0.05
+"""Above the least that is asked for: nearer costs more attempts."""
+PSNR_PER_CODE = 1e-3
+"""What a step of the quality's code typically adds, in dB."""
+BEHIND_A_LEAP = (1, 2, 4, 8, 16)
+"""Steps of the quality's code. One component more makes a small scene's stream leap by some percent, and finer steps of
+the same components may take less again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenStream:
+    """A stream in a file.
+
+    Attributes:
+        path: of the file.
+        quality: that it was coded at, LOWEST_QUALITY … HIGHEST_QUALITY.
+        octets: that it takes.
+        packets: that it consists of.
+        psnr_db: of what it decodes to, where that was asked for.
+        attempts: streams that were written to find it.
+    """
+
+    path: Path
+    quality: float
+    octets: int
+    packets: int
+    psnr_db: float | None = None
+    attempts: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamWriter:
+    """Writes streams of one scene.
+
+    Attributes:
+        encoder: of the bundle.
+        scene: what to encode.
+        folder: where attempts are kept until the best is known.
+        saturated: value of samples that had too much light; they are restored exactly.
+        scene_id: in every packet; None: a checksum.
+        packetiser: makes a new one for every stream.
+        key: that its packets are protected with.
+        progressive: latents behind all else, part by part.
+        progress: called after every tile.
+    """
+
+    encoder: AnyEncoder
+    scene: Scene
+    folder: Path
+    saturated: int | None = None
+    scene_id: int | None = None
+    packetiser: Callable[[], Packetiser] = Packetiser
+    key: bytes | None = None
+    progressive: bool = False
+    progress: Callable[[], object] = lambda: None
+
+    def at_quality(self, quality: float | None) -> WrittenStream:
+        """One stream; None: the bundle's middle rate."""
+        path = self.folder / f"quality-{quality}.packets"
+        octets = packets = 0
+        packetiser = self.packetiser()
+        with path.open("wb") as file:
+            for tile in self.encoder.tile_packets(
+                self.scene,
+                packetiser,
+                scene_id=self.scene_id,
+                quality=quality,
+                saturated=self.saturated,
+                progressive=self.progressive,
+            ):
+                file.writelines(tile)
+                octets += sum(map(len, tile))
+                packets += len(tile)
+                self.progress()
+        quality = DEFAULT_QUALITY if quality is None else quality
+        return WrittenStream(path=path, quality=quality, octets=octets, packets=packets)
+
+    def within(self, budget: int) -> WrittenStream:
+        """The best stream of at most so many octets.
+
+        It takes all but BUDGET_SLACK of them, or is the bundle's highest rate.
+
+        Raises:
+            RateError: the lowest rate takes more.
+            ValueError: the bundle has a single rate.
+        """
+        self.encoder.check_has_rates()
+        written: list[WrittenStream] = []
+
+        def attempt(code: int) -> Trial[WrittenStream]:
+            stream = self._next(written, code)
+            return Trial(code, math.log(stream.octets), stream)
+
+        best = highest_within(
+            attempt,
+            limit=math.log(max(budget, 1)),
+            slack=BUDGET_SLACK,
+            start=quality_code(DEFAULT_QUALITY),
+            slope=LOG_OCTETS_PER_CODE,
+            behind=BEHIND_A_LEAP,
+        )
+        if best is None:
+            least = written[-1].octets
+            ratio = compression_ratio(self.scene.cube.size, self.scene.bit_depth, least)
+            raise RateError(
+                f"{budget:,} octets are asked for and the bundle's lowest rate takes {least:,} (CR {ratio:.1f}); allow "
+                "those, cut the scene, or use a bundle of a lower rate"
+            )
+        return self._kept(best.result, written)
+
+    def of_fidelity(self, least_db: float, decoder: AnyDecoder) -> WrittenStream:
+        """The smallest stream found that decodes to at least that PSNR over the bundle's range.
+
+        Raises:
+            RateError: the highest rate does not reach it.
+            ValueError: the bundle has a single rate.
+        """
+        self.encoder.check_has_rates()
+        written: list[WrittenStream] = []
+        fidelities: dict[Path, float] = {}
+
+        def attempt(downwards: int) -> Trial[WrittenStream]:
+            stream = self._next(written, MAX_QUALITY_CODE - downwards)
+            decoded = decoder.decode(stream.path.read_bytes(), key=self.key).scene
+            fidelities[stream.path] = self._fidelity(decoded.cube)
+            return Trial(downwards, -fidelities[stream.path], stream)
+
+        # What must not be passed is the error, which rises as the quality falls.
+        best = highest_within(
+            attempt,
+            limit=-least_db,
+            slack=PSNR_SLACK_DB,
+            start=MAX_QUALITY_CODE - quality_code(DEFAULT_QUALITY),
+            slope=PSNR_PER_CODE,
+            codes=range(MAX_QUALITY_CODE - HIGHEST_CODE, MAX_QUALITY_CODE - LOWEST_CODE + 1),
+        )
+        if best is None:
+            raise RateError(
+                f"{least_db:g} dB are asked for and the bundle's highest rate gives "
+                f"{fidelities[written[-1].path]:.2f}; "
+                "ask for less, or use a bundle of a higher rate"
+            )
+        return replace(self._kept(best.result, written), psnr_db=fidelities[best.result.path])
+
+    def _fidelity(self, decoded: Cube) -> float:
+        """PSNR over the samples that have data, in dB."""
+        cube, peak = self.scene.cube, self.encoder.bundle.manifest.peak
+        if self.scene.no_data is None:
+            return psnr(cube, decoded, peak)
+        valid = cube != self.scene.no_data
+        if not valid.any():
+            return math.inf
+        return psnr(cube[valid][None], decoded[valid][None], peak)
+
+    def _next(self, written: list[WrittenStream], code: int) -> WrittenStream:
+        stream = self.at_quality(code / QUALITY_STEPS)
+        written.append(stream)
+        return stream
+
+    def _kept(self, best: WrittenStream, written: list[WrittenStream]) -> WrittenStream:
+        for stream in written:
+            if stream.path != best.path:
+                stream.path.unlink()
+        return replace(best, attempts=len(written))

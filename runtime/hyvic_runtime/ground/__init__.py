@@ -1,0 +1,1 @@
+"""Decoded scenes to files, and folders of streams on Dask."""

@@ -1,0 +1,1 @@
+"""Units to CCSDS Space Packets and back."""

@@ -1,0 +1,1 @@
+"""Scenes: samples, files, place, marks and tiles."""

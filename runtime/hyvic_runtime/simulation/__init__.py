@@ -1,0 +1,1 @@
+"""A downlink to try a scene on: channel, simulation and report."""

@@ -1,0 +1,373 @@
+"""A scene from the sensor at its line rate through the encoder and a channel to the decoder, in simulated time.
+
+Nothing is measured, so one seed gives one result: a row of tiles can be coded when its lines and the halo behind them
+are there, the encoder takes a tile at a time at the speed it is said to have, latents wait for their row's last tile,
+and packets wait for a contact. The mean spectrum, which the scene header carries, is taken to be known from the start.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyvic_runtime.codec.quality_map import Quality
+from hyvic_runtime.codec.row_encoder import AnyEncoder
+from hyvic_runtime.codec.scene_decoder import AnyDecoder, DecodedScene
+from hyvic_runtime.errors import DecodeError
+from hyvic_runtime.packets.space_packet import DEFAULT_PACKET_OCTETS, Packetiser, Segment, UnitKind, parse_stream
+from hyvic_runtime.scene.scene import Cube, Scene
+from hyvic_runtime.scene.tile_grid import TileGrid
+from hyvic_runtime.simulation.channel import Channel, Fate, Passage, passage
+from hyvic_runtime.simulation.transport import Transport, carried
+from hyvic_runtime.support.metrics import compression_ratio, mean_squared_error, spectral_angle
+
+ENMAP_LINE_RATE = 230.0
+"""Lines a second; of 1,000 samples and 224 bands they are 51.5 MSamples/s."""
+FIRST_LINE = datetime(2000, 1, 1, 12, tzinfo=UTC)
+"""Where simulated time begins in the packets' time codes."""
+TIME_SERIES_POINTS = 200
+SWEEP_LOSSES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+SWEEP_DRAWS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is simulated.
+
+    Attributes:
+        channel: the downlink.
+        seed: of everything random.
+        line_rate: lines that the sensor takes a second.
+        encoder_msamples_per_s: how fast the encoder works; None: faster than the sensor by far.
+        quality: of the encoder; None: its default.
+        packet_octets: largest packet.
+        transport: from the channel to the decoder.
+    """
+
+    channel: Channel
+    seed: int = 0
+    line_rate: float = ENMAP_LINE_RATE
+    encoder_msamples_per_s: float | None = None
+    quality: float | None = None
+    packet_octets: int = DEFAULT_PACKET_OCTETS
+    transport: Transport = Transport.MEMORY
+
+    def __post_init__(self) -> None:
+        for name, value in (("line rate", self.line_rate), ("encoder's speed", self.encoder_msamples_per_s)):
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"the {name} is {value:g}; a positive number is needed")
+        if self.seed < 0:
+            raise ValueError(f"seed {self.seed} is negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodedTile:
+    """A tile on board.
+
+    Attributes:
+        acquired_s: when its last line was taken.
+        made_s: when it was coded.
+        packets: how many were ready with it: of a row's last tile the latents of all are.
+    """
+
+    acquired_s: float
+    made_s: float
+    packets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fidelity:
+    """A reconstruction against the scene.
+
+    Attributes:
+        psnr_db: over the bundle's peak; None where nothing was reconstructed, or without any error.
+        spectral_angle_deg: mean over pixels; None where nothing was reconstructed.
+        shares: of pixels, by `Quality`.
+        psnr_db_by_quality: of its pixels; None where there are none, or without any error.
+    """
+
+    psnr_db: float | None
+    spectral_angle_deg: float | None
+    shares: dict[str, float]
+    psnr_db_by_quality: dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossPoint:
+    """One draw of the sweep over packet loss, without the channel's other effects.
+
+    Attributes:
+        packet_loss: the probability.
+        lost: packets of this draw.
+        fidelity: what came of it.
+    """
+
+    packet_loss: float
+    lost: int
+    fidelity: Fidelity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeSeries:
+    """What stood where, TIME_SERIES_POINTS times from the first line's begin to the last packet's end.
+
+    Attributes:
+        time_s: the times.
+        made_octets, sent_octets, intact_octets: until then, of packets; intact ones came through whole.
+        backlog_octets: made and not sent.
+    """
+
+    time_s: list[float]
+    made_octets: list[int]
+    sent_octets: list[int]
+    intact_octets: list[int]
+    backlog_octets: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Seconds from a tile's last line to its last packet's end, over the tiles that arrived whole."""
+
+    tiles: int
+    median_s: float | None
+    largest_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """What was found.
+
+    Attributes:
+        shape: of the scene.
+        packets, octets: that were made.
+        ratio: compression ratio of all of them.
+        fates: packets by what became of them.
+        hit_tiles: (row, column) of tiles that miss a packet.
+        tiles: in all.
+        unhit_exact: whether every pixel marked exact equals the reconstruction without loss, and no tile that was not
+            hit is worse than affected by a neighbour; None where nothing could be reconstructed.
+        received: fidelity of what came through the channel.
+        without_loss: of what was made.
+        problem: why nothing was reconstructed, or None.
+        latency, series: over time.
+        tile_latency_s: of every tile in order; None where it did not arrive whole.
+        sweep: fidelity against packet loss.
+        decoded: the reconstruction; None where there is none.
+    """
+
+    shape: tuple[int, ...]
+    packets: int
+    octets: int
+    ratio: float
+    fates: dict[str, int]
+    hit_tiles: list[tuple[int, int]]
+    tiles: int
+    unhit_exact: bool | None
+    received: Fidelity
+    without_loss: Fidelity
+    problem: str | None
+    latency: Latency
+    series: TimeSeries
+    tile_latency_s: list[float | None]
+    sweep: list[LossPoint]
+    decoded: DecodedScene | None
+
+
+class DownlinkSimulator:
+    """Simulates downlinks of one scene."""
+
+    def __init__(self, scene: Scene, encoder: AnyEncoder, decoder: AnyDecoder) -> None:
+        """Take a scene that fits the bundle.
+
+        Raises:
+            SceneError: it does not.
+        """
+        self._scene, self._encoder, self._decoder = scene, encoder, decoder
+        self._grid = encoder.grid(scene)
+
+    @property
+    def steps(self) -> int:
+        """How often `simulate` reports progress."""
+        return self._grid.rows * self._grid.columns + 2 + len(SWEEP_LOSSES) * SWEEP_DRAWS
+
+    def simulate(self, settings: Settings, progress: Callable[[], object] = lambda: None) -> Simulation:
+        """Send the scene down once, and then at every loss of the sweep.
+
+        Args:
+            settings: what to simulate.
+            progress: called after every tile and every reconstruction.
+
+        Raises:
+            ValueError: the settings do not fit the bundle or each other.
+        """
+        packets, tiles = [], []
+        for tile, made in self._coded(settings):
+            packets += made
+            tiles.append(tile)
+            progress()
+        made_s = np.repeat([tile.made_s for tile in tiles], [tile.packets for tile in tiles])
+        passed = passage(packets, made_s, settings.channel, settings.seed)
+
+        reference = self._decoder.decode(b"".join(packets), conceal=True)
+        progress()
+        decoded, problem = self._received(carried(passed.packets, settings.transport))
+        progress()
+
+        intact = np.array([fate is Fate.ARRIVED for fate in passed.fates])
+        places = [_places(packet, self._grid.columns) for packet in packets]
+        missed = {place for reached, whole in zip(places, intact, strict=True) if not whole for place in reached}
+        hit = np.array([(tile.row, tile.column) in missed for tile in self._grid])
+        last = {place: number for number, reached in enumerate(places) for place in reached}
+        latencies = [
+            None if is_hit else float(passed.sent_s[last[tile.row, tile.column]] - coded.acquired_s)
+            for tile, coded, is_hit in zip(self._grid, tiles, hit, strict=True)
+        ]
+        sizes = np.array([len(packet) for packet in packets])
+        return Simulation(
+            shape=self._scene.cube.shape,
+            packets=len(packets),
+            octets=int(sizes.sum()),
+            ratio=compression_ratio(self._scene.cube.size, self._scene.bit_depth, int(sizes.sum())),
+            fates={fate.value: passed.fates.count(fate) for fate in Fate},
+            hit_tiles=[(tile.row, tile.column) for tile, is_hit in zip(self._grid, hit, strict=True) if is_hit],
+            tiles=len(tiles),
+            unhit_exact=None if decoded is None else _unhit_exact(self._grid, hit, decoded, reference.scene.cube),
+            received=self._fidelity(decoded),
+            without_loss=self._fidelity(reference),
+            problem=problem,
+            latency=_latency(latencies),
+            series=_time_series(made_s, passed, sizes, intact),
+            tile_latency_s=latencies,
+            sweep=list(self._sweep(packets, settings, progress)),
+            decoded=decoded,
+        )
+
+    def _coded(self, settings: Settings) -> Iterator[tuple[CodedTile, list[bytes]]]:
+        """Every tile with the packets that are ready with it, their time codes in simulated time."""
+        times = list(_coding_times(self._grid, self._scene.cube.shape[2], settings))
+        coded = 0
+        packetiser = Packetiser(
+            packet_octets=settings.packet_octets, clock=lambda: FIRST_LINE + timedelta(seconds=times[coded][1])
+        )
+        for packets in self._encoder.tile_packets(self._scene, packetiser, quality=settings.quality):
+            acquired_s, made_s = times[coded]
+            coded += 1
+            yield CodedTile(acquired_s=acquired_s, made_s=made_s, packets=len(packets)), packets
+
+    def _received(self, stream: bytes) -> tuple[DecodedScene | None, str | None]:
+        try:
+            return self._decoder.decode(stream, conceal=True), None
+        except DecodeError as error:
+            return None, str(error)
+
+    def _sweep(
+        self, packets: Sequence[bytes], settings: Settings, progress: Callable[[], object]
+    ) -> Iterator[LossPoint]:
+        made_s = np.zeros(len(packets))
+        for loss in SWEEP_LOSSES:
+            for draw in range(SWEEP_DRAWS):
+                channel = Channel(packet_loss=loss)
+                if settings.channel.mean_burst is not None:
+                    channel = replace(channel, mean_burst=settings.channel.mean_burst)
+                # The same draws at every loss: of independent losses the larger then contains the smaller.
+                passed = passage(packets, made_s, channel, settings.seed + 1 + draw)
+                decoded, _ = self._received(b"".join(passed.packets))
+                lost = passed.fates.count(Fate.LOST)
+                yield LossPoint(packet_loss=loss, lost=lost, fidelity=self._fidelity(decoded))
+                progress()
+
+    def _fidelity(self, decoded: DecodedScene | None) -> Fidelity:
+        if decoded is None:
+            nothing = {quality.name.lower(): 0.0 for quality in Quality} | {Quality.LOST.name.lower(): 1.0}
+            return Fidelity(
+                psnr_db=None, spectral_angle_deg=None, shares=nothing, psnr_db_by_quality=dict.fromkeys(nothing)
+            )
+        original, cube = self._scene.cube, decoded.scene.cube
+        masks = {quality.name.lower(): decoded.quality == quality for quality in Quality}
+        return Fidelity(
+            psnr_db=self._psnr_db(original, cube),
+            spectral_angle_deg=spectral_angle(original, cube),
+            shares={name: float(mask.mean()) for name, mask in masks.items()},
+            psnr_db_by_quality={
+                name: self._psnr_db(original[mask][None], cube[mask][None]) if mask.any() else None
+                for name, mask in masks.items()
+            },
+        )
+
+    def _psnr_db(self, original: Cube, reconstruction: Cube) -> float | None:
+        mse = mean_squared_error(original, reconstruction)
+        return None if mse == 0 else 10 * math.log10(self._encoder.bundle.manifest.peak**2 / mse)
+
+
+def _places(packet: bytes, columns: int) -> list[tuple[int, int]]:
+    """Of the tiles that need the packet; none for what concerns the whole scene."""
+    (segment,) = parse_stream(packet)
+    assert isinstance(segment, Segment)
+    if segment.kind in (UnitKind.SCENE_HEADER, UnitKind.SCENE_END):
+        return []
+    if segment.kind is UnitKind.BASIS:
+        return [(segment.row, column) for column in range(columns)]
+    return [(segment.row, segment.column)]
+
+
+def _coding_times(grid: TileGrid, bands: int, settings: Settings) -> Iterator[tuple[float, float]]:
+    """Of every tile: when its last line was taken, and when its packets were made."""
+    free_s = 0.0
+    for tile in grid:
+        end = tile.row * grid.geometry.tile + tile.lines
+        needed = min(grid.lines, end + grid.geometry.halo_after)
+        effort_s = 0.0
+        if settings.encoder_msamples_per_s is not None:
+            effort_s = tile.lines * tile.samples * bands / (1e6 * settings.encoder_msamples_per_s)
+        free_s = max(free_s, needed / settings.line_rate) + effort_s
+        yield end / settings.line_rate, free_s
+
+
+def _unhit_exact(grid: TileGrid, hit: NDArray[np.bool_], decoded: DecodedScene, whole: Cube) -> bool:
+    exact = decoded.quality == Quality.EXACT
+    if not np.array_equal(decoded.scene.cube[exact], whole[exact]):
+        return False
+    size = grid.geometry.tile
+    pixels = hit.reshape(grid.rows, grid.columns).repeat(size, axis=0).repeat(size, axis=1)
+    return bool((decoded.quality[~pixels[: grid.lines, : grid.samples]] >= Quality.AFFECTED).all())
+
+
+def _latency(latencies: Sequence[float | None]) -> Latency:
+    whole = [latency for latency in latencies if latency is not None]
+    if not whole:
+        return Latency(tiles=0, median_s=None, largest_s=None)
+    return Latency(tiles=len(whole), median_s=float(np.median(whole)), largest_s=max(whole))
+
+
+def _time_series(
+    made_s: NDArray[np.float64], passed: Passage, sizes: NDArray[np.int64], intact: NDArray[np.bool_]
+) -> TimeSeries:
+    was_sent = ~np.isnan(passed.sent_s)
+    end_s = max(float(made_s[-1]), float(passed.sent_s[was_sent].max(initial=0)))
+    times = np.linspace(0, end_s, TIME_SERIES_POINTS)
+
+    def until(event_s: NDArray[np.float64], octets: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.concatenate([[0], np.cumsum(octets)])[np.searchsorted(event_s, times, side="right")]
+
+    made = until(made_s, sizes)
+    sent = until(passed.sent_s[was_sent], sizes[was_sent])
+    arrived = until(passed.sent_s[intact], sizes[intact])
+    return TimeSeries(
+        time_s=times.tolist(),
+        made_octets=made.tolist(),
+        sent_octets=sent.tolist(),
+        intact_octets=arrived.tolist(),
+        backlog_octets=(made - sent).tolist(),
+    )
+
+
+def document_from(simulation: Simulation, settings: Settings) -> dict[str, object]:
+    """What `report.json` holds: everything but the picture."""
+    document = asdict(replace(simulation, decoded=None))
+    del document["decoded"]
+    return {"settings": asdict(settings), **document}

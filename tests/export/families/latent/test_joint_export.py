@@ -1,0 +1,215 @@
+"""The joint codec's transforms as graphs, and the whole way from checkpoint to decoded stream."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import BANDS, smooth_cube
+from hyvic_export.cli import main
+from hyvic_export.families.latent.analysis_form import AnalysisForm
+from hyvic_export.families.latent.entropy_model import entropy_model
+from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_export.families.latent.graphs import decoder_graph, encoder_graph
+from hyvic_export.families.latent.reference_codec import reference_coding
+from hyvic_export.families.registry import exportable
+from hyvic_export.graph_files import save_graph
+from hyvic_export.precision import Precision
+from hyvic_runtime.codec.bundle_files import MANIFEST
+from hyvic_runtime.codec.quality_map import Quality
+from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY
+from hyvic_runtime.engines.engine import OnnxRuntimeEngine
+from hyvic_runtime.families.latent.bundle import ENCODER, file_names, graph_names, read_bundle
+from hyvic_runtime.families.latent.decoder import SceneDecoder
+from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.packets.space_packet import Packetiser
+from hyvic_runtime.scene.scene import Scene
+from hyvic_train.checkpoint import save_checkpoint, weights
+from hyvic_train.config import config_from_json
+from joint_models import ARCHITECTURE, pixels, random_joint_codec
+
+VARIANTS: list[dict[str, object]] = [
+    {},
+    {"attention": False},
+    {"spectral_branch": False},
+    {"attention": False, "spectral_branch": False, "extraction_blocks": 0},
+    {"extraction_blocks": 2, "spatial_features": 3},
+    {"spatial_stages": 0},
+    {"spatial_stages": 2, "attention_block": 2},
+    {"kernel_size": 5, "slices": 1},
+]
+
+
+def _name(fields: dict[str, object]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in fields.items()) or "plain"
+
+
+@pytest.mark.parametrize("fields", VARIANTS, ids=_name)
+@torch.no_grad()
+def test_transforms_are_torchs_on_a_window(tmp_path: Path, fields: dict[str, object]) -> None:
+    model = random_joint_codec(**fields)
+    entropy, geometry = entropy_model(model), exportable(model).geometry(32)
+    stride = geometry.latent_stride
+    x = pixels(geometry.window)
+    mean = x.mean(dim=(2, 3), keepdim=True)
+    form = AnalysisForm()
+    save_graph(
+        encoder_graph(model, entropy.network, entropy.prior, geometry, form, with_latent=True), tmp_path / "e.onnx"
+    )
+    outputs = OnnxRuntimeEngine(tmp_path / "e.onnx").run(
+        {
+            "tile": np.ascontiguousarray(x.permute(0, 2, 3, 1).numpy()),
+            "mean_spectrum": np.ascontiguousarray(mean.permute(0, 2, 3, 1).numpy()),
+            "gain": np.ones((1, 12, 1, 1), np.float32),
+            "hyperlatent_mask": np.ones((1, 1, geometry.hyperlatents, geometry.hyperlatents), np.float32),
+            "latent_mask": np.ones((1, 1, geometry.latents, geometry.latents), np.float32),
+        }
+    )
+    first = geometry.halo_before // stride
+    own = slice(first, first + geometry.latents)
+    latent = model.analyse(x - mean)[..., own, own].numpy()
+    # Another order of summation, over some hundreds of products a layer: a few parts in 2^20 of the largest.
+    assert np.abs(outputs["latent"] - latent).max() <= 1e-5 * np.abs(latent).max()
+
+    save_graph(decoder_graph(model, geometry), tmp_path / "d.onnx")
+    size = geometry.latent_window
+    y_hat = 20 * torch.randn(1, 12, size, size, generator=torch.Generator().manual_seed(1))
+    picture = OnnxRuntimeEngine(tmp_path / "d.onnx").run({"latent": y_hat.numpy()})["reconstruction"]
+    own = slice(geometry.latent_halo_before * stride, geometry.latent_halo_before * stride + geometry.tile)
+    expected = model.synthesise(y_hat)[..., own, own].permute(0, 2, 3, 1).numpy()
+    assert picture.shape == expected.shape
+    assert np.abs(picture - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_windows_hold_whole_blocks_of_attention() -> None:
+    for fields in VARIANTS:
+        model = random_joint_codec(**fields)
+        geometry = exportable(model).geometry(32)
+        for stage in model.config.attention_stages:
+            block = model.config.attention_block << stage
+            for pixels_of in (geometry.tile, geometry.halo_before, geometry.halo_after):
+                assert pixels_of % block == 0
+            block //= geometry.latent_stride
+            assert geometry.latent_halo_before * (1 << model.config.spatial_stages) % max(block, 1) == 0
+    with pytest.raises(ValueError, match="tile is 24 pixels; it must be a multiple of 16"):
+        exportable(random_joint_codec(spatial_stages=2)).geometry(24)
+
+
+@pytest.mark.parametrize(
+    "fields", [*VARIANTS, {"slices": 12, "slice_kernel_size": 1}, {"rates": 2, "hyperlatent_channels": 3}], ids=_name
+)
+def test_every_architecture_exports_and_its_stream_decodes(tmp_path: Path, fields: dict[str, object]) -> None:
+    config = config_from_json(
+        {"model": {"family": "joint", **ARCHITECTURE, **fields}, "optimisation": {"lmbda": _lambdas(fields)}}
+        | {"data": {"crop": 64}}
+    )
+    model = random_joint_codec(**fields)
+    save_checkpoint(tmp_path / "checkpoint", weights(model), config, 1, {})
+    bundle_from_checkpoint(tmp_path / "checkpoint", tmp_path / "b", tile=32)
+    bundle = read_bundle(tmp_path / "b")
+    assert bundle.manifest.family == "joint"
+    assert bundle.manifest.slices == model.config.slices
+    cube = smooth_cube(37, 50, 7)
+    packets = SceneEncoder(bundle).tile_packets(Scene(cube=cube), Packetiser())
+    decoded = SceneDecoder(bundle).decode(b"".join(packet for tile in packets for packet in tile))
+    assert (decoded.quality == Quality.EXACT).all()
+    expected = reference_coding(
+        model, entropy_model(model), cube, np.zeros(7, np.uint16), bundle.manifest.geometry, DEFAULT_QUALITY
+    )
+    # A latent within float32's rounding of a half may round the other way, and later slices follow it: a few pixels.
+    difference = np.abs(decoded.scene.cube - expected.reconstruction.clip(0, 65535))
+    assert np.quantile(difference, 0.95) <= 0.5 + 1e-2
+
+
+def _lambdas(fields: dict[str, object]) -> object:
+    return [1e-4, 1e-3] if fields.get("rates") == 2 else 1e-4
+
+
+def test_the_same_checkpoint_gives_the_same_octets(
+    tiny_joint_checkpoint: Path, tiny_joint_bundle: Path, tmp_path: Path
+) -> None:
+    bundle_from_checkpoint(tiny_joint_checkpoint, tmp_path / "again", tile=32)
+    names = file_names(3)
+    assert set(graph_names(3)) <= set(names)
+    for name in names:
+        assert (tmp_path / "again" / name).read_bytes() == (tiny_joint_bundle / name).read_bytes()
+    assert {file.name for file in tiny_joint_bundle.iterdir()} == {*names, MANIFEST, "report.json"}
+    for name in graph_names(3):
+        graph = onnx.load(tiny_joint_bundle / name).graph
+        for value in (*graph.input, *graph.output):
+            assert value.type.tensor_type.shape.dim[0].dim_param == "tile"
+
+
+def test_half_precision_strays_no_further_than_it_explains(tiny_joint_checkpoint: Path, tmp_path: Path) -> None:
+    wavelengths = np.linspace(420, 2450, BANDS)
+    np.savez(tmp_path / "s.npz", cube=smooth_cube(50, 64, BANDS, seed=21), wavelengths=wavelengths)
+    identities = set()
+    for precision in (Precision.FP32, Precision.FP16):
+        out = tmp_path / precision
+        bundle_from_checkpoint(tiny_joint_checkpoint, out, tile=32, precision=precision, scenes=[tmp_path / "s.npz"])
+        parity = json.loads((out / "report.json").read_text())["parity"]
+        low, high = {Precision.FP32: (0, 1e-3), Precision.FP16: (1e-4, 0.1)}[precision]
+        assert low <= parity["rms_latent_difference"] < high
+        identities.add(read_bundle(out).identity)
+        halves = sum(
+            value.data_type == onnx.TensorProto.FLOAT16 for value in onnx.load(out / ENCODER).graph.initializer
+        )
+        assert (halves > 0) == (precision is Precision.FP16)
+    assert len(identities) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["--precision", "int8"], "a model of the family joint has no int8 form; choose fp32 or fp16"),
+        (["--tile", "24"], "tile is 24 pixels; it must be a multiple of 16"),
+    ],
+)
+def test_what_is_not_made_for_the_family_is_one_line_and_leaves_nothing(
+    tiny_joint_checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    match: str,
+) -> None:
+    cube, wavelengths = smooth_cube(32, 32, BANDS), np.linspace(420, 2450, BANDS)
+    np.savez(tmp_path / "s.npz", cube=cube, wavelengths=wavelengths)
+    scene = ["--scene", str(tmp_path / "s.npz")]
+    command = ["--checkpoint", str(tiny_joint_checkpoint), "--out", str(tmp_path / "b"), "--tile", "32"]
+    assert main([*command, *scene, *arguments]) == 1
+    error = capsys.readouterr().err
+    assert match in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *VARIANTS,
+        {"kernel_size": 15, "attention": False, "spatial_stages": 2},
+        {"kernel_size": 9, "spatial_stages": 2},
+        {"extraction_blocks": 6, "attention": False},
+    ],
+    ids=_name,
+)
+@torch.no_grad()
+def test_pixels_farther_in_than_the_halo_know_nothing_of_the_neighbour(
+    tmp_path: Path, fields: dict[str, object]
+) -> None:
+    """A quality map calls them exact where the neighbour is lost."""
+    model = random_joint_codec(**fields)
+    geometry = exportable(model).geometry(64)
+    save_graph(decoder_graph(model, geometry), tmp_path / "d.onnx")
+    engine = OnnxRuntimeEngine(tmp_path / "d.onnx")
+    shape = (1, model.config.latent_channels, geometry.latent_window, geometry.latent_window)
+    latent = np.random.default_rng(0).normal(0, 0.5, shape).astype(np.float32)
+    lost = latent.copy()
+    lost[..., : geometry.latent_halo_before] = 0
+    whole, beside = (engine.run({"latent": y_hat})["reconstruction"][0] for y_hat in (latent, lost))
+    inside = geometry.latent_halo_before * geometry.latent_stride
+    np.testing.assert_array_equal(whole[:, inside:], beside[:, inside:])

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import BANDS, smooth_cube
+from hyvic_export.cli import main
+from hyvic_export.families.latent import parity
+from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_export.precision import Precision
+from hyvic_runtime.codec.bundle_files import REPORT
+from hyvic_runtime.errors import EngineError
+from hyvic_runtime.families.latent.bundle import ENCODER, read_bundle
+from hyvic_runtime.families.latent.decoder import SceneDecoder
+from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.packets.space_packet import Packetiser
+from hyvic_runtime.scene.scene import Scene
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("scenes") / "s.npz"
+    np.savez(path, cube=smooth_cube(50, 80, BANDS, seed=21), wavelengths=np.linspace(420, 2450, BANDS))
+    return path
+
+
+@pytest.fixture(scope="module", params=list(Precision))
+def bundle(
+    request: pytest.FixtureRequest, scene: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    out = tmp_path_factory.mktemp("bundle") / request.param
+    bundle_from_checkpoint(tiny_checkpoint, out, tile=32, precision=request.param, scenes=[scene])
+    return out
+
+
+def test_the_report_holds_the_engine_against_the_model(bundle: Path) -> None:
+    report = json.loads((bundle / REPORT).read_text())
+    precision = Precision(report["precision"])
+    measured = parity.Parity(**report["parity"])
+    assert measured.scenes == ["s.npz"]
+    assert measured.symbols == 20 * 13 * 16  # channels, and latents that cover 50 × 64 pixels: two tiles a side at most
+    measured.check(precision)
+    differing = 1 - measured.symbols_equal
+    assert differing < parity.TOLERANCES[precision].symbols
+    # Each precision strays further than the one before, and none is hidden.
+    low, high = {"fp32": (0, 1e-3), "fp16": (1e-4, 0.05), "int8": (0.1, 1)}[precision]
+    assert low <= measured.rms_latent_difference < high
+    assert report["calibrated_on"] == (["s.npz"] if precision is Precision.INT8 else [])
+
+
+def test_a_stream_of_any_precision_decodes_with_every_bundle(bundle: Path, tiny_bundle: Path, scene: Path) -> None:
+    ours, plain = read_bundle(bundle), read_bundle(tiny_bundle)
+    assert ours.identity == plain.identity
+    cube = np.load(scene)["cube"]
+    packets = SceneEncoder(ours).tile_packets(Scene(cube=cube), Packetiser())
+    stream = b"".join(packet for tile in packets for packet in tile)
+    pictures = [SceneDecoder(each).decode(stream).scene.cube for each in (ours, plain)]
+    assert np.array_equal(*pictures)
+
+
+def test_an_int8_graph_computes_its_convolutions_in_integers(bundle: Path) -> None:
+    import onnx
+
+    graph = onnx.load(bundle / ENCODER).graph
+    operators = [node.op_type for node in graph.node]
+    quantised = Precision(bundle.name) is Precision.INT8
+    # Inputs and outputs of two strided convolutions, and their weights.
+    assert operators.count("QuantizeLinear") == (4 if quantised else 0)
+    assert operators.count("DequantizeLinear") == (6 if quantised else 0)
+
+
+def test_an_engine_that_is_not_the_model_ends_the_export(
+    scene: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hyvic_export.families.latent import hyvic as exportable_hyvic
+
+    weights = exportable_hyvic.layer_weights
+
+    def one_percent_off(layer: object) -> tuple[np.ndarray, np.ndarray]:
+        weight, bias = weights(layer)
+        return weight * np.float32(1.01), bias
+
+    monkeypatch.setattr(exportable_hyvic, "layer_weights", one_percent_off)
+    with pytest.raises(EngineError, match=r"in fp32 is not the model: \d+\.\d+% of the symbols differ"):
+        bundle_from_checkpoint(tiny_checkpoint, tmp_path / "b", tile=32, scenes=[scene])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"symbols_equal": 0.99}, {"bits": 1001.0}, {"psnr_db": 39.9}, {"psnr_db": 39.9, "reference_psnr_db": np.inf}],
+)
+def test_each_measure_alone_can_fail(change: dict[str, float]) -> None:
+    equal = parity.Parity(
+        scenes=("s",),
+        engine="an engine",
+        quality=100.0,
+        symbols=1000,
+        symbols_equal=1.0,
+        largest_latent_difference=0.0,
+        rms_latent_difference=0.0,
+        bits=1000.0,
+        reference_bits=1000.0,
+        psnr_db=40.0,
+        reference_psnr_db=40.0,
+    )
+    equal.check(Precision.FP32)
+    replace(equal, psnr_db=np.inf, reference_psnr_db=np.inf).check(Precision.FP32)
+    with pytest.raises(EngineError, match="an engine in fp32 is not the model"):
+        replace(equal, **change).check(Precision.FP32)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["--precision", "bf16"], "unknown precision 'bf16'; choose among fp32, fp16, int8"),
+        (["--precision", "int8"], "int8 needs scenes to calibrate with"),
+        (["--scene", "missing.npz"], "missing.npz"),
+        (["--scene", "three-bands.npy"], "three-bands.npy has 3 bands and the model codes 20"),
+    ],
+)
+def test_bad_precision_or_scene_is_one_line_and_leaves_nothing(
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    match: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("three-bands.npy", np.zeros((40, 40, 3), np.uint16))
+    out = tmp_path / "b"
+    assert main(["--checkpoint", str(tiny_checkpoint), "--out", str(out), "--tile", "32", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert match in error
+    assert len(error.strip().splitlines()) == 1
+    assert not out.exists()
+
+
+def test_no_data_is_neither_calibrated_with_nor_measured(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    cube = smooth_cube(50, 64, BANDS, seed=21)
+    reports = []
+    for name, no_data in (("whole", None), ("gaps", 65535)):
+        arrays = {"cube": cube.copy(), "wavelengths": np.linspace(420, 2450, BANDS)}
+        if no_data is not None:
+            arrays["cube"][20:, :20] = no_data
+            arrays["no_data"] = np.array(no_data, np.uint16)
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+        out = tmp_path / name
+        scenes = [tmp_path / f"{name}.npz"]
+        bundle_from_checkpoint(tiny_checkpoint, out, tile=32, precision=Precision.INT8, scenes=scenes)
+        reports.append(json.loads((out / REPORT).read_text())["parity"])
+    whole, gaps = reports
+    assert gaps["reference_psnr_db"] > whole["reference_psnr_db"] - 3
+    assert gaps["psnr_db"] > gaps["reference_psnr_db"] - 0.5
+    assert gaps["symbols_equal"] > whole["symbols_equal"] - 0.1

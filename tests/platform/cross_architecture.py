@@ -1,0 +1,243 @@
+"""Encode on Arm and decode on x86, and back: exactly the encoder's symbols. And what happens without integers.
+
+Run by `make test-aarch64`, as root. Installs the package in an arm64 root that has no checkout (aarch64_root.py), its
+C coder compiled there, and codes Indian Pines between there and here with the shipped models, and with a small joint
+codec whose slices see their neighbours. Then HyVIC's hyper-decoder in float32 reads the same hyper-latents
+on both sides, chooses another frequency table in a place, and the tile is lost.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import onnx
+from aarch64_root import NoRootError, throwaway_root
+from float_path import distance_to_edge, float_hyperdecoder, table_rows, wrong_share
+from hyvic_compare.indian_pines import load_indian_pines
+from hyvic_export.families.adaptive.exporter import adaptive_bundle_from_checkpoint
+from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_runtime.entropy.unit_coder import EntropyCoder
+from hyvic_runtime.errors import DecodeError
+from hyvic_runtime.families.latent.bundle import HYPERDECODER, Bundle, read_latent_bundle
+from hyvic_runtime.families.latent.encoder import SceneEncoder, TileSymbols
+from hyvic_runtime.families.latent.rate_gains import quality_code
+from hyvic_runtime.scene.files import write_scene
+from hyvic_runtime.scene.scene import Scene, resample_bands
+from hyvic_train.checkpoint import load_checkpoint
+from hyvic_train.config import config_from_json
+from hyvic_train.data.data_set import NamedCube, SceneSplit
+from hyvic_train.training import train
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).parents[2]
+HYVIC, JOINT, ADAPTIVE = (ROOT / "checkpoints" / name for name in ("hyvic-s-202", "joint-s-202", "adaptive"))
+EITHER_SIDE = "either_side.py"
+TILE = 64
+"""Nine tiles of the scene, five of them cut at its edges."""
+QUALITIES = np.linspace(0, 100, 41)
+"""At which the scene's tiles are searched for a σ near the edge between two tables."""
+COARSE = ("--quality", "10")
+"""For the scene-adaptive codec, which QEMU takes minutes for at finer steps."""
+NEAREST = 40
+"""Tiles with the nearest, which are tried on both sides: QEMU takes half a second for one."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """Runs Python on this machine or in the root, in the folder that both see."""
+
+    name: str
+    python: tuple[str, ...]
+    folder: Path
+
+    def run(self, *words: str | Path) -> str:
+        typed = [str(word) for word in words]
+        done = subprocess.run([*self.python, *typed], cwd=self.folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"on {self.name}: python {' '.join(typed)}\n{done.stdout}{done.stderr}")
+        return done.stdout.strip()
+
+    def coded(self, *command: str) -> dict[str, NDArray[np.int32]]:
+        """What a command's entropy coder was given or gave: `symbols` and their `rows`, each 1-D."""
+        self.run(EITHER_SIDE, "coded", "coded.npz", *command)
+        return dict(np.load(self.folder / "coded.npz"))
+
+    def outputs(self, graph: str, hyperlatents: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Outputs of a hyper-decoder, (tile, M, line, sample)."""
+        np.save(self.folder / "inputs.npy", hyperlatents)
+        self.run(EITHER_SIDE, "outputs", "outputs.npz", graph, "inputs.npy")
+        return dict(np.load(self.folder / "outputs.npz"))
+
+
+def main() -> None:
+    with throwaway_root() as root:
+        folder = root.folder / "work"
+        folder.mkdir()
+        here = Side(platform.machine(), (sys.executable,), folder)
+        arm = Side("aarch64", tuple(root.command("python3", cwd="/work")), folder)
+        install(here, arm)
+        (folder / EITHER_SIDE).write_bytes((ROOT / "tests" / "platform" / EITHER_SIDE).read_bytes())
+
+        bundle_from_checkpoint(HYVIC, folder / "hyvic.bundle", tile=TILE)
+        bundle = read_latent_bundle(folder / "hyvic.bundle")
+        assert bundle.manifest.wavelengths is not None
+        scene = resample_bands(load_indian_pines(), np.array(bundle.manifest.wavelengths))
+        write_scene(scene, folder / "scene.npz")
+
+        bundle_from_checkpoint(JOINT, folder / "joint.bundle", tile=TILE)
+        train_joint(scene, folder / "neighbours")
+        bundle_from_checkpoint(folder / "neighbours", folder / "neighbours.bundle", tile=TILE)
+        adaptive_bundle_from_checkpoint(ADAPTIVE, folder / "adaptive.bundle", tile=TILE)
+        for name in ("hyvic.bundle", "joint.bundle", "neighbours.bundle", "adaptive.bundle"):
+            check_bundle(here, arm, name)
+            check_streams(here, arm, name, *(COARSE if name == "adaptive.bundle" else ()))
+        check_float_path(here, arm, bundle, scene)
+
+
+def install(here: Side, arm: Side) -> None:
+    """Build the source distribution on this machine; compile and install it in the root."""
+    here.run("-m", "build", "--sdist", "--outdir", "dist", ROOT)
+    (source,) = (here.folder / "dist").glob("*.tar.gz")
+    # Without an index pip still refuses where something that the package declares for aarch64 is not installed.
+    options = ("-q", "--no-index", "--no-build-isolation", "--break-system-packages", "--root-user-action=ignore")
+    arm.run("-m", "pip", "install", *options, f"dist/{source.name}[cpu]")
+
+
+def train_joint(scene: Scene, out: Path) -> None:
+    """A small joint codec, a few steps from the scene's KLT."""
+    config = config_from_json(
+        {
+            "model": {
+                "family": "joint",
+                "bands": scene.cube.shape[2],
+                "latent_channels": 24,
+                "feature_channels": 16,
+                "hyperlatent_channels": 8,
+                "slices": 3,
+                "slice_channels": 16,
+                "slice_kernel_size": 3,
+                "extraction_blocks": 1,
+                "spatial_stages": 2,
+            },
+            "optimisation": {"lmbda": 1e-3, "steps": 20, "integer_path_steps": 10, "batch_size": 2, "klt_step": 100},
+            "data": {"crop": 64, "wavelengths": list(scene.wavelengths), "remove_mean_spectrum": True},
+        }
+    )
+    cube = np.moveaxis(scene.cube, -1, 0).astype(np.float32)
+    named = NamedCube(name="Indian Pines", cube=cube - cube.mean(axis=(1, 2), keepdims=True))
+    split = SceneSplit(training=(named,), validation=())
+    train(config, split, out, resume=False, report=lambda step, measured: None)
+
+
+def check_bundle(here: Side, arm: Side, name: str) -> None:
+    verify = "import sys; from hyvic_runtime.cli import verify_bundle; sys.exit(verify_bundle(sys.argv[1:]))"
+    for side in (here, arm):
+        said = side.run("-c", verify, name)
+        print(said)
+        assert f"({side.name})" in said
+    assert "the runtime's own C coder" in said, "it was not built in the root"
+
+
+def check_streams(here: Side, arm: Side, name: str, *rate: str) -> None:
+    encoded = {}
+    for encoder, decoder in permutations((here, arm)):
+        stream = f"{encoder.name}.packets"
+        meant = encoder.coded("encode-scene", "scene.npz", "--bundle", name, "--out", stream, *rate)
+        read = decoder.coded("decode-packets", stream, "--bundle", name, "--out", f"{decoder.name}.npy")
+        for what in ("symbols", "rows"):
+            np.testing.assert_array_equal(read[what], meant[what], err_msg=f"{stream} on {decoder.name}")
+        encoded[encoder.name] = meant["symbols"]
+        count, octets = meant["symbols"].size, (here.folder / stream).stat().st_size
+        print(
+            f"encoded on {encoder.name} to {octets:,} octets, decoded on {decoder.name}: all {count:,} symbols, and "
+            "the tables that code them, are the encoder's"
+        )
+    # The encoder's transform is float, and free to be: it chooses the symbols, which the stream then states.
+    symbols, others = encoded[here.name], encoded[arm.name]
+    chosen = f"another symbol in {(symbols != others).sum()} places" if symbols.size == others.size else "another size"
+    print(f"the two encoders chose {chosen}")
+
+    here.coded("decode-packets", f"{here.name}.packets", "--bundle", name, "--out", f"{here.name}.npy")
+    here_picture, arm_picture = (np.load(here.folder / f"{side.name}.npy").astype(int) for side in (here, arm))
+    difference = np.abs(here_picture - arm_picture)
+    # The decoder's is float too: a sample within its error of a half rounds one way here and the other there.
+    assert difference.max() <= 1, f"samples differ by {difference.max()}"
+    print(f"{here.name}.packets decoded on both: a share of {(difference > 0).mean():.1e} of the samples differs, by 1")
+
+
+def check_float_path(here: Side, arm: Side, bundle: Bundle, scene: Scene) -> None:
+    """The same hyper-decoder in float32: one table differs, and what follows in the tile is noise."""
+    cells = bundle.manifest.geometry.hyperlatents
+    onnx.save(float_hyperdecoder(load_checkpoint(HYVIC).model, cells), here.folder / "float.onnx")
+    tiles = list(coded_tiles(bundle, scene))
+    hyperlatents = np.stack([padded(tile.hyperlatent, cells) for tile in tiles])
+    scales = here.outputs("float.onnx", hyperlatents)["scale"]
+    risk = [distance_to_edge(covered(scale, tile)) for scale, tile in zip(scales, tiles, strict=True)]
+    nearest = np.argsort(risk)[:NEAREST]
+    floats = [side.outputs("float.onnx", hyperlatents[nearest]) for side in (here, arm)]
+    rows = [[table_rows(covered(s, tiles[i])) for i, s in zip(nearest, f["scale"], strict=True)] for f in floats]
+    lost = [k for k in range(NEAREST) if not np.array_equal(rows[0][k], rows[1][k])]
+    assert lost, f"float32 chose the same tables on {here.name} and {arm.name}: no failure to show with this processor"
+
+    coder = EntropyCoder(bundle.tables)
+    differing, refused, wrong = 0, 0, []
+    for k in lost:
+        symbols = tiles[nearest[k]].symbols.ravel()
+        differing += int((rows[0][k] != rows[1][k]).sum())
+        for writer, reader in permutations(of_side[k].ravel() for of_side in rows):
+            unit = coder.encode(symbols, writer)
+            np.testing.assert_array_equal(coder.decode(unit, writer), symbols)
+            wrong.append(wrong_share(bundle.tables, unit, reader, symbols))
+            try:
+                coder.decode(unit, reader)
+            except DecodeError:
+                refused += 1
+    assert min(wrong) > 0
+    integers = [side.outputs(f"hyvic.bundle/{HYPERDECODER}", hyperlatents[nearest[lost]]) for side in (here, arm)]
+    for what in ("scale_index", "mean_steps"):
+        np.testing.assert_array_equal(integers[0][what], integers[1][what])
+
+    means = (floats[0]["mean"] != floats[1]["mean"]).mean()
+    print(
+        f"in float32, of the scene's {len(tiles)} tiles at {len(QUALITIES)} qualities the {NEAREST} with a σ nearest "
+        f"an edge: {means:.0%} of the means differ, and {differing} of the tables, in {len(lost)} tiles"
+    )
+    print(
+        f"each of these is lost: {min(wrong):.0%} to {max(wrong):.0%} of its symbols come out wrong, which the decoder "
+        f"notices {refused} times in {len(wrong)}; the integer path is the same to the bit on all {len(lost)}"
+    )
+
+
+def coded_tiles(bundle: Bundle, scene: Scene) -> Iterator[TileSymbols]:
+    encoder = SceneEncoder(bundle)
+    grid, mean = encoder.grid(scene), encoder.mean_spectrum(scene)
+    for quality in QUALITIES:
+        for tile in grid:
+            yield encoder.symbols(scene, grid, tile, mean, quality_code(quality))
+
+
+def padded(hyperlatent: NDArray[np.int32], cells: int) -> NDArray[np.float32]:
+    """With zeros where the tile does not cover the scene, as the decoder has it."""
+    result = np.zeros((len(hyperlatent), cells, cells), np.float32)
+    result[:, : hyperlatent.shape[1], : hyperlatent.shape[2]] = hyperlatent
+    return result
+
+
+def covered(picture: NDArray[np.float32], tile: TileSymbols) -> NDArray[np.float32]:
+    """What of a (M, line, sample) output the tile codes."""
+    _, lines, samples = tile.symbols.shape
+    return picture[:, :lines, :samples]
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except NoRootError as error:
+        sys.exit(f"cross_architecture: {error}")

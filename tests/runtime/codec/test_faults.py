@@ -1,0 +1,376 @@
+"""What goes wrong on board: an engine that fails on a tile, memory that changed, files that did."""
+
+from __future__ import annotations
+
+import json
+import operator
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import BANDS, smooth_cube
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from hyvic_runtime.cli import decode_packets, encode_scene
+from hyvic_runtime.codec.acquisition import Acquisition
+from hyvic_runtime.codec.bundle_files import TABLE_FIRST
+from hyvic_runtime.codec.health import MAX_FALLBACKS, reported
+from hyvic_runtime.codec.quality_map import Quality
+from hyvic_runtime.codec.rate_control import DownlinkBudget
+from hyvic_runtime.codec.scene_decoder import DecodedScene
+from hyvic_runtime.engines.engine import Engine
+from hyvic_runtime.engines.selection import load_engine
+from hyvic_runtime.errors import BundleError, DecodeError, EngineError, LostTilesError
+from hyvic_runtime.families.latent.bundle import ENCODER, Bundle, read_bundle
+from hyvic_runtime.families.latent.decoder import SceneDecoder
+from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.packets.space_packet import Packetiser, Segment, UnitKind, parse_stream
+from hyvic_runtime.scene.scene import Scene
+
+TILE = 32
+LINES, SAMPLES = 80, 96
+FAILING = (1, 1)
+"""Row and column of the tile in the middle of 3 × 3; the last row is cut."""
+Outputs = dict[str, np.ndarray]
+Fault = tuple[str, int]
+"""An output, and what stands in all of it; None: the engine gives an error."""
+SCALES = 64
+LEAST = -(2**31)
+"""What a NaN becomes."""
+
+
+class FaultyEngine:
+    """Runs another engine, and does wrong on some calls."""
+
+    def __init__(self, engine: Engine, *, calls: set[int], fault: Fault | None) -> None:
+        self._engine, self._calls, self._fault, self._count = engine, calls, fault, 0
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
+        self._count += 1
+        if self._count - 1 not in self._calls:
+            return self._engine.run(inputs)
+        if self._fault is None:
+            raise EngineError("the device is gone")
+        outputs = self._engine.run(inputs)
+        name, value = self._fault
+        return {**outputs, name: np.full_like(outputs[name], value)}
+
+    def describe(self) -> str:
+        return "a faulty engine"
+
+
+@pytest.fixture
+def encoder(tiny_bundle: Path) -> SceneEncoder:
+    # One worker, so that tiles reach the engine in their order.
+    return SceneEncoder(read_bundle(tiny_bundle), workers=1)
+
+
+@pytest.fixture(scope="module")
+def decoder(tiny_bundle: Path) -> SceneDecoder:
+    return SceneDecoder(read_bundle(tiny_bundle))
+
+
+def _with_faults(encoder: SceneEncoder, *calls: int, fault: Fault | None = None) -> SceneEncoder:
+    encoder._engine = FaultyEngine(encoder._engine, calls=set(calls), fault=fault)
+    return encoder
+
+
+def _decoded(encoder: SceneEncoder, decoder: SceneDecoder, scene: Scene) -> DecodedScene:
+    return decoder.decode(encoder.stream(scene))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        None,
+        ("scale_index", 10_000),
+        ("scale_index", SCALES),
+        ("scale_index", -1),
+        ("symbols", 2**15),
+        ("symbols", LEAST),
+        ("hyperlatent", 2**15 - 1),
+        ("hyperlatent", LEAST),
+    ],
+)
+def test_a_tile_that_the_engine_fails_on_comes_back_exactly_and_the_others_as_ever(
+    encoder: SceneEncoder, decoder: SceneDecoder, fault: Fault | None
+) -> None:
+    scene = Scene(cube=smooth_cube(LINES, SAMPLES, BANDS))
+    sound = _decoded(encoder, decoder, scene)
+
+    decoded = _decoded(_with_faults(encoder, 4, fault=fault), decoder, scene)
+
+    failed = np.zeros((LINES, SAMPLES), bool)
+    failed[TILE : 2 * TILE, TILE : 2 * TILE] = True
+    assert np.array_equal(decoded.scene.cube[failed], scene.cube[failed])
+    assert (decoded.quality[failed] == Quality.EXACT).all()
+    exact = (decoded.quality == Quality.EXACT) & ~failed
+    assert np.array_equal(decoded.scene.cube[exact], sound.scene.cube[exact])
+    beside = decoded.quality == Quality.AFFECTED
+    assert beside.any()
+    assert exact.sum() + beside.sum() + failed.sum() == failed.size
+    geometry = encoder.bundle.manifest.geometry
+    reach = max(geometry.latent_halo_before, geometry.latent_halo_after) * geometry.latent_stride
+    assert not beside[: TILE - reach].any()
+    assert not beside[:, 2 * TILE + reach :].any()
+    (fallback,) = encoder.health.fallbacks
+    assert (fallback.row, fallback.column) == FAILING
+    assert ("device is gone" in fallback.reason) == (fault is None)
+    assert (encoder.health.tiles, encoder.health.fallback_count) == (18, 1)
+
+
+def test_marked_samples_of_such_a_tile_are_restored(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    cube = smooth_cube(LINES, SAMPLES, BANDS)
+    cube[40:50, 40:44] = 7777
+    scene = Scene(cube=cube, no_data=7777)
+
+    decoded = _decoded(_with_faults(encoder, 4), decoder, scene).scene.cube
+
+    middle = (slice(TILE, 2 * TILE), slice(TILE, 2 * TILE))
+    assert np.array_equal(decoded[middle], cube[middle])
+
+
+def test_a_scene_whose_every_tile_fails_comes_back_exactly(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    scene = Scene(cube=smooth_cube(LINES, SAMPLES, BANDS))
+
+    decoded = _decoded(_with_faults(encoder, *range(9)), decoder, scene)
+
+    assert np.array_equal(decoded.scene.cube, scene.cube)
+    assert (decoded.quality == Quality.EXACT).all()
+
+
+def test_a_lost_or_garbled_lossless_unit_loses_its_tile_alone(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    scene = Scene(cube=smooth_cube(LINES, SAMPLES, BANDS))
+    packets = [p for tile in _with_faults(encoder, 4).tile_packets(scene, Packetiser()) for p in tile]
+
+    def kind(packet: bytes) -> UnitKind:
+        (segment,) = parse_stream(packet)
+        assert isinstance(segment, Segment)
+        return segment.kind
+
+    without = b"".join(packet for packet in packets if kind(packet) != UnitKind.LOSSLESS)
+
+    with pytest.raises(LostTilesError, match="1 of 9 tiles"):
+        decoder.decode(without)
+    decoded = decoder.decode(without, conceal=True)
+    assert (decoded.quality[TILE : 2 * TILE, TILE : 2 * TILE] == Quality.LOST).all()
+    assert (decoded.quality[:, : TILE // 2] == Quality.EXACT).all()
+
+
+def test_a_downlink_too_small_for_such_a_tile_goes_without_it(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    cube = smooth_cube(LINES, SAMPLES, BANDS)
+    stream = encoder.stream(Scene(cube=cube), quality=100)
+    octets_per_line = len(stream) / LINES * 1.5
+    _with_faults(encoder, *range(200))  # every attempt at every tile
+
+    acquisition = Acquisition(samples=SAMPLES, dtype=cube.dtype, lines=LINES)
+    budget = DownlinkBudget(octets_per_line=octets_per_line, window_lines=TILE)
+    push_broom = encoder.begin(acquisition, Packetiser(), downlink=budget)
+    packets = [*push_broom.push(cube), *push_broom.flush()]
+
+    assert sum(map(len, packets)) <= octets_per_line * LINES
+    decoded = decoder.decode(b"".join(packets), conceal=True)
+    exact = decoded.quality == Quality.EXACT
+    assert np.array_equal(decoded.scene.cube[exact], cube[exact])
+
+
+def test_a_tile_too_large_for_a_downlink_leaves_its_neighbours_their_latents(
+    encoder: SceneEncoder, decoder: SceneDecoder
+) -> None:
+    cube = smooth_cube(TILE, SAMPLES, BANDS)
+    stream = encoder.stream(Scene(cube=cube), quality=0)
+    kept = 1.1 * len(stream)  # room for all tiles, and not for one that is coded exactly
+    assert kept < len(encoder._lossless.encode(cube[:, :TILE]))
+    _with_faults(encoder, *range(0, 300, 3))  # the first tile of every attempt
+
+    acquisition = Acquisition(samples=SAMPLES, dtype=cube.dtype, lines=TILE)
+    budget = DownlinkBudget(octets_per_line=kept / TILE, window_lines=TILE)
+    push_broom = encoder.begin(acquisition, Packetiser(), downlink=budget)
+    packets = [*push_broom.push(cube), *push_broom.flush()]
+
+    assert sum(map(len, packets)) <= kept
+    quality = decoder.decode(b"".join(packets), conceal=True).quality
+    assert (quality[:, :TILE] == Quality.LOST).all()
+    assert (quality[:, TILE:] >= Quality.AFFECTED).all()
+
+
+@given(
+    cube=st.sampled_from([np.uint8, np.int8, np.uint16, np.int16]).flatmap(
+        lambda dtype: arrays(dtype, array_shapes(min_dims=3, max_dims=3, max_side=7))
+    )
+)
+@settings(deadline=None, max_examples=200)
+def test_any_cube_comes_back_exactly(decoder: SceneDecoder, cube: np.ndarray) -> None:
+    octets = decoder._lossless.encode(cube)
+
+    assert np.array_equal(decoder._lossless.decode(octets, cube.shape, cube.dtype), cube)
+
+
+@given(position=st.integers(0, 10**6), value=st.integers(0, 255), cut=st.integers(0, 40))
+@settings(deadline=None, max_examples=300)
+def test_garbled_lossless_units_are_refused_or_give_a_cube_of_their_shape(
+    decoder: SceneDecoder, position: int, value: int, cut: int
+) -> None:
+    cube = smooth_cube(5, 6, 7)
+    octets = bytearray(decoder._lossless.encode(cube))
+    octets[position % len(octets)] = value
+    try:
+        decoded = decoder._lossless.decode(bytes(octets[: len(octets) - cut]), (5, 6, 7), cube.dtype)
+    except DecodeError:
+        return
+    assert decoded.shape == cube.shape
+
+
+def test_a_scrub_of_sound_memory_changes_nothing(encoder: SceneEncoder) -> None:
+    engine = encoder._engine
+
+    assert encoder.scrub()
+
+    assert encoder._engine is engine
+    assert (encoder.health.scrubs, encoder.health.repairs) == (1, 0)
+
+
+def _altered_engine(encoder: SceneEncoder) -> None:
+    encoder._engine = FaultyEngine(encoder._engine, calls={1}, fault=("symbols", 7))
+
+
+def _dead_engine(encoder: SceneEncoder) -> None:
+    encoder._engine = FaultyEngine(encoder._engine, calls={0}, fault=None)
+
+
+def _altered_gains(encoder: SceneEncoder) -> None:
+    encoder.bundle.gains.values[0, 0, 0] += 1
+
+
+def _altered_tables(encoder: SceneEncoder) -> None:
+    encoder.bundle.tables.first[0] += 1
+
+
+@pytest.mark.parametrize("fault", [_altered_engine, _dead_engine, _altered_gains, _altered_tables])
+def test_a_scrub_loads_anew_what_changed_in_memory(encoder: SceneEncoder, decoder: SceneDecoder, fault: Any) -> None:
+    scene = Scene(cube=smooth_cube(TILE, TILE, BANDS))
+    sound = encoder.stream(scene)
+    fault(encoder)
+
+    assert not encoder.scrub()
+
+    assert encoder.stream(scene) == sound
+    assert encoder.scrub()
+    assert (encoder.health.scrubs, encoder.health.repairs) == (2, 1)
+
+
+def test_an_engine_loaded_anew_that_fails_its_checks_does_not_code(
+    encoder: SceneEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _with_faults(encoder, *range(100), fault=("symbols", 7))
+    before = encoder.bundle, encoder._engine, encoder._coder
+
+    def load(bundle: Bundle, graph: str, *rest: Any, **options: Any) -> Engine:
+        engine = load_engine(bundle, graph, *rest, **options)
+        return FaultyEngine(engine, calls={2}, fault=("scale_index", 0)) if graph == ENCODER else engine
+
+    with monkeypatch.context() as context:
+        context.setattr("hyvic_runtime.families.latent.encoder.load_engine", load)
+        with pytest.raises(BundleError, match="use another engine"):
+            encoder.scrub()
+
+    now = encoder.bundle, encoder._engine, encoder._coder
+    assert all(map(operator.is_, now, before))
+    assert (encoder.health.scrubs, encoder.health.repairs) == (1, 0)
+    assert not encoder.scrub()
+    assert (encoder.health.scrubs, encoder.health.repairs) == (2, 1)
+
+
+def test_a_scrub_refuses_a_bundle_whose_files_were_altered(tiny_bundle: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    encoder = SceneEncoder(read_bundle(folder))
+    octets = bytearray((folder / TABLE_FIRST).read_bytes())
+    octets[-1] ^= 1
+    (folder / TABLE_FIRST).write_bytes(octets)
+
+    with pytest.raises(BundleError, match="was altered"):
+        encoder.scrub()
+
+
+def test_only_the_first_failures_are_listed(encoder: SceneEncoder) -> None:
+    cube = smooth_cube(TILE, TILE, BANDS)
+    _with_faults(encoder, *range(MAX_FALLBACKS + 1))
+
+    for _ in range(MAX_FALLBACKS + 1):
+        encoder.stream(Scene(cube=cube))
+
+    assert encoder.health.fallback_count == MAX_FALLBACKS + 1
+    assert len(encoder.health.fallbacks) == MAX_FALLBACKS
+
+
+class TestHealthFile:
+    @pytest.fixture
+    def scene(self, tmp_path: Path) -> Path:
+        np.savez(tmp_path / "scene.npz", cube=smooth_cube(LINES, SAMPLES, BANDS))
+        return tmp_path / "scene.npz"
+
+    def test_it_says_what_was_coded_and_how_long_it_took(self, scene: Path, tiny_bundle: Path) -> None:
+        health, out = scene.with_name("health.json"), scene.with_name("scene.packets")
+
+        arguments = [str(scene), "--bundle", str(tiny_bundle), "--out", str(out), "--health", str(health)]
+        assert encode_scene(arguments) == 0
+
+        document = json.loads(health.read_text())
+        assert (document["state"], document["problem"]) == ("done", None)
+        assert (document["tiles"], document["fallback_count"], document["queue"]) == (9, 0, 0)
+        assert 1 <= document["largest_queue"] <= document["workers"] + 2
+        assert document["stages"]["engine_s"] > 0
+
+    def test_it_and_the_command_name_tiles_that_the_engine_failed_on(
+        self, scene: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        health, out = scene.with_name("health.json"), scene.with_name("scene.packets")
+        load = SceneEncoder._load
+        monkeypatch.setattr(
+            SceneEncoder, "_load", lambda encoder, bundle: (load(encoder, bundle), _with_faults(encoder, 4))[0]
+        )
+
+        arguments = [str(scene), "--bundle", str(tiny_bundle), "--out", str(out), "--health", str(health)]
+        assert encode_scene(arguments) == 0
+
+        assert "failed on 1 tiles" in capsys.readouterr().out
+        (fallback,) = json.loads(health.read_text())["fallbacks"]
+        assert fallback["reason"] == "the device is gone"
+        decoded = scene.with_name("decoded.npz")
+        assert decode_packets([str(out), "--bundle", str(tiny_bundle), "--out", str(decoded)]) == 0
+
+    def test_a_run_that_fails_says_why(self, scene: Path, tiny_bundle: Path) -> None:
+        health, out = scene.with_name("health.json"), scene.with_name("scene.packets")
+
+        arguments = [str(scene), "--bundle", str(tiny_bundle), "--out", str(out), "--health", str(health)]
+        assert encode_scene([*arguments, "--max-bytes", "100"]) == 1
+
+        document = json.loads(health.read_text())
+        assert document["state"] == "failed"
+        assert "lowest rate" in document["problem"]
+        assert not out.exists()
+
+    def test_a_failure_is_told_where_the_file_cannot_be_written_too(self, tmp_path: Path) -> None:
+        folder = tmp_path / "health"
+
+        def fail() -> None:
+            with reported(folder / "health.json", lambda: {}):
+                shutil.rmtree(folder)
+                folder.write_text("in the way")
+                raise DecodeError("the cause")
+
+        with pytest.raises(DecodeError, match="the cause"):
+            fail()
+
+    def test_it_may_not_be_another_file_of_the_command(
+        self, scene: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = scene.with_name("scene.packets")
+        for health in (scene, out, tiny_bundle / "health.json"):
+            arguments = [str(scene), "--bundle", str(tiny_bundle), "--out", str(out), "--health", str(health)]
+            assert encode_scene(arguments) == 1
+            assert "--health" in capsys.readouterr().err

@@ -1,0 +1,288 @@
+"""No-data and saturated samples: left out of the mean, cheap, and exact on the ground."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import BANDS, smooth_cube
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from hyvic_runtime import cli
+from hyvic_runtime.codec.acquisition import Acquisition
+from hyvic_runtime.codec.quality_map import Quality
+from hyvic_runtime.errors import DecodeError, LostTilesError, SceneError
+from hyvic_runtime.families.latent.bundle import read_bundle
+from hyvic_runtime.families.latent.decoder import SceneDecoder
+from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
+from hyvic_runtime.scene.files import read_scene, write_scene
+from hyvic_runtime.scene.georeference import Georeference
+from hyvic_runtime.scene.marked_samples import fill_line, pack_marks, unpack_marks
+from hyvic_runtime.scene.scene import Scene, mean_spectrum, next_to_marked, resample_bands
+
+NO_DATA, SATURATED = 65535, 4095
+GEOREFERENCE = Georeference(transform=(30.0, 0.0, 412_345.5, 0.0, -30.0, 5_123_456.25), crs="EPSG:32633")
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_bundle: Path) -> SceneEncoder:
+    return SceneEncoder(read_bundle(tiny_bundle))
+
+
+@pytest.fixture(scope="module")
+def decoder(tiny_bundle: Path) -> SceneDecoder:
+    return SceneDecoder(read_bundle(tiny_bundle))
+
+
+def _rotated(lines: int = 70, samples: int = 75) -> tuple[Scene, np.ndarray]:
+    """A scene as a map projection leaves it: a slanted swath in a rectangle; and where it has data."""
+    y, x = np.mgrid[:lines, :samples]
+    valid = (x + 0.3 * y > 20) & (x + 0.3 * y < 80) & (y - 0.2 * x > -5)
+    cube = smooth_cube(lines, samples, BANDS)
+    cube[~valid] = NO_DATA
+    return Scene(cube=cube, no_data=NO_DATA, georeference=GEOREFERENCE), valid
+
+
+def _packets(encoder: SceneEncoder, scene: Scene, saturated: int | None = None) -> list[bytes]:
+    packets = encoder.tile_packets(scene, Packetiser(), scene_id=1, saturated=saturated)
+    return [packet for tile in packets for packet in tile]
+
+
+def test_no_data_comes_back_exactly_and_nothing_else_does(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    scene, valid = _rotated()
+    decoded = decoder.decode(b"".join(_packets(encoder, scene)))
+    assert (decoded.quality == Quality.EXACT).all()
+    assert np.array_equal(decoded.scene.cube == NO_DATA, scene.cube == NO_DATA)
+    assert decoded.scene.no_data == NO_DATA
+    assert np.abs(scene.cube[valid].astype(int) - decoded.scene.cube[valid]).mean() < 40
+
+
+def test_no_data_takes_few_octets(encoder: SceneEncoder) -> None:
+    scene, _ = _rotated(128, 96)
+    whole = Scene(cube=smooth_cube(128, 96, BANDS))
+    octets = [sum(map(len, _packets(encoder, s))) for s in (scene, whole, replace(scene, no_data=None))]
+    assert octets[0] < octets[1] < octets[2] / 2
+    marks = [len(packet) for packet in _packets(encoder, scene) if packet[14] == UnitKind.MARKS]
+    assert max(marks) < 100  # of 1,024 pixels
+
+
+def test_the_mean_is_that_of_samples_with_data() -> None:
+    cube = np.array([[[10, 99], [99, 99]], [[21, 99], [99, 99]]], np.uint8)
+    assert mean_spectrum(Scene(cube=cube, no_data=99)).tolist() == [16, 0]
+    assert mean_spectrum(Scene(cube=cube)).tolist() == [57, 99]
+
+
+def test_lines_pushed_one_by_one_give_the_octets_of_the_scene_at_once(encoder: SceneEncoder) -> None:
+    scene, _ = _rotated()
+    cube = scene.cube.copy()
+    cube[40:45, 30:50, 3] = SATURATED
+    scene = replace(scene, cube=cube)
+    lines, samples, _ = scene.cube.shape
+    acquisition = Acquisition(
+        samples=samples,
+        dtype=scene.cube.dtype,
+        lines=lines,
+        mean_spectrum=encoder.mean_spectrum(scene),
+        no_data=NO_DATA,
+        saturated=SATURATED,
+        georeference=GEOREFERENCE,
+        scene_id=1,
+    )
+    push_broom = encoder.begin(acquisition, Packetiser())
+    packets = [packet for line in scene.cube for packet in push_broom.push(line)]
+    assert packets + push_broom.flush() == _packets(encoder, scene, SATURATED)
+
+
+def test_saturated_samples_and_single_bands_come_back_exactly(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    scene, _ = _rotated()
+    cube = scene.cube.copy()
+    cube[..., 7] = NO_DATA  # a dead band
+    cube[33, 40:44, 2:5] = NO_DATA
+    cube[50:60, 20:40, 11:] = SATURATED
+    stream = b"".join(_packets(encoder, replace(scene, cube=cube), SATURATED))
+    decoded = decoder.decode(stream).scene.cube
+    for value in (NO_DATA, SATURATED):
+        assert np.array_equal(decoded == value, cube == value)
+
+
+def test_a_scene_of_nothing_but_no_data_passes(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    scene = Scene(cube=np.full((40, 40, BANDS), -1, np.int16), no_data=-1)
+    packets = _packets(encoder, scene)
+    assert np.array_equal(decoder.decode(b"".join(packets)).scene.cube, scene.cube)
+
+
+def test_tiles_without_marks_carry_none(encoder: SceneEncoder) -> None:
+    cube = smooth_cube(32, 64, BANDS)
+    cube[:, 40:] = NO_DATA
+    kinds = [packet[14] for packet in _packets(encoder, Scene(cube=cube, no_data=NO_DATA))]
+    unmarked, marked, latents = (0, 1), (1, 4), (2, 2)
+    assert kinds == [*unmarked, *marked, *latents]
+
+
+def test_lost_marks_are_noticed(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    scene, _ = _rotated(32, 64)
+    packets = _packets(encoder, scene)
+    lost = b"".join(packet for packet in packets if (packet[14], packet[22]) != (UnitKind.MARKS, 0))
+    with pytest.raises(LostTilesError, match=r"tile 0, 0: its marks did not arrive whole"):
+        decoder.decode(lost)
+    decoded = decoder.decode(lost, conceal=True)
+    assert (decoded.quality[:, :32] == Quality.AFFECTED).all()
+    assert (decoded.scene.cube[:, :32] != NO_DATA).all()
+    assert np.array_equal(decoded.scene.cube[:, 32:] == NO_DATA, scene.cube[:, 32:] == NO_DATA)
+
+
+def test_a_lost_tile_becomes_no_data(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    scene, _ = _rotated(32, 64)
+    kept = b"".join(packet for packet in _packets(encoder, scene) if packet[14] == 0 or packet[22] == 1)
+    assert (decoder.decode(kept, conceal=True).scene.cube[:, :32] == NO_DATA).all()
+
+
+@given(
+    masks=st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 4)).flatmap(
+        lambda shape: st.lists(arrays(bool, shape), min_size=1, max_size=2)
+    )
+)
+def test_marks_come_back(masks: list[np.ndarray]) -> None:
+    unpacked = unpack_marks(pack_marks(masks), count=len(masks), shape=masks[0].shape)
+    assert all(np.array_equal(a, b) for a, b in zip(masks, unpacked, strict=True))
+
+
+@given(octets=st.binary(max_size=60), inflated=st.booleans())
+@settings(max_examples=300)
+def test_random_marks_are_refused_or_are_masks(octets: bytes, inflated: bool) -> None:
+    import zlib
+
+    try:
+        masks = unpack_marks(zlib.compress(octets) if inflated else octets, count=1, shape=(3, 5, 4))
+    except DecodeError:
+        return
+    assert masks[0].shape == (3, 5, 4)
+
+
+def test_marks_that_inflate_to_more_than_they_may_are_refused() -> None:
+    import zlib
+
+    with pytest.raises(DecodeError, match="the scene header marks no value"):
+        unpack_marks(zlib.compress(bytes(10**8)), count=0, shape=(8, 8, 8))
+    with pytest.raises(DecodeError, match="longer or shorter than what it holds"):
+        unpack_marks(zlib.compress(bytes(10**8)), count=1, shape=(8, 8, 8))
+
+
+def test_what_is_filled_in_fades_into_the_mean() -> None:
+    line = np.full((9, 2), 1000, np.uint16)
+    missing = np.zeros((9, 2), bool)
+    missing[1:] = True
+    fill_line(line, missing, np.array([200, 1000], np.uint16))
+    assert line[:, 0].tolist() == [1000, 680, 488, 373, 304, 262, 237, 222, 213]
+    assert (line[:, 1] == 1000).all()
+    fill_line(line, np.ones((9, 2), bool), np.array([5, 6], np.uint16))
+    assert (line == [5, 6]).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "marked", "dtype", "beside"),
+    [
+        (255, (255, 254), "uint8", 253),
+        (254, (255, 254), "uint8", 253),
+        (0, (0, 1), "uint8", 2),
+        (1, (0, 1), "uint8", 2),
+        (1, (0, 1), "int16", -1),
+        (-32768, (-32768, 32767), "int16", -32767),
+    ],
+)
+def test_a_measurement_beside_a_marked_value_is_no_other_one(
+    value: int, marked: tuple[int, int], dtype: str, beside: int
+) -> None:
+    assert next_to_marked(value, marked, np.dtype(dtype)) == beside
+
+
+def test_adjacent_marked_values_are_only_where_they_are_marked(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    no_data, saturated = 1, 0
+    cube = np.random.default_rng(0).integers(0, 4, (32, 32, BANDS), np.uint8)
+    decoded = decoder.decode(b"".join(_packets(encoder, Scene(cube=cube, no_data=no_data), saturated))).scene.cube
+    for value in (no_data, saturated):
+        assert np.array_equal(decoded == value, cube == value)
+
+
+def test_values_that_cannot_mark_are_refused(encoder: SceneEncoder) -> None:
+    with pytest.raises(SceneError, match=r"the no-data value -9999 is none of uint16, which holds 0\.\.65535"):
+        Scene(cube=np.zeros((1, 1, 1), np.uint16), no_data=-9999)
+    with pytest.raises(SceneError, match="7 cannot mean both no data and saturation"):
+        Acquisition(samples=1, dtype=np.dtype(np.uint8), no_data=7, saturated=7)
+
+
+def test_resampling_passes_over_dead_bands_and_spreads_no_data() -> None:
+    cube = np.array([[[100, 9, 300, 400], [100, 9, 9, 400]]], np.uint16)
+    scene = Scene(cube=cube, wavelengths=np.array([400.0, 500, 600, 700]), no_data=9)
+    resampled = resample_bands(scene, np.array([400.0, 500, 650, 700]))
+    assert resampled.cube.tolist() == [[[100, 200, 350, 400], [100, 9, 9, 400]]]
+    assert resampled.no_data == 9
+    with pytest.raises(SceneError, match="every sample is the no-data value 9"):
+        resample_bands(replace(scene, cube=np.full_like(cube, 9)), np.array([400.0]))
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".hdr"])
+@pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:32719", "EPSG:4326", "EPSG:3035", ""])
+def test_georeference_no_data_and_wavelengths_go_from_file_to_file(
+    tmp_path: Path, tiny_bundle: Path, suffix: str, crs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rasterio.crs import CRS
+
+    scene, _ = _rotated(40, 50)
+    wavelengths = np.linspace(421, 2451, BANDS)  # 1 nm from the bundle's
+    georeference = replace(GEOREFERENCE, crs=crs)
+    write_scene(replace(scene, wavelengths=wavelengths, georeference=georeference), tmp_path / f"s{suffix}")
+    stream, out = tmp_path / "p", tmp_path / f"d{suffix}"
+    assert cli.encode_scene([str(tmp_path / f"s{suffix}"), "--bundle", str(tiny_bundle), "--out", str(stream)]) == 0
+    assert cli.decode_packets([str(stream), "--bundle", str(tiny_bundle), "--out", str(out)]) == 0
+    decoded = read_scene(out)
+    assert decoded.no_data == NO_DATA
+    assert np.array_equal(decoded.cube == NO_DATA, scene.cube == NO_DATA)
+    assert decoded.wavelengths is not None
+    assert abs(decoded.wavelengths - wavelengths).max() <= 0.0005
+    assert decoded.georeference is not None
+    assert decoded.georeference.transform == GEOREFERENCE.transform
+    if crs:
+        assert CRS.from_string(decoded.georeference.crs) == CRS.from_string(crs)
+    capsys.readouterr()
+
+
+def test_gdal_finds_an_envi_scene_where_we_do(tmp_path: Path) -> None:
+    import rasterio
+
+    for crs in ("EPSG:32633", "EPSG:3035"):
+        write_scene(replace(_rotated(20, 20)[0], georeference=replace(GEOREFERENCE, crs=crs)), tmp_path / "s.hdr")
+        with rasterio.open(tmp_path / "s.img") as dataset:
+            assert tuple(dataset.transform)[:6] == GEOREFERENCE.transform
+            assert dataset.crs.to_epsg() == int(crs[5:])
+
+
+def test_envi_cannot_hold_a_rotated_grid(tmp_path: Path) -> None:
+    rotated = replace(GEOREFERENCE, transform=(30.0, 3.0, 0.0, 3.0, -30.0, 0.0))
+    scene = replace(_rotated(8, 8)[0], georeference=rotated)
+    with pytest.raises(SceneError, match=r"rotated or mirrored grid lies; write \.tif instead"):
+        write_scene(scene, tmp_path / "s.hdr")
+    write_scene(scene, tmp_path / "s.tif")
+    assert read_scene(tmp_path / "s.tif").georeference == rotated
+
+
+def test_values_that_mark_can_be_named(tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene, _ = _rotated(40, 50)
+    np.savez(tmp_path / "s.npz", cube=scene.cube)
+    rest = [str(tmp_path / "s.npz"), "--bundle", str(tiny_bundle), "--out", str(tmp_path / "p"), "--json"]
+    assert cli.encode_scene([*rest, "--no-data", str(NO_DATA), "--saturated", "4000", "--min-psnr", "20"]) == 0
+    assert json.loads(capsys.readouterr().out)["psnr_db"] < 60  # of the samples that have data
+    assert (
+        cli.decode_packets([str(tmp_path / "p"), "--bundle", str(tiny_bundle), "--out", str(tmp_path / "d.npz")]) == 0
+    )
+    decoded = read_scene(tmp_path / "d.npz")
+    assert decoded.no_data == NO_DATA
+    assert np.array_equal(decoded.cube == NO_DATA, scene.cube == NO_DATA)
+    capsys.readouterr()
+    assert cli.encode_scene([*rest, "--no-data", "-5"]) == 1
+    assert "the no-data value -5 is none of uint16" in capsys.readouterr().err

@@ -1,0 +1,268 @@
+"""Lines as a sensor delivers them, against the same scene encoded at once."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import BANDS, ROOT, smooth_cube
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hyvic_runtime.codec.acquisition import Acquisition, Interleave, LineRing
+from hyvic_runtime.codec.quality_map import Quality
+from hyvic_runtime.errors import DecodeError, EngineError, SceneError
+from hyvic_runtime.families.latent.bundle import read_bundle
+from hyvic_runtime.families.latent.decoder import SceneDecoder
+from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
+from hyvic_runtime.scene.scene import Scene
+
+TILE = 32
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_bundle: Path) -> SceneEncoder:
+    return SceneEncoder(read_bundle(tiny_bundle))
+
+
+@pytest.fixture(scope="module")
+def decoder(tiny_bundle: Path) -> SceneDecoder:
+    return SceneDecoder(read_bundle(tiny_bundle))
+
+
+def _at_once(encoder: SceneEncoder, cube: np.ndarray) -> bytes:
+    return b"".join(p for packets in encoder.tile_packets(Scene(cube=cube), Packetiser()) for p in packets)
+
+
+def _live(encoder: SceneEncoder, cube: np.ndarray, step: int = 5) -> list[bytes]:
+    push_broom = encoder.begin(Acquisition(samples=cube.shape[1], dtype=cube.dtype), Packetiser())
+    packets = [p for first in range(0, len(cube), step) for p in push_broom.push(cube[first : first + step])]
+    return packets + push_broom.flush()
+
+
+@pytest.mark.parametrize("given_mean", [False, True])
+def test_a_bundle_that_subtracts_no_mean_gets_none(encoder: SceneEncoder, given_mean: bool) -> None:
+    """Neither one that the sensor knows nor one that samples without data would fade into."""
+    bundle = encoder.bundle
+    plain = SceneEncoder(replace(bundle, manifest=replace(bundle.manifest, mean_spectrum=False)))
+    cube = smooth_cube(TILE, TILE, BANDS)
+    cube[3:9, 4:11] = 0
+    mean = cube[20, 20] if given_mean else None
+    acquisition = Acquisition(samples=TILE, dtype=cube.dtype, lines=TILE, mean_spectrum=mean, no_data=0)
+    push_broom = plain.begin(acquisition, Packetiser())
+    live = push_broom.push(cube) + push_broom.flush()
+    at_once = plain.tile_packets(Scene(cube=cube, no_data=0), Packetiser())
+    assert live == [packet for packets in at_once for packet in packets]
+
+
+@given(
+    lines=st.integers(1, 100),
+    samples=st.sampled_from([1, 31, 40]),
+    steps=st.lists(st.integers(0, 70), min_size=1, max_size=5),
+    interleave=st.sampled_from(Interleave),
+    dtype=st.sampled_from(["<u2", ">u2", "<u4", ">i8"]),
+)
+@settings(deadline=None, max_examples=40)
+def test_lines_pushed_in_any_portions_and_order_of_axes_give_the_octets_of_the_scene_at_once(
+    encoder: SceneEncoder, lines: int, samples: int, steps: list[int], interleave: Interleave, dtype: str
+) -> None:
+    cube = smooth_cube(lines, samples, BANDS, seed=lines)
+    acquisition = Acquisition(
+        samples=samples, dtype=cube.dtype, lines=lines, mean_spectrum=encoder.mean_spectrum(Scene(cube=cube))
+    )
+    push_broom = encoder.begin(acquisition, Packetiser())
+    packets: list[bytes] = []
+    position = turn = 0
+    while position < lines:
+        portion = cube[position : position + steps[turn % len(steps)] + (turn > 10)].astype(dtype)
+        position, turn = position + len(portion), turn + 1
+        axes = {Interleave.BIP: (0, 1, 2), Interleave.BIL: (0, 2, 1), Interleave.BSQ: (2, 0, 1)}[interleave]
+        packets += push_broom.push(np.ascontiguousarray(portion.transpose(axes)), interleave)
+    assert b"".join(packets + push_broom.flush()) == _at_once(encoder, cube)
+
+
+@pytest.mark.parametrize("lines", [1, TILE, TILE + 1, 3 * TILE - 1])
+def test_a_scene_of_unknown_length_comes_back_whole(encoder: SceneEncoder, decoder: SceneDecoder, lines: int) -> None:
+    cube = smooth_cube(lines, 40, BANDS)
+    packets = _live(encoder, cube)
+    decoded = decoder.decode(b"".join(packets))
+    assert (decoded.quality == Quality.EXACT).all()
+    assert decoded.scene.cube.shape == cube.shape
+    assert np.abs(cube.astype(int) - decoded.scene.cube).mean() < 40
+    assert [packet[14] for packet in packets].count(UnitKind.SCENE_END) == 2
+    assert packets == _live(encoder, cube, step=lines)  # which packets a call returns may differ, their order not
+
+
+def test_the_mean_of_the_first_row_of_tiles_stands_in_for_the_scenes(encoder: SceneEncoder) -> None:
+    cube = smooth_cube(2 * TILE, 40, BANDS)
+    header = _live(encoder, cube)[0]
+    mean = np.frombuffer(header[46 : 46 + 2 * BANDS], ">u2")
+    assert np.array_equal(mean, np.rint(cube[:TILE].mean(axis=(0, 1))))
+
+
+def test_a_scene_without_its_end_is_refused_or_taken_as_whole_rows(
+    encoder: SceneEncoder, decoder: SceneDecoder
+) -> None:
+    cube = smooth_cube(2 * TILE + 10, 40, BANDS)
+    packets = [packet for packet in _live(encoder, cube) if packet[14] != UnitKind.SCENE_END]
+    with pytest.raises(DecodeError, match="the scene's end did not arrive, so its number of lines is not known"):
+        decoder.decode(b"".join(packets))
+    decoded = decoder.decode(b"".join(packets), conceal=True)
+    stride = encoder.bundle.manifest.geometry.latent_stride
+    assert decoded.scene.cube.shape[:2] == (2 * TILE + -(-10 // stride) * stride, 40)
+    assert (decoded.quality[: TILE - 4] == Quality.EXACT).all()
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_what_is_called_exact_without_the_scenes_end_is(failing: bool) -> None:
+    """ANS gives symbols without end, so a tile that was cut must not be taken for a whole one."""
+    bundle = read_bundle(ROOT / "tests" / "golden" / "stream" / "bundle")
+    encoder, decoder = SceneEncoder(bundle, workers=1), SceneDecoder(bundle, workers=2)
+    if failing:
+        encoder._engine = NoEngine()
+    tile, stride = bundle.manifest.geometry.tile, bundle.manifest.geometry.latent_stride
+    for lines in range(1, 2 * tile + 1):
+        packets = _live(encoder, smooth_cube(lines, 20, bundle.manifest.bands, seed=lines))
+        whole = decoder.decode(b"".join(packets)).scene.cube
+        lost = b"".join(packet for packet in packets if packet[14] != UnitKind.SCENE_END)
+        decoded = decoder.decode(lost, conceal=True)
+        assert len(decoded.quality) == (lines if failing else -(-lines // stride) * stride)
+        exact = decoded.quality[:lines] == Quality.EXACT
+        assert exact.any() or lines < 2 * stride
+        assert np.array_equal(decoded.scene.cube[:lines][exact], whole[exact])
+        assert (decoded.quality[lines:] != Quality.EXACT).all()
+
+
+class NoEngine:
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        raise EngineError("the device is gone")
+
+    def describe(self) -> str:
+        return "none"
+
+
+def test_lines_that_may_lie_behind_a_lost_end_are_not_called_exact(
+    encoder: SceneEncoder, decoder: SceneDecoder
+) -> None:
+    stride = encoder.bundle.manifest.geometry.latent_stride
+    packets = _live(encoder, smooth_cube(TILE - 1, 40, BANDS))
+    lost = b"".join(packet for packet in packets if packet[14] != UnitKind.SCENE_END)
+    quality = decoder.decode(lost, conceal=True).quality
+    assert quality.shape == (TILE, 40)
+    assert (quality[: 1 - stride] == Quality.EXACT).all()
+    assert (quality[1 - stride :] == Quality.MEANS).all()
+    assert (decoder.decode(b"".join(packets), conceal=True).quality == Quality.EXACT).all()
+
+
+def test_one_scene_end_is_enough(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+    packets = _live(encoder, smooth_cube(TILE + 9, 40, BANDS))
+    for lost in [i for i, packet in enumerate(packets) if packet[14] == UnitKind.SCENE_END]:
+        decoded = decoder.decode(b"".join(packets[:lost] + packets[lost + 1 :]))
+        assert decoded.scene.cube.shape[0] == TILE + 9
+
+
+def test_packets_of_a_row_come_before_the_next_row_is_whole(encoder: SceneEncoder) -> None:
+    """Latency is bounded: a few tiles stay under way, not a strip."""
+    cube = smooth_cube(2 * TILE, 8 * TILE, BANDS)
+    push_broom = encoder.begin(Acquisition(samples=8 * TILE, dtype=cube.dtype), Packetiser())
+    assert push_broom.push(cube[: TILE - 1]) == []
+    packets = push_broom.push(cube[TILE - 1])
+    under_way = encoder.workers + 1
+    assert [packet[14] for packet in packets] == [UnitKind.SCENE_HEADER, *[UnitKind.HYPERLATENT] * (8 - under_way)]
+    packets = push_broom.push(cube[TILE:])
+    row = [*[UnitKind.HYPERLATENT] * under_way, *[UnitKind.LATENT] * 8]
+    assert [packet[14] for packet in packets] == [*row, *[UnitKind.HYPERLATENT] * (8 - under_way)]
+    push_broom.flush()
+
+
+def test_memory_does_not_grow_with_the_scene(encoder: SceneEncoder) -> None:
+    """NumPy reports what it takes; the engine's own is one tile's.
+
+    What is held at once depends on which thread comes first; the most of it, half a strip more or less, shows
+    within some twenty strips.
+    """
+    strip = smooth_cube(TILE, 3 * TILE, BANDS)
+    peaks = []
+    for strips in (24, 24, 124):  # the first warms up
+        push_broom = encoder.begin(Acquisition(samples=3 * TILE, dtype=strip.dtype), Packetiser())
+        tracemalloc.start()
+        for _ in range(strips):
+            push_broom.push(strip)
+        push_broom.flush()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] - peaks[1] < strip.nbytes  # of the hundred strips that it is longer by
+
+
+def test_scenes_in_progress_do_not_disturb_each_other(encoder: SceneEncoder) -> None:
+    cubes = [smooth_cube(2 * TILE, 40, BANDS, seed) for seed in (1, 2)]
+    both = [encoder.begin(Acquisition(samples=40, dtype=cube.dtype), Packetiser()) for cube in cubes]
+    packets: list[list[bytes]] = [[], []]
+    for first in range(0, 2 * TILE, 8):
+        for scene, cube, own in zip(both, cubes, packets, strict=True):
+            own.extend(scene.push(cube[first : first + 8]))
+    for scene, cube, own in zip(both, cubes, packets, strict=True):
+        assert own + scene.flush() == _live(encoder, cube)
+
+
+def test_lines_that_do_not_fit_are_refused(encoder: SceneEncoder) -> None:
+    uint8 = Acquisition(samples=40, dtype=np.dtype(np.uint8), lines=3)
+    push_broom = encoder.begin(uint8, Packetiser())
+    with pytest.raises(SceneError, match=f"lines of {BANDS} samples and 40 bands came .* interleave bip"):
+        push_broom.push(np.zeros((2, BANDS, 40), np.uint8))
+    with pytest.raises(SceneError, match=r"from 0 to 256; uint8 holds 0\.\.255"):
+        push_broom.push(np.arange(257).repeat(40 * BANDS).reshape(257, 40, BANDS)[::256])
+    with pytest.raises(SceneError, match="the lines hold float32; digital numbers are integers"):
+        push_broom.push(np.zeros((1, 40, BANDS), np.float32))
+    with pytest.raises(SceneError, match="4 lines came for a scene of at most 3"):
+        push_broom.push(np.zeros((4, 40, BANDS), np.uint8))
+    with pytest.raises(SceneError, match="the scene ends after 0 of 3 lines"):
+        push_broom.flush()
+    push_broom.push(np.zeros((3, 40, BANDS), np.uint8))
+    push_broom.flush()
+    with pytest.raises(ValueError, match="the scene has ended"):
+        push_broom.push(np.zeros((1, 40, BANDS), np.uint8))
+
+
+def test_what_cannot_be_a_scene_is_refused_before_its_first_line(encoder: SceneEncoder) -> None:
+    with pytest.raises(SceneError, match="the scene holds float32"):
+        Acquisition(samples=4, dtype=np.dtype(np.float32))
+    with pytest.raises(SceneError, match="a scene of 0 samples is none"):
+        Acquisition(samples=0, dtype=np.dtype(np.uint8))
+    for bad in (-1, 2**32):
+        with pytest.raises(SceneError, match=rf"scene {bad} is outside 0\.\.4294967295"):
+            Acquisition(samples=4, dtype=np.dtype(np.uint8), scene_id=bad)
+    with pytest.raises(SceneError, match="a scene of 16777217 lines; its header holds at most 16777216"):
+        Acquisition(samples=4, dtype=np.dtype(np.uint8), lines=2**24 + 1)
+    for nm in (0.0, -5.0, np.nan, np.inf):
+        with pytest.raises(SceneError, match=f"a wavelength of {nm:g} nm"):
+            Acquisition(samples=4, dtype=np.dtype(np.uint8), wavelengths=np.array([400.0, nm]))
+    long = Acquisition(samples=4, dtype=np.dtype(np.uint8), lines=2**16 * TILE + 1)
+    with pytest.raises(SceneError, match="a scene of 2097153 lines has more than 65536 rows of tiles"):
+        encoder.begin(long, Packetiser())
+    wrong = Acquisition(samples=4, dtype=np.dtype(np.uint8), mean_spectrum=np.zeros(3, np.uint8))
+    with pytest.raises(SceneError, match=rf"a mean spectrum of \(3,\) uint8; \({BANDS},\) uint8 is needed"):
+        encoder.begin(wrong, Packetiser())
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+def test_a_ring_holds_its_newest_lines_or_those_since_it_was_renewed(renewed: bool) -> None:
+    ring = LineRing(capacity=4, samples=1, bands=1, dtype=np.dtype(np.uint16), renewed=renewed)
+    lines = np.arange(100, 112, dtype=np.uint16).reshape(-1, 1, 1)
+    first_row = None
+    for count in range(1, len(lines) + 1):
+        ring.append(lines[count - 1 : count])
+        first_row = ring[0:4] if count == 4 else first_row
+        oldest = (count - 1) // 4 * 4 if renewed else max(0, count - 4)
+        for first in range(oldest, count):
+            assert np.array_equal(ring[first], lines[first])
+            assert np.array_equal(ring[first:count], lines[first:count])
+        for outside in (oldest - 1, count):
+            with pytest.raises(IndexError, match=f"line {outside} is not held"):
+                ring[outside]
+    assert first_row is not None
+    assert np.array_equal(first_row, lines[:4]) == renewed

@@ -1,0 +1,41 @@
+"""Both ANS coders on the symbols of a real scene under the shipped model's tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hyvic_runtime.entropy.ans import ConstrictionCoder, NativeCoder
+from hyvic_runtime.entropy.unit_coder import EntropyCoder
+from hyvic_runtime.errors import EngineError
+from hyvic_runtime.families.latent.bundle import read_bundle
+from hyvic_runtime.families.latent.encoder import SceneEncoder, hyperlatent_rows
+from hyvic_runtime.families.latent.rate_gains import quality_code
+from hyvic_runtime.scene.scene import Scene
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quality", [0, 50, 100])
+def test_both_coders_write_the_same_units_and_read_them(
+    shipped_bundle: Path, indian_pines: np.ndarray, quality: float
+) -> None:
+    bundle = read_bundle(shipped_bundle)
+    theirs = EntropyCoder(bundle.tables, ConstrictionCoder)
+    ours = EntropyCoder(bundle.tables, NativeCoder)
+    try:
+        ours.describe()
+    except EngineError as error:
+        pytest.skip(str(error))
+    encoder, scene = SceneEncoder(bundle), Scene(cube=indian_pines)
+    grid = encoder.grid(scene)
+    for tile in grid:
+        coded = encoder.symbols(scene, grid, tile, encoder.mean_spectrum(scene), quality_code(quality))
+        for symbols, rows in (
+            (coded.hyperlatent, hyperlatent_rows(coded.hyperlatent.shape, bundle.manifest.scales)),
+            (coded.symbols, coded.scale_index.ravel()),
+        ):
+            unit = theirs.encode(symbols.ravel(), rows)
+            assert ours.encode(symbols.ravel(), rows) == unit
+            for coder in (theirs, ours):
+                assert np.array_equal(coder.decode(unit, rows), symbols.ravel())

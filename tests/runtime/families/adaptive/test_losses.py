@@ -1,0 +1,280 @@
+"""Streams of adaptive bundles that lost packets, their end or their sense."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from coded_scenes import TILE, packets_of, segment_of
+from conftest import smooth_cube
+from damaged_streams import check_marks_of_damage
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hyvic_runtime.codec.quality_map import Quality
+from hyvic_runtime.errors import DecodeError, LostTilesError
+from hyvic_runtime.families.adaptive.basis_coder import BasisCoder
+from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
+from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
+from hyvic_runtime.families.adaptive.encoder import AdaptiveEncoder
+from hyvic_runtime.families.adaptive.strip_basis import SpectralBasis
+from hyvic_runtime.families.adaptive.wavelet import analyse, synthesise
+from hyvic_runtime.packets.reassembly import UnitKey, receive
+from hyvic_runtime.packets.space_packet import Packetiser, Segment, Unit, UnitKind
+from hyvic_runtime.scene.scene import Scene
+from hyvic_runtime.support.metrics import mean_squared_error
+
+BANDS = 2
+SHAPE = (TILE + 9, 11 * TILE - 5, BANDS)
+"""Two rows of eleven tiles, so that some are out of the reach of a lost one."""
+
+
+@pytest.fixture(scope="module")
+def cube() -> np.ndarray:
+    return smooth_cube(*SHAPE)
+
+
+@pytest.fixture(scope="module")
+def packets(encoder: AdaptiveEncoder, cube: np.ndarray) -> list[bytes]:
+    return packets_of(encoder, cube, quality=65)
+
+
+@pytest.fixture(scope="module")
+def whole(decoder: AdaptiveDecoder, packets: list[bytes]) -> np.ndarray:
+    return decoder.decode(b"".join(packets)).scene.cube
+
+
+def _without(packets: list[bytes], lost: Callable[[Segment], bool]) -> bytes:
+    kept = [packet for packet in packets if not lost(segment_of(packet))]
+    assert len(kept) < len(packets)
+    return b"".join(kept)
+
+
+@pytest.mark.parametrize("kind", [UnitKind.HYPERLATENT, UnitKind.LATENT])
+def test_a_lost_unit_leaves_the_other_row_and_what_is_out_of_its_reach(
+    decoder: AdaptiveDecoder, packets: list[bytes], whole: np.ndarray, kind: UnitKind
+) -> None:
+    stream = _without(packets, lambda s: (s.kind, s.row, s.column) == (kind, 0, 5))
+    reason = "its first unit" if kind == UnitKind.HYPERLATENT else r"part \d+ of the details"
+    with pytest.raises(LostTilesError, match=rf"1 of 22 tiles .*tile 0, 5: {reason} did not arrive whole"):
+        decoder.decode(stream)
+    decoded = decoder.decode(stream, conceal=True)
+    expected = np.full(whole.shape[:2], Quality.EXACT)
+    expected[:TILE, 2 * TILE : 9 * TILE] = Quality.AFFECTED  # three approximation coefficients on either side
+    expected[:TILE, 5 * TILE : 6 * TILE] = Quality.LOST if kind == UnitKind.HYPERLATENT else Quality.MEANS
+    assert np.array_equal(decoded.quality, expected)
+    exact = expected == Quality.EXACT
+    assert np.array_equal(decoded.scene.cube[exact], whole[exact])
+    assert (decoded.scene.cube[expected == Quality.LOST] == 0).all()
+
+
+def test_a_lost_basis_takes_its_row_and_no_other(
+    decoder: AdaptiveDecoder, packets: list[bytes], whole: np.ndarray
+) -> None:
+    stream = _without(packets, lambda s: (s.kind, s.row) == (UnitKind.BASIS, 1))
+    with pytest.raises(LostTilesError, match=r"11 of 22 tiles .*tile 1, 0: the basis of its row did not arrive whole"):
+        decoder.decode(stream)
+    decoded = decoder.decode(stream, conceal=True)
+    assert (decoded.quality[:TILE] == Quality.EXACT).all()
+    assert (decoded.quality[TILE:] == Quality.LOST).all()
+    assert np.array_equal(decoded.scene.cube[:TILE], whole[:TILE])
+    assert not decoded.scene.cube[TILE:].any()
+
+
+def test_without_any_basis_nothing_is_made_up(decoder: AdaptiveDecoder, packets: list[bytes]) -> None:
+    stream = _without(packets, lambda s: s.kind == UnitKind.BASIS)
+    for conceal in (False, True):
+        with pytest.raises(DecodeError, match="2 bands and no basis or lossless tile of so many arrived whole"):
+            decoder.decode(stream, conceal=conceal)
+    # One of a row that the scene does not have is none either.
+    stray = Unit(kind=UnitKind.BASIS, scene=segment_of(packets[0]).scene, row=9, column=0, octets=bytes(40))
+    stream += b"".join(Packetiser().packets(stray))
+    with pytest.raises(DecodeError, match="nothing of the scene can be reconstructed: the basis of its row did not"):
+        decoder.decode(stream, conceal=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_losses_leave_what_is_called_exact_as_it_was(
+    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, seed: int
+) -> None:
+    cube = smooth_cube(3 * TILE, 3 * TILE, 2, seed=seed)
+    packets = packets_of(encoder, cube, packet_octets=120, quality=60)
+    whole = decoder.decode(b"".join(packets)).scene.cube
+    rng = np.random.default_rng(seed)
+    lost = {int(n) for n in rng.choice(np.arange(1, len(packets)), len(packets) // 40, replace=False)}
+    missed = {(s.row, s.column) for n in lost if (s := segment_of(packets[n])).kind != UnitKind.BASIS}
+    rows = {s.row for n in lost if (s := segment_of(packets[n])).kind == UnitKind.BASIS}
+    decoded = decoder.decode(b"".join(p for n, p in enumerate(packets) if n not in lost), conceal=True)
+    exact = decoded.quality == Quality.EXACT
+    assert np.array_equal(decoded.scene.cube[exact], whole[exact])
+    for row in range(3):
+        for column in range(3):
+            area = decoded.quality[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
+            if row in rows or (row, column) in missed:
+                assert (area <= Quality.MEANS).all()
+            else:
+                assert (area >= Quality.AFFECTED).all()
+
+
+@given(data=st.data())
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_progressive_stream_cut_anywhere_behind_its_first_units_decodes(
+    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, data: st.DataObject
+) -> None:
+    cube = smooth_cube(TILE + 2, 34, 3)
+    packets = packets_of(encoder, cube, quality=75, progressive=True, packet_octets=300)
+    stream = b"".join(packets)
+    ends = np.cumsum([len(packet) for packet in packets])
+    first_units = int(ends[max(n for n, p in enumerate(packets) if p[14] in (UnitKind.HYPERLATENT, UnitKind.BASIS))])
+    cut = stream[: data.draw(st.integers(first_units, len(stream) - 1))]
+    with pytest.raises(DecodeError):
+        decoder.decode(cut)
+    decoded = decoder.decode(cut, conceal=True)
+    assert (decoded.quality != Quality.LOST).all()
+    exact = decoded.quality == Quality.EXACT
+    assert np.array_equal(decoded.scene.cube[exact], decoder.decode(stream).scene.cube[exact])
+
+
+def test_fidelity_never_falls_with_more_parts(encoder: AdaptiveEncoder, decoder: AdaptiveDecoder) -> None:
+    cube = smooth_cube(TILE, TILE + 20, 16, seed=5)
+    packets = packets_of(encoder, cube, quality=100, progressive=True)
+    parts = sorted({s.part for p in packets if (s := segment_of(p)).kind == UnitKind.LATENT})
+    assert len(parts) > 3
+    errors = []
+    for limit in (*parts, 10**6):
+        kept = [p for p in packets if (s := segment_of(p)).kind != UnitKind.LATENT or s.part < limit]
+        errors.append(mean_squared_error(cube, decoder.decode(b"".join(kept), conceal=True).scene.cube))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < errors[0] / 10
+    assert {packet[14:-2] for packet in packets} == {packet[14:-2] for packet in packets_of(encoder, cube, quality=100)}
+
+
+def test_a_row_of_another_height_than_the_header_says_is_told(
+    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder
+) -> None:
+    received = decoder.receive(b"".join(packets_of(encoder, smooth_cube(TILE + 9, 20, 3), scene_id=1)))
+    scene = received.scenes[1]
+    longer = replace(received, scenes={1: replace(scene, header=replace(scene.header, lines=TILE + 10))})
+    with pytest.raises(LostTilesError, match="the basis of its row is of 9 lines and the scene has 10 there"):
+        decoder.reconstruct(longer)
+    quality = decoder.reconstruct(longer, conceal=True).quality
+    assert (quality[:TILE] == Quality.EXACT).all()
+    assert (quality[TILE:] == Quality.LOST).all()
+
+
+@pytest.mark.parametrize("conceal", [False, True])
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ({"lines": 2**24, "samples": 2**24}, r"524288 × 524288 tiles; none has so many"),
+        ({"lines": 2**21, "samples": 2**21}, r"announces 4294967296 tiles|of 4294967296 tiles cannot"),
+        ({"bands": 65535}, r"65535 bands and no basis or lossless tile of so many arrived whole"),
+        ({"lines": 2**21, "samples": 2**21, "bands": 65535}, r"65535 bands|4294967296 tiles"),
+    ],
+)
+def test_a_hostile_header_is_refused_before_memory_is_taken(
+    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, size: dict[str, int], message: str, conceal: bool
+) -> None:
+    received = decoder.receive(b"".join(packets_of(encoder, smooth_cube(9, 20, 3), scene_id=1)))
+    scene = received.scenes[1]
+    hostile = replace(received, scenes={1: replace(scene, header=replace(scene.header, **size))})
+    tracemalloc.start()
+    begun = time.perf_counter()
+    try:
+        with pytest.raises(DecodeError, match=message):
+            decoder.reconstruct(hostile, conceal=conceal)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+    assert time.perf_counter() - begun < 10
+
+
+def test_a_scene_that_no_memory_holds_is_refused(
+    bundle: AdaptiveBundle, encoder: AdaptiveEncoder, decoder: AdaptiveDecoder
+) -> None:
+    """All in it is as it should be: a kilobyte of basis may stand for 65,535 bands that are alike."""
+    received = decoder.receive(b"".join(packets_of(encoder, np.zeros((9, 9, 3), np.uint16), scene_id=1)))
+    scene = received.scenes[1]
+    bands, tile = 65535, 4096
+    basis = SpectralBasis(
+        pixels=1, mean=np.zeros(bands), vectors=np.zeros((0, bands)), deviations=np.zeros(0)
+    ).quantised(0, 1.0)
+    unit = BasisCoder(coder=bundle.entropy_coder()).pack(basis, tile)
+    assert len(unit) < 2048
+    hostile = replace(
+        scene,
+        header=replace(scene.header, lines=tile, samples=32 * tile, bands=bands),
+        units={**scene.units, UnitKey(UnitKind.BASIS, 0, 0): unit},
+    )
+    larger = AdaptiveDecoder(replace(bundle, manifest=replace(bundle.manifest, tile=tile)))
+    with pytest.raises(DecodeError, match="4096 × 131072 × 65535 samples, and there is no memory for them"):
+        larger.reconstruct(replace(received, scenes={1: hostile}), conceal=True)
+
+
+@given(data=st.data())
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_damaged_stream_gives_no_wrong_pixel_as_exact(
+    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, data: st.DataObject
+) -> None:
+    packets = packets_of(encoder, smooth_cube(20, 40, 3), progressive=data.draw(st.booleans()), packet_octets=120)
+    check_marks_of_damage(decoder, b"".join(packets), data, longest=200)
+
+
+@given(data=st.data())
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+def test_garbled_units_whose_packets_are_sound_are_refused_or_give_a_scene(
+    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, data: st.DataObject
+) -> None:
+    """As a forger, or a fault on board, makes them: nothing but a DecodeError comes of it."""
+    received = receive(b"".join(packets_of(encoder, smooth_cube(9, 40, 3), scene_id=1, quality=70)))
+    units = dict(received.scenes[1].units)
+    for _ in range(data.draw(st.integers(1, 3))):
+        key = data.draw(st.sampled_from(sorted(units)))
+        octets = bytearray(units[key])
+        start = data.draw(st.integers(0, len(octets) - 1))
+        octets[start : start + data.draw(st.integers(0, 6))] = data.draw(st.binary(max_size=6))
+        units[key] = bytes(octets) or b"\0"
+    header = replace(received.scenes[1].header, bands=data.draw(st.sampled_from([3, 3, 1, 40])))
+    scene = replace(received.scenes[1], units=units, header=header)
+    begun = time.perf_counter()
+    try:
+        decoded = decoder.reconstruct(replace(received, scenes={1: scene}), conceal=data.draw(st.booleans()))
+    except DecodeError:
+        return
+    finally:
+        assert time.perf_counter() - begun < 20
+    assert decoded.scene.cube.shape == (9, 40, header.bands)
+
+
+def test_a_scene_without_its_header_says_so(decoder: AdaptiveDecoder, packets: list[bytes]) -> None:
+    with pytest.raises(DecodeError, match="its scene header did not arrive whole"):
+        decoder.decode(_without(packets, lambda s: s.kind == UnitKind.SCENE_HEADER), conceal=True)
+
+
+def test_units_of_tiles_that_the_scene_does_not_have_are_passed_over(
+    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder
+) -> None:
+    stream = encoder.stream(Scene(cube=smooth_cube(9, 20, 3)))
+    scene = receive(stream).scene()
+    units = {**scene.units, UnitKey(UnitKind.HYPERLATENT, 5, 5): b"\0\0", UnitKey(UnitKind.BASIS, 0, 3): b"\0"}
+    stream_of = decoder.receive(stream)
+    more = replace(stream_of, scenes={scene.scene_id: replace(scene, units=units)})
+    assert np.array_equal(decoder.reconstruct(more).scene.cube, decoder.decode(stream).scene.cube)
+
+
+def test_pixels_read_as_far_as_the_geometry_says(bundle: AdaptiveBundle) -> None:
+    """Those farther off than that from a lost tile are called exact, and nearer ones are not."""
+    geometry = bundle.manifest.geometry
+    cells, lost = 12, 6
+    shape = (1, cells * geometry.latent_stride)
+    pyramid = analyse(np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32))
+    whole = synthesise(pyramid, shape)
+    for planes in (pyramid.approximation, *pyramid.details):
+        of_cell = planes.shape[-1] // cells
+        planes[..., lost * of_cell : (lost + 1) * of_cell] = 0
+    changed = np.flatnonzero(synthesise(pyramid, shape) != whole) // geometry.latent_stride
+    assert lost - changed.min() == geometry.latent_halo_after
+    assert changed.max() - lost == geometry.latent_halo_before

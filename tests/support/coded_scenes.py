@@ -1,0 +1,40 @@
+"""Short ways to packets and to what they hold."""
+
+from __future__ import annotations
+
+import numpy as np
+from hyvic_runtime.families.adaptive.encoder import AdaptiveEncoder
+from hyvic_runtime.packets.space_packet import Packetiser, Segment, parse_stream
+from hyvic_runtime.scene.scene import Scene
+
+TILE = 32
+"""Of the tiny bundle."""
+
+
+def packets_of(
+    encoder: AdaptiveEncoder,
+    scene: Scene | np.ndarray,
+    *,
+    quality: float | None = None,
+    progressive: bool = False,
+    scene_id: int | None = None,
+    saturated: int | None = None,
+    packet_octets: int = 8192,
+) -> list[bytes]:
+    """All packets of a scene."""
+    tiles = encoder.tile_packets(
+        scene if isinstance(scene, Scene) else Scene(cube=scene),
+        Packetiser(packet_octets=packet_octets),
+        scene_id=scene_id,
+        quality=quality,
+        progressive=progressive,
+        saturated=saturated,
+    )
+    return [packet for packets in tiles for packet in packets]
+
+
+def segment_of(packet: bytes) -> Segment:
+    """What a packet holds."""
+    (segment,) = parse_stream(packet)
+    assert isinstance(segment, Segment)
+    return segment

@@ -1,0 +1,1 @@
+"""Data sets: scenes and patches to training crops."""

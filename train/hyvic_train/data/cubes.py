@@ -1,0 +1,135 @@
+"""Cubes that training cuts squares from, in memory or left where they are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from hyvic_runtime.errors import SceneError
+from numpy.typing import NDArray
+
+from hyvic_train.data.no_data import FreeArea, free_corners, largest_rectangle
+
+WHOLE = slice(None)
+
+
+class TrainingCube(Protocol):
+    """What training and validation ask of a scene or patch."""
+
+    @property
+    def name(self) -> str:
+        """What the file is called, without its suffix; unique in its data set."""
+        ...
+
+    @property
+    def pixels(self) -> int:
+        """Pixels that training may show, its weight among other scenes."""
+        ...
+
+    @property
+    def cube(self) -> NDArray[np.float32]:
+        """Its largest rectangle free of no-data, (band, line, sample) digital numbers; read at every call."""
+        ...
+
+    def largest_side(self, crop: int) -> int:
+        """Side of the largest squares that `square` may be asked for, where it must do for those of `crop` pixels."""
+        ...
+
+    def square(self, side: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
+        """A random square free of no-data, (band, side, side) digital numbers; None where there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedCube:
+    """A cube in memory, every pixel of which has data.
+
+    Attributes:
+        name: what the scene is called.
+        cube: (band, line, sample) digital numbers, as the model sees them.
+    """
+
+    name: str
+    cube: NDArray[np.float32]
+
+    @property
+    def pixels(self) -> int:
+        """All of them."""
+        return int(self.cube[0].size)
+
+    def largest_side(self, crop: int) -> int:
+        """Whatever fits."""
+        return min(self.cube.shape[1:])
+
+    def square(self, side: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
+        """A square anywhere."""
+        lines, samples = _anywhere(self.cube.shape[1:], side, rng)
+        return self.cube[:, lines, samples]
+
+
+class PixelSource(Protocol):
+    """A stored cube of which a part can be read without the rest."""
+
+    def read(self, lines: slice, samples: slice) -> NDArray[np.float32]:
+        """That part as (band, line, sample) digital numbers, NaN in every band of a pixel without data."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCube:
+    """A cube that is read when it is asked for, so that a data set may be larger than memory.
+
+    Attributes:
+        name: what the scene or patch is called.
+        size: lines and samples.
+        pixels: how many of them have data, as far as is known.
+        source: where they are.
+        free: what no-data leaves, in a cube that is known to have some; None for one that has none or that no one
+            has looked at.
+    """
+
+    name: str
+    size: tuple[int, int]
+    pixels: int
+    source: PixelSource
+    free: FreeArea | None = None
+
+    @property
+    def cube(self) -> NDArray[np.float32]:
+        """The largest rectangle free of no-data, (band, line, sample)."""
+        if self.free is not None:
+            return self.source.read(*self.free.rectangle)
+        whole = self.source.read(WHOLE, WHOLE)
+        valid = ~np.isnan(whole[0])
+        if valid.all():
+            return whole
+        lines, samples = largest_rectangle(valid)
+        if lines.stop == lines.start:
+            raise SceneError(f"{self.name} holds no-data only; name it under data.exclude")
+        return whole[:, lines, samples]
+
+    def largest_side(self, crop: int) -> int:
+        """Where there is no-data, only squares of `crop` pixels are known to be free of it."""
+        return min(self.size) if self.free is None else crop
+
+    def square(self, side: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
+        """A square free of no-data; None where the cube has none."""
+        if self.free is not None:
+            corners = self.free.corners
+        else:
+            square = self.source.read(*_anywhere(self.size, side, rng))
+            if not np.isnan(square[0]).any():
+                return square
+            if self.size == (side, side):
+                return None
+            corners = free_corners(~np.isnan(self.source.read(WHOLE, WHOLE)[0]), side)
+        if not len(corners):
+            return None
+        line, sample = corners[rng.integers(len(corners))]
+        return self.source.read(slice(line, line + side), slice(sample, sample + side))
+
+
+def _anywhere(size: tuple[int, ...], side: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    line, sample = (int(rng.integers(length - side + 1)) for length in size)
+    return slice(line, line + side), slice(sample, sample + side)

@@ -1,0 +1,139 @@
+"""MLRetSet (Ömrüuzun et al., Remote Sensing 16, 2024, 1462; https://doi.org/10.17605/OSF.IO/H2T8U).
+
+    MLRetSet/
+      data/0001_*.mat, …         3,840 MATLAB files, each one array (line, sample, band) of 100 × 100 × 369, float64
+      splits/{train,val}.csv     a line: a file name below data/
+
+Where each fact comes from: numbers and size from the seed paper, section IV-A2, which also gives the centre crop to
+96 × 96 (IV-B); folder, format, axes and type from the loader that the seed paper's authors use (rsim/hycass,
+`datasets/mlretset.py`), which takes the only array of a file as it is. They make the split files themselves, by a
+notebook that is not published with the data: 70, 20 and 10 % of the patches, at random.
+
+Not known here: the range of the values. The loader feeds them unscaled to models that see HySpecNet-11k from 0 to 1,
+so they are read as reflectances, and refused where they exceed 2 (specular glints pass 1); `data.scale` overrules.
+
+A MATLAB file cannot be read in part. Where NAME.npy lies beside NAME.mat, it is read instead, memory-mapped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hyvic_runtime.errors import SceneError
+from numpy.typing import NDArray
+
+from hyvic_train.config import DataConfig
+from hyvic_train.data.array_file import array_start, mapped
+from hyvic_train.data.cubes import StoredCube
+from hyvic_train.data.patch_set import only_folder, read_patch_set, split_entries
+from hyvic_train.data.stored_units import StoredUnits
+from hyvic_train.model_config import SceneNeeds
+
+TITLE = "MLRetSet"
+STORED_SHAPE = (100, 100, 369)
+SIDE = 96
+_CENTRE = slice((STORED_SHAPE[0] - SIDE) // 2, (STORED_SHAPE[0] + SIDE) // 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MLRetSetLayout:
+    """How a patch is stored.
+
+    Attributes:
+        data: the folder of patches.
+        units: of the stored values.
+        no_data: stored value that marks a pixel without data, if any does.
+    """
+
+    data: Path
+    units: StoredUnits
+    no_data: float | None
+    title: str = TITLE
+    bands: int = STORED_SHAPE[2]
+    side: int = SIDE
+
+    def stored_at(self, entry: str) -> Path | None:
+        """The `.npy` file of that name, or else the MATLAB file."""
+        path = self.data / entry
+        return next((p for p in (path.with_suffix(".npy"), path.with_suffix(".mat")) if p.is_file()), None)
+
+    def check_header(self, path: Path) -> None:
+        """Refuse another shape, and floats in `.npy` that are no reflectances."""
+        if path.suffix == ".npy":
+            start = array_start(path)
+            _check_shape(start.shape)
+            self.units.digital_numbers(start.values)
+        else:
+            _variable(path)
+
+    def read(self, path: Path, lines: slice, samples: slice) -> NDArray[np.float32]:
+        """That part of the centre, (369, line, sample); NaN where a band is NaN or no-data."""
+        stored = (mapped(path) if path.suffix == ".npy" else _matlab_array(path))[_CENTRE, _CENTRE][lines, samples]
+        values = self.units.digital_numbers(np.ascontiguousarray(np.moveaxis(stored, -1, 0)))
+        missing = np.isnan(values).any(axis=0)
+        if self.no_data is not None:
+            missing |= (stored == self.no_data).any(axis=-1)
+        values[:, missing] = np.nan
+        return values
+
+
+def read_mlretset(
+    paths: Sequence[Path], config: DataConfig, model: SceneNeeds
+) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
+    """The patches to train on and to measure.
+
+    Raises:
+        SceneError: every problem of the set in one message.
+    """
+    folder = only_folder(paths, TITLE, "data/ and splits/")
+    problems: list[str] = []
+    parts: list[list[str]] = []
+    if config.split == "random":
+        parts = [*_random_split(sorted({p.stem for p in (folder / "data").glob("*") if p.suffix in (".mat", ".npy")}))]
+        if not parts[0]:
+            problems.append(f"{folder / 'data'} holds no .mat or .npy file to train on")
+    else:
+        for name in ("train.csv", "val.csv"):
+            try:
+                parts.append(split_entries(folder / "splits" / name))
+            except SceneError as error:
+                problems.append(f"{error}; set data.split to random to split by file name")
+                parts.append([])
+    units = StoredUnits(scale=config.scale, most=2.0)
+    layout = MLRetSetLayout(data=folder / "data", units=units, no_data=config.no_data)
+    return read_patch_set(layout, (parts[0], parts[1]), config, model, problems)
+
+
+def _random_split(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """70 % to train on, 20 % to measure, in an order that no one chose and every machine finds."""
+    order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    first, second = len(order) * 7 // 10, len(order) * 9 // 10
+    return order[:first], order[first:second]
+
+
+def _variable(path: Path) -> str:
+    import scipy.io
+
+    cubes = [(name, tuple(shape)) for name, shape, _ in scipy.io.whosmat(path) if len(shape) == 3]
+    if len(cubes) != 1:
+        raise SceneError(f"holds {len(cubes)} arrays with 3 axes, one is needed")
+    _check_shape(cubes[0][1])
+    return str(cubes[0][0])
+
+
+def _matlab_array(path: Path) -> NDArray[Any]:
+    import scipy.io
+
+    name = _variable(path)
+    array: NDArray[Any] = scipy.io.loadmat(path, variable_names=[name])[name]
+    return array
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if shape != STORED_SHAPE:
+        raise SceneError(f"shape {shape}, {STORED_SHAPE} (line, sample, band) is needed")

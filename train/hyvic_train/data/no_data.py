@@ -1,0 +1,97 @@
+"""Pixels without data: how a scene file marks them, and the squares and rectangles that hold none.
+
+Nothing masks a loss. A pixel without data has no rate and no error that could be told from its neighbours', because
+convolutions see across it; so a crop or a measured picture that would contain one is not taken at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hyvic_runtime.errors import SceneError
+from numpy.typing import NDArray
+
+from hyvic_train.data.geotiff import open_geotiff
+
+
+def no_data_value(path: Path) -> float | None:
+    """The value that the file of a scene says marks pixels without data: GeoTIFF and ENVI can, others cannot."""
+    suffix = path.suffix.lower()
+    if suffix in (".tif", ".tiff"):
+        with open_geotiff(path) as dataset:
+            return None if dataset.nodata is None else float(dataset.nodata)
+    if suffix == ".hdr":
+        from spectral.io import envi
+
+        header: dict[str, Any] = envi.read_envi_header(str(path))
+        value = header.get("data ignore value")
+        try:
+            return None if value is None else float(value)
+        except ValueError as error:
+            raise SceneError(f"{path}: data ignore value is '{value}', not a number; correct or remove it") from error
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreeArea:
+    """Where a cube is free of no-data.
+
+    Attributes:
+        corners: (square, 2), first line and sample of every square of data.crop pixels that is.
+        rectangle: lines and samples of the largest rectangle that is.
+    """
+
+    corners: NDArray[np.intp]
+    rectangle: tuple[slice, slice]
+
+
+def free_area(valid: NDArray[np.bool_], side: int) -> FreeArea:
+    """Squares of `side` pixels and the rectangle in a (line, sample) map of the pixels that have data."""
+    return FreeArea(corners=free_corners(valid, side), rectangle=largest_rectangle(valid))
+
+
+def free_corners(valid: NDArray[np.bool_], side: int) -> NDArray[np.intp]:
+    """Where a square of `side` pixels holds nothing but valid ones.
+
+    Args:
+        valid: (line, sample), whether a pixel has data.
+        side: of the square, in pixels.
+
+    Returns:
+        (square, 2): line and sample of each such square's first pixel, in reading order.
+    """
+    lines, samples = valid.shape
+    if min(lines, samples) < side:
+        return np.empty((0, 2), np.intp)
+    sums = np.zeros((lines + 1, samples + 1), np.int64)
+    sums[1:, 1:] = valid.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
+    inside = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    return np.argwhere(inside == side * side)
+
+
+def largest_rectangle(valid: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Lines and samples of the largest rectangle that holds nothing but valid pixels; empty where there is none.
+
+    Line by line, the columns of valid pixels that end there are a histogram, and the largest rectangle under a
+    histogram is found with a stack of rising bars.
+
+    Args:
+        valid: (line, sample), whether a pixel has data.
+    """
+    best, area = (slice(0, 0), slice(0, 0)), 0
+    heights = np.zeros(valid.shape[1] + 1, np.intp)  # the last bar is always empty and closes the others
+    for line, row in enumerate(valid):
+        heights[:-1] = (heights[:-1] + 1) * row
+        rising: list[tuple[int, int]] = []  # (first sample, height)
+        for sample, height in enumerate(heights.tolist()):
+            first = sample
+            while rising and rising[-1][1] >= height:
+                first, closed = rising.pop()
+                if closed * (sample - first) > area:
+                    area = closed * (sample - first)
+                    best = slice(line + 1 - closed, line + 1), slice(first, sample)
+            rising.append((first, height))
+    return best

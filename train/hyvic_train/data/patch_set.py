@@ -1,0 +1,179 @@
+"""Data sets of patches: thousands of small files of one shape, named by split files.
+
+Every header is checked before any work. Pixels are read when a crop is cut, and the file is closed again: neither
+memory nor open files grow with the data set.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from hyvic_runtime.errors import SceneError
+from numpy.typing import NDArray
+
+from hyvic_train.config import DataConfig
+from hyvic_train.data.cubes import WHOLE, StoredCube
+from hyvic_train.model_config import SceneNeeds
+
+_SHOWN = 3
+
+
+class PatchLayout(Protocol):
+    """What the publication of a data set fixes.
+
+    Attributes:
+        title: what people call it.
+        bands: of a patch, as the model sees it.
+        side: lines and samples of a patch, as the model sees it.
+    """
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def bands(self) -> int: ...
+    @property
+    def side(self) -> int: ...
+
+    def stored_at(self, entry: str) -> Path | None:
+        """The file that an entry of a split file means; None where there is none."""
+        ...
+
+    def check_header(self, path: Path) -> None:
+        """Refuse a file that its header or first values show to be none of the set's."""
+        ...
+
+    def read(self, path: Path, lines: slice, samples: slice) -> NDArray[np.float32]:
+        """That part as (band, line, sample) digital numbers, NaN in every band of a pixel without data."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchPixels:
+    """The pixels of one patch, on disk.
+
+    Attributes:
+        path: the file.
+        layout: how its data set stores pixels.
+        remove_mean_spectrum: whether the patch's mean spectrum, in whole digital numbers, is taken off.
+    """
+
+    path: Path
+    layout: PatchLayout
+    remove_mean_spectrum: bool
+
+    def read(self, lines: slice, samples: slice) -> NDArray[np.float32]:
+        """That part as (band, line, sample) digital numbers, NaN in every band of a pixel without data."""
+        try:
+            if not self.remove_mean_spectrum:
+                return self.layout.read(self.path, lines, samples)
+            whole = self.layout.read(self.path, WHOLE, WHOLE)
+            valid = ~np.isnan(whole[0])
+            if valid.any():
+                whole -= np.rint(whole[:, valid].mean(axis=1, dtype=np.float64)).astype(np.float32)[:, None, None]
+            return whole[:, lines, samples]
+        except Exception as error:
+            raise _unreadable(self.path, error) from error
+
+
+def read_patch_set(
+    layout: PatchLayout,
+    entries: tuple[Sequence[str], Sequence[str]],
+    config: DataConfig,
+    model: SceneNeeds,
+    problems: Iterable[str] = (),
+) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
+    """The patches to train on and those to measure, once every file is there and looks right.
+
+    Args:
+        layout: of the data set.
+        entries: of the split, to train on and to measure.
+        config: what is excluded and how crops are cut.
+        model: whose bands the patches must have, if it names any.
+        problems: found already, to be reported with the others.
+
+    Raises:
+        SceneError: every problem of the set in one message.
+    """
+    found = [*problems]
+    if model.bands not in (None, layout.bands):
+        found.append(f"{layout.title} has {layout.bands} bands, model.bands is {model.bands}; set it to {layout.bands}")
+    if config.crop > layout.side:
+        found.append(f"data.crop is {config.crop}; patches have {layout.side}×{layout.side} pixels, so lower it")
+    training, validation = (tuple(e for e in part if not config.excludes(e)) for part in entries)
+    if both := set(training) & set(validation):
+        found.append(f"{len(both)} patches are both to train on and to measure: {_first(sorted(both))}")
+    paths = {entry: layout.stored_at(entry) for entry in (*training, *validation)}
+    if missing := [entry for entry, path in paths.items() if path is None]:
+        found.append(
+            f"{len(missing)} of {len(paths)} patches are missing: {_first(missing)}; unpack every archive of the set"
+        )
+    present = {entry: path for entry, path in paths.items() if path is not None}
+    if unfit := [problem for path in present.values() if (problem := _header_problem(layout, path))]:
+        found.append(f"{len(unfit)} of {len(paths)} patches do not fit: {_first(unfit)}")
+    if not training and not found:
+        found.append(f"{layout.title} has no patch to train on; is data.exclude too wide?")
+    if found:
+        raise SceneError("; ".join(found))
+
+    def cube(entry: str) -> StoredCube:
+        source = PatchPixels(path=present[entry], layout=layout, remove_mean_spectrum=config.remove_mean_spectrum)
+        size = (layout.side, layout.side)
+        return StoredCube(name=Path(entry).stem, size=size, pixels=layout.side**2, source=source)
+
+    return tuple(map(cube, training)), tuple(map(cube, validation))
+
+
+def only_folder(paths: Sequence[Path], title: str, contents: str) -> Path:
+    """The one folder that a data set lies in."""
+    if len(paths) != 1 or not paths[0].is_dir():
+        raise SceneError(
+            f"{title} is read from one folder, which holds {contents}; "
+            f"{', '.join(map(str, paths))} {'is no folder' if len(paths) == 1 else 'are several'}"
+        )
+    return paths[0]
+
+
+def split_entries(path: Path) -> list[str]:
+    """The entries of a split file: comma-separated values, every cell of which names a patch.
+
+    Raises:
+        SceneError: no such file, or no entry in it.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            entries = [cell.strip() for row in csv.reader(file) for cell in row if cell.strip()]
+    except FileNotFoundError as error:
+        raise SceneError(f"{path} is missing; it lists one patch a line") from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise SceneError(f"{path}: not a readable list of patches ({' '.join(str(error).split())})") from error
+    if not entries:
+        raise SceneError(f"{path} is empty; it lists one patch a line")
+    return entries
+
+
+def _header_problem(layout: PatchLayout, path: Path) -> str | None:
+    try:
+        layout.check_header(path)
+    except Exception as error:
+        return str(_unreadable(path, error))
+    return None
+
+
+def _unreadable(path: Path, error: Exception) -> SceneError:
+    """Each library has its own exceptions for a damaged file."""
+    reason = " ".join(str(error).split())
+    if isinstance(error, ImportError):
+        return SceneError(f"{path}: reading it needs {error.name}: pip install 'hyvic-onboard[formats]'")
+    if isinstance(error, SceneError):
+        return error if str(path) in reason else SceneError(f"{path}: {reason}")
+    return SceneError(f"{path}: not a readable '{path.suffix}' file ({reason})")
+
+
+def _first(items: Sequence[str]) -> str:
+    more = len(items) - _SHOWN
+    return ", ".join(items[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

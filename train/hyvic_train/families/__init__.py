@@ -1,0 +1,1 @@
+"""The model families, and the registry that knows them all."""

@@ -1,0 +1,1 @@
+"""HyVIC and the joint codec."""

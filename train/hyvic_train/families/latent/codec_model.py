@@ -1,0 +1,266 @@
+"""What every model family is: transforms about a quantised latent, a hyperprior, and gains for a range of rates.
+
+Loss, validation, checkpoints, KLT initialisation and the training loop know a model by this class alone. A family adds
+its networks and how it predicts the latent; `hyvic_train.families.registry` names the families.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)  # compressai 1.2.8 imports torch's deprecated torch.jit
+    from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+
+from hyvic_train.integer_path import SCALE_BOUND
+from hyvic_train.model_config import ModelConfig
+
+_GDN_GAMMA = 1e-4
+"""Start of GDN's diagonal γ. Stage outputs reach tens in normalised units, so x·√(1 + γx²) ≈ x, while the
+reparametrised γ (a square) is far enough from zero to receive a gradient."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecOutput:
+    """What one pass gives.
+
+    Attributes:
+        reconstruction: x̂ in digital numbers, (batch, band, line, sample).
+        latent_likelihoods: p(ŷ | ẑ), (batch, M, line, sample).
+        hyperlatent_likelihoods: p(ẑ), (batch, channel, line, sample).
+    """
+
+    reconstruction: Tensor
+    latent_likelihoods: Tensor
+    hyperlatent_likelihoods: Tensor
+
+    def bits(self) -> Tensor:
+        """−log2 p(ŷ, ẑ) of every item, (batch,): the entropy model's estimate of its stream's length."""
+        latent, hyper = (p.log2().sum(dim=(1, 2, 3)) for p in (self.latent_likelihoods, self.hyperlatent_likelihoods))
+        return -(latent + hyper)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodedLatent:
+    """A quantised latent and what the entropy path says of it; each (batch, M, line, sample), in quantiser steps.
+
+    Attributes:
+        y_hat: as it is decoded.
+        symbols: what is coded.
+        scales: σ.
+        means: μ.
+    """
+
+    y_hat: Tensor
+    symbols: Tensor
+    scales: Tensor
+    means: Tensor
+
+
+def uniform_noise(shape: Sequence[int], device: torch.device) -> Tensor:
+    """What stands for rounding in training: uniform in ±1/2 (Ballé et al., ICLR 2017)."""
+    return torch.rand(tuple(shape), device=device) - 0.5
+
+
+class CodecModel(nn.Module, ABC):
+    """A variational codec with a hyperprior.
+
+    With `config.rates` > 1, the encoder's output is multiplied by a gain a channel and the decoder's input by another,
+    a pair of vectors for every rate level, geometrically interpolated between them (Cui et al., Asymmetric Gained Deep
+    Image Compression With Continuous Rate Adaptation, CVPR 2021). With one rate there are no gains.
+
+    Attributes:
+        g_a: the encoder, of pixels over the peak; sequential, with the convolutions that the KLT fills as children.
+        g_s: the decoder, its mirror.
+        h_a: the hyper-encoder, of latents times their gain.
+        noise: what a training pass adds in place of rounding, of the shape of what it is given.
+        integer_path: whether the entropy path rounds as its integer form will, straight-through, so that training
+            feels it.
+        tiles_at_once: how many of the tiles of its initialisation pass the encoder together.
+    """
+
+    tiles_at_once: ClassVar[int] = 1024
+    g_a: nn.Sequential
+    g_s: nn.Sequential
+    h_a: nn.Sequential
+    integer_path: bool
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noise: Callable[[Tensor], Tensor] = lambda like: uniform_noise(like.shape, like.device)
+        self.integer_path = False
+
+    def _add_entropy_models(self) -> None:
+        """The prior of ẑ, the Gaussians of ŷ and the gains; after the transforms, whose weights are drawn first."""
+        config = self.config
+        self.entropy_bottleneck = EntropyBottleneck(config.hyperlatent_channels)
+        self.gaussian_conditional = GaussianConditional(None, scale_bound=SCALE_BOUND)
+        if config.rates > 1:
+            self.log2_gain = nn.Parameter(torch.zeros(config.rates, config.latent_channels))
+            self.log2_inverse_gain = nn.Parameter(torch.zeros(config.rates, config.latent_channels))
+
+    @property
+    @abstractmethod
+    def config(self) -> ModelConfig:
+        """Its architecture."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, level: Tensor | None = None) -> CodecOutput:
+        """Code x; in training mode without rounding.
+
+        Args:
+            x: (batch, band, line, sample) digital numbers, lines and samples multiples of `config.cell`.
+            level: (batch,) rate level of every item; by default the lowest, which is all a fixed-rate model has.
+        """
+
+    @abstractmethod
+    def quantise(self, y: Tensor, z_hat: Tensor) -> CodedLatent:
+        """Round a latent, its gain applied, about what ẑ predicts of it."""
+
+    @abstractmethod
+    def calibrate(self, x: Tensor) -> None:
+        """Raise `peaks` to what x reaches at any rate level."""
+
+    @abstractmethod
+    def start_entropy_path(self, mean: Tensor, spread: Tensor) -> None:
+        """Predict every latent as its channel's own; without gradient.
+
+        Args:
+            mean: (M,) of every channel.
+            spread: (M,) standard deviations, above zero.
+        """
+
+    @property
+    def foreign_weights_obstacle(self) -> str | None:
+        """Why a state_dict of CompressAI's cannot be this model's; None: it can."""
+        return "CompressAI has no model of this family; take a checkpoint of train-model"
+
+    @property
+    def medians(self) -> Tensor:
+        """What ẑ is beside an integer, (hyper-latent channel,)."""
+        return torch.zeros_like(self.entropy_bottleneck.quantiles[:, 0, 1].detach())
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        return next(self.parameters()).device
+
+    @property
+    def peaks(self) -> dict[str, Tensor]:
+        """Buffers of the largest magnitudes that the entropy path reached on the training scenes, per channel.
+
+        The exporter's integer network takes its activation ranges from here.
+        """
+        return {name: buffer for name, buffer in self.named_buffers() if "_peak" in name}
+
+    def analyse(self, x: Tensor) -> Tensor:
+        """Digital numbers to the latent y, in quantiser steps."""
+        y: Tensor = self.g_a(x / self.config.peak)
+        return y
+
+    def synthesise(self, y_hat: Tensor) -> Tensor:
+        """Quantised latent to digital numbers, not yet rounded."""
+        x_hat: Tensor = self.g_s(y_hat) * self.config.peak
+        return x_hat
+
+    def gains(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Gain and inverse gain of rate levels.
+
+        Args:
+            level: (batch,), 0 … rates − 1; between two levels the gains are interpolated geometrically.
+
+        Returns:
+            Factors of y and of ŷ, each (batch, M, 1, 1).
+        """
+        if self.config.rates == 1:
+            ones = torch.ones(len(level), self.config.latent_channels, 1, 1, device=level.device)
+            return ones, ones
+        below = level.floor().long().clamp(0, self.config.rates - 2)
+        share = (level - below)[:, None]
+        gain, inverse = (
+            torch.exp2(table[below] * (1 - share) + table[below + 1] * share)[:, :, None, None]
+            for table in (self.log2_gain, self.log2_inverse_gain)
+        )
+        return gain, inverse
+
+    def latent_likelihoods(self, residual: Tensor, scales: Tensor) -> Tensor:
+        """p(ŷ | ẑ) of ŷ − μ under Gaussians of standard deviation σ, all in quantiser steps."""
+        likelihoods: Tensor = self.gaussian_conditional._likelihood(residual, scales)
+        bounded: Tensor = self.gaussian_conditional.likelihood_lower_bound(likelihoods)
+        return bounded
+
+    def code_hyperlatent(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantise z and rate it under the factorised prior.
+
+        CompressAI rounds z − median and adds the median back. Here ẑ is an integer, as suits the integer
+        entropy path; the prior learns where its mass lies either way.
+        """
+        prior = self.entropy_bottleneck
+        z_hat = z + self.noise(z) if self.training else self._rounded(z)
+        by_channel = z_hat.transpose(0, 1).flatten(1).unsqueeze(1)
+        likelihoods, _, _ = prior._likelihood(by_channel)
+        likelihoods = prior.likelihood_lower_bound(likelihoods)
+        shape = z_hat.transpose(0, 1).shape
+        return z_hat, likelihoods.reshape(shape).transpose(0, 1)
+
+    def _rounded(self, z: Tensor) -> Tensor:
+        medians = self.medians[:, None, None]
+        return torch.round(z - medians) + medians
+
+    @torch.no_grad()
+    def make_linear(self) -> None:
+        """Take from encoder and decoder what is not linear, but for what its gradient needs to come back."""
+        layer: Any
+        for layer in (*self.g_a, *self.g_s):
+            if hasattr(layer, "gamma_reparam"):
+                layer.beta.copy_(layer.beta_reparam.init(torch.ones_like(layer.beta)))
+                layer.gamma.copy_(layer.gamma_reparam.init(_GDN_GAMMA * torch.eye(layer.gamma.shape[0])))
+
+    def use_channels_last(self) -> None:
+        """Pixels are vectors of bands: the layout in which pixelwise convolutions are matrix products."""
+        for parameter in self.parameters():
+            if parameter.dim() == 4:  # torch's own way stumbles over the kernels of three dimensions
+                parameter.data = parameter.data.to(memory_format=torch.channels_last)
+
+    def transform_parameters(self) -> Iterator[nn.Parameter]:
+        """Of encoder and decoder; the others are the entropy model's."""
+        yield from self.g_a.parameters()
+        yield from self.g_s.parameters()
+
+    def aux_loss(self) -> Tensor:
+        """Loss of the factorised prior's quantiles, for the auxiliary optimiser."""
+        loss: Tensor = self.entropy_bottleneck.loss()
+        return loss
+
+    def parameter_count(self) -> int:
+        """Trainable parameters, the factorised prior's included, as the HyVIC paper counts them."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def hyper_encoder(config: ModelConfig, width: int) -> nn.Sequential:
+    """E^H of HyVIC: conv 1×1 (M→width), LeakyReLU, conv k×k /2, LeakyReLU, conv k×k /2."""
+    slope, k = 2.0**-config.leaky_slope_bits, config.kernel_size
+    return nn.Sequential(
+        nn.Conv2d(config.latent_channels, width, 1),
+        nn.LeakyReLU(slope),
+        downsampling(width, width, k),
+        nn.LeakyReLU(slope),
+        downsampling(width, width, k),
+    )
+
+
+def downsampling(inputs: int, outputs: int, kernel_size: int) -> nn.Conv2d:
+    """A strided convolution to half as many lines and samples."""
+    return nn.Conv2d(inputs, outputs, kernel_size, stride=2, padding=kernel_size // 2)
+
+
+def upsampling(inputs: int, outputs: int, kernel_size: int) -> nn.ConvTranspose2d:
+    """Its transpose, to twice as many."""
+    return nn.ConvTranspose2d(inputs, outputs, kernel_size, stride=2, padding=kernel_size // 2, output_padding=1)
