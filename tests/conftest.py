@@ -150,7 +150,7 @@ def shipped_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def indian_pines(shipped_bundle: Path) -> np.ndarray:
     """Indian Pines on the shipped bundle's bands, (145, 145, 202) uint16."""
     from hyvic_compare.indian_pines import load_indian_pines
-    from hyvic_runtime.families.latent.bundle import read_bundle
+    from hyvic_runtime.families.registry import read_bundle
     from hyvic_runtime.scene.scene import resample_bands
 
     wavelengths = read_bundle(shipped_bundle).manifest.wavelengths

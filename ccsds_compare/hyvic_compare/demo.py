@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from hyvic_runtime.errors import HyvicError
-from hyvic_runtime.families.latent.bundle import read_bundle
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import PRIMARY_HEADER_OCTETS
 from hyvic_runtime.scene.files import read_scene, write_scene
 from hyvic_runtime.scene.scene import Scene, resample_bands

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from hyvic_runtime.codec.bundle import Bundle
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.errors import DecodeError, HyvicError, SceneError
-from hyvic_runtime.families.latent.bundle import AnyBundle, read_bundle
-from hyvic_runtime.families.registry import decoder_of, encoder_of
+from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.scene.files import read_scene
 from hyvic_runtime.scene.scene import Scene, resample_bands
 from hyvic_runtime.support.atomic_file import replacing
@@ -186,7 +186,7 @@ def _entry(name: str, scene: Scene, stream: bytes, decoded: Cube, peak: float) -
     return Entry(codec=name, octets=len(stream), psnr_db=psnr(scene.cube, decoded, peak), gap=None)
 
 
-def markdown_table(rows: Sequence[Row], bundle: AnyBundle) -> str:
+def markdown_table(rows: Sequence[Row], bundle: Bundle) -> str:
     """PSNR by scene and codec, the best of each row in bold, and the reasons for gaps."""
     names = [entry.codec for entry in rows[0].entries]
     lines = [

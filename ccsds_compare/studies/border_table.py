@@ -18,8 +18,7 @@ from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.registry import decoder_of, encoder_of
+from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.atomic_file import replacing
 from hyvic_runtime.support.metrics import psnr

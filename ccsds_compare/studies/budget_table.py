@@ -17,9 +17,8 @@ from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.errors import RateError
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.registry import decoder_of, encoder_of
-from hyvic_runtime.flight.rate_search import StreamWriter
+from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
+from hyvic_runtime.flight.rate_search import RateSearch
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.atomic_file import replacing
 from hyvic_runtime.support.metrics import psnr
@@ -97,7 +96,7 @@ def measure(name: str, scene: Scene, ratio: float, encoder: AnyEncoder, decoder:
     row = Row(scene=name, shape=scene.cube.shape, ratio=ratio, budget=budget)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            stream = StreamWriter(encoder=encoder, scene=scene, folder=Path(folder)).within(budget)
+            stream = RateSearch(encoder=encoder, scene=scene, folder=Path(folder)).within(budget)
         except RateError:
             return row
         decoded = decoder.decode(stream.path.read_bytes()).scene.cube

@@ -23,9 +23,8 @@ from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.errors import SceneError
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.latent.rate_gains import HIGHEST_QUALITY, LOWEST_QUALITY
-from hyvic_runtime.families.registry import decoder_of, encoder_of
+from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
+from hyvic_runtime.packets.quality import HIGHEST_QUALITY, LOWEST_QUALITY
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.atomic_file import replacing
 from hyvic_runtime.support.metrics import compression_ratio, psnr

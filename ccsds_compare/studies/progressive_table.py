@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from hyvic_compare.rate_distortion_table import add_scenes, scene_on_bands
 from hyvic_runtime.command_line import Result, command_parser, run_command
-from hyvic_runtime.families.latent.bundle import Bundle, read_latent_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.bundle import LatentBundle, read_latent_bundle
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.packets.space_packet import Packetiser, Segment, UnitKind, parse_stream
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.atomic_file import replacing
@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> Result:
     from tqdm import tqdm
 
     bundle = read_latent_bundle(arguments.bundle)
-    encoder, decoder = SceneEncoder(bundle), SceneDecoder(bundle)
+    encoder, decoder = LatentRowEncoder(bundle), LatentDecoder(bundle)
     scenes = [(path.stem, scene_on_bands(path, encoder, arguments)) for path in arguments.scenes]
     rows = []
     with tqdm(total=len(scenes) * (bundle.manifest.parts + 1), unit="point", disable=None) as bar:
@@ -88,7 +88,7 @@ def _run(arguments: argparse.Namespace) -> Result:
 
 
 def measure(
-    name: str, scene: Scene, encoder: SceneEncoder, decoder: SceneDecoder, quality: float | None
+    name: str, scene: Scene, encoder: LatentRowEncoder, decoder: LatentDecoder, quality: float | None
 ) -> Iterator[Row]:
     """One scene, with no part to all."""
     manifest = encoder.bundle.manifest
@@ -110,10 +110,10 @@ def _parts_needed(packet: bytes) -> int:
     """That a stream has which holds the packet."""
     (segment,) = parse_stream(packet)
     assert isinstance(segment, Segment)
-    return segment.part + 1 if segment.kind == UnitKind.LATENT else 0
+    return segment.part + 1 if segment.kind == UnitKind.TILE_REFINEMENT else 0
 
 
-def markdown_table(rows: Sequence[Row], bundle: Bundle) -> str:
+def markdown_table(rows: Sequence[Row], bundle: LatentBundle) -> str:
     """A row a scene and number of parts."""
     lines = [
         f"PSNR in dB over {bundle.manifest.peak:g} of scenes of which only the first parts of the latents arrived; "

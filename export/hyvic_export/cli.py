@@ -13,7 +13,7 @@ from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.scene.tile_grid import DEFAULT_TILE
 
 if TYPE_CHECKING:
-    from hyvic_runtime.families.latent.bundle import BundleManifest
+    from hyvic_runtime.families.latent.bundle import LatentManifest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,7 +104,7 @@ def _export(arguments: argparse.Namespace, command: str) -> Result:
             bar.set_description(what)
             bar.update()
 
-        manifest: BundleManifest | AdaptiveManifest
+        manifest: LatentManifest | AdaptiveManifest
         if arguments.bundle is not None:
             manifest = compiled_bundle(arguments.bundle, out, target, progress=progress, phase=bar.set_postfix_str)
         elif _holds_context_model(arguments.checkpoint):

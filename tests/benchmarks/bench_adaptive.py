@@ -24,8 +24,7 @@ import numpy as np
 from bench_push_broom import ENMAP_MSAMPLES_PER_S, PORTION, memory_mb, period, spread
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.row_encoder import AnyEncoder
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.registry import decoder_of, encoder_of
+from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.files import read_scene
 from hyvic_runtime.scene.scene import Cube

@@ -26,17 +26,18 @@ from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY
 from hyvic_runtime.entropy.ans import AnsCoder, ConstrictionCoder, NativeCoder
 from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
-from hyvic_runtime.families.latent.bundle import Bundle, read_bundle
-from hyvic_runtime.families.latent.encoder import SceneEncoder, hyperlatent_rows
-from hyvic_runtime.families.latent.rate_gains import quality_code
+from hyvic_runtime.families.latent.bundle import LatentBundle
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder, hyperlatent_rows
+from hyvic_runtime.families.registry import read_bundle
+from hyvic_runtime.packets.quality import quality_code
 from hyvic_runtime.scene.scene import Scene, resample_bands
 
 SIDES: dict[str, Callable[[FrequencyTables], AnsCoder]] = {"constriction": ConstrictionCoder, "native": NativeCoder}
 
 
-def real_units(bundle: Bundle) -> list[tuple[np.ndarray, np.ndarray]]:
+def real_units(bundle: LatentBundle) -> list[tuple[np.ndarray, np.ndarray]]:
     """Symbols and their rows of every unit of Indian Pines."""
-    encoder = SceneEncoder(bundle)
+    encoder = LatentRowEncoder(bundle)
     scene = Scene(cube=resample_bands(load_indian_pines(), np.array(bundle.manifest.wavelengths)).cube)
     grid, mean = encoder.grid(scene), encoder.mean_spectrum(scene)
     units = []

@@ -29,9 +29,9 @@ from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
 from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY, StageTimes
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.reassembly import receive
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene, mean_spectrum, resample_bands
@@ -131,7 +131,7 @@ def main() -> None:
             scenes=[scene],
         )
         bundle = read_bundle(Path(folder) / "bundle")
-        encoder, decoder = SceneEncoder(bundle, workers=1), SceneDecoder(bundle, workers=1)
+        encoder, decoder = LatentRowEncoder(bundle, workers=1), LatentDecoder(bundle, workers=1)
     resampled = resample_bands(indian_pines, np.array(bundle.manifest.wavelengths))
     tile = Scene(cube=np.ascontiguousarray(resampled.cube[: arguments.tile, : arguments.tile]))
     codec = compressai_model(model)

@@ -18,9 +18,9 @@ import numpy as np
 from bench_encoder import WARM_UP, alternating, processor
 from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_export.families.latent.exporter import bundle_from_checkpoint
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.scene.scene import Scene, resample_bands
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
@@ -37,7 +37,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             bundle_from_checkpoint(checkpoint, Path(folder) / "bundle", tile=arguments.tile)
             bundle = read_bundle(Path(folder) / "bundle")
-            encoder, decoder = SceneEncoder(bundle, workers=1), SceneDecoder(bundle, workers=1)
+            encoder, decoder = LatentRowEncoder(bundle, workers=1), LatentDecoder(bundle, workers=1)
         resampled = resample_bands(load_indian_pines(), np.array(bundle.manifest.wavelengths))
         tile = Scene(cube=np.ascontiguousarray(resampled.cube[: arguments.tile, : arguments.tile]))
         stream = encoder.stream(tile)

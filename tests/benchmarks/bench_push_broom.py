@@ -30,8 +30,9 @@ import numpy as np
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.row_encoder import StageTimes
 from hyvic_runtime.engines.selection import load_engine
-from hyvic_runtime.families.latent.bundle import ENCODER, Bundle, read_bundle
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.bundle import ENCODER, LatentBundle
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.files import read_scene
 from hyvic_runtime.scene.scene import Cube, Scene, resample_bands
@@ -63,7 +64,7 @@ def period(cubes: list[Cube], samples: int) -> Cube:
     return np.ascontiguousarray(np.concatenate(parts, axis=1)[:, :samples])
 
 
-def encode(encoder: SceneEncoder, source: Cube, lines: int) -> dict[str, float]:
+def encode(encoder: LatentRowEncoder, source: Cube, lines: int) -> dict[str, float]:
     """Encode a swath of unknown length."""
     encoder.times = StageTimes()
     begun = time.perf_counter()
@@ -77,9 +78,9 @@ def encode(encoder: SceneEncoder, source: Cube, lines: int) -> dict[str, float]:
     return {"seconds": time.perf_counter() - begun, "octets": octets, **asdict(encoder.times)}
 
 
-def one_length(bundle: Bundle, source: Cube, lines: int) -> dict[str, Any]:
+def one_length(bundle: LatentBundle, source: Cube, lines: int) -> dict[str, Any]:
     """Memory and time of one swath, in this process."""
-    encoder = SceneEncoder(bundle)
+    encoder = LatentRowEncoder(bundle)
     loaded = memory_mb("VmRSS")
     measured = encode(encoder, source, lines)
     peak = memory_mb("VmHWM")
@@ -100,9 +101,9 @@ def memory_mb(entry: str) -> float:
     return int(line.split()[1]) * 1024 / 1e6
 
 
-def beside_the_engine(bundle: Bundle, source: Cube, runs: int) -> dict[str, Any]:
+def beside_the_engine(bundle: LatentBundle, source: Cube, runs: int) -> dict[str, Any]:
     """The pipeline's rate as a share of the engine's own, run by run; the first of either is not counted."""
-    encoder = SceneEncoder(bundle)
+    encoder = LatentRowEncoder(bundle)
     scene = Scene(cube=source)
     grid = encoder.grid(scene)
     inputs = encoder.engine_inputs(scene, grid, grid.tile(1, 1), encoder.mean_spectrum(scene), 5000)
@@ -139,7 +140,7 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
-def _scenes(paths: list[Path], bundle: Bundle) -> list[Cube]:
+def _scenes(paths: list[Path], bundle: LatentBundle) -> list[Cube]:
     wavelengths = np.array(bundle.manifest.wavelengths)
     return [resample_bands(read_scene(path), wavelengths).cube for path in paths]
 

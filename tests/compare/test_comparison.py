@@ -24,8 +24,9 @@ from hyvic_compare.measurement_cache import MeasurementCache
 from hyvic_compare.scene_facts import Facts, SceneFacts, read_facts
 from hyvic_compare.scene_source import SceneSource
 from hyvic_runtime.errors import RateError, SceneError
+from hyvic_runtime.families.adaptive.bundle import read_adaptive_bundle
 from hyvic_runtime.families.adaptive.context_network import load_context_network
-from hyvic_runtime.families.latent.bundle import read_adaptive_bundle, read_bundle
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.scene.scene import Scene, resample_bands
 
 # Dask's own doings at start and end, in threads and sockets of its own.

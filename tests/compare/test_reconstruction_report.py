@@ -66,7 +66,7 @@ def test_the_worst_pixel_is_among_those_shown(pair: tuple[Scene, Scene]) -> None
 
 
 def test_packet_lengths_are_read_from_the_stream() -> None:
-    unit = Unit(kind=UnitKind.LATENT, scene=0, row=0, column=0, octets=bytes(500))
+    unit = Unit(kind=UnitKind.TILE_REFINEMENT, scene=0, row=0, column=0, octets=bytes(500))
     packets = list(Packetiser(packet_octets=222).packets(unit))
     assert _packet_octets(b"".join(packets)) == [len(p) for p in packets] == [222, 222, 143]
 

@@ -18,8 +18,14 @@ from hyvic_export.tensorrt.compiled_bundle import Target, TargetName
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
 from hyvic_runtime.engines.tensorrt.library import TensorRTLibrary
 from hyvic_runtime.errors import BundleError, EngineError
-from hyvic_runtime.families.latent.bundle import ENCODER, file_names, graph_names, read_bundle, weights_names
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.bundle import (
+    ENCODER,
+    file_names,
+    graph_names,
+    weights_names,
+)
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
 
 REASON = "TensorRT-RTX has no wheel for this platform"
 
@@ -165,7 +171,7 @@ def test_weights_that_do_not_fit_the_graphs_file_lie_beside_it(
     given = {"hyperlatent": read_bundle(tiny_bundle).conformance.astype(np.float32)}
     outputs = [OnnxRuntimeEngine(folder / "hyperdecoder.onnx").run(given) for folder in (split_bundle, tiny_bundle)]
     assert all(np.array_equal(outputs[0][name], outputs[1][name]) for name in ("scale_index", "mean_steps"))
-    SceneEncoder(read_bundle(split_bundle))  # checks its engines
+    LatentRowEncoder(read_bundle(split_bundle))  # checks its engines
     bundle_from_checkpoint(tiny_checkpoint, tmp_path / "again", tile=32)
     for name in (*graph_names(0), *weights_names(0)):
         assert (tmp_path / "again" / name).read_bytes() == (split_bundle / name).read_bytes()

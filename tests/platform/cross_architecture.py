@@ -25,9 +25,9 @@ from hyvic_export.families.adaptive.exporter import adaptive_bundle_from_checkpo
 from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.families.latent.bundle import HYPERDECODER, Bundle, read_latent_bundle
-from hyvic_runtime.families.latent.encoder import SceneEncoder, TileSymbols
-from hyvic_runtime.families.latent.rate_gains import quality_code
+from hyvic_runtime.families.latent.bundle import HYPERDECODER, LatentBundle, read_latent_bundle
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder, TileSymbols
+from hyvic_runtime.packets.quality import quality_code
 from hyvic_runtime.scene.files import write_scene
 from hyvic_runtime.scene.scene import Scene, resample_bands
 from hyvic_train.checkpoint import load_checkpoint
@@ -172,7 +172,7 @@ def check_streams(here: Side, arm: Side, name: str, *rate: str) -> None:
     print(f"{here.name}.packets decoded on both: a share of {(difference > 0).mean():.1e} of the samples differs, by 1")
 
 
-def check_float_path(here: Side, arm: Side, bundle: Bundle, scene: Scene) -> None:
+def check_float_path(here: Side, arm: Side, bundle: LatentBundle, scene: Scene) -> None:
     """The same hyper-decoder in float32: one table differs, and what follows in the tile is noise."""
     cells = bundle.manifest.geometry.hyperlatents
     onnx.save(float_hyperdecoder(load_checkpoint(HYVIC).model, cells), here.folder / "float.onnx")
@@ -215,8 +215,8 @@ def check_float_path(here: Side, arm: Side, bundle: Bundle, scene: Scene) -> Non
     )
 
 
-def coded_tiles(bundle: Bundle, scene: Scene) -> Iterator[TileSymbols]:
-    encoder = SceneEncoder(bundle)
+def coded_tiles(bundle: LatentBundle, scene: Scene) -> Iterator[TileSymbols]:
+    encoder = LatentRowEncoder(bundle)
     grid, mean = encoder.grid(scene), encoder.mean_spectrum(scene)
     for quality in QUALITIES:
         for tile in grid:

@@ -40,7 +40,7 @@ from dockerfile_parse import DockerfileParser
 from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 from hyvic_runtime.cli import decode_packets
-from hyvic_runtime.families.latent.bundle import read_bundle
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.scene.files import read_scene, write_scene
 from hyvic_runtime.scene.scene import resample_bands
 from hyvic_runtime.support.metrics import psnr

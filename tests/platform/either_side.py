@@ -18,7 +18,7 @@ from hyvic_runtime.entropy.unit_coder import BlockReader, BlockWriter, EntropyCo
 from hyvic_runtime.families import registry as model_family
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
 from hyvic_runtime.families.adaptive.table_choice import ESCAPE_OCTETS
-from hyvic_runtime.families.latent.bundle import Bundle
+from hyvic_runtime.families.latent.bundle import LatentBundle
 from numpy.typing import NDArray
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"encode-scene": encode_scene, "decode-packets": decode_packets}
@@ -65,7 +65,7 @@ def without_checks(made_by: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def coded(out: Path, command: str, *arguments: str) -> int:
-    Bundle.entropy_coder = lambda self: HeardCoder(self.tables)  # type: ignore[method-assign]
+    LatentBundle.entropy_coder = lambda self: HeardCoder(self.tables)  # type: ignore[method-assign]
     AdaptiveBundle.entropy_coder = lambda self: HeardCoder(self.tables, escape_octets=ESCAPE_OCTETS)  # type: ignore[method-assign]
     model_family.encoder_of = without_checks(model_family.encoder_of)
     model_family.decoder_of = without_checks(model_family.decoder_of)

@@ -36,9 +36,8 @@ MAX_OCTETS = 1024
 
 def seeds(bundle: Path = BUNDLE) -> list[list[bytes]]:
     """Packets of a scene of two tiles, the same protected, of an engine that fails on the first, and of two scenes."""
-    from hyvic_runtime.families.adaptive.encoder import AdaptiveEncoder
-    from hyvic_runtime.families.latent.bundle import read_bundle
-    from hyvic_runtime.families.registry import encoder_of
+    from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
+    from hyvic_runtime.families.registry import encoder_of, read_bundle
     from hyvic_runtime.packets.protection import PacketProtector
     from hyvic_runtime.packets.space_packet import Packetiser
     from hyvic_runtime.scene.scene import Scene
@@ -47,7 +46,7 @@ def seeds(bundle: Path = BUNDLE) -> list[list[bytes]]:
     tile = encoder.bundle.manifest.geometry.tile
     cube = np.random.default_rng(0).integers(0, 4000, (5, tile + 1, 6)).astype(np.uint16)
     small = (2, 64)  # of the failing engine's scene: lines, and what its numbers are divided by, to fit MAX_OCTETS
-    if isinstance(encoder, AdaptiveEncoder):
+    if isinstance(encoder, AdaptiveRowEncoder):
         cube, small = cube[:3, :, :3] // 64, (2, 1)  # likewise; of less there would be nothing to ask the engine
     found = []
     for protector, fails in ((None, False), (PacketProtector(KEY), False), (None, True)):
@@ -66,9 +65,9 @@ def _let_fail_once(encoder: AnyEncoder) -> None:
     """Let the encoder's engine fail on what it is asked next."""
     from hyvic_runtime.engines.engine import Engine
     from hyvic_runtime.errors import EngineError
-    from hyvic_runtime.families.adaptive.context_network import EngineNetwork
-    from hyvic_runtime.families.adaptive.encoder import AdaptiveEncoder
-    from hyvic_runtime.families.latent.encoder import SceneEncoder
+    from hyvic_runtime.families.adaptive.context_network import OnnxContextNetwork
+    from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
+    from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 
     class FailsOnce:
         def __init__(self, engine: Engine) -> None:
@@ -83,17 +82,16 @@ def _let_fail_once(encoder: AnyEncoder) -> None:
         def describe(self) -> str:
             return self._engine.describe()
 
-    if isinstance(encoder, AdaptiveEncoder):
-        encoder._tiles = replace(encoder._tiles, network=EngineNetwork(FailsOnce(encoder._tiles.network)))
+    if isinstance(encoder, AdaptiveRowEncoder):
+        encoder._tiles = replace(encoder._tiles, network=OnnxContextNetwork(FailsOnce(encoder._tiles.network)))
     else:
-        assert isinstance(encoder, SceneEncoder)
+        assert isinstance(encoder, LatentRowEncoder)
         encoder._engine = FailsOnce(encoder._engine)
 
 
 def decoder_of_seeds(bundle: Path = BUNDLE) -> AnyDecoder:
     """What decodes them."""
-    from hyvic_runtime.families.latent.bundle import read_bundle
-    from hyvic_runtime.families.registry import decoder_of
+    from hyvic_runtime.families.registry import decoder_of, read_bundle
 
     return decoder_of(read_bundle(bundle))
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import BANDS, ROOT, smooth_cube
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from hyvic_runtime.families.latent.bundle import read_bundle
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.protection import REPLAY_WINDOW, SECURITY_OCTETS, PacketOpener
 from hyvic_runtime.packets.scene_header import SceneHeader, unpack_scene_header
 from hyvic_runtime.packets.space_packet import (
@@ -149,12 +149,12 @@ def test_a_parser_that_knows_nothing_of_us_finds_the_same_fields(tiny_bundle: Pa
     """ccsdspy, told the document's tables and nothing else, against the runtime's own parser."""
     import ccsdspy
     from ccsdspy.constants import BITS_PER_BYTE
-    from hyvic_runtime.families.latent.encoder import SceneEncoder
+    from hyvic_runtime.families.latent.encoder import LatentRowEncoder
     from hyvic_runtime.scene.scene import Scene
 
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
     packetiser = Packetiser(apid=77, packet_octets=300, clock=lambda: noon)
-    encoder = SceneEncoder(read_bundle(tiny_bundle))
+    encoder = LatentRowEncoder(read_bundle(tiny_bundle))
     stream = b"".join(p for ps in encoder.tile_packets(Scene(cube=smooth_cube(70, 70, BANDS)), packetiser) for p in ps)
     segments = [item for item in parse_stream(stream) if isinstance(item, Segment)]
     assert len(segments) > 20
@@ -201,19 +201,19 @@ def test_the_documents_codes_are_the_codes() -> None:
     bounds = re.search(r"part i of kind 15 \+ i, (\d+) … (\d+);", DOCUMENT)
     assert bounds is not None
     (least, most) = map(int, bounds.groups())
-    assert parts == {0: UnitKind.LATENT, **{part: 15 + part for part in range(1, MAX_PARTS)}}
+    assert parts == {0: UnitKind.TILE_REFINEMENT, **{part: 15 + part for part in range(1, MAX_PARTS)}}
     assert (parts[1], parts[MAX_PARTS - 1]) == (least, most)
     assert [field.range for field in _fields("Packet") if field.name == "unit kind"] == [f"0 … {most}"]
 
 
 def _kind_octet(part: int) -> int:
     """Where the document says that the unit kind stands."""
-    unit = Unit(kind=UnitKind.LATENT, scene=0, row=0, column=0, octets=b"x", part=part)
+    unit = Unit(kind=UnitKind.TILE_REFINEMENT, scene=0, row=0, column=0, octets=b"x", part=part)
     (packet,) = Packetiser().packets(unit)
     (kind,) = (field for field in _fields("Packet") if field.name == "unit kind")
     (segment,) = parse_stream(packet)
     assert isinstance(segment, Segment)
-    assert (segment.kind, segment.part) == (UnitKind.LATENT, part)
+    assert (segment.kind, segment.part) == (UnitKind.TILE_REFINEMENT, part)
     return _value(packet, kind)
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from hyvic_runtime.codec.quality_map import Quality
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.protection import PacketOpener
 from hyvic_runtime.packets.reassembly import receive
 from hyvic_runtime.packets.space_packet import Segment, parse_stream
@@ -20,7 +20,7 @@ KEY = bytes(range(32))
 
 @pytest.mark.parametrize(("name", "key"), [("scene.packets", None), ("protected.packets", KEY)])
 def test_the_golden_stream_decodes(name: str, key: bytes | None) -> None:
-    decoder = SceneDecoder(read_bundle(GOLDEN / "bundle"))
+    decoder = LatentDecoder(read_bundle(GOLDEN / "bundle"))
     decoded = decoder.decode((GOLDEN / name).read_bytes(), key=key)
     assert (decoded.quality == Quality.EXACT).all()
     assert (decoded.damage, decoded.refused) == ((), {})

@@ -12,8 +12,7 @@ from hyvic_compare.bd_psnr import Curve, bd_psnr, bd_rate
 from hyvic_compare.cli import compare_codecs
 from hyvic_compare.errors import RecordError
 from hyvic_compare.results_file import RecordedPoint, RecordedScene, read_recorded_scenes
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.registry import decoder_of, encoder_of
+from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.scene.scene import Scene, resample_bands
 from hyvic_runtime.support.metrics import psnr
 from studies.cross_validation import main

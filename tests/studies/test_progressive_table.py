@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import BANDS, smooth_cube
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
 from studies.progressive_table import main
@@ -41,8 +41,8 @@ def test_every_number_of_parts_is_measured_and_all_of_them_are_the_stream(
     for number, cube in enumerate(cubes):
         own = [row for row in rows if row["scene"] == str(number)]
         assert [row["octets"] for row in own] == sorted(row["octets"] for row in own)
-        stream = SceneEncoder(bundle).stream(Scene(cube=cube), quality=80)
-        assert own[-1]["psnr_db"] == psnr(cube, SceneDecoder(bundle).decode(stream).scene.cube, bundle.manifest.peak)
+        stream = LatentRowEncoder(bundle).stream(Scene(cube=cube), quality=80)
+        assert own[-1]["psnr_db"] == psnr(cube, LatentDecoder(bundle).decode(stream).scene.cube, bundle.manifest.peak)
         # Not that every part helps, which no random model promises; all of them do.
         assert own[-1]["psnr_db"] > own[0]["psnr_db"]
     table = (tmp_path / "table.md").read_text()

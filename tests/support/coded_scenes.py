@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hyvic_runtime.families.adaptive.encoder import AdaptiveEncoder
+from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
 from hyvic_runtime.packets.space_packet import Packetiser, Segment, parse_stream
 from hyvic_runtime.scene.scene import Scene
 
@@ -12,7 +12,7 @@ TILE = 32
 
 
 def packets_of(
-    encoder: AdaptiveEncoder,
+    encoder: AdaptiveRowEncoder,
     scene: Scene | np.ndarray,
     *,
     quality: float | None = None,

@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import strategies as st
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.families.latent.decoder import SceneDecoder
+from hyvic_runtime.families.latent.decoder import LatentDecoder
 
 
-def check_marks_of_damage(decoder: SceneDecoder, stream: bytes, data: st.DataObject, longest: int) -> None:
+def check_marks_of_damage(decoder: LatentDecoder, stream: bytes, data: st.DataObject, longest: int) -> None:
     """Replace up to four stretches of a sound stream: it is refused, or what is called exact is."""
     whole = decoder.decode(stream).scene.cube
     damaged = bytearray(stream)

@@ -17,9 +17,9 @@ import numpy as np
 from conftest import smooth_cube
 from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 from hyvic_runtime.codec.quality_map import Quality
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.protection import PacketProtector
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
@@ -39,7 +39,7 @@ def main(out: Path) -> None:
         bundle_from_checkpoint(Path(scratch), out / "bundle", tile=16)
     bundle = read_bundle(out / "bundle")
     scene = Scene(cube=smooth_cube(70, 21, BANDS, seed=7))
-    encoder = SceneEncoder(bundle)
+    encoder = LatentRowEncoder(bundle)
     for name, packet_octets, protector in (
         ("scene.packets", 60, None),
         ("protected.packets", 120, PacketProtector(KEY)),
@@ -47,7 +47,7 @@ def main(out: Path) -> None:
         packetiser = Packetiser(apid=0x2A, packet_octets=packet_octets, clock=lambda: TIME, protector=protector)
         tiles = encoder.tile_packets(scene, packetiser, scene_id=0xC0FFEE, quality=QUALITY)
         (out / name).write_bytes(b"".join(packet for packets in tiles for packet in packets))
-    decoded = SceneDecoder(bundle).decode((out / "scene.packets").read_bytes())
+    decoded = LatentDecoder(bundle).decode((out / "scene.packets").read_bytes())
     assert (decoded.quality == Quality.EXACT).all()
     np.save(out / "decoded.npy", decoded.scene.cube)
 

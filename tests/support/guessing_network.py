@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from hyvic_runtime.entropy.frequency_table import TOTAL, FrequencyTables
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
-from hyvic_runtime.families.adaptive.context_network import EngineNetwork
+from hyvic_runtime.families.adaptive.context_network import OnnxContextNetwork
 from hyvic_runtime.families.adaptive.table_choice import ESCAPE_OCTETS, FRACTIONS, SCALES
 from hyvic_runtime.families.adaptive.tile_coder import TileCoder
 from numpy.typing import NDArray
@@ -51,4 +51,4 @@ def tables() -> FrequencyTables:
 def tile_coder() -> TileCoder:
     """With both."""
     of = tables()
-    return TileCoder(network=EngineNetwork(GuessingNetwork()), coder=EntropyCoder(of, escape_octets=ESCAPE_OCTETS))
+    return TileCoder(network=OnnxContextNetwork(GuessingNetwork()), coder=EntropyCoder(of, escape_octets=ESCAPE_OCTETS))

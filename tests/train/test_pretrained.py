@@ -12,9 +12,9 @@ import pytest
 import torch
 import yaml
 from conftest import smooth_cube
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import OVERHEAD_OCTETS, Packetiser
 from hyvic_runtime.scene.scene import Scene
 from hyvic_train.checkpoint import CheckpointError, load_checkpoint
@@ -107,8 +107,8 @@ def test_it_is_converted_exported_and_coded_within_one_percent_of_its_estimate(
 
     bundle_from_checkpoint(tmp_path / "out", tmp_path / "bundle", tile=64)
     bundle = read_bundle(tmp_path / "bundle")
-    packets = [p for t in SceneEncoder(bundle).tile_packets(Scene(cube=cube), Packetiser()) for p in t]
-    decoded = SceneDecoder(bundle).decode(b"".join(packets))
+    packets = [p for t in LatentRowEncoder(bundle).tile_packets(Scene(cube=cube), Packetiser()) for p in t]
+    decoded = LatentDecoder(bundle).decode(b"".join(packets))
     x = torch.from_numpy(np.moveaxis(cube, -1, 0).astype(np.float32))[None]
     with torch.no_grad():
         # Mirrored beyond the scene, as the encoder does, in place of the zeros of torch's convolutions.

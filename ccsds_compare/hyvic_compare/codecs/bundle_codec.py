@@ -10,11 +10,10 @@ import numpy as np
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
 from hyvic_runtime.engines.selection import EngineKind
-from hyvic_runtime.errors import EngineError, RateError, SceneError
-from hyvic_runtime.families.adaptive.context_network import load_context_network
-from hyvic_runtime.families.latent.bundle import ENCODER, Bundle, read_bundle
-from hyvic_runtime.families.registry import decoder_of, encoder_of
-from hyvic_runtime.flight.rate_search import StreamWriter
+from hyvic_runtime.errors import RateError, SceneError
+from hyvic_runtime.families.latent.bundle import ENCODER
+from hyvic_runtime.families.registry import FAMILIES, decoder_of, encoder_of, read_bundle, verify
+from hyvic_runtime.flight.rate_search import RateSearch
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import compression_ratio
 
@@ -50,10 +49,8 @@ class BundleCodec:
         self.wavelengths = bundle.manifest.wavelengths
         # A bundle's identity is what decodes its streams; the encoder may be of another precision.
         encoder = " ".join(digest for name, digest in sorted(bundle.manifest.files.items()) if name.startswith(ENCODER))
-        if isinstance(bundle, Bundle):
-            self._kind, engine = EngineKind.ONNXRUNTIME, _onnxruntime()
-        else:
-            self._kind, engine = None, load_context_network(bundle).describe()
+        self._kind = FAMILIES[bundle.manifest.family].processor_engine
+        engine = verify(bundle, self._kind).engine
         self.identity = f"bundle {bundle.identity.hex()} encoder {encoder} version {_VERSION}, {engine}"
 
     def load(self) -> None:
@@ -69,7 +66,7 @@ class BundleCodec:
                 raise TargetRatioError(codec=self.name, target_ratio=target_ratio, allowed=budget, needed=len(stream))
         else:
             with tempfile.TemporaryDirectory() as folder:
-                writer = StreamWriter(encoder=encoder, scene=scene, folder=Path(folder))
+                writer = RateSearch(encoder=encoder, scene=scene, folder=Path(folder))
                 stream = writer.within(budget).path.read_bytes()
         if len(stream) < LEAST_USE * budget:
             ratio = compression_ratio(scene.cube.size, scene.bit_depth, len(stream))
@@ -101,16 +98,3 @@ class BundleCodec:
                 f"{self.name}: the scene's band centres are up to {apart:.1f} nm from the bundle's; compare with "
                 "--resample"
             )
-
-
-def _onnxruntime() -> str:
-    """Name and version.
-
-    Raises:
-        EngineError: it is not installed.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EngineError("bundles run on ONNX Runtime here: pip install 'hyvic-onboard[cpu]'") from error
-    return f"onnxruntime {onnxruntime.__version__}"

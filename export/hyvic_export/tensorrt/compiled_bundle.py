@@ -12,15 +12,15 @@ from enum import StrEnum
 from pathlib import Path
 
 from hyvic_runtime.codec.bundle_files import MANIFEST, file_sha256
-from hyvic_runtime.engines.selection import EngineKind, load_engine
+from hyvic_runtime.engines.selection import EngineKind, EngineSet, engine_name
 from hyvic_runtime.engines.tensorrt.cuda_device import CudaDevice
 from hyvic_runtime.engines.tensorrt.library import TensorRTLibrary
 from hyvic_runtime.errors import EngineError
-from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
 from hyvic_runtime.families.latent import bundle as layout
-from hyvic_runtime.families.latent.bundle import BundleManifest, EngineSet, read_bundle, read_latent_bundle
+from hyvic_runtime.families.latent.bundle import LatentManifest, read_latent_bundle
 from hyvic_runtime.families.latent.entropy_path import load_entropy_path
 from hyvic_runtime.families.latent.expected_outputs import write_expected_outputs
+from hyvic_runtime.families.registry import BUNDLE_FILES
 from hyvic_runtime.support.atomic_file import replacing, replacing_folder
 
 from hyvic_export.precision import Precision
@@ -104,7 +104,7 @@ def compile_in_place(
     *,
     progress: Callable[[str], None] = lambda _: None,
     phase: Callable[[str], None] = lambda _: None,
-) -> BundleManifest:
+) -> LatentManifest:
     """Add to a bundle what its target needs: engines, or what the device needs to build them.
 
     Args:
@@ -121,7 +121,7 @@ def compile_in_place(
     manifest = bundle.manifest
     if target.name is TargetName.TENSORRT and layout.EXPECTED_OUTPUTS not in manifest.extras:
         processor = EngineKind.ONNXRUNTIME
-        encoder, decoder = (load_engine(bundle, graph, processor) for graph in (layout.ENCODER, layout.DECODER))
+        encoder, decoder = (bundle.load_engine(graph, processor) for graph in (layout.ENCODER, layout.DECODER))
         entropy_path = load_entropy_path(bundle, processor)
         write_expected_outputs(folder / layout.EXPECTED_OUTPUTS, bundle, encoder, entropy_path, decoder)
         script = folder / layout.BUILD_SCRIPT
@@ -131,7 +131,7 @@ def compile_in_place(
         manifest = replace(manifest, extras=manifest.extras | made)
     if builder is not None:
         for graph in layout.graph_names(manifest.slices):
-            engine = layout.engine_name(graph)
+            engine = engine_name(graph)
             progress(f"{engine} for {builder.compute_capability}")
             (folder / engine).write_bytes(builder.build(folder / graph, phase=phase))
         if target.timing_cache is not None:
@@ -155,23 +155,17 @@ def compiled_bundle(
     *,
     progress: Callable[[str], None] = lambda _: None,
     phase: Callable[[str], None] = lambda _: None,
-) -> BundleManifest:
+) -> LatentManifest:
     """Write a copy of a bundle, or the bundle itself anew, with the engines of a target; the codec stays the same.
 
     Raises:
-        BundleError: the source is no bundle, or was altered.
+        BundleError: the source is no bundle, was altered, or is of a family that has nothing to compile.
         EngineError: the engines cannot be built here.
         ValueError: the target does not fit the library or the bundle.
     """
     builder = target.builder()
     progress("reading the bundle")
-    bundle = read_bundle(source)
-    if isinstance(bundle, AdaptiveBundle):
-        raise ValueError(
-            f"{source} is of the family {bundle.manifest.family}, whose network runs as it is; "
-            "there is nothing to compile"
-        )
-    manifest = bundle.manifest
+    manifest = read_latent_bundle(source).manifest
     for_tensorrt = manifest.engines is not None or layout.BUILD_SCRIPT in manifest.extras
     if manifest.precision == Precision.INT8 and target.name is not TargetName.ONNX and not for_tensorrt:
         raise ValueError(
@@ -179,7 +173,7 @@ def compiled_bundle(
             f"again with --target {target.name}"
         )
     manifest = replace(manifest, engines=None)
-    with replacing_folder(out, contents=layout.ALL_FILES) as partial:
+    with replacing_folder(out, contents=BUNDLE_FILES) as partial:
         for name in manifest.pinned:
             shutil.copy(source / name, partial / name)
         (partial / MANIFEST).write_bytes(layout.manifest_bytes(manifest))

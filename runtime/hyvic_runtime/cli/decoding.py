@@ -85,8 +85,7 @@ def _decode_packets(arguments: argparse.Namespace) -> Result:
 def _decode_stream(arguments: argparse.Namespace, out: Path, *, folder: bool) -> Result:
     from tqdm import tqdm
 
-    from hyvic_runtime.families.latent.bundle import read_bundle
-    from hyvic_runtime.families.registry import decoder_of
+    from hyvic_runtime.families.registry import decoder_of, read_bundle
     from hyvic_runtime.packets.protection import read_key
     from hyvic_runtime.scene.files import check_writable_format
 
@@ -203,7 +202,7 @@ def _into_folder(
 def _decode_archive(arguments: argparse.Namespace, out: Path) -> Result:
     from tqdm import tqdm
 
-    from hyvic_runtime.families.latent.bundle import read_bundle
+    from hyvic_runtime.families.registry import read_bundle
     from hyvic_runtime.ground.stream_archive import ArchiveOptions, dask_client, decode_archive, streams_of
     from hyvic_runtime.packets.protection import read_key
     from hyvic_runtime.support.sigint import until_interrupted

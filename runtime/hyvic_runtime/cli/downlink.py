@@ -117,8 +117,7 @@ def _simulate_downlink(arguments: argparse.Namespace) -> Result:
     import matplotlib.figure  # noqa: F401 - its lack is told before the work, not after
     from tqdm import tqdm
 
-    from hyvic_runtime.families.latent.bundle import read_bundle
-    from hyvic_runtime.families.registry import decoder_of, encoder_of
+    from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
     from hyvic_runtime.scene.files import read_scene
     from hyvic_runtime.simulation.channel import Channel, Fate
     from hyvic_runtime.simulation.downlink import DownlinkSimulator, Settings

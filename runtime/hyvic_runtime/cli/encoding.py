@@ -19,10 +19,10 @@ from hyvic_runtime.cli.options import (
     refuse_input_as_output,
 )
 from hyvic_runtime.command_line import Result, command_parser, run_command
-from hyvic_runtime.families.latent.rate_gains import HIGHEST_QUALITY, LOWEST_QUALITY, MAX_QUALITY
+from hyvic_runtime.packets.quality import HIGHEST_QUALITY, LOWEST_QUALITY, MAX_QUALITY
 
 if TYPE_CHECKING:
-    from hyvic_runtime.flight.rate_search import StreamWriter, WrittenStream
+    from hyvic_runtime.flight.rate_search import RateSearch, WrittenStream
     from hyvic_runtime.packets.space_packet import Packetiser
     from hyvic_runtime.scene.scene import Scene
 
@@ -109,9 +109,8 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
     from tqdm import tqdm
 
     from hyvic_runtime.codec.health import reported
-    from hyvic_runtime.families.latent.bundle import read_bundle
-    from hyvic_runtime.families.registry import encoder_of
-    from hyvic_runtime.flight.rate_search import StreamWriter
+    from hyvic_runtime.families.registry import encoder_of, read_bundle
+    from hyvic_runtime.flight.rate_search import RateSearch
     from hyvic_runtime.packets.protection import read_key
     from hyvic_runtime.scene.files import read_scene
     from hyvic_runtime.support.atomic_file import replacing
@@ -137,7 +136,7 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
         replacing(arguments.out) as (partial,),
         tqdm(total=grid.rows * grid.columns, unit="tile", disable=None) as bar,
     ):
-        writer = StreamWriter(
+        writer = RateSearch(
             encoder=encoder,
             scene=scene,
             folder=partial.parent,
@@ -216,7 +215,7 @@ def _packetiser(arguments: argparse.Namespace, key: bytes | None) -> Packetiser:
     )
 
 
-def _written(writer: StreamWriter, arguments: argparse.Namespace, budget: int | None) -> WrittenStream:
+def _written(writer: RateSearch, arguments: argparse.Namespace, budget: int | None) -> WrittenStream:
     """The stream that the options ask for."""
     if budget is not None:
         return writer.within(budget)

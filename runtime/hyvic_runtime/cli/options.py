@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hyvic_runtime.codec.bundle import Bundle
     from hyvic_runtime.engines.selection import EngineKind
-    from hyvic_runtime.families.latent.bundle import AnyBundle
     from hyvic_runtime.scene.scene import Scene
 
 MAX_BAND_SHIFT_NM = 5.0
@@ -48,7 +48,7 @@ def add_key_option(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def refuse_input_as_output(out: Path, source: Path, bundle: AnyBundle, *, option: str = "--out") -> None:
+def refuse_input_as_output(out: Path, source: Path, bundle: Bundle, *, option: str = "--out") -> None:
     inputs = [source]
     if source.suffix.lower() == ".hdr":
         inputs += source.parent.glob(f"{source.stem}.*")  # ENVI keeps the samples beside the header
@@ -58,7 +58,7 @@ def refuse_input_as_output(out: Path, source: Path, bundle: AnyBundle, *, option
         raise ValueError(f"{option} {out} lies in the bundle; name another place")
 
 
-def on_band_centres(scene: Scene, bundle: AnyBundle, *, resample: bool) -> Scene:
+def on_band_centres(scene: Scene, bundle: Bundle, *, resample: bool) -> Scene:
     """The scene on the bundle's band centres, or a refusal where it is known not to be."""
     import numpy as np
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +115,21 @@ class Acquisition:
             if low < limits.min or high > limits.max:
                 raise SceneError(f"values reach from {low} to {high}; {self.dtype} holds {limits.min}..{limits.max}")
         return cube
+
+
+class Lines(Protocol):
+    """Gives lines, (line, sample, band), by their numbers in the scene."""
+
+    def __getitem__(self, lines: slice, /) -> Cube: ...
+
+
+class LineSource(Protocol):
+    """A scene, or what is held of one."""
+
+    @property
+    def cube(self) -> Lines:
+        """Its lines."""
+        ...
 
 
 class LineRing:

@@ -20,7 +20,7 @@ from hyvic_runtime.scene.scene import Cube
 
 
 @dataclass(frozen=True)
-class LosslessTileCoder:
+class ExactTileCoder:
     """Codes cubes of 8 or 16 bits exactly.
 
     Attributes:

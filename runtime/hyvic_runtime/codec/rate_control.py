@@ -14,7 +14,7 @@ from math import isfinite
 from typing import Generic, TypeVar
 
 from hyvic_runtime.errors import RateError
-from hyvic_runtime.families.latent.rate_gains import QUALITY_CODES, code_of_place, place_of_code
+from hyvic_runtime.packets.quality import QUALITY_CODES, code_of_position, log_rate_position
 
 Result = TypeVar("Result")
 
@@ -45,7 +45,7 @@ def highest_within(
     start: int,
     slope: float,
     codes: range = QUALITY_CODES,
-    behind: Sequence[int] = (),
+    retry_offsets: Sequence[int] = (),
 ) -> Trial[Result] | None:
     """The trial of the highest quality found whose measure is at most `limit`; None if there is none.
 
@@ -58,11 +58,11 @@ def highest_within(
         start: first code.
         slope: of the measure, a first guess for a step of the code between rate levels.
         codes: all there are.
-        behind: where two neighbours are left and the lower one leaves more, so far above the higher one others are
-            tried, until one is within `slack` of the limit: what leaps up may fall again.
+        retry_offsets: distances above the higher code at which others are tried, once two neighbours are left and the
+            lower one leaves more than `slack`: a measure that leaps up may fall again.
     """
     lowest, highest = codes[0], codes[-1]
-    farthest = place_of_code(highest) - place_of_code(lowest)
+    farthest = log_rate_position(highest) - log_rate_position(lowest)
     low: Trial[Result] | None = None
     high: Trial[Result] | None = None
     code, stride = start, 1
@@ -82,20 +82,20 @@ def highest_within(
         if low is None or high is None:
             # Outwards by the guessed slope, and farther each time.
             stride = max(2 * stride, int(min(abs(aim - trial.measure) / slope, farthest)))
-            place: float = place_of_code(code) + (stride if high is None else -stride)
+            place: float = log_rate_position(code) + (stride if high is None else -stride)
         elif high.code - low.code <= 1:
             # What was tried there passed the limit.
-            above = sorted({min(high.code + far, highest) for far in behind} - tried)
+            above = sorted({min(high.code + far, highest) for far in retry_offsets} - tried)
             return next((trial for trial in map(attempt, above) if limit - slack <= trial.measure <= limit), low)
         else:
             share = 0.5
             if len(tried) <= INTERPOLATED_TRIALS and high.measure > low.measure and isfinite(low.measure):
                 share = min(max((aim - low.measure) / (high.measure - low.measure), 0.05), 0.95)
-            left, right = place_of_code(low.code), place_of_code(high.code)
+            left, right = log_rate_position(low.code), log_rate_position(high.code)
             place = left + share * (right - left)
         least = lowest if low is None else low.code + 1
         most = highest if high is None else high.code - 1
-        code = min(max(code_of_place(place), least), most)
+        code = min(max(code_of_position(place), least), most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,20 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.codec.acquisition import Acquisition
+from hyvic_runtime.codec.bundle import Bundle
 from hyvic_runtime.codec.health import Fallback, Health
 from hyvic_runtime.codec.rate_control import DownlinkBudget
-from hyvic_runtime.codec.scene_encoder import HeldScene, PushBroomEncoder
+from hyvic_runtime.codec.scene_encoder import HeldScene, SceneEncoder
 from hyvic_runtime.engines.selection import EngineKind, default_workers, usable_cores
 from hyvic_runtime.errors import BundleError, EngineError, SceneError
-from hyvic_runtime.families.latent.bundle import AnyBundle
-from hyvic_runtime.families.latent.rate_gains import quality_code
+from hyvic_runtime.packets.quality import quality_code
 from hyvic_runtime.packets.space_packet import MAX_GRID, Packetiser, Unit, UnitKind
-from hyvic_runtime.packets.tile_prefix import TileLead
+from hyvic_runtime.packets.tile_prefix import TilePrefix
 from hyvic_runtime.scene.marked_samples import Mask, pack_marks
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.scene.tile_grid import Tile, TileGrid
 
-BundleT = TypeVar("BundleT", bound=AnyBundle)
+BundleT = TypeVar("BundleT", bound=Bundle)
 
 DEFAULT_QUALITY = 50.0
 
@@ -66,14 +66,14 @@ class TileWork:
         release: told when the first two are no longer needed.
     """
 
-    coded: Callable[[TileLead], list[CodedUnit]]
+    coded: Callable[[TilePrefix], list[CodedUnit]]
     lossless: Callable[[], bytes]
     beside: Callable[[], list[CodedUnit]] = list
     release: Callable[[], object] = lambda: None
 
 
 @dataclass
-class PacketEncoder(ABC, Generic[BundleT]):
+class RowEncoder(ABC, Generic[BundleT]):
     """Encodes scenes with one bundle.
 
     The engines are checked against the bundle's conformance vectors before anything is coded.
@@ -193,7 +193,7 @@ class PacketEncoder(ABC, Generic[BundleT]):
         """
         begun = time.perf_counter()
         work = self._read(scene, grid, tile, mean, code)
-        lead = TileLead(code=code, marked=masks is not None)
+        lead = TilePrefix(code=code, marked=masks is not None)
         with self._lock:
             self.times.tile_input_s += time.perf_counter() - begun
             self.health.begin_tile()
@@ -205,12 +205,12 @@ class PacketEncoder(ABC, Generic[BundleT]):
             except EngineError as error:
                 with self._lock:
                     self.health.fall_back(Fallback(row=tile.row, column=tile.column, reason=str(error)))
-                coded = [made(kind=UnitKind.LOSSLESS, octets=lead.pack() + work.lossless())]
+                coded = [made(kind=UnitKind.TILE_EXACT, octets=lead.pack() + work.lossless())]
             finally:
                 work.release()
             coded += [made(kind=kind, octets=octets, part=part) for kind, part, octets in work.beside()]
             if masks is not None:
-                coded.insert(1, made(kind=UnitKind.MARKS, octets=pack_marks(masks)))
+                coded.insert(1, made(kind=UnitKind.TILE_MASKS, octets=pack_marks(masks)))
             with self._lock:
                 self.health.end_tile()
             return coded
@@ -262,7 +262,7 @@ class PacketEncoder(ABC, Generic[BundleT]):
         *,
         quality: float | None = None,
         downlink: DownlinkBudget | None = None,
-    ) -> PushBroomEncoder:
+    ) -> SceneEncoder:
         """Start a scene whose lines are yet to come.
 
         Args:
@@ -279,7 +279,7 @@ class PacketEncoder(ABC, Generic[BundleT]):
         """
         if downlink is not None:
             self.check_has_rates()
-        return PushBroomEncoder(self, acquisition, packetiser, self._quality_code(quality), downlink)
+        return SceneEncoder(self, acquisition, packetiser, self._quality_code(quality), downlink)
 
     def _quality_code(self, quality: float | None) -> int:
         if quality is not None:
@@ -340,7 +340,7 @@ class PacketEncoder(ABC, Generic[BundleT]):
             scene_id=scene_id,
         )
         code = self._quality_code(quality)
-        push_broom = PushBroomEncoder(self, acquisition, packetiser, code, None, progressive=progressive)
+        push_broom = SceneEncoder(self, acquisition, packetiser, code, None, progressive=progressive)
         tile = self.bundle.manifest.geometry.tile
         for first in range(0, lines, tile):
             yield from push_broom.push_tiles(scene.cube[first : first + tile])
@@ -352,5 +352,5 @@ class PacketEncoder(ABC, Generic[BundleT]):
         return b"".join(packet for tile in packets for packet in tile)
 
 
-AnyEncoder = PacketEncoder[Any]
+AnyEncoder = RowEncoder[Any]
 """Of any family."""

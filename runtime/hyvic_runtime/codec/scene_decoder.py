@@ -13,23 +13,23 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.codec.exact_tile import LosslessTileCoder
+from hyvic_runtime.codec.bundle import Bundle
+from hyvic_runtime.codec.completeness import lines_without_end
+from hyvic_runtime.codec.exact_tile import ExactTileCoder
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.engines.selection import EngineKind, default_workers, usable_cores
 from hyvic_runtime.errors import DecodeError, LostTilesError
-from hyvic_runtime.families.latent.bundle import AnyBundle
-from hyvic_runtime.families.latent.open_end import lines_without_end
 from hyvic_runtime.packets.protection import PacketOpener, Refusal
 from hyvic_runtime.packets.reassembly import ReceivedStream, ReceivedUnits, UnitKey, damage_clause, receive
 from hyvic_runtime.packets.scene_header import SceneHeader
 from hyvic_runtime.packets.space_packet import MAX_GRID, Damage, UnitKind
-from hyvic_runtime.packets.tile_prefix import LEAD_OCTETS, unpack_tile_lead
+from hyvic_runtime.packets.tile_prefix import PREFIX_OCTETS, unpack_tile_prefix
 from hyvic_runtime.scene.marked_samples import Mask, unpack_marks
 from hyvic_runtime.scene.scene import Cube, Scene, next_to_marked
 from hyvic_runtime.scene.tile_grid import Tile, TileGrid
-from hyvic_runtime.support.ordered_map import in_order
+from hyvic_runtime.support.ordered_map import ordered_map
 
-BundleT = TypeVar("BundleT", bound=AnyBundle)
+BundleT = TypeVar("BundleT", bound=Bundle)
 CodedT = TypeVar("CodedT")
 """What the tiles of a scene are decoded to before the picture is made."""
 
@@ -86,7 +86,7 @@ class DecodedTiles(Generic[CodedT]):
 
 
 @dataclass
-class PacketDecoder(ABC, Generic[BundleT, CodedT]):
+class SceneDecoder(ABC, Generic[BundleT, CodedT]):
     """Decodes streams of one bundle.
 
     Attributes:
@@ -106,7 +106,7 @@ class PacketDecoder(ABC, Generic[BundleT, CodedT]):
     def __post_init__(self) -> None:
         self._lock = Lock()  # of the times, which all workers add to
         self._coder = self.bundle.entropy_coder()
-        self._lossless = LosslessTileCoder(self._coder, self.bundle.manifest.scales)
+        self._lossless = ExactTileCoder(self._coder, self.bundle.manifest.scales)
         self._load()
 
     @abstractmethod
@@ -123,7 +123,7 @@ class PacketDecoder(ABC, Generic[BundleT, CodedT]):
 
     @abstractmethod
     def _check_arrival(self, grid: TileGrid, received: ReceivedUnits, *, conceal: bool) -> None:
-        """Refuse a scene of which too little arrived, before memory is taken for it; see `check_plausible`."""
+        """Refuse a scene of which too little arrived, before memory is taken for it; see `check_complete`."""
 
     @abstractmethod
     def _cut_at_end(self, grid: TileGrid, received: ReceivedUnits) -> tuple[TileGrid, int]:
@@ -255,23 +255,23 @@ class PacketDecoder(ABC, Generic[BundleT, CodedT]):
         self, grid: TileGrid, cube: Cube, received: ReceivedUnits, reasons: list[str]
     ) -> set[tuple[int, int]]:
         """Put in what the encoder's engine failed on; rows and columns of it. `reasons` gets why others are lost."""
-        tiles = [tile for tile in grid if UnitKey.of(UnitKind.LOSSLESS, tile) in received.units]
+        tiles = [tile for tile in grid if UnitKey.of(UnitKind.TILE_EXACT, tile) in received.units]
 
         def put(tile: Tile) -> str | None:
-            unit = received.units[UnitKey.of(UnitKind.LOSSLESS, tile)]
+            unit = received.units[UnitKey.of(UnitKind.TILE_EXACT, tile)]
             try:
-                unpack_tile_lead(unit)
+                unpack_tile_prefix(unit)
                 cube[_area(tile, grid)] = self._lossless_pixels(unit, tile, cube.shape[2], cube.dtype)
             except DecodeError as error:
                 return f"tile {tile.row}, {tile.column}: {error}"
             return None
 
-        problems = list(in_order(put, tiles, self.workers))
+        problems = list(ordered_map(put, tiles, self.workers))
         reasons += [problem for problem in problems if problem is not None]
         return {(tile.row, tile.column) for tile, problem in zip(tiles, problems, strict=True) if problem is None}
 
     def _lossless_pixels(self, unit: bytes, tile: Tile, bands: int, dtype: np.dtype[Any]) -> Cube:
-        return self._lossless.decode(unit[LEAD_OCTETS:], (tile.lines, tile.samples, bands), dtype)
+        return self._lossless.decode(unit[PREFIX_OCTETS:], (tile.lines, tile.samples, bands), dtype)
 
     def _unmarked_tiles(
         self, grid: TileGrid, header: SceneHeader, received: ReceivedUnits
@@ -291,12 +291,12 @@ class PacketDecoder(ABC, Generic[BundleT, CodedT]):
         Raises:
             DecodeError: they did not arrive, or not as they were sent.
         """
-        leads = (UnitKey.of(kind, tile) for kind in (UnitKind.LOSSLESS, UnitKind.HYPERLATENT))
+        leads = (UnitKey.of(kind, tile) for kind in (UnitKind.TILE_EXACT, UnitKind.TILE_BASE))
         lead = next((received.units[key] for key in leads if key in received.units), None)
-        unit = received.units.get(UnitKey.of(UnitKind.MARKS, tile))
+        unit = received.units.get(UnitKey.of(UnitKind.TILE_MASKS, tile))
         if unit is None:
             # Without its hyper-latent the tile is lost anyway.
-            if lead is not None and len(lead) >= LEAD_OCTETS and unpack_tile_lead(lead).marked:
+            if lead is not None and len(lead) >= PREFIX_OCTETS and unpack_tile_prefix(lead).marked:
                 raise DecodeError("its marks did not arrive whole")
             return []
         shape = (tile.lines, tile.samples, header.bands)
@@ -315,7 +315,7 @@ class PacketDecoder(ABC, Generic[BundleT, CodedT]):
         return grid
 
 
-AnyDecoder = PacketDecoder[Any, Any]
+AnyDecoder = SceneDecoder[Any, Any]
 """Of any family."""
 
 

@@ -27,11 +27,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.codec.acquisition import Acquisition, Interleave, LineRing
+from hyvic_runtime.codec.acquisition import Acquisition, Interleave, LineRing, LineSource
 from hyvic_runtime.codec.rate_control import DownlinkBudget, LeakyBucket, Trial, highest_within
 from hyvic_runtime.errors import RateError, SceneError
-from hyvic_runtime.families.latent.encoder_inputs import LineSource
-from hyvic_runtime.families.latent.rate_gains import LOWEST_CODE
+from hyvic_runtime.packets.quality import LOWEST_CODE
 from hyvic_runtime.packets.scene_header import MAX_LINES, SceneHeader, pack_scene_end
 from hyvic_runtime.packets.space_packet import MAX_GRID, Packetiser, Unit, UnitKind
 from hyvic_runtime.packets.tile_prefix import without_latent
@@ -61,8 +60,8 @@ class HeldScene(LineSource, Protocol):
         ...
 
 
-class PushBroomEncoder:
-    """Encodes one scene line by line; made by `PacketEncoder.begin`."""
+class SceneEncoder:
+    """Encodes one scene line by line; made by `RowEncoder.begin`."""
 
     def __init__(
         self,
@@ -74,7 +73,7 @@ class PushBroomEncoder:
         *,
         progressive: bool = False,
     ) -> None:
-        """Take the memory of a row of tiles or two; see `PacketEncoder.begin` and, of `progressive`, `tile_packets`.
+        """Take the memory of a row of tiles or two; see `RowEncoder.begin` and, of `progressive`, `tile_packets`.
 
         Raises:
             SceneError: the scene is not what the bundle codes.
@@ -293,8 +292,8 @@ class PushBroomEncoder:
         """Those of a tile but for its latents, and with the last tile of a row, or scene, those of all that wait."""
         begun = time.perf_counter()
         tile, units = coded
-        ready = [unit for unit in units if unit.kind != UnitKind.LATENT]
-        self._latents += [unit for unit in units if unit.kind == UnitKind.LATENT]
+        ready = [unit for unit in units if unit.kind != UnitKind.TILE_REFINEMENT]
+        self._latents += [unit for unit in units if unit.kind == UnitKind.TILE_REFINEMENT]
         end = tile.row * self._geometry.tile + tile.lines
         if tile.column == self._grid.columns - 1 and (not self._progressive or end == self._acquisition.lines):
             ready += self._latents_by_part()
@@ -346,11 +345,11 @@ class PushBroomEncoder:
         not make room for them.
         """
         over = self._octets(coded) - budget
-        latents = [unit for _, units in coded for unit in units if unit.kind == UnitKind.LATENT]
-        parts = [(UnitKind.LATENT, part) for part in sorted({unit.part for unit in latents}, reverse=True)]
-        lossless = [(UnitKind.LOSSLESS, 0)]
+        latents = [unit for _, units in coded for unit in units if unit.kind == UnitKind.TILE_REFINEMENT]
+        parts = [(UnitKind.TILE_REFINEMENT, part) for part in sorted({unit.part for unit in latents}, reverse=True)]
+        lossless = [(UnitKind.TILE_EXACT, 0)]
         first = lossless + parts if sum(map(self._packetiser.octets, latents)) < over else parts + lossless
-        kinds = [*first, (UnitKind.HYPERLATENT, 0), (UnitKind.MARKS, 0), (UnitKind.BASIS, 0)]
+        kinds = [*first, (UnitKind.TILE_BASE, 0), (UnitKind.TILE_MASKS, 0), (UnitKind.STRIP_BASIS, 0)]
         kinds += [(UnitKind.SCENE_HEADER, 0)] * (self._row > 0)
         for which in kinds:
             units = [

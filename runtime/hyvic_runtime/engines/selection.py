@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from hyvic_runtime.engines.engine import Engine, OnnxRuntimeEngine, Provider
 from hyvic_runtime.engines.tensorrt.engine import TensorRTEngine
 from hyvic_runtime.engines.tensorrt.library import TensorRTLibrary
 from hyvic_runtime.errors import EngineError
-from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
-from hyvic_runtime.families.latent.bundle import BUILD_SCRIPT, AnyBundle, engine_name
 
 MAX_WORKERS = 8
 """More would take more memory than a small computer has; the cores beyond share the calls."""
@@ -27,7 +27,7 @@ class EngineKind(StrEnum):
     TENSORRT_RTX = "tensorrt-rtx"
 
 
-_PROVIDERS = {
+PROVIDERS = {
     EngineKind.ONNXRUNTIME: Provider.CPU,
     EngineKind.ONNXRUNTIME_CUDA: Provider.CUDA,
     EngineKind.ONNXRUNTIME_TENSORRT: Provider.TENSORRT,
@@ -47,8 +47,40 @@ def default_workers() -> int:
     return min(usable_cores(), MAX_WORKERS)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSet:
+    """A bundle's graphs compiled for one kind of GPU.
+
+    Attributes:
+        library: "tensorrt" or "tensorrt-rtx".
+        library_version: only this version loads them.
+        compute_capability: of the GPUs that run them, "8.7", or "8.0 and later".
+        files: name → SHA-256 of `engine_names`.
+    """
+
+    library: TensorRTLibrary
+    library_version: str
+    compute_capability: str
+    files: dict[str, str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "library", TensorRTLibrary(self.library))
+        if not all(type(text) is str for text in (self.library_version, self.compute_capability, *self.files.values())):
+            raise ValueError("a version or digest of an engine is not text")
+
+
+def engine_name(graph: str) -> str:
+    """A graph's file compiled by TensorRT."""
+    return f"{Path(graph).stem}.engine"
+
+
 def load_engine(
-    bundle: AnyBundle, graph: str, kind: EngineKind | None = None, *, workers: int = 1, cores: int | None = None
+    graph: Path,
+    kind: EngineKind | None = None,
+    *,
+    compiled: EngineSet | None = None,
+    workers: int = 1,
+    cores: int | None = None,
 ) -> Engine:
     """Load the engine of one graph.
 
@@ -56,37 +88,25 @@ def load_engine(
     without a word.
 
     Args:
-        bundle: what to run.
-        graph: one of its graphs' files.
-        kind: what runs it; None: the bundle's compiled engines, or ONNX Runtime where it was not meant to have any.
+        graph: ONNX file in the bundle's folder; compiled graphs lie beside it.
+        kind: library that runs the graph; None: the compiled engines, or ONNX Runtime where there are none.
+        compiled: the bundle's compiled graphs, if any.
         workers: threads that will run it at once; they share the cores.
-        cores: that they may keep busy; None: all that the process may use.
+        cores: processor cores that they may keep busy; None: all that the process may use.
 
     Raises:
         EngineError: that engine is not in the bundle, or does not run here.
     """
-    compiled = bundle.manifest.engines
     if kind is None:
-        if compiled is None and BUILD_SCRIPT in bundle.manifest.extras:
-            raise EngineError(
-                f"{bundle.folder} has no engines yet: run its {BUILD_SCRIPT} where it shall run, or pass "
-                "--engine onnxruntime"
-            )
         kind = EngineKind.ONNXRUNTIME if compiled is None else EngineKind(compiled.library)
-    if kind in _PROVIDERS:
-        return OnnxRuntimeEngine(
-            bundle.folder / graph, provider=_PROVIDERS[kind], threads=max(1, (cores or usable_cores()) // workers)
-        )
-    if kind is EngineKind.NATIVE:
-        raise EngineError(f"{bundle.folder} has graphs, which no native code runs; choose another --engine than {kind}")
-    if isinstance(bundle, AdaptiveBundle):
-        raise EngineError(
-            f"{bundle.folder} is of the family {bundle.manifest.family}, whose network runs in native code or ONNX "
-            f"Runtime alone; choose another --engine than {kind}"
-        )
+    if kind in PROVIDERS:
+        threads = max(1, (cores or usable_cores()) // workers)
+        return OnnxRuntimeEngine(graph, provider=PROVIDERS[kind], threads=threads)
     if compiled is None or compiled.library != TensorRTLibrary(kind):
         raise EngineError(
-            f"{bundle.folder} holds no engines of {kind}; build them: export-engine --bundle {bundle.folder} "
+            f"{graph.parent} holds no engines of {kind}; build them: export-engine --bundle {graph.parent} "
             f"--out NEW --target {kind}"
         )
-    return TensorRTEngine(bundle.folder / engine_name(graph), compiled.library, built_with=compiled.library_version)
+    return TensorRTEngine(
+        graph.with_name(engine_name(graph.name)), compiled.library, built_with=compiled.library_version
+    )

@@ -16,7 +16,7 @@ from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY, AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
 from hyvic_runtime.codec.scene_encoder import BUDGET_SLACK, LOG_OCTETS_PER_CODE
 from hyvic_runtime.errors import RateError
-from hyvic_runtime.families.latent.rate_gains import (
+from hyvic_runtime.packets.quality import (
     HIGHEST_CODE,
     LOWEST_CODE,
     MAX_QUALITY_CODE,
@@ -31,7 +31,7 @@ PSNR_SLACK_DB = 0.05
 """Above the least that is asked for: nearer costs more attempts."""
 PSNR_PER_CODE = 1e-3
 """What a step of the quality's code typically adds, in dB."""
-BEHIND_A_LEAP = (1, 2, 4, 8, 16)
+RATE_JUMP_RETRIES = (1, 2, 4, 8, 16)
 """Steps of the quality's code. One component more makes a small scene's stream leap by some percent, and finer steps of
 the same components may take less again."""
 
@@ -58,7 +58,7 @@ class WrittenStream:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamWriter:
+class RateSearch:
     """Writes streams of one scene.
 
     Attributes:
@@ -126,7 +126,7 @@ class StreamWriter:
             slack=BUDGET_SLACK,
             start=quality_code(DEFAULT_QUALITY),
             slope=LOG_OCTETS_PER_CODE,
-            behind=BEHIND_A_LEAP,
+            retry_offsets=RATE_JUMP_RETRIES,
         )
         if best is None:
             least = written[-1].octets

@@ -23,8 +23,7 @@ from typing import Any
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
 from hyvic_runtime.engines.selection import EngineKind, usable_cores
 from hyvic_runtime.errors import ArchiveError, BundleError, DecodeError, HyvicError
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.registry import decoder_of
+from hyvic_runtime.families.registry import decoder_of, read_bundle
 from hyvic_runtime.ground.scene_outputs import write_scenes
 from hyvic_runtime.packets.protection import read_key
 from hyvic_runtime.support.atomic_file import replacing_folder

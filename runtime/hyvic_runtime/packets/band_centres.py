@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.support.bounded_zlib import inflated
+from hyvic_runtime.support.bounded_zlib import inflate
 
 PM_PER_NM = 1000
 MAX_PM = 2**29
@@ -42,7 +42,7 @@ def unpack_band_centres(octets: bytes, bands: int) -> NDArray[np.float64]:
     Raises:
         DecodeError: the octets cannot be what it wrote for so many bands.
     """
-    data = inflated(octets, most=_OCTETS * bands, of="a field of band centres")
+    data = inflate(octets, most=_OCTETS * bands, of="a field of band centres")
     if len(data) != _OCTETS * bands:
         raise DecodeError(f"a field of band centres holds {len(data)} octets for {bands} bands")
     differences = np.frombuffer(data, np.uint8).reshape(_OCTETS, bands).T.copy().view(">i4")[:, 0]

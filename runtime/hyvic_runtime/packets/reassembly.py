@@ -32,6 +32,10 @@ class UnitKey(NamedTuple):
         return cls(kind, tile.row, tile.column, part)
 
 
+Units = Mapping[UnitKey, bytes]
+"""Whole units of one scene."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedUnits:
     """One scene's whole units, and what was wrong with the packets around them.
@@ -50,7 +54,7 @@ class ReceivedUnits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stray:
+class HeaderlessScene:
     """Packets of a scene that has no header, as a forged or garbled packet invents one.
 
     Attributes:
@@ -76,7 +80,7 @@ class ReceivedStream:
 
     octets: int
     scenes: dict[int, ReceivedUnits]
-    strays: dict[int, Stray]
+    strays: dict[int, HeaderlessScene]
     damage: tuple[Damage, ...]
     refused: dict[Refusal, int]
 
@@ -120,7 +124,7 @@ class _Collected:
     """A scene's packets so far."""
 
     segments: dict[UnitKey, dict[int, Segment]] = field(default_factory=lambda: defaultdict(dict))
-    disputed: set[UnitKey] = field(default_factory=set)
+    conflicting: set[UnitKey] = field(default_factory=set)
     damage: list[Damage] = field(default_factory=list)
     packets: int = 0
 
@@ -129,7 +133,7 @@ class _Collected:
         key = UnitKey(segment.kind, segment.row, segment.column, segment.part)
         first = self.segments[key].setdefault(segment.index, segment)
         if (segment.octets, segment.count) != (first.octets, first.count):
-            self.disputed.add(key)
+            self.conflicting.add(key)
             reason = f"differs from the packet at octet {first.octet} that claims the same place; were scenes mixed?"
             self.damage.append(Damage(octet=segment.octet, reason=reason))
 
@@ -142,7 +146,7 @@ class _Collected:
         units = {
             key: b"".join(parts[index].octets for index in range(len(parts)))
             for key, parts in self.segments.items()
-            if key not in self.disputed and {part.count for part in parts.values()} == {len(parts)}
+            if key not in self.conflicting and {part.count for part in parts.values()} == {len(parts)}
         }
         header = units.pop(UnitKey(UnitKind.SCENE_HEADER, 0, 0), None)
         if header is None:
@@ -181,7 +185,7 @@ def receive(stream: bytes, opener: PacketOpener | None = None) -> ReceivedStream
         try:
             scenes[scene_id] = packets.received(scene_id)
         except DecodeError as error:
-            strays[scene_id] = Stray(packets=packets.packets, problem=str(error))
+            strays[scene_id] = HeaderlessScene(packets=packets.packets, problem=str(error))
     return ReceivedStream(octets=len(stream), scenes=scenes, strays=strays, damage=tuple(damage), refused=dict(refused))
 
 

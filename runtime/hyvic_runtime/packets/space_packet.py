@@ -72,12 +72,12 @@ class UnitKind(IntEnum):
     """What a unit holds."""
 
     SCENE_HEADER = 0
-    HYPERLATENT = 1
-    LATENT = 2
+    TILE_BASE = 1
+    TILE_REFINEMENT = 2
     SCENE_END = 3
-    MARKS = 4
-    LOSSLESS = 5
-    BASIS = 6
+    TILE_MASKS = 4
+    TILE_EXACT = 5
+    STRIP_BASIS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ class Unit:
     part: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.part < (MAX_PARTS if self.kind == UnitKind.LATENT else 1):
+        if not 0 <= self.part < (MAX_PARTS if self.kind == UnitKind.TILE_REFINEMENT else 1):
             raise ValueError(f"a {self.kind.name} unit has no part {self.part}")
 
 
@@ -350,7 +350,7 @@ def _segment(headers: bytes, content: bytes, position: int) -> Segment:
     kind, scene, row, column, index, count = _UNIT_HEADER.unpack_from(content)
     part = 0
     if _PART_KIND < kind < _PART_KIND + MAX_PARTS:
-        kind, part = UnitKind.LATENT, kind - _PART_KIND
+        kind, part = UnitKind.TILE_REFINEMENT, kind - _PART_KIND
     if kind >= len(UnitKind):
         raise DecodeError(
             f"unit kind {kind}: 0..{len(UnitKind) - 1} and {_PART_KIND + 1}..{_PART_KIND + MAX_PARTS - 1} are defined"

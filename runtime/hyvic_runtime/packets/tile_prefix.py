@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.families.latent.rate_gains import HIGHEST_CODE, LOWEST_CODE
+from hyvic_runtime.packets.quality import HIGHEST_CODE, LOWEST_CODE
 from hyvic_runtime.packets.space_packet import Unit, UnitKind
 
-LEAD_OCTETS = 2
+PREFIX_OCTETS = 2
 _LATENT_LEFT_OUT = 0x8000
 _MARKED = 0x4000
 _CODES = 0x4000
@@ -16,7 +16,7 @@ _CODES = 0x4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TileLead:
+class TilePrefix:
     """First octets of a hyper-latent unit.
 
     Attributes:
@@ -33,29 +33,29 @@ class TileLead:
     def pack(self) -> bytes:
         """Octets on the wire."""
         value = self.code % _CODES | _LATENT_LEFT_OUT * self.latent_left_out | _MARKED * self.marked
-        return value.to_bytes(LEAD_OCTETS, "big")
+        return value.to_bytes(PREFIX_OCTETS, "big")
 
 
-def unpack_tile_lead(octets: bytes) -> TileLead:
-    """Inverse of `TileLead.pack`, of a whole hyper-latent unit.
+def unpack_tile_prefix(octets: bytes) -> TilePrefix:
+    """Inverse of `TilePrefix.pack`, of a whole hyper-latent unit.
 
     Raises:
         DecodeError: too short, or an impossible value.
     """
-    if len(octets) < LEAD_OCTETS:
+    if len(octets) < PREFIX_OCTETS:
         raise DecodeError(f"a hyper-latent unit of {len(octets)} octets has no quality")
-    value = int.from_bytes(octets[:LEAD_OCTETS], "big")
+    value = int.from_bytes(octets[:PREFIX_OCTETS], "big")
     code = value % _CODES
     if code > HIGHEST_CODE:
         code -= _CODES
     if code < LOWEST_CODE:
         raise DecodeError(f"quality {code % _CODES}, which is none; {HIGHEST_CODE} is the highest")
-    return TileLead(code=code, latent_left_out=bool(value & _LATENT_LEFT_OUT), marked=bool(value & _MARKED))
+    return TilePrefix(code=code, latent_left_out=bool(value & _LATENT_LEFT_OUT), marked=bool(value & _MARKED))
 
 
 def without_latent(unit: Unit) -> Unit:
     """A unit of a tile of which a latent unit is left out: the hyper-latent says so."""
-    if unit.kind != UnitKind.HYPERLATENT:
+    if unit.kind != UnitKind.TILE_BASE:
         return unit
-    lead = replace(unpack_tile_lead(unit.octets), latent_left_out=True)
-    return replace(unit, octets=lead.pack() + unit.octets[LEAD_OCTETS:])
+    lead = replace(unpack_tile_prefix(unit.octets), latent_left_out=True)
+    return replace(unit, octets=lead.pack() + unit.octets[PREFIX_OCTETS:])

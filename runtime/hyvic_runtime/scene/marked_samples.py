@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.scene.scene import Cube
-from hyvic_runtime.support.bounded_zlib import inflated
+from hyvic_runtime.support.bounded_zlib import inflate
 
 Mask = NDArray[np.bool_]
 FADING = 0.6
@@ -60,7 +60,7 @@ def unpack_marks(octets: bytes, *, count: int, shape: tuple[int, int, int]) -> l
     if count == 0:
         raise DecodeError("a tile has marks and the scene header marks no value")
     most = count * (-(-lines * samples // 8) + 1 + -(-lines * samples * bands // 8))
-    data = inflated(octets, most=most, of="a marks unit")
+    data = inflate(octets, most=most, of="a marks unit")
     masks, position = [], 0
     for _ in range(count):
         pixels, position = _bits(data, position, lines * samples)

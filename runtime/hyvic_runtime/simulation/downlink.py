@@ -310,7 +310,7 @@ def _places(packet: bytes, columns: int) -> list[tuple[int, int]]:
     assert isinstance(segment, Segment)
     if segment.kind in (UnitKind.SCENE_HEADER, UnitKind.SCENE_END):
         return []
-    if segment.kind is UnitKind.BASIS:
+    if segment.kind is UnitKind.STRIP_BASIS:
         return [(segment.row, column) for column in range(columns)]
     return [(segment.row, segment.column)]
 

@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 
 
 @contextmanager
-def one_core_each(*, where: bool = True) -> Iterator[None]:
+def one_thread_each(*, where: bool = True) -> Iterator[None]:
     """Let products take one core each until the last of those leaves that are in here at once, in any threads.
 
     Args:

@@ -1,4 +1,4 @@
-"""zlib streams (RFC 1950) from outside, inflated no farther than they may reach."""
+"""zlib streams (RFC 1950) from outside, inflate no farther than they may reach."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import zlib
 from hyvic_runtime.errors import DecodeError
 
 
-def inflated(octets: bytes, *, most: int, of: str) -> bytes:
+def inflate(octets: bytes, *, most: int, of: str) -> bytes:
     """What was compressed, and nothing behind it.
 
     Args:

@@ -11,14 +11,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+def ordered_map(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """What `work` gives for every item, in the items' order.
 
     At most `workers` items are worked on at a time and as many wait, whether their results are done or not, so memory
     does not depend on how many there are. Where an item fails or the caller stops, what waits is dropped and what
     is under way is waited for.
 
-    >>> list(in_order(lambda number: number**2, range(4), workers=2))
+    >>> list(ordered_map(lambda number: number**2, range(4), workers=2))
     [0, 1, 4, 9]
     """
     under_way: deque[Future[Result]] = deque()

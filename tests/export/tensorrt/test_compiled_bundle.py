@@ -31,8 +31,8 @@ from hyvic_runtime.families.latent.bundle import (
     HYPERDECODER,
     engine_names,
     file_names,
-    read_bundle,
 )
+from hyvic_runtime.families.registry import read_bundle
 
 Captured = pytest.CaptureFixture[str]
 

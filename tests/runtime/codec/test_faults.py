@@ -23,11 +23,11 @@ from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.rate_control import DownlinkBudget
 from hyvic_runtime.codec.scene_decoder import DecodedScene
 from hyvic_runtime.engines.engine import Engine
-from hyvic_runtime.engines.selection import load_engine
 from hyvic_runtime.errors import BundleError, DecodeError, EngineError, LostTilesError
-from hyvic_runtime.families.latent.bundle import ENCODER, Bundle, read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.bundle import ENCODER, LatentBundle
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser, Segment, UnitKind, parse_stream
 from hyvic_runtime.scene.scene import Scene
 
@@ -64,22 +64,22 @@ class FaultyEngine:
 
 
 @pytest.fixture
-def encoder(tiny_bundle: Path) -> SceneEncoder:
+def encoder(tiny_bundle: Path) -> LatentRowEncoder:
     # One worker, so that tiles reach the engine in their order.
-    return SceneEncoder(read_bundle(tiny_bundle), workers=1)
+    return LatentRowEncoder(read_bundle(tiny_bundle), workers=1)
 
 
 @pytest.fixture(scope="module")
-def decoder(tiny_bundle: Path) -> SceneDecoder:
-    return SceneDecoder(read_bundle(tiny_bundle))
+def decoder(tiny_bundle: Path) -> LatentDecoder:
+    return LatentDecoder(read_bundle(tiny_bundle))
 
 
-def _with_faults(encoder: SceneEncoder, *calls: int, fault: Fault | None = None) -> SceneEncoder:
+def _with_faults(encoder: LatentRowEncoder, *calls: int, fault: Fault | None = None) -> LatentRowEncoder:
     encoder._engine = FaultyEngine(encoder._engine, calls=set(calls), fault=fault)
     return encoder
 
 
-def _decoded(encoder: SceneEncoder, decoder: SceneDecoder, scene: Scene) -> DecodedScene:
+def _decoded(encoder: LatentRowEncoder, decoder: LatentDecoder, scene: Scene) -> DecodedScene:
     return decoder.decode(encoder.stream(scene))
 
 
@@ -97,7 +97,7 @@ def _decoded(encoder: SceneEncoder, decoder: SceneDecoder, scene: Scene) -> Deco
     ],
 )
 def test_a_tile_that_the_engine_fails_on_comes_back_exactly_and_the_others_as_ever(
-    encoder: SceneEncoder, decoder: SceneDecoder, fault: Fault | None
+    encoder: LatentRowEncoder, decoder: LatentDecoder, fault: Fault | None
 ) -> None:
     scene = Scene(cube=smooth_cube(LINES, SAMPLES, BANDS))
     sound = _decoded(encoder, decoder, scene)
@@ -123,7 +123,7 @@ def test_a_tile_that_the_engine_fails_on_comes_back_exactly_and_the_others_as_ev
     assert (encoder.health.tiles, encoder.health.fallback_count) == (18, 1)
 
 
-def test_marked_samples_of_such_a_tile_are_restored(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_marked_samples_of_such_a_tile_are_restored(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
     cube = smooth_cube(LINES, SAMPLES, BANDS)
     cube[40:50, 40:44] = 7777
     scene = Scene(cube=cube, no_data=7777)
@@ -134,7 +134,7 @@ def test_marked_samples_of_such_a_tile_are_restored(encoder: SceneEncoder, decod
     assert np.array_equal(decoded[middle], cube[middle])
 
 
-def test_a_scene_whose_every_tile_fails_comes_back_exactly(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_a_scene_whose_every_tile_fails_comes_back_exactly(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
     scene = Scene(cube=smooth_cube(LINES, SAMPLES, BANDS))
 
     decoded = _decoded(_with_faults(encoder, *range(9)), decoder, scene)
@@ -143,7 +143,9 @@ def test_a_scene_whose_every_tile_fails_comes_back_exactly(encoder: SceneEncoder
     assert (decoded.quality == Quality.EXACT).all()
 
 
-def test_a_lost_or_garbled_lossless_unit_loses_its_tile_alone(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_a_lost_or_garbled_lossless_unit_loses_its_tile_alone(
+    encoder: LatentRowEncoder, decoder: LatentDecoder
+) -> None:
     scene = Scene(cube=smooth_cube(LINES, SAMPLES, BANDS))
     packets = [p for tile in _with_faults(encoder, 4).tile_packets(scene, Packetiser()) for p in tile]
 
@@ -152,7 +154,7 @@ def test_a_lost_or_garbled_lossless_unit_loses_its_tile_alone(encoder: SceneEnco
         assert isinstance(segment, Segment)
         return segment.kind
 
-    without = b"".join(packet for packet in packets if kind(packet) != UnitKind.LOSSLESS)
+    without = b"".join(packet for packet in packets if kind(packet) != UnitKind.TILE_EXACT)
 
     with pytest.raises(LostTilesError, match="1 of 9 tiles"):
         decoder.decode(without)
@@ -161,7 +163,9 @@ def test_a_lost_or_garbled_lossless_unit_loses_its_tile_alone(encoder: SceneEnco
     assert (decoded.quality[:, : TILE // 2] == Quality.EXACT).all()
 
 
-def test_a_downlink_too_small_for_such_a_tile_goes_without_it(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_a_downlink_too_small_for_such_a_tile_goes_without_it(
+    encoder: LatentRowEncoder, decoder: LatentDecoder
+) -> None:
     cube = smooth_cube(LINES, SAMPLES, BANDS)
     stream = encoder.stream(Scene(cube=cube), quality=100)
     octets_per_line = len(stream) / LINES * 1.5
@@ -179,7 +183,7 @@ def test_a_downlink_too_small_for_such_a_tile_goes_without_it(encoder: SceneEnco
 
 
 def test_a_tile_too_large_for_a_downlink_leaves_its_neighbours_their_latents(
-    encoder: SceneEncoder, decoder: SceneDecoder
+    encoder: LatentRowEncoder, decoder: LatentDecoder
 ) -> None:
     cube = smooth_cube(TILE, SAMPLES, BANDS)
     stream = encoder.stream(Scene(cube=cube), quality=0)
@@ -204,7 +208,7 @@ def test_a_tile_too_large_for_a_downlink_leaves_its_neighbours_their_latents(
     )
 )
 @settings(deadline=None, max_examples=200)
-def test_any_cube_comes_back_exactly(decoder: SceneDecoder, cube: np.ndarray) -> None:
+def test_any_cube_comes_back_exactly(decoder: LatentDecoder, cube: np.ndarray) -> None:
     octets = decoder._lossless.encode(cube)
 
     assert np.array_equal(decoder._lossless.decode(octets, cube.shape, cube.dtype), cube)
@@ -213,7 +217,7 @@ def test_any_cube_comes_back_exactly(decoder: SceneDecoder, cube: np.ndarray) ->
 @given(position=st.integers(0, 10**6), value=st.integers(0, 255), cut=st.integers(0, 40))
 @settings(deadline=None, max_examples=300)
 def test_garbled_lossless_units_are_refused_or_give_a_cube_of_their_shape(
-    decoder: SceneDecoder, position: int, value: int, cut: int
+    decoder: LatentDecoder, position: int, value: int, cut: int
 ) -> None:
     cube = smooth_cube(5, 6, 7)
     octets = bytearray(decoder._lossless.encode(cube))
@@ -225,7 +229,7 @@ def test_garbled_lossless_units_are_refused_or_give_a_cube_of_their_shape(
     assert decoded.shape == cube.shape
 
 
-def test_a_scrub_of_sound_memory_changes_nothing(encoder: SceneEncoder) -> None:
+def test_a_scrub_of_sound_memory_changes_nothing(encoder: LatentRowEncoder) -> None:
     engine = encoder._engine
 
     assert encoder.scrub()
@@ -234,24 +238,26 @@ def test_a_scrub_of_sound_memory_changes_nothing(encoder: SceneEncoder) -> None:
     assert (encoder.health.scrubs, encoder.health.repairs) == (1, 0)
 
 
-def _altered_engine(encoder: SceneEncoder) -> None:
+def _altered_engine(encoder: LatentRowEncoder) -> None:
     encoder._engine = FaultyEngine(encoder._engine, calls={1}, fault=("symbols", 7))
 
 
-def _dead_engine(encoder: SceneEncoder) -> None:
+def _dead_engine(encoder: LatentRowEncoder) -> None:
     encoder._engine = FaultyEngine(encoder._engine, calls={0}, fault=None)
 
 
-def _altered_gains(encoder: SceneEncoder) -> None:
+def _altered_gains(encoder: LatentRowEncoder) -> None:
     encoder.bundle.gains.values[0, 0, 0] += 1
 
 
-def _altered_tables(encoder: SceneEncoder) -> None:
+def _altered_tables(encoder: LatentRowEncoder) -> None:
     encoder.bundle.tables.first[0] += 1
 
 
 @pytest.mark.parametrize("fault", [_altered_engine, _dead_engine, _altered_gains, _altered_tables])
-def test_a_scrub_loads_anew_what_changed_in_memory(encoder: SceneEncoder, decoder: SceneDecoder, fault: Any) -> None:
+def test_a_scrub_loads_anew_what_changed_in_memory(
+    encoder: LatentRowEncoder, decoder: LatentDecoder, fault: Any
+) -> None:
     scene = Scene(cube=smooth_cube(TILE, TILE, BANDS))
     sound = encoder.stream(scene)
     fault(encoder)
@@ -264,17 +270,19 @@ def test_a_scrub_loads_anew_what_changed_in_memory(encoder: SceneEncoder, decode
 
 
 def test_an_engine_loaded_anew_that_fails_its_checks_does_not_code(
-    encoder: SceneEncoder, monkeypatch: pytest.MonkeyPatch
+    encoder: LatentRowEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _with_faults(encoder, *range(100), fault=("symbols", 7))
     before = encoder.bundle, encoder._engine, encoder._coder
 
-    def load(bundle: Bundle, graph: str, *rest: Any, **options: Any) -> Engine:
-        engine = load_engine(bundle, graph, *rest, **options)
+    original = LatentBundle.load_engine
+
+    def load(bundle: LatentBundle, graph: str, *rest: Any, **options: Any) -> Engine:
+        engine = original(bundle, graph, *rest, **options)
         return FaultyEngine(engine, calls={2}, fault=("scale_index", 0)) if graph == ENCODER else engine
 
     with monkeypatch.context() as context:
-        context.setattr("hyvic_runtime.families.latent.encoder.load_engine", load)
+        context.setattr(LatentBundle, "load_engine", load)
         with pytest.raises(BundleError, match="use another engine"):
             encoder.scrub()
 
@@ -287,7 +295,7 @@ def test_an_engine_loaded_anew_that_fails_its_checks_does_not_code(
 
 def test_a_scrub_refuses_a_bundle_whose_files_were_altered(tiny_bundle: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
-    encoder = SceneEncoder(read_bundle(folder))
+    encoder = LatentRowEncoder(read_bundle(folder))
     octets = bytearray((folder / TABLE_FIRST).read_bytes())
     octets[-1] ^= 1
     (folder / TABLE_FIRST).write_bytes(octets)
@@ -296,7 +304,7 @@ def test_a_scrub_refuses_a_bundle_whose_files_were_altered(tiny_bundle: Path, tm
         encoder.scrub()
 
 
-def test_only_the_first_failures_are_listed(encoder: SceneEncoder) -> None:
+def test_only_the_first_failures_are_listed(encoder: LatentRowEncoder) -> None:
     cube = smooth_cube(TILE, TILE, BANDS)
     _with_faults(encoder, *range(MAX_FALLBACKS + 1))
 
@@ -329,9 +337,9 @@ class TestHealthFile:
         self, scene: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         health, out = scene.with_name("health.json"), scene.with_name("scene.packets")
-        load = SceneEncoder._load
+        load = LatentRowEncoder._load
         monkeypatch.setattr(
-            SceneEncoder, "_load", lambda encoder, bundle: (load(encoder, bundle), _with_faults(encoder, 4))[0]
+            LatentRowEncoder, "_load", lambda encoder, bundle: (load(encoder, bundle), _with_faults(encoder, 4))[0]
         )
 
         arguments = [str(scene), "--bundle", str(tiny_bundle), "--out", str(out), "--health", str(health)]

@@ -16,9 +16,9 @@ from hyvic_runtime import cli
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.errors import DecodeError, LostTilesError, SceneError
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
 from hyvic_runtime.scene.files import read_scene, write_scene
 from hyvic_runtime.scene.georeference import Georeference
@@ -30,13 +30,13 @@ GEOREFERENCE = Georeference(transform=(30.0, 0.0, 412_345.5, 0.0, -30.0, 5_123_4
 
 
 @pytest.fixture(scope="module")
-def encoder(tiny_bundle: Path) -> SceneEncoder:
-    return SceneEncoder(read_bundle(tiny_bundle))
+def encoder(tiny_bundle: Path) -> LatentRowEncoder:
+    return LatentRowEncoder(read_bundle(tiny_bundle))
 
 
 @pytest.fixture(scope="module")
-def decoder(tiny_bundle: Path) -> SceneDecoder:
-    return SceneDecoder(read_bundle(tiny_bundle))
+def decoder(tiny_bundle: Path) -> LatentDecoder:
+    return LatentDecoder(read_bundle(tiny_bundle))
 
 
 def _rotated(lines: int = 70, samples: int = 75) -> tuple[Scene, np.ndarray]:
@@ -48,12 +48,12 @@ def _rotated(lines: int = 70, samples: int = 75) -> tuple[Scene, np.ndarray]:
     return Scene(cube=cube, no_data=NO_DATA, georeference=GEOREFERENCE), valid
 
 
-def _packets(encoder: SceneEncoder, scene: Scene, saturated: int | None = None) -> list[bytes]:
+def _packets(encoder: LatentRowEncoder, scene: Scene, saturated: int | None = None) -> list[bytes]:
     packets = encoder.tile_packets(scene, Packetiser(), scene_id=1, saturated=saturated)
     return [packet for tile in packets for packet in tile]
 
 
-def test_no_data_comes_back_exactly_and_nothing_else_does(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_no_data_comes_back_exactly_and_nothing_else_does(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
     scene, valid = _rotated()
     decoded = decoder.decode(b"".join(_packets(encoder, scene)))
     assert (decoded.quality == Quality.EXACT).all()
@@ -62,12 +62,12 @@ def test_no_data_comes_back_exactly_and_nothing_else_does(encoder: SceneEncoder,
     assert np.abs(scene.cube[valid].astype(int) - decoded.scene.cube[valid]).mean() < 40
 
 
-def test_no_data_takes_few_octets(encoder: SceneEncoder) -> None:
+def test_no_data_takes_few_octets(encoder: LatentRowEncoder) -> None:
     scene, _ = _rotated(128, 96)
     whole = Scene(cube=smooth_cube(128, 96, BANDS))
     octets = [sum(map(len, _packets(encoder, s))) for s in (scene, whole, replace(scene, no_data=None))]
     assert octets[0] < octets[1] < octets[2] / 2
-    marks = [len(packet) for packet in _packets(encoder, scene) if packet[14] == UnitKind.MARKS]
+    marks = [len(packet) for packet in _packets(encoder, scene) if packet[14] == UnitKind.TILE_MASKS]
     assert max(marks) < 100  # of 1,024 pixels
 
 
@@ -77,7 +77,7 @@ def test_the_mean_is_that_of_samples_with_data() -> None:
     assert mean_spectrum(Scene(cube=cube)).tolist() == [57, 99]
 
 
-def test_lines_pushed_one_by_one_give_the_octets_of_the_scene_at_once(encoder: SceneEncoder) -> None:
+def test_lines_pushed_one_by_one_give_the_octets_of_the_scene_at_once(encoder: LatentRowEncoder) -> None:
     scene, _ = _rotated()
     cube = scene.cube.copy()
     cube[40:45, 30:50, 3] = SATURATED
@@ -98,7 +98,9 @@ def test_lines_pushed_one_by_one_give_the_octets_of_the_scene_at_once(encoder: S
     assert packets + push_broom.flush() == _packets(encoder, scene, SATURATED)
 
 
-def test_saturated_samples_and_single_bands_come_back_exactly(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_saturated_samples_and_single_bands_come_back_exactly(
+    encoder: LatentRowEncoder, decoder: LatentDecoder
+) -> None:
     scene, _ = _rotated()
     cube = scene.cube.copy()
     cube[..., 7] = NO_DATA  # a dead band
@@ -110,13 +112,13 @@ def test_saturated_samples_and_single_bands_come_back_exactly(encoder: SceneEnco
         assert np.array_equal(decoded == value, cube == value)
 
 
-def test_a_scene_of_nothing_but_no_data_passes(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_a_scene_of_nothing_but_no_data_passes(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
     scene = Scene(cube=np.full((40, 40, BANDS), -1, np.int16), no_data=-1)
     packets = _packets(encoder, scene)
     assert np.array_equal(decoder.decode(b"".join(packets)).scene.cube, scene.cube)
 
 
-def test_tiles_without_marks_carry_none(encoder: SceneEncoder) -> None:
+def test_tiles_without_marks_carry_none(encoder: LatentRowEncoder) -> None:
     cube = smooth_cube(32, 64, BANDS)
     cube[:, 40:] = NO_DATA
     kinds = [packet[14] for packet in _packets(encoder, Scene(cube=cube, no_data=NO_DATA))]
@@ -124,10 +126,10 @@ def test_tiles_without_marks_carry_none(encoder: SceneEncoder) -> None:
     assert kinds == [*unmarked, *marked, *latents]
 
 
-def test_lost_marks_are_noticed(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_lost_marks_are_noticed(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
     scene, _ = _rotated(32, 64)
     packets = _packets(encoder, scene)
-    lost = b"".join(packet for packet in packets if (packet[14], packet[22]) != (UnitKind.MARKS, 0))
+    lost = b"".join(packet for packet in packets if (packet[14], packet[22]) != (UnitKind.TILE_MASKS, 0))
     with pytest.raises(LostTilesError, match=r"tile 0, 0: its marks did not arrive whole"):
         decoder.decode(lost)
     decoded = decoder.decode(lost, conceal=True)
@@ -136,7 +138,7 @@ def test_lost_marks_are_noticed(encoder: SceneEncoder, decoder: SceneDecoder) ->
     assert np.array_equal(decoded.scene.cube[:, 32:] == NO_DATA, scene.cube[:, 32:] == NO_DATA)
 
 
-def test_a_lost_tile_becomes_no_data(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_a_lost_tile_becomes_no_data(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
     scene, _ = _rotated(32, 64)
     kept = b"".join(packet for packet in _packets(encoder, scene) if packet[14] == 0 or packet[22] == 1)
     assert (decoder.decode(kept, conceal=True).scene.cube[:, :32] == NO_DATA).all()
@@ -152,13 +154,13 @@ def test_marks_come_back(masks: list[np.ndarray]) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(masks, unpacked, strict=True))
 
 
-@given(octets=st.binary(max_size=60), inflated=st.booleans())
+@given(octets=st.binary(max_size=60), inflate=st.booleans())
 @settings(max_examples=300)
-def test_random_marks_are_refused_or_are_masks(octets: bytes, inflated: bool) -> None:
+def test_random_marks_are_refused_or_are_masks(octets: bytes, inflate: bool) -> None:
     import zlib
 
     try:
-        masks = unpack_marks(zlib.compress(octets) if inflated else octets, count=1, shape=(3, 5, 4))
+        masks = unpack_marks(zlib.compress(octets) if inflate else octets, count=1, shape=(3, 5, 4))
     except DecodeError:
         return
     assert masks[0].shape == (3, 5, 4)
@@ -201,7 +203,9 @@ def test_a_measurement_beside_a_marked_value_is_no_other_one(
     assert next_to_marked(value, marked, np.dtype(dtype)) == beside
 
 
-def test_adjacent_marked_values_are_only_where_they_are_marked(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_adjacent_marked_values_are_only_where_they_are_marked(
+    encoder: LatentRowEncoder, decoder: LatentDecoder
+) -> None:
     no_data, saturated = 1, 0
     cube = np.random.default_rng(0).integers(0, 4, (32, 32, BANDS), np.uint8)
     decoded = decoder.decode(b"".join(_packets(encoder, Scene(cube=cube, no_data=no_data), saturated))).scene.cube
@@ -209,7 +213,7 @@ def test_adjacent_marked_values_are_only_where_they_are_marked(encoder: SceneEnc
         assert np.array_equal(decoded == value, cube == value)
 
 
-def test_values_that_cannot_mark_are_refused(encoder: SceneEncoder) -> None:
+def test_values_that_cannot_mark_are_refused(encoder: LatentRowEncoder) -> None:
     with pytest.raises(SceneError, match=r"the no-data value -9999 is none of uint16, which holds 0\.\.65535"):
         Scene(cube=np.zeros((1, 1, 1), np.uint16), no_data=-9999)
     with pytest.raises(SceneError, match="7 cannot mean both no data and saturation"):

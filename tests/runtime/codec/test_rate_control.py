@@ -17,25 +17,25 @@ from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.rate_control import DownlinkBudget, Trial, highest_within
 from hyvic_runtime.errors import DecodeError, LostTilesError, RateError
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
-from hyvic_runtime.families.latent.rate_gains import (
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.latent.rate_gains import RateGains
+from hyvic_runtime.families.registry import read_bundle
+from hyvic_runtime.flight.rate_search import RateSearch
+from hyvic_runtime.packets.quality import (
     CODES_PER_OCTAVE,
     HIGHEST_CODE,
     HIGHEST_QUALITY,
     LOWEST_CODE,
     LOWEST_QUALITY,
     MAX_QUALITY_CODE,
-    RateGains,
-    code_of_place,
-    place_of_code,
+    code_of_position,
+    log_rate_position,
     quality_code,
 )
-from hyvic_runtime.flight.rate_search import StreamWriter
 from hyvic_runtime.packets.reassembly import UnitKey, receive
 from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
-from hyvic_runtime.packets.tile_prefix import TileLead, unpack_tile_lead
+from hyvic_runtime.packets.tile_prefix import TilePrefix, unpack_tile_prefix
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
 
@@ -43,13 +43,13 @@ TILE = 32
 
 
 @pytest.fixture(scope="module")
-def encoder(tiny_bundle: Path) -> SceneEncoder:
-    return SceneEncoder(read_bundle(tiny_bundle))
+def encoder(tiny_bundle: Path) -> LatentRowEncoder:
+    return LatentRowEncoder(read_bundle(tiny_bundle))
 
 
 @pytest.fixture(scope="module")
-def decoder(tiny_bundle: Path) -> SceneDecoder:
-    return SceneDecoder(read_bundle(tiny_bundle))
+def decoder(tiny_bundle: Path) -> LatentDecoder:
+    return LatentDecoder(read_bundle(tiny_bundle))
 
 
 @given(
@@ -88,9 +88,9 @@ def test_the_search_looks_behind_a_leap() -> None:
         tried.append(code)
         return Trial(code, code / 10_000 + (0.06 if 5001 <= code < 5005 else 0), None)
 
-    def found(behind: tuple[int, ...]) -> Trial[None]:
+    def found(retry_offsets: tuple[int, ...]) -> Trial[None]:
         tried.clear()
-        best = highest_within(attempt, limit=0.507, slack=0.0068, start=5002, slope=1e-4, behind=behind)
+        best = highest_within(attempt, limit=0.507, slack=0.0068, start=5002, slope=1e-4, retry_offsets=retry_offsets)
         assert best is not None
         return best
 
@@ -115,25 +115,25 @@ def test_the_search_goes_on_from_a_fidelity_without_bound() -> None:
 
 @pytest.mark.parametrize("code", [LOWEST_CODE, -3, 0, 1, 5000, MAX_QUALITY_CODE, MAX_QUALITY_CODE + 3, HIGHEST_CODE])
 def test_every_quality_has_a_place_and_a_spelling_on_the_wire(code: int) -> None:
-    assert code_of_place(place_of_code(code)) == code
-    assert code_of_place(place_of_code(code) + 0.4) == code
+    assert code_of_position(log_rate_position(code)) == code
+    assert code_of_position(log_rate_position(code) + 0.4) == code
     for flags in ({}, {"latent_left_out": True}, {"marked": True}):
-        lead = TileLead(code=code, **flags)
-        assert unpack_tile_lead(lead.pack()) == lead
+        lead = TilePrefix(code=code, **flags)
+        assert unpack_tile_prefix(lead.pack()) == lead
     # Of the trained range the spelling is that of streams from before there was more.
-    assert TileLead(code=code).pack() == (code if code >= 0 else 2**14 + code).to_bytes(2, "big")
+    assert TilePrefix(code=code).pack() == (code if code >= 0 else 2**14 + code).to_bytes(2, "big")
 
 
 def test_codes_between_the_highest_and_the_lowest_are_refused() -> None:
     for code in (HIGHEST_CODE + 1, 2**14 + LOWEST_CODE - 1):
         with pytest.raises(DecodeError, match=f"quality {code}, which is none; {HIGHEST_CODE} is the highest"):
-            unpack_tile_lead(code.to_bytes(2, "big"))
+            unpack_tile_prefix(code.to_bytes(2, "big"))
     for quality in (LOWEST_QUALITY - 0.01, HIGHEST_QUALITY + 0.01, float("nan")):
         with pytest.raises(ValueError, match=r"is outside -25.6..130.72"):
             quality_code(quality)
 
 
-def test_gains_beyond_the_levels_keep_their_ratios_and_their_product(encoder: SceneEncoder) -> None:
+def test_gains_beyond_the_levels_keep_their_ratios_and_their_product(encoder: LatentRowEncoder) -> None:
     gains = encoder.bundle.gains
     for code, level, octaves in ((LOWEST_CODE, 0, -5), (HIGHEST_CODE, -1, 6)):
         gain, inverse = gains.at(code)
@@ -144,7 +144,7 @@ def test_gains_beyond_the_levels_keep_their_ratios_and_their_product(encoder: Sc
 
 
 def test_steps_too_fine_for_16_bits_are_made_coarser_for_that_tile_alone(
-    encoder: SceneEncoder, decoder: SceneDecoder, monkeypatch: pytest.MonkeyPatch
+    encoder: LatentRowEncoder, decoder: LatentDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The strongest latents would be cut, and more octets give a worse picture."""
     cube = smooth_cube(TILE, 3 * TILE, BANDS)
@@ -153,7 +153,7 @@ def test_steps_too_fine_for_16_bits_are_made_coarser_for_that_tile_alone(
     asked = MAX_QUALITY_CODE + 3 * CODES_PER_OCTAVE
     stream = encoder.stream(scene, quality=asked / 100)
     units = receive(stream).scene().units
-    codes = [unpack_tile_lead(units[UnitKey(UnitKind.HYPERLATENT, 0, column)]).code for column in range(3)]
+    codes = [unpack_tile_prefix(units[UnitKey(UnitKind.TILE_BASE, 0, column)]).code for column in range(3)]
     assert codes[0] == codes[2] == asked
     assert MAX_QUALITY_CODE <= codes[1] < asked
 
@@ -168,9 +168,11 @@ def test_steps_too_fine_for_16_bits_are_made_coarser_for_that_tile_alone(
 
 
 @pytest.mark.parametrize("shape", [(40, 70), (20, 20)])
-def test_a_stored_scenes_budget_is_kept_and_used(encoder: SceneEncoder, tmp_path: Path, shape: tuple[int, int]) -> None:
+def test_a_stored_scenes_budget_is_kept_and_used(
+    encoder: LatentRowEncoder, tmp_path: Path, shape: tuple[int, int]
+) -> None:
     scene = Scene(cube=smooth_cube(*shape, BANDS))
-    writer = StreamWriter(encoder=encoder, scene=scene, folder=tmp_path)
+    writer = RateSearch(encoder=encoder, scene=scene, folder=tmp_path)
     least, most = writer.at_quality(LOWEST_QUALITY).octets, writer.at_quality(HIGHEST_QUALITY).octets
     trained = writer.at_quality(0).octets, writer.at_quality(100).octets
     assert least < trained[0] < trained[1] / 1.2 < most / 1.44
@@ -186,10 +188,10 @@ def test_a_stored_scenes_budget_is_kept_and_used(encoder: SceneEncoder, tmp_path
 
 
 def test_the_fidelity_asked_for_is_reached_and_hardly_passed(
-    encoder: SceneEncoder, decoder: SceneDecoder, tmp_path: Path
+    encoder: LatentRowEncoder, decoder: LatentDecoder, tmp_path: Path
 ) -> None:
     scene = Scene(cube=smooth_cube(64, 64, BANDS))
-    writer = StreamWriter(encoder=encoder, scene=scene, folder=tmp_path)
+    writer = RateSearch(encoder=encoder, scene=scene, folder=tmp_path)
 
     def fidelity(quality: float) -> float:
         return psnr(scene.cube, decoder.decode(writer.at_quality(quality).path.read_bytes()).scene.cube, 10_000)
@@ -202,10 +204,10 @@ def test_the_fidelity_asked_for_is_reached_and_hardly_passed(
         writer.of_fidelity(99, decoder)
 
 
-def test_a_bundle_of_one_rate_cannot_obey(encoder: SceneEncoder, decoder: SceneDecoder, tmp_path: Path) -> None:
+def test_a_bundle_of_one_rate_cannot_obey(encoder: LatentRowEncoder, decoder: LatentDecoder, tmp_path: Path) -> None:
     bundle = encoder.bundle
-    single = SceneEncoder(replace(bundle, manifest=replace(bundle.manifest, rates=1)))
-    writer = StreamWriter(encoder=single, scene=Scene(cube=smooth_cube(8, 8, BANDS)), folder=tmp_path)
+    single = LatentRowEncoder(replace(bundle, manifest=replace(bundle.manifest, rates=1)))
+    writer = RateSearch(encoder=single, scene=Scene(cube=smooth_cube(8, 8, BANDS)), folder=tmp_path)
     for refused in (lambda: writer.within(1000), lambda: writer.of_fidelity(30, decoder)):
         with pytest.raises(ValueError, match="this bundle has a single rate"):
             refused()
@@ -222,7 +224,7 @@ def _scene_of_two_terrains() -> np.ndarray:
     return (cube + noise).clip(0, 65535).astype(np.uint16)
 
 
-def _live(encoder: SceneEncoder, cube: np.ndarray, budget: DownlinkBudget, lines: int | None) -> list[bytes]:
+def _live(encoder: LatentRowEncoder, cube: np.ndarray, budget: DownlinkBudget, lines: int | None) -> list[bytes]:
     """Packets of a scene pushed 7 lines at a time, no more of them at any line than the budget allows."""
     acquisition = Acquisition(samples=cube.shape[1], dtype=cube.dtype, lines=lines)
     push_broom = encoder.begin(acquisition, Packetiser(), downlink=budget)
@@ -237,10 +239,10 @@ def _live(encoder: SceneEncoder, cube: np.ndarray, budget: DownlinkBudget, lines
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_downlinks_budget_is_kept_at_every_line_and_used(
-    encoder: SceneEncoder, decoder: SceneDecoder, tmp_path: Path, known: bool
+    encoder: LatentRowEncoder, decoder: LatentDecoder, tmp_path: Path, known: bool
 ) -> None:
     cube = _scene_of_two_terrains()[: 12 * TILE - 11]
-    writer = StreamWriter(encoder=encoder, scene=Scene(cube=cube), folder=tmp_path)
+    writer = RateSearch(encoder=encoder, scene=Scene(cube=cube), folder=tmp_path)
     octets = writer.at_quality(80).octets
     budget = DownlinkBudget(octets_per_line=octets / len(cube), window_lines=4 * TILE)
     packets = _live(encoder, cube, budget, len(cube) if known else None)
@@ -250,10 +252,10 @@ def test_a_downlinks_budget_is_kept_at_every_line_and_used(
 
 
 def test_a_starving_downlink_gets_the_means_and_is_told_so(
-    encoder: SceneEncoder, decoder: SceneDecoder, tmp_path: Path
+    encoder: LatentRowEncoder, decoder: LatentDecoder, tmp_path: Path
 ) -> None:
     cube = _scene_of_two_terrains()
-    writer = StreamWriter(encoder=encoder, scene=Scene(cube=cube), folder=tmp_path)
+    writer = RateSearch(encoder=encoder, scene=Scene(cube=cube), folder=tmp_path)
     octets = writer.at_quality(0).octets
     budget = DownlinkBudget(octets_per_line=0.7 * octets / len(cube), window_lines=TILE)
     stream = b"".join(_live(encoder, cube, budget, len(cube)))
@@ -266,18 +268,18 @@ def test_a_starving_downlink_gets_the_means_and_is_told_so(
         decoder.decode(stream)
 
 
-def test_one_left_out_latent_is_named_as_such(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_one_left_out_latent_is_named_as_such(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
     from hyvic_runtime.packets.space_packet import Unit, UnitKind
     from hyvic_runtime.packets.tile_prefix import without_latent
 
     cube = smooth_cube(TILE, TILE, BANDS)
     header, hyper, _ = (p for ps in encoder.tile_packets(Scene(cube=cube), Packetiser(), scene_id=3) for p in ps)
-    unit = Unit(kind=UnitKind.HYPERLATENT, scene=3, row=0, column=0, octets=hyper[27:-2])
+    unit = Unit(kind=UnitKind.TILE_BASE, scene=3, row=0, column=0, octets=hyper[27:-2])
     stream = b"".join([header, *Packetiser().packets(without_latent(unit))])
     assert (decoder.decode(stream, conceal=True).quality == Quality.MEANS).all()
 
 
-def test_a_downlink_that_cannot_carry_the_header_is_refused(encoder: SceneEncoder) -> None:
+def test_a_downlink_that_cannot_carry_the_header_is_refused(encoder: LatentRowEncoder) -> None:
     acquisition = Acquisition(samples=40, dtype=np.dtype(np.uint16))
     with pytest.raises(
         RateError, match=r"the downlink carries 64 octets in 32 lines, and what frames the scene takes 1"
@@ -288,7 +290,7 @@ def test_a_downlink_that_cannot_carry_the_header_is_refused(encoder: SceneEncode
             DownlinkBudget(octets_per_line=octets, window_lines=lines)
 
 
-def test_a_scene_that_ends_before_the_downlink_carried_its_header_is_refused(encoder: SceneEncoder) -> None:
+def test_a_scene_that_ends_before_the_downlink_carried_its_header_is_refused(encoder: LatentRowEncoder) -> None:
     cube = smooth_cube(1, 40, BANDS)
     acquisition = Acquisition(samples=40, dtype=cube.dtype)
     push_broom = encoder.begin(acquisition, Packetiser(), downlink=DownlinkBudget(octets_per_line=60, window_lines=256))
@@ -336,6 +338,6 @@ def test_the_shipped_codec_meets_a_ratio(
     shipped_bundle: Path, indian_pines: np.ndarray, tmp_path: Path, ratio: int
 ) -> None:
     scene = Scene(cube=indian_pines)
-    writer = StreamWriter(encoder=SceneEncoder(read_bundle(shipped_bundle)), scene=scene, folder=tmp_path)
+    writer = RateSearch(encoder=LatentRowEncoder(read_bundle(shipped_bundle)), scene=scene, folder=tmp_path)
     budget = scene.cube.nbytes // ratio
     assert 0.97 * budget <= writer.within(budget).octets <= budget

@@ -19,9 +19,9 @@ from conftest import ROOT, smooth_cube
 from distributed import LocalCluster
 from hyvic_runtime.cli import decode_packets
 from hyvic_runtime.errors import BundleError
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.ground.stream_archive import _decoder, decode_stream
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
@@ -33,17 +33,17 @@ A = {"monday/a.packets/11.npz", "monday/a.packets/decoded.json"}
 
 
 @pytest.fixture(scope="module")
-def encoder() -> SceneEncoder:
-    return SceneEncoder(read_bundle(BUNDLE))
+def encoder() -> LatentRowEncoder:
+    return LatentRowEncoder(read_bundle(BUNDLE))
 
 
 @pytest.fixture(scope="module")
-def packets(encoder: SceneEncoder) -> dict[int, list[bytes]]:
+def packets(encoder: LatentRowEncoder) -> dict[int, list[bytes]]:
     """Of two scenes, by identifier."""
     return {scene_id: _packets(encoder, scene_id) for scene_id in (11, 12)}
 
 
-def _packets(encoder: SceneEncoder, scene_id: int) -> list[bytes]:
+def _packets(encoder: LatentRowEncoder, scene_id: int) -> list[bytes]:
     scene = Scene(cube=smooth_cube(20, 35, bands=6, seed=scene_id))
     tiles = encoder.tile_packets(scene, Packetiser(packet_octets=200), scene_id=scene_id)
     return [packet for packets in tiles for packet in packets]
@@ -59,7 +59,7 @@ def mixed(packets: dict[int, list[bytes]], tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def cubes(packets: dict[int, list[bytes]]) -> dict[int, np.ndarray]:
-    decoder = SceneDecoder(read_bundle(BUNDLE))
+    decoder = LatentDecoder(read_bundle(BUNDLE))
     return {scene_id: decoder.decode(b"".join(scene)).scene.cube for scene_id, scene in packets.items()}
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hyvic_runtime.codec.acquisition import Acquisition, Interleave, LineRing
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.errors import DecodeError, EngineError, SceneError
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
 from hyvic_runtime.scene.scene import Scene
 
@@ -25,30 +25,30 @@ TILE = 32
 
 
 @pytest.fixture(scope="module")
-def encoder(tiny_bundle: Path) -> SceneEncoder:
-    return SceneEncoder(read_bundle(tiny_bundle))
+def encoder(tiny_bundle: Path) -> LatentRowEncoder:
+    return LatentRowEncoder(read_bundle(tiny_bundle))
 
 
 @pytest.fixture(scope="module")
-def decoder(tiny_bundle: Path) -> SceneDecoder:
-    return SceneDecoder(read_bundle(tiny_bundle))
+def decoder(tiny_bundle: Path) -> LatentDecoder:
+    return LatentDecoder(read_bundle(tiny_bundle))
 
 
-def _at_once(encoder: SceneEncoder, cube: np.ndarray) -> bytes:
+def _at_once(encoder: LatentRowEncoder, cube: np.ndarray) -> bytes:
     return b"".join(p for packets in encoder.tile_packets(Scene(cube=cube), Packetiser()) for p in packets)
 
 
-def _live(encoder: SceneEncoder, cube: np.ndarray, step: int = 5) -> list[bytes]:
+def _live(encoder: LatentRowEncoder, cube: np.ndarray, step: int = 5) -> list[bytes]:
     push_broom = encoder.begin(Acquisition(samples=cube.shape[1], dtype=cube.dtype), Packetiser())
     packets = [p for first in range(0, len(cube), step) for p in push_broom.push(cube[first : first + step])]
     return packets + push_broom.flush()
 
 
 @pytest.mark.parametrize("given_mean", [False, True])
-def test_a_bundle_that_subtracts_no_mean_gets_none(encoder: SceneEncoder, given_mean: bool) -> None:
+def test_a_bundle_that_subtracts_no_mean_gets_none(encoder: LatentRowEncoder, given_mean: bool) -> None:
     """Neither one that the sensor knows nor one that samples without data would fade into."""
     bundle = encoder.bundle
-    plain = SceneEncoder(replace(bundle, manifest=replace(bundle.manifest, mean_spectrum=False)))
+    plain = LatentRowEncoder(replace(bundle, manifest=replace(bundle.manifest, mean_spectrum=False)))
     cube = smooth_cube(TILE, TILE, BANDS)
     cube[3:9, 4:11] = 0
     mean = cube[20, 20] if given_mean else None
@@ -68,7 +68,7 @@ def test_a_bundle_that_subtracts_no_mean_gets_none(encoder: SceneEncoder, given_
 )
 @settings(deadline=None, max_examples=40)
 def test_lines_pushed_in_any_portions_and_order_of_axes_give_the_octets_of_the_scene_at_once(
-    encoder: SceneEncoder, lines: int, samples: int, steps: list[int], interleave: Interleave, dtype: str
+    encoder: LatentRowEncoder, lines: int, samples: int, steps: list[int], interleave: Interleave, dtype: str
 ) -> None:
     cube = smooth_cube(lines, samples, BANDS, seed=lines)
     acquisition = Acquisition(
@@ -86,7 +86,9 @@ def test_lines_pushed_in_any_portions_and_order_of_axes_give_the_octets_of_the_s
 
 
 @pytest.mark.parametrize("lines", [1, TILE, TILE + 1, 3 * TILE - 1])
-def test_a_scene_of_unknown_length_comes_back_whole(encoder: SceneEncoder, decoder: SceneDecoder, lines: int) -> None:
+def test_a_scene_of_unknown_length_comes_back_whole(
+    encoder: LatentRowEncoder, decoder: LatentDecoder, lines: int
+) -> None:
     cube = smooth_cube(lines, 40, BANDS)
     packets = _live(encoder, cube)
     decoded = decoder.decode(b"".join(packets))
@@ -97,7 +99,7 @@ def test_a_scene_of_unknown_length_comes_back_whole(encoder: SceneEncoder, decod
     assert packets == _live(encoder, cube, step=lines)  # which packets a call returns may differ, their order not
 
 
-def test_the_mean_of_the_first_row_of_tiles_stands_in_for_the_scenes(encoder: SceneEncoder) -> None:
+def test_the_mean_of_the_first_row_of_tiles_stands_in_for_the_scenes(encoder: LatentRowEncoder) -> None:
     cube = smooth_cube(2 * TILE, 40, BANDS)
     header = _live(encoder, cube)[0]
     mean = np.frombuffer(header[46 : 46 + 2 * BANDS], ">u2")
@@ -105,7 +107,7 @@ def test_the_mean_of_the_first_row_of_tiles_stands_in_for_the_scenes(encoder: Sc
 
 
 def test_a_scene_without_its_end_is_refused_or_taken_as_whole_rows(
-    encoder: SceneEncoder, decoder: SceneDecoder
+    encoder: LatentRowEncoder, decoder: LatentDecoder
 ) -> None:
     cube = smooth_cube(2 * TILE + 10, 40, BANDS)
     packets = [packet for packet in _live(encoder, cube) if packet[14] != UnitKind.SCENE_END]
@@ -121,7 +123,7 @@ def test_a_scene_without_its_end_is_refused_or_taken_as_whole_rows(
 def test_what_is_called_exact_without_the_scenes_end_is(failing: bool) -> None:
     """ANS gives symbols without end, so a tile that was cut must not be taken for a whole one."""
     bundle = read_bundle(ROOT / "tests" / "golden" / "stream" / "bundle")
-    encoder, decoder = SceneEncoder(bundle, workers=1), SceneDecoder(bundle, workers=2)
+    encoder, decoder = LatentRowEncoder(bundle, workers=1), LatentDecoder(bundle, workers=2)
     if failing:
         encoder._engine = NoEngine()
     tile, stride = bundle.manifest.geometry.tile, bundle.manifest.geometry.latent_stride
@@ -146,7 +148,7 @@ class NoEngine:
 
 
 def test_lines_that_may_lie_behind_a_lost_end_are_not_called_exact(
-    encoder: SceneEncoder, decoder: SceneDecoder
+    encoder: LatentRowEncoder, decoder: LatentDecoder
 ) -> None:
     stride = encoder.bundle.manifest.geometry.latent_stride
     packets = _live(encoder, smooth_cube(TILE - 1, 40, BANDS))
@@ -158,28 +160,28 @@ def test_lines_that_may_lie_behind_a_lost_end_are_not_called_exact(
     assert (decoder.decode(b"".join(packets), conceal=True).quality == Quality.EXACT).all()
 
 
-def test_one_scene_end_is_enough(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_one_scene_end_is_enough(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
     packets = _live(encoder, smooth_cube(TILE + 9, 40, BANDS))
     for lost in [i for i, packet in enumerate(packets) if packet[14] == UnitKind.SCENE_END]:
         decoded = decoder.decode(b"".join(packets[:lost] + packets[lost + 1 :]))
         assert decoded.scene.cube.shape[0] == TILE + 9
 
 
-def test_packets_of_a_row_come_before_the_next_row_is_whole(encoder: SceneEncoder) -> None:
+def test_packets_of_a_row_come_before_the_next_row_is_whole(encoder: LatentRowEncoder) -> None:
     """Latency is bounded: a few tiles stay under way, not a strip."""
     cube = smooth_cube(2 * TILE, 8 * TILE, BANDS)
     push_broom = encoder.begin(Acquisition(samples=8 * TILE, dtype=cube.dtype), Packetiser())
     assert push_broom.push(cube[: TILE - 1]) == []
     packets = push_broom.push(cube[TILE - 1])
     under_way = encoder.workers + 1
-    assert [packet[14] for packet in packets] == [UnitKind.SCENE_HEADER, *[UnitKind.HYPERLATENT] * (8 - under_way)]
+    assert [packet[14] for packet in packets] == [UnitKind.SCENE_HEADER, *[UnitKind.TILE_BASE] * (8 - under_way)]
     packets = push_broom.push(cube[TILE:])
-    row = [*[UnitKind.HYPERLATENT] * under_way, *[UnitKind.LATENT] * 8]
-    assert [packet[14] for packet in packets] == [*row, *[UnitKind.HYPERLATENT] * (8 - under_way)]
+    row = [*[UnitKind.TILE_BASE] * under_way, *[UnitKind.TILE_REFINEMENT] * 8]
+    assert [packet[14] for packet in packets] == [*row, *[UnitKind.TILE_BASE] * (8 - under_way)]
     push_broom.flush()
 
 
-def test_memory_does_not_grow_with_the_scene(encoder: SceneEncoder) -> None:
+def test_memory_does_not_grow_with_the_scene(encoder: LatentRowEncoder) -> None:
     """NumPy reports what it takes; the engine's own is one tile's.
 
     What is held at once depends on which thread comes first; the most of it, half a strip more or less, shows
@@ -198,7 +200,7 @@ def test_memory_does_not_grow_with_the_scene(encoder: SceneEncoder) -> None:
     assert peaks[2] - peaks[1] < strip.nbytes  # of the hundred strips that it is longer by
 
 
-def test_scenes_in_progress_do_not_disturb_each_other(encoder: SceneEncoder) -> None:
+def test_scenes_in_progress_do_not_disturb_each_other(encoder: LatentRowEncoder) -> None:
     cubes = [smooth_cube(2 * TILE, 40, BANDS, seed) for seed in (1, 2)]
     both = [encoder.begin(Acquisition(samples=40, dtype=cube.dtype), Packetiser()) for cube in cubes]
     packets: list[list[bytes]] = [[], []]
@@ -209,7 +211,7 @@ def test_scenes_in_progress_do_not_disturb_each_other(encoder: SceneEncoder) -> 
         assert own + scene.flush() == _live(encoder, cube)
 
 
-def test_lines_that_do_not_fit_are_refused(encoder: SceneEncoder) -> None:
+def test_lines_that_do_not_fit_are_refused(encoder: LatentRowEncoder) -> None:
     uint8 = Acquisition(samples=40, dtype=np.dtype(np.uint8), lines=3)
     push_broom = encoder.begin(uint8, Packetiser())
     with pytest.raises(SceneError, match=f"lines of {BANDS} samples and 40 bands came .* interleave bip"):
@@ -228,7 +230,7 @@ def test_lines_that_do_not_fit_are_refused(encoder: SceneEncoder) -> None:
         push_broom.push(np.zeros((1, 40, BANDS), np.uint8))
 
 
-def test_what_cannot_be_a_scene_is_refused_before_its_first_line(encoder: SceneEncoder) -> None:
+def test_what_cannot_be_a_scene_is_refused_before_its_first_line(encoder: LatentRowEncoder) -> None:
     with pytest.raises(SceneError, match="the scene holds float32"):
         Acquisition(samples=4, dtype=np.dtype(np.float32))
     with pytest.raises(SceneError, match="a scene of 0 samples is none"):

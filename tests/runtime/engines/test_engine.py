@@ -14,13 +14,14 @@ from hyvic_runtime.engines.tensorrt.cuda_device import CudaDevice
 from hyvic_runtime.engines.tensorrt.engine import TensorRTEngine
 from hyvic_runtime.engines.tensorrt.library import TensorRTLibrary
 from hyvic_runtime.errors import EngineError
-from hyvic_runtime.families.latent.bundle import Bundle, read_bundle
+from hyvic_runtime.families.latent.bundle import LatentBundle
 from hyvic_runtime.families.latent.conformance import check_entropy_path
 from hyvic_runtime.families.latent.entropy_path import EntropyPath
+from hyvic_runtime.families.registry import read_bundle
 
 
 @pytest.fixture
-def bundle(tiny_bundle: Path) -> Bundle:
+def bundle(tiny_bundle: Path) -> LatentBundle:
     return read_bundle(tiny_bundle)
 
 
@@ -28,10 +29,10 @@ class EngineContract:
     """A subclass gives `engine`, the tiny bundle's hyper-decoder, and `load`, which loads a file."""
 
     @pytest.fixture
-    def vectors(self, bundle: Bundle) -> np.ndarray:
+    def vectors(self, bundle: LatentBundle) -> np.ndarray:
         return bundle.conformance.astype(np.float32)
 
-    def test_it_computes_the_entropy_path_exactly(self, engine: Engine, bundle: Bundle) -> None:
+    def test_it_computes_the_entropy_path_exactly(self, engine: Engine, bundle: LatentBundle) -> None:
         check_entropy_path(bundle, EntropyPath(bundle, engine))
 
     def test_outputs_have_the_graphs_names_types_and_shapes(self, engine: Engine, vectors: np.ndarray) -> None:

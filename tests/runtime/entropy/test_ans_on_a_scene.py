@@ -9,9 +9,9 @@ import pytest
 from hyvic_runtime.entropy.ans import ConstrictionCoder, NativeCoder
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import EngineError
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.latent.encoder import SceneEncoder, hyperlatent_rows
-from hyvic_runtime.families.latent.rate_gains import quality_code
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder, hyperlatent_rows
+from hyvic_runtime.families.registry import read_bundle
+from hyvic_runtime.packets.quality import quality_code
 from hyvic_runtime.scene.scene import Scene
 
 
@@ -27,7 +27,7 @@ def test_both_coders_write_the_same_units_and_read_them(
         ours.describe()
     except EngineError as error:
         pytest.skip(str(error))
-    encoder, scene = SceneEncoder(bundle), Scene(cube=indian_pines)
+    encoder, scene = LatentRowEncoder(bundle), Scene(cube=indian_pines)
     grid = encoder.grid(scene)
     for tile in grid:
         coded = encoder.symbols(scene, grid, tile, encoder.mean_spectrum(scene), quality_code(quality))

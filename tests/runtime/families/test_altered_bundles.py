@@ -10,7 +10,8 @@ import pytest
 from hyvic_runtime.codec.bundle_files import MANIFEST, REPORT
 from hyvic_runtime.errors import BundleError
 from hyvic_runtime.families.adaptive.bundle import FILES as ADAPTIVE_FILES
-from hyvic_runtime.families.latent.bundle import file_names, read_bundle
+from hyvic_runtime.families.latent.bundle import file_names
+from hyvic_runtime.families.registry import read_bundle
 
 FILES = {"tiny_bundle": file_names(0), "tiny_adaptive_bundle": (*ADAPTIVE_FILES, REPORT)}
 BUNDLES = list(FILES)

@@ -44,7 +44,7 @@ OTHER_KEY = bytes(32)
 
 
 def _unit(octets: bytes) -> Unit:
-    return Unit(kind=UnitKind.LATENT, scene=0xCAFE, row=2, column=3, octets=octets)
+    return Unit(kind=UnitKind.TILE_REFINEMENT, scene=0xCAFE, row=2, column=3, octets=octets)
 
 
 def _protected(octets: bytes = b"content", packet_octets: int = 100, key: bytes = KEY) -> list[bytes]:

@@ -17,7 +17,7 @@ from hyvic_runtime.packets.space_packet import (
 )
 
 
-def _unit(octets: bytes, kind: UnitKind = UnitKind.LATENT) -> Unit:
+def _unit(octets: bytes, kind: UnitKind = UnitKind.TILE_REFINEMENT) -> Unit:
     return Unit(kind=kind, scene=0xCAFE, row=2, column=3, octets=octets)
 
 
@@ -102,7 +102,7 @@ def test_units_come_back_whatever_the_packet_length(octets: bytes, packet_octets
     assert b"".join(s.octets for s in segments if isinstance(s, Segment)) == octets
     first = segments[0]
     assert isinstance(first, Segment)
-    assert (first.kind, first.scene, first.row, first.column) == (UnitKind.LATENT, 0xCAFE, 2, 3)
+    assert (first.kind, first.scene, first.row, first.column) == (UnitKind.TILE_REFINEMENT, 0xCAFE, 2, 3)
 
 
 def test_unit_kinds_that_are_not_defined_are_damage() -> None:

@@ -11,9 +11,9 @@ import pytest
 from conftest import BANDS, smooth_cube
 from hyvic_runtime import cli
 from hyvic_runtime.codec.quality_map import Quality
-from hyvic_runtime.families.latent.bundle import read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Segment, parse_stream
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.simulation.channel import Channel, Contact
@@ -24,7 +24,7 @@ from hyvic_runtime.simulation.transport import MAX_DATAGRAM_OCTETS, Transport, c
 @pytest.fixture(scope="module")
 def simulator(tiny_bundle: Path) -> DownlinkSimulator:
     bundle = read_bundle(tiny_bundle)
-    return DownlinkSimulator(Scene(cube=smooth_cube(160, 96, BANDS)), SceneEncoder(bundle), SceneDecoder(bundle))
+    return DownlinkSimulator(Scene(cube=smooth_cube(160, 96, BANDS)), LatentRowEncoder(bundle), LatentDecoder(bundle))
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_latency_and_backlog_are_those_worked_out_by_hand(simulator: DownlinkSim
     # A row of tiles needs its 32 lines and 3 of halo behind them, at 100 lines/s; the last one has no halo.
     settings = Settings(channel=Channel(), line_rate=100, packet_octets=200)
     simulation = simulator.simulate(settings)
-    halo = SceneEncoder(read_bundle(simulator._encoder.bundle.folder)).bundle.manifest.geometry.halo_after
+    halo = LatentRowEncoder(read_bundle(simulator._encoder.bundle.folder)).bundle.manifest.geometry.halo_after
     assert simulation.tile_latency_s == pytest.approx([halo / 100] * 12 + [0.0] * 3)
     assert max(simulation.series.backlog_octets) == 0
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from threading import Barrier, Thread
 
 import pytest
-from hyvic_runtime.support.blas_threads import one_core_each
+from hyvic_runtime.support.blas_threads import one_thread_each
 from threadpoolctl import ThreadpoolController
 
 
@@ -20,13 +20,13 @@ def before() -> list[int]:
 
 
 def test_products_take_one_core_inside_and_what_they_took_outside(before: list[int]) -> None:
-    with one_core_each():
+    with one_thread_each():
         assert set(_threads()) == {1}
-        with one_core_each():
+        with one_thread_each():
             assert set(_threads()) == {1}
         assert set(_threads()) == {1}
     assert _threads() == before
-    with one_core_each(where=False):
+    with one_thread_each(where=False):
         assert _threads() == before
 
 
@@ -34,12 +34,12 @@ def test_the_last_thread_to_leave_sets_it_back(before: list[int]) -> None:
     entered, left = Barrier(2), Barrier(2)
 
     def work() -> None:
-        with one_core_each():
+        with one_thread_each():
             entered.wait()
         left.wait()
 
     other = Thread(target=work)
-    with one_core_each():
+    with one_thread_each():
         other.start()
         entered.wait()
         left.wait()
@@ -49,6 +49,6 @@ def test_the_last_thread_to_leave_sets_it_back(before: list[int]) -> None:
 
 
 def test_an_error_inside_sets_it_back(before: list[int]) -> None:
-    with pytest.raises(ZeroDivisionError), one_core_each():
+    with pytest.raises(ZeroDivisionError), one_thread_each():
         raise ZeroDivisionError
     assert _threads() == before

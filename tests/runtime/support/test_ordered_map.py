@@ -10,25 +10,26 @@ from conftest import ROOT, smooth_cube
 from hyvic_runtime.entropy.ans import ConstrictionCoder, NativeCoder
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.families.latent.bundle import Bundle, read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.bundle import LatentBundle
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
-from hyvic_runtime.support.ordered_map import in_order
+from hyvic_runtime.support.ordered_map import ordered_map
 
 
 @pytest.fixture(scope="module")
-def bundle() -> Bundle:
+def bundle() -> LatentBundle:
     return read_bundle(ROOT / "tests" / "golden" / "stream" / "bundle")
 
 
 @pytest.fixture(scope="module")
-def packets(bundle: Bundle) -> list[bytes]:
+def packets(bundle: LatentBundle) -> list[bytes]:
     """Of a scene of 30 tiles, of which some have marks."""
     cube = smooth_cube(90, 70, bands=6)
     cube[20:30, 10:40] = 0
-    tiles = SceneEncoder(bundle).tile_packets(Scene(cube=cube, no_data=0), Packetiser(packet_octets=120))
+    tiles = LatentRowEncoder(bundle).tile_packets(Scene(cube=cube, no_data=0), Packetiser(packet_octets=120))
     return [packet for packets in tiles for packet in packets]
 
 
@@ -41,7 +42,7 @@ def test_results_come_in_order_whatever_finishes_first() -> None:
         time.sleep(0.002 * (number % 3))
         return number
 
-    assert list(in_order(work, range(40), workers=4)) == list(range(40))
+    assert list(ordered_map(work, range(40), workers=4)) == list(range(40))
 
 
 def test_no_more_is_begun_than_workers_and_as_many_wait() -> None:
@@ -53,7 +54,7 @@ def test_no_more_is_begun_than_workers_and_as_many_wait() -> None:
             taken += 1
             yield taken
 
-    for result in in_order(lambda item: item, items(), workers=3):
+    for result in ordered_map(lambda item: item, items(), workers=3):
         assert taken - result < 2 * 3
 
 
@@ -66,7 +67,7 @@ def test_an_item_that_fails_stops_the_rest() -> None:
         done.append(number)
 
     with pytest.raises(DecodeError, match="five"):
-        list(in_order(work, range(1000), workers=2))
+        list(ordered_map(work, range(1000), workers=2))
     assert len(done) < 20
     assert not _tile_threads()
 
@@ -74,11 +75,11 @@ def test_an_item_that_fails_stops_the_rest() -> None:
 @pytest.mark.parametrize("coder", [ConstrictionCoder, NativeCoder])
 @pytest.mark.parametrize("loss", [0, 7])
 def test_many_workers_give_the_pixels_of_one(
-    bundle: Bundle, packets: list[bytes], loss: int, coder: type[ConstrictionCoder | NativeCoder]
+    bundle: LatentBundle, packets: list[bytes], loss: int, coder: type[ConstrictionCoder | NativeCoder]
 ) -> None:
     stream = b"".join(packet for index, packet in enumerate(packets) if not loss or index % loss != 3)
-    serial = SceneDecoder(bundle, workers=1).decode(stream, conceal=True)
-    parallel = SceneDecoder(bundle, workers=5)
+    serial = LatentDecoder(bundle, workers=1).decode(stream, conceal=True)
+    parallel = LatentDecoder(bundle, workers=5)
     parallel._coder = EntropyCoder(bundle.tables, coder)
     for _ in range(3):
         decoded = parallel.decode(stream, conceal=True)
@@ -86,26 +87,26 @@ def test_many_workers_give_the_pixels_of_one(
         assert np.array_equal(decoded.quality, serial.quality)
 
 
-def test_the_first_lost_tile_is_named_whatever_worker_meets_it(bundle: Bundle, packets: list[bytes]) -> None:
+def test_the_first_lost_tile_is_named_whatever_worker_meets_it(bundle: LatentBundle, packets: list[bytes]) -> None:
     octets = bytearray(b"".join(packets))
     for packet in (10, 30, 50):
         octets[sum(map(len, packets[:packet])) + 20] ^= 1
     said = set()
     for workers in (1, 3, 8):
         with pytest.raises(DecodeError) as raised:
-            SceneDecoder(bundle, workers=workers).decode(bytes(octets))
+            LatentDecoder(bundle, workers=workers).decode(bytes(octets))
         said.add(str(raised.value))
     assert len(said) == 1
 
 
-def test_progress_rises_by_one_tile(bundle: Bundle, packets: list[bytes]) -> None:
+def test_progress_rises_by_one_tile(bundle: LatentBundle, packets: list[bytes]) -> None:
     calls: list[tuple[int, int]] = []
-    SceneDecoder(bundle, workers=4).decode(b"".join(packets), progress=lambda *call: calls.append(call))
+    LatentDecoder(bundle, workers=4).decode(b"".join(packets), progress=lambda *call: calls.append(call))
     assert calls == [(done, 30) for done in range(1, 31)]
 
 
-def test_an_interruption_leaves_no_thread_and_a_decoder_that_works(bundle: Bundle, packets: list[bytes]) -> None:
-    decoder = SceneDecoder(bundle, workers=4)
+def test_an_interruption_leaves_no_thread_and_a_decoder_that_works(bundle: LatentBundle, packets: list[bytes]) -> None:
+    decoder = LatentDecoder(bundle, workers=4)
     whole = decoder.decode(b"".join(packets)).scene.cube
 
     def interrupt(done: int, total: int) -> None:
@@ -118,8 +119,8 @@ def test_an_interruption_leaves_no_thread_and_a_decoder_that_works(bundle: Bundl
     assert np.array_equal(decoder.decode(b"".join(packets)).scene.cube, whole)
 
 
-def test_times_are_those_of_all_workers(bundle: Bundle, packets: list[bytes]) -> None:
-    decoder = SceneDecoder(bundle, workers=4)
+def test_times_are_those_of_all_workers(bundle: LatentBundle, packets: list[bytes]) -> None:
+    decoder = LatentDecoder(bundle, workers=4)
     begun = time.perf_counter()
     decoder.decode(b"".join(packets))
     seconds = time.perf_counter() - begun

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 from hyvic_runtime.codec.bundle_files import MANIFEST, REPORT, file_sha256, read_manifest
+from hyvic_runtime.codec.conformance import coder_sha256
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.families.adaptive import bundle as layout
 from hyvic_runtime.families.adaptive.bundle import AdaptiveManifest, adaptive_bundle
 from hyvic_runtime.families.adaptive.conformance import network_sha256
 from hyvic_runtime.families.adaptive.contexts import CONTEXT_VERSION, CONTEXTS
 from hyvic_runtime.families.adaptive.table_choice import ESCAPE_OCTETS, FRACTIONS, SCALES
-from hyvic_runtime.families.latent.bundle import ALL_FILES
-from hyvic_runtime.families.latent.conformance import coder_sha256
+from hyvic_runtime.families.registry import BUNDLE_FILES
 from hyvic_runtime.support.atomic_file import replacing_folder
 from hyvic_train.checkpoint import WEIGHTS, load_context_model
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ def adaptive_bundle_from_checkpoint(
     expected = [dict(zip(OUTPUTS, run_layers(network, vector), strict=True)) for vector in vectors]
 
     progress("writing")
-    with replacing_folder(out, contents=ALL_FILES) as partial:
+    with replacing_folder(out, contents=BUNDLE_FILES) as partial:
         save_graph(context_graph(network), partial / layout.CONTEXT_NETWORK)
         arrays: dict[str, NDArray[np.generic]] = {
             layout.WEIGHTS: weights.weights,

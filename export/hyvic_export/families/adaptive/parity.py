@@ -12,7 +12,7 @@ import torch
 from hyvic_runtime.engines.selection import EngineKind, load_engine
 from hyvic_runtime.families.adaptive.bundle import CONTEXT_NETWORK, AdaptiveBundle
 from hyvic_runtime.families.adaptive.conformance import check_network
-from hyvic_runtime.families.adaptive.table_choice import ESCAPE_OCTETS, rows_and_shifts
+from hyvic_runtime.families.adaptive.table_choice import ESCAPE_OCTETS, tables_and_offsets
 from hyvic_runtime.scene.files import read_scene
 from hyvic_train.families.adaptive.coefficients import Rows, details, rounded, rows_in_order, spectral_transform
 from hyvic_train.families.adaptive.context_model import ContextModel
@@ -66,7 +66,7 @@ def measured_parity(model: ContextModel, bundle: AdaptiveBundle, scenes: Sequenc
         BundleError: the engine does not compute the network exactly.
         SceneError: a scene cannot be read.
     """
-    engine = load_engine(bundle, CONTEXT_NETWORK, EngineKind.ONNXRUNTIME)
+    engine = load_engine(bundle.folder / CONTEXT_NETWORK, EngineKind.ONNXRUNTIME)
     check_network(bundle, engine)
 
     def code_length(of: str, parts: Iterable[Rows]) -> CodeLength:
@@ -74,7 +74,7 @@ def measured_parity(model: ContextModel, bundle: AdaptiveBundle, scenes: Sequenc
         for rows in parts:
             outputs = engine.run({"contexts": rows.contexts[None, :, None]})
             scale_index, mean_steps, gain = (outputs[name].ravel() for name in ("scale_index", "mean_steps", "gain"))
-            indices, shifts = rows_and_shifts(scale_index, mean_steps, gain, rows.prediction)
+            indices, shifts = tables_and_offsets(scale_index, mean_steps, gain, rows.prediction)
             coefficients += len(rows.values)
             bits += table_bits(bundle.tables, rows.values.astype(np.int32) - shifts, indices, ESCAPE_OCTETS)
             reference_bits += float(rows_bits(model, rows).sum(dtype=torch.float64))

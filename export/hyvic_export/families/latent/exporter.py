@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from hyvic_runtime.codec.bundle_files import MANIFEST, REPORT, file_sha256
+from hyvic_runtime.codec.conformance import coder_sha256, outputs_sha256
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.families.latent import bundle as layout
-from hyvic_runtime.families.latent.bundle import BundleManifest, read_latent_bundle
-from hyvic_runtime.families.latent.conformance import coder_sha256, outputs_sha256
+from hyvic_runtime.families.latent.bundle import LatentManifest, read_latent_bundle
+from hyvic_runtime.families.registry import BUNDLE_FILES
 from hyvic_runtime.scene.tile_grid import DEFAULT_TILE
 from hyvic_runtime.support.atomic_file import replacing_folder
 from hyvic_train.checkpoint import WEIGHTS, load_checkpoint
@@ -48,7 +49,7 @@ def bundle_from_checkpoint(
     command: str = "",
     progress: Callable[[str], None] = lambda _: None,
     phase: Callable[[str], None] = lambda _: None,
-) -> BundleManifest:
+) -> LatentManifest:
     """Write the deployment bundle of a checkpoint; `out` appears whole or not at all.
 
     The same checkpoint gives the same graphs, tables and vectors, octet by octet, on one machine with the
@@ -106,7 +107,7 @@ def bundle_from_checkpoint(
     }
 
     progress("writing")
-    with replacing_folder(out, contents=layout.ALL_FILES) as partial:
+    with replacing_folder(out, contents=BUNDLE_FILES) as partial:
         for name, graph in graphs.items():
             save_graph(graph, partial / name)
         arrays: dict[str, NDArray[np.generic]] = {
@@ -117,7 +118,7 @@ def bundle_from_checkpoint(
             symbols = [vector.expected.symbols for vector in vectors]
             arrays[layout.CONFORMANCE_SYMBOLS] = np.stack(symbols).astype(np.int16)
         save_arrays(partial, tables, arrays)
-        manifest = BundleManifest(
+        manifest = LatentManifest(
             family=config.family,
             bands=config.bands,
             latent_channels=config.latent_channels,

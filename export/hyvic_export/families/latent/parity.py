@@ -18,10 +18,10 @@ import numpy as np
 import onnx
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
 from hyvic_runtime.errors import EngineError
-from hyvic_runtime.families.latent.bundle import Bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
-from hyvic_runtime.families.latent.rate_gains import quality_code
+from hyvic_runtime.families.latent.bundle import LatentBundle
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.packets.quality import quality_code
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import Cube, psnr
 from hyvic_train.families.latent.codec_model import CodecModel
@@ -113,7 +113,7 @@ class Parity:
 def measured_parity(
     model: CodecModel,
     entropy: EntropyModel,
-    bundle: Bundle,
+    bundle: LatentBundle,
     latent_graph: onnx.ModelProto,
     scenes: Sequence[NamedScene],
 ) -> Parity:
@@ -126,7 +126,7 @@ def measured_parity(
         latent_graph: the encoder graph of the same form that also gives `latent`.
         scenes: on the bundle's bands.
     """
-    encoder, decoder = SceneEncoder(bundle), SceneDecoder(bundle)
+    encoder, decoder = LatentRowEncoder(bundle), LatentDecoder(bundle)
     manifest = bundle.manifest
     with tempfile.TemporaryDirectory() as folder:
         save_graph(latent_graph, Path(folder) / "encoder.onnx")
@@ -165,7 +165,7 @@ def measured_parity(
 
 
 def _engine_coding(
-    encoder: SceneEncoder, latents: OnnxRuntimeEngine, scene: Scene, reference: ReferenceCoding, picture: Cube
+    encoder: LatentRowEncoder, latents: OnnxRuntimeEngine, scene: Scene, reference: ReferenceCoding, picture: Cube
 ) -> ReferenceCoding:
     """What the graphs make of a scene, in the reference's arrays."""
     ours = replace(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from hyvic_runtime.entropy.symbol_costs import SymbolCosts
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
-from hyvic_runtime.families.latent.border_smoothing import TileEnd, can_continue
+from hyvic_runtime.families.latent.border_smoothing import BorderSmoother, can_extend
 from hyvic_runtime.families.latent.entropy_path import Prediction
 from hyvic_runtime.scene.tile_grid import TileGeometry
 from hyvic_train.families.latent.codec_model import CodecModel
@@ -176,7 +176,7 @@ def _at_its_end(
         here: what of it is coded.
         geometry: of the tile.
     """
-    if entropy.network.slices or not can_continue(geometry):
+    if entropy.network.slices or not can_extend(geometry):
         return coded.latent_steps[here].astype(np.float32)
     held = np.pad(hyperlatent.astype(np.int64), [(0, 0), (0, 1), (0, 1)], mode="edge")
 
@@ -184,7 +184,7 @@ def _at_its_end(
         on = run_reference(entropy.network, held, lambda part, scale_index, mean_steps: np.zeros_like(mean_steps))
         return Prediction(on.scale_index[here], on.mean_steps[here])
 
-    end = TileEnd(
+    end = BorderSmoother(
         costs=SymbolCosts(EntropyCoder(entropy.tables)),
         scales=SCALE_COUNT,
         mean_step_bits=MEAN_STEP_BITS,

@@ -48,9 +48,9 @@ static inline float highest_bits(float a, int bits)
     return (float)((word >> (23 - bits)) - (127 << bits));
 }
 
-static inline float companded(float magnitude) { return highest_bits(least(magnitude, COMPANDED_MAX), 4); }
+static inline float log_magnitude(float magnitude) { return highest_bits(least(magnitude, COMPANDED_MAX), 4); }
 static inline float companded_energy(float energy) { return highest_bits(energy, 3); }
-static inline float signed_companded(float value) { return copysignf(companded(fabsf(value)), value); }
+static inline float signed_companded(float value) { return copysignf(log_magnitude(fabsf(value)), value); }
 
 typedef struct {
     size_t lines, samples;
@@ -75,7 +75,7 @@ static inline void around(const float *restrict plane, Size size, float *restric
     }
 }
 
-/* Planes of magnitudes and of what lies around, both companded. */
+/* Planes of magnitudes and of what lies around, both log_magnitude. */
 FAST static void compand_planes(const float *planes, size_t count, Size size, float *there, float *near, float *scratch)
 {
     const size_t pixels = area(size);
@@ -83,12 +83,12 @@ FAST static void compand_planes(const float *planes, size_t count, Size size, fl
         float *clipped = scratch, *line = scratch + pixels;
         for (size_t i = 0; i < pixels; i++) {
             const float magnitude = fabsf(planes[i]);
-            there[i] = companded(magnitude);
+            there[i] = log_magnitude(magnitude);
             clipped[i] = least(magnitude, MAGNITUDE_MAX);
         }
         around(clipped, size, near, line);
         for (size_t i = 0; i < pixels; i++)
-            near[i] = companded(near[i]);
+            near[i] = log_magnitude(near[i]);
     }
 }
 
@@ -109,7 +109,7 @@ FAST static void add_components(const float *details, size_t count, size_t pixel
         float *restrict sum = after->sum, *restrict largest = after->largest;
         float *restrict nearest = count - c <= NEAREST ? after->nearest + (count - 1 - c) * pixels : NULL;
         for (size_t i = 0; i < pixels; i++) {
-            const float magnitude = companded(fabsf(details[i]));
+            const float magnitude = log_magnitude(fabsf(details[i]));
             sum[i] += magnitude;
             largest[i] = most(largest[i], magnitude);
             if (nearest)
@@ -132,7 +132,7 @@ typedef struct {
     const float *predictor_parents; /* likewise, of the predictors */
     const float *predictor_details; /* likewise, of the level */
     float *prediction;             /* (component, orientation, line, sample) of the level */
-    float *energy, *rest;          /* (component, line, sample) of the parents, companded */
+    float *energy, *rest;          /* (component, line, sample) of the parents, log_magnitude */
 } Prediction;
 
 static inline size_t prediction_scratch(Size size)
@@ -238,7 +238,7 @@ static inline void put(const float *restrict line, size_t stride, size_t count, 
 static inline void put_magnitudes(const float *restrict line, size_t count, float *restrict out)
 {
     for (size_t j = 0; j < count; j++)
-        out[j] = companded(fabsf(line[2 * j]));
+        out[j] = log_magnitude(fabsf(line[2 * j]));
 }
 
 static inline void put_larger(const float *restrict a, const float *restrict b, size_t stride, size_t count,
@@ -290,10 +290,10 @@ static inline void put_neighbours(const Description *of, const float *decoded, c
         const int turned = of->orientation == 1;
         out[j] = signed_companded(turned ? of_column : of_line);
         out[j + entry] = signed_companded(turned ? of_line : of_column);
-        out[j + 2 * entry] = companded(turned ? column_magnitude : line_magnitude);
-        out[j + 3 * entry] = companded(turned ? line_magnitude : column_magnitude);
-        out[j + 4 * entry] = companded(line_magnitude + column_magnitude);
-        out[j + 5 * entry] = companded(truncf((off_along + off_across) * (1 / PREDICTION_STEP)));
+        out[j + 2 * entry] = log_magnitude(turned ? column_magnitude : line_magnitude);
+        out[j + 3 * entry] = log_magnitude(turned ? line_magnitude : column_magnitude);
+        out[j + 4 * entry] = log_magnitude(line_magnitude + column_magnitude);
+        out[j + 5 * entry] = log_magnitude(truncf((off_along + off_across) * (1 / PREDICTION_STEP)));
     }
 }
 
@@ -368,7 +368,7 @@ static void describe_component(const Description *of, size_t c, float *constants
     for (size_t o = 0; o < ORIENTATIONS; o++)
         *constants++ = o == of->orientation ? ON : 0;
     *constants++ = of->log2_spread[c];
-    *constants = companded((float)(of->first + c));
+    *constants = log_magnitude((float)(of->first + c));
 }
 
 /* Contexts (entry, component, square) and predictions (component, square). */

@@ -330,7 +330,7 @@ static PyObject *describe(PyObject *module, PyObject *arguments)
     return done ? Py_NewRef(Py_None) : NULL;
 }
 
-static PyObject *rows_and_shifts(PyObject *module, PyObject *arguments)
+static PyObject *tables_and_offsets(PyObject *module, PyObject *arguments)
 {
     (void)module;
     HeldNetwork network;
@@ -403,7 +403,7 @@ static PyMethodDef METHODS[] = {
     {"take_squares", take_squares, METH_VARARGS, NULL},
     {"set_squares", set_squares, METH_VARARGS, NULL},
     {"describe", describe, METH_VARARGS, NULL},
-    {"rows_and_shifts", rows_and_shifts, METH_VARARGS, NULL},
+    {"tables_and_offsets", tables_and_offsets, METH_VARARGS, NULL},
     {"evaluate", evaluate, METH_VARARGS, NULL},
     {"instruction_sets", names_of_instruction_sets, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -98,10 +98,10 @@ Network = tuple[int, NDArray[int32], NDArray[int32], NDArray[void]]
 def describe(description: Description, contexts: NDArray[float32], predicted: NDArray[float32], /) -> None:
     """Fill in the last two, what `contexts.GroupContexts.of` gives of some lines."""
 
-def rows_and_shifts(
+def tables_and_offsets(
     network: Network, description: Description, rows: NDArray[int32], shifts: NDArray[int32], /
 ) -> None:
-    """Fill in the last two, what `table_rows.rows_and_shifts` gives of what the network makes of the contexts."""
+    """Fill in the last two, what `table_rows.tables_and_offsets` gives of what the network makes of the contexts."""
 
 def evaluate(network: Network, contexts: NDArray[float32], outputs: NDArray[int32], /) -> None:
     """Fill in the network's outputs (output, coefficient) of contexts (entry, coefficient)."""

@@ -19,7 +19,7 @@
 #define DEAD 0.15f /* what magnitudes are made smaller by before they are rounded, where no table says better */
 #define AT_ONCE 32
 
-/* Whether all of the network's outputs are such; rows and shifts are those of table_rows.rows_and_shifts. */
+/* Whether all of the network's outputs are such; rows and shifts are those of table_rows.tables_and_offsets. */
 static int rows_of_outputs(size_t count, const int32_t *scale_index, const int32_t *mean_steps, const int32_t *gain,
                            const float *prediction, int32_t *rows, int32_t *shifts)
 {
@@ -114,7 +114,7 @@ FAST static void weigh_plane(const float *plane, size_t count, double *saved, do
         *saved += savings[j], *total += totals[j];
 }
 
-static PyObject *rows_and_shifts(PyObject *module, PyObject *arguments)
+static PyObject *tables_and_offsets(PyObject *module, PyObject *arguments)
 {
     (void)module;
     Py_buffer v[6];
@@ -188,7 +188,7 @@ static PyObject *weigh(PyObject *module, PyObject *arguments)
 
 static PyMethodDef METHODS[] = {
     {"weigh", weigh, METH_VARARGS, NULL},
-    {"rows_and_shifts", rows_and_shifts, METH_VARARGS, NULL},
+    {"tables_and_offsets", tables_and_offsets, METH_VARARGS, NULL},
     {"choose", choose, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -6,7 +6,7 @@ All arrays are C-contiguous; sizes that do not go together, and rows that are no
 from numpy import float32, float64, int32, int64
 from numpy.typing import NDArray
 
-def rows_and_shifts(
+def tables_and_offsets(
     scale_index: NDArray[int32],
     mean_steps: NDArray[int32],
     gain: NDArray[int32],
@@ -18,7 +18,7 @@ def rows_and_shifts(
     """Fill in the last two, and say whether the first three are outputs of a network."""
 
 def weigh(planes: NDArray[float32], saved: NDArray[float64], total: NDArray[float64], /) -> None:
-    """Fill in the last two, (plane,): what `quantiser.worth_coding` saves, and the sum of its integers."""
+    """Fill in the last two, (plane,): what `quantiser.estimated_rd` saves, and the sum of its integers."""
 
 def choose(
     coefficients: NDArray[float32],

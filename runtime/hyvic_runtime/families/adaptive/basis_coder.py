@@ -69,7 +69,7 @@ class BasisCoder:
             elements = vector[bands.free].astype(np.int64)
             coded = self._vector(elements, bands)
             if not vectors:
-                tried = _slope(elements, mean)
+                tried = _mean_regression(elements, mean)
                 other = self._vector(elements - _predicted(mean, tried), bands)
                 if other.bits < coded.bits:
                     slope, coded = tried, other
@@ -255,7 +255,7 @@ class _Bands:
         self.free = self.free[self.free != pivot(vector)]
 
 
-def _slope(elements: Integers, mean: Integers) -> int:
+def _mean_regression(elements: Integers, mean: Integers) -> int:
     """How much of the mean's differences is best taken off a vector's."""
     steps = np.diff(mean).astype(np.float64)
     slope = float(np.diff(elements) @ steps) / max(float(steps @ steps), 1) * (1 << _SLOPE_BITS)

@@ -31,6 +31,7 @@ from hyvic_runtime.codec.bundle_files import (
     check_whole_numbers,
     not_of_this_version,
     read_array,
+    read_manifest,
     read_tables,
     spelt,
 )
@@ -51,6 +52,8 @@ WEIGHTS, ROWS_OF_WEIGHTS = "contexts-weights.npy", "contexts-rows.npy"
 CONFORMANCE = "conformance-contexts.npy"
 FILES = (CONTEXT_NETWORK, WEIGHTS, ROWS_OF_WEIGHTS, *TABLES, CONFORMANCE)
 """Beside the manifest and the report."""
+ALL_FILES = (*FILES, REPORT)
+"""Every file that a bundle of this family may have beside its manifest."""
 DEFAULT_TILE = 256
 _CELL = 1 << LEVELS
 _REACH = 3
@@ -184,6 +187,18 @@ class AdaptiveBundle:
 def manifest_bytes(manifest: AdaptiveManifest) -> bytes:
     """The manifest file."""
     return spelt(FORMAT_VERSION, asdict(manifest))
+
+
+def read_adaptive_bundle(folder: Path) -> AdaptiveBundle:
+    """Load a bundle of the scene-adaptive family.
+
+    Raises:
+        BundleError: as `adaptive_bundle`; or the bundle is of another family.
+    """
+    version, document = read_manifest(folder)
+    if document.get("family") != ADAPTIVE:
+        raise BundleError(f"{folder} is of the family {document.get('family')}, which is not scene-adaptive")
+    return adaptive_bundle(folder, version, document)
 
 
 def adaptive_bundle(folder: Path, version: int, document: Mapping[str, Any]) -> AdaptiveBundle:

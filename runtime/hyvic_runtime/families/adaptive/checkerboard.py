@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.families.adaptive.contexts import Planes, chessboard
+from hyvic_runtime.families.adaptive.contexts import Planes, checkerboard
 
 try:
     from hyvic_runtime.families.adaptive import _contexts
@@ -19,11 +19,11 @@ Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CodedSquares:
+class CodedPositions:
     """Those that exist, line by line.
 
     Attributes:
-        black: or white squares, as the first of a chessboard is.
+        black: or white squares, as the first of a checkerboard is.
         existing: (line, sample) of a level, which coefficients there are.
         among: (square,) of all of the colour, which exist; None: all do.
         count: how many do.
@@ -61,12 +61,12 @@ class CodedSquares:
         )
 
     def _where(self) -> NDArray[np.bool_]:
-        where: NDArray[np.bool_] = self.existing & (chessboard(self.existing.shape) == self.black)
+        where: NDArray[np.bool_] = self.existing & (checkerboard(self.existing.shape) == self.black)
         return where
 
 
-def coded_squares(existing: NDArray[np.bool_], black: bool) -> CodedSquares:
+def coded_positions(existing: NDArray[np.bool_], black: bool) -> CodedPositions:
     """Of one colour, where coefficients (line, sample) exist."""
-    among = existing[chessboard(existing.shape) == black]
+    among = existing[checkerboard(existing.shape) == black]
     count = int(np.count_nonzero(among))
-    return CodedSquares(black=black, existing=existing, among=None if count == among.size else among, count=count)
+    return CodedPositions(black=black, existing=existing, among=None if count == among.size else among, count=count)

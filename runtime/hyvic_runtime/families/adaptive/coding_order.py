@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.families.adaptive.checkerboard import CodedSquares, coded_squares
+from hyvic_runtime.families.adaptive.checkerboard import CodedPositions, coded_positions
 from hyvic_runtime.families.adaptive.context_network import ContextNetwork
 from hyvic_runtime.families.adaptive.contexts import (
     LEVELS,
@@ -48,7 +48,7 @@ class Block:
     level: int
     components: slice
     orientation: int
-    squares: CodedSquares
+    squares: CodedPositions
 
     @property
     def part(self) -> int:
@@ -85,7 +85,7 @@ def parts_of(components: Sequence[int]) -> tuple[int, ...]:
     )
 
 
-def walk(
+def code_details(
     network: ContextNetwork,
     scale: Scale,
     components: Sequence[int],
@@ -122,31 +122,31 @@ def walk(
             scale.leading(coded.stop),
         )
         of_both = [
-            (which, coded_squares(exist[which], black)) for which in range(ORIENTATIONS) for black in (False, True)
+            (which, coded_positions(exist[which], black)) for which in range(ORIENTATIONS) for black in (False, True)
         ]
         blocks = [(orientation, squares) for orientation, squares in of_both if squares.count]
         for group in groups(coded.stop) if arriving else ():
             of_group = contexts.next_group(group.stop - group.start)
-            arriving = _walk_group(network, level, group, of_group, planes[group], blocks, code)
+            arriving = _code_group(network, level, group, of_group, planes[group], blocks, code)
             if not arriving:
                 break
             contexts.add(planes[group])
         grandparents, parents = parents, planes
 
 
-def _walk_group(
+def _code_group(
     network: ContextNetwork,
     level: int,
     components: slice,
     contexts: GroupContexts,
     decoded: Planes,
-    blocks: Sequence[tuple[int, CodedSquares]],
+    blocks: Sequence[tuple[int, CodedPositions]],
     code: Code,
 ) -> bool:
     """Fill in the coefficients of a group; whether they arrived."""
     for orientation, squares in blocks:
         # What does not exist is left out behind the network: it is seldom, and zero.
-        rows, shifts = map(squares.of_all, network.rows_and_shifts(contexts, orientation, decoded, squares.black))
+        rows, shifts = map(squares.of_all, network.tables_and_offsets(contexts, orientation, decoded, squares.black))
         block = Block(level=level, components=components, orientation=orientation, squares=squares)
         values = code(block, rows, shifts)
         if values is None:

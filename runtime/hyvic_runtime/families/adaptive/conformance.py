@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hyvic_runtime.codec.conformance import outputs_sha256
 from hyvic_runtime.engines.engine import Engine
 from hyvic_runtime.errors import BundleError
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
-from hyvic_runtime.families.latent.conformance import outputs_sha256
 
 
 def network_sha256(outputs: Mapping[str, NDArray[np.integer[Any]]]) -> str:

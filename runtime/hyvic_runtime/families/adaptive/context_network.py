@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.engines.engine import Engine
-from hyvic_runtime.engines.selection import EngineKind, load_engine
+from hyvic_runtime.engines.selection import PROVIDERS, EngineKind, load_engine
 from hyvic_runtime.errors import EngineError
 from hyvic_runtime.families.adaptive.bundle import CONTEXT_NETWORK, AdaptiveBundle
 from hyvic_runtime.families.adaptive.context_weights import ContextWeights
 from hyvic_runtime.families.adaptive.contexts import GroupContexts, Planes, Squares, both_squares
-from hyvic_runtime.families.adaptive.table_choice import rows_and_shifts
+from hyvic_runtime.families.adaptive.table_choice import tables_and_offsets
 
 try:
     from hyvic_runtime.families.adaptive.native_network import NativeNetwork
@@ -30,7 +30,7 @@ CONTEXTS_AT_ONCE = 8192
 class ContextNetwork(Engine, Protocol):
     """A network of contexts. Several threads may use it at once."""
 
-    def rows_and_shifts(
+    def tables_and_offsets(
         self, contexts: GroupContexts, orientation: int, decoded: Planes, black: bool
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Of a group's coefficients of one orientation on the squares of one colour; see `table_rows`.
@@ -55,7 +55,7 @@ class ContextNetwork(Engine, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class EngineNetwork:
+class OnnxContextNetwork:
     """A graph of it.
 
     Attributes:
@@ -72,11 +72,11 @@ class EngineNetwork:
         """Run the graph once."""
         return self.engine.run(inputs)
 
-    def rows_and_shifts(
+    def tables_and_offsets(
         self, contexts: GroupContexts, orientation: int, decoded: Planes, black: bool
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """See `ContextNetwork`."""
-        portions = _portions((decoded.shape[2], decoded.shape[3]), black)
+        portions = _line_batches((decoded.shape[2], decoded.shape[3]), black)
         rows = np.empty((len(decoded), sum(len(squares.places[0]) for squares in portions)), np.int32)
         shifts = np.empty_like(rows)
         first = 0
@@ -99,7 +99,7 @@ class EngineNetwork:
             outputs[name].reshape(prediction.shape) for name in ("scale_index", "mean_steps", "gain")
         )
         try:
-            return rows_and_shifts(scale_index, mean_steps, gain, prediction)
+            return tables_and_offsets(scale_index, mean_steps, gain, prediction)
         except ValueError as error:
             raise EngineError(f"{self.engine.describe()} gave {error}") from error
 
@@ -125,11 +125,16 @@ def load_context_network(
             "the package was built without a C compiler, so there is no native code; install it again where there is "
             f"one, or pass --engine {EngineKind.ONNXRUNTIME}"
         )
-    return EngineNetwork(load_engine(bundle, CONTEXT_NETWORK, kind, workers=workers, cores=cores))
+    if kind is not None and kind not in PROVIDERS:
+        raise EngineError(
+            f"{bundle.folder} is of the family {bundle.manifest.family}, whose network runs in native code or ONNX "
+            f"Runtime alone; choose another --engine than {kind}"
+        )
+    return OnnxContextNetwork(load_engine(bundle.folder / CONTEXT_NETWORK, kind, workers=workers, cores=cores))
 
 
 @lru_cache(maxsize=64)
-def _portions(shape: tuple[int, int], black: bool) -> tuple[Squares, ...]:
+def _line_batches(shape: tuple[int, int], black: bool) -> tuple[Squares, ...]:
     """The squares of one colour in whole lines, at most CONTEXTS_AT_ONCE of them at a time or a line's."""
     lines, samples = shape
     height = max(2 * CONTEXTS_AT_ONCE // (samples + 1), 1)

@@ -2,7 +2,7 @@
 
 Coefficients are coded level by level, coarse before fine. In a level spectral components come in groups, from the
 third on at most half as large as all before them together; in a group the three orientations come one after the other;
-and of an orientation first the coefficients on the white squares of a chessboard, then those on the black ones, which
+and of an orientation first the coefficients on the white squares of a checkerboard, then those on the black ones, which
 know their neighbours. A context is CONTEXTS integers that describe
 
     the same place one and two levels coarser     how large, in each orientation, there and around
@@ -17,7 +17,7 @@ order; one division, correctly rounded as IEEE 754 demands of every processor; a
 coefficient is not clipped first, it enters single additions, which are rounded as correctly. So both ends see the same
 contexts.
 
-Magnitudes enter as `companded`: a logarithm, made of a number's highest bits.
+Magnitudes enter as `log_magnitude`: a logarithm, made of a number's highest bits.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def groups(components: int) -> tuple[slice, ...]:
     return tuple(map(slice, edges, edges[1:]))
 
 
-def companded(magnitude: Planes) -> Planes:
+def log_magnitude(magnitude: Planes) -> Planes:
     """16 log2(1 + magnitude), between powers of two on straight lines, rounded down.
 
     What nine magnitudes of _MAGNITUDE_MAX, three times over, cannot exceed is where larger ones end.
@@ -80,9 +80,9 @@ def companded(magnitude: Planes) -> Planes:
 
 
 def magnitudes(planes: Planes) -> tuple[Planes, Planes]:
-    """How large coefficients are, and how large all are in 3 × 3 of them, companded; (…, line, sample)."""
+    """How large coefficients are, and how large all are in 3 × 3 of them, log_magnitude; (…, line, sample)."""
     magnitude = np.abs(planes)
-    return companded(magnitude), companded(_around(np.minimum(magnitude, _MAGNITUDE_MAX)))
+    return log_magnitude(magnitude), log_magnitude(_around(np.minimum(magnitude, _MAGNITUDE_MAX)))
 
 
 def clipped(planes: Planes) -> Planes:
@@ -90,11 +90,11 @@ def clipped(planes: Planes) -> Planes:
     return np.clip(planes, -_PREDICTOR_MAX, _PREDICTOR_MAX)
 
 
-def _signed_companded(values: Planes) -> Planes:
-    return np.copysign(companded(np.abs(values)), values)
+def _signed_log_magnitude(values: Planes) -> Planes:
+    return np.copysign(log_magnitude(np.abs(values)), values)
 
 
-def _companded_energy(energy: Planes) -> Planes:
+def _log_energy(energy: Planes) -> Planes:
     """8 log2(1 + energy), likewise."""
     return _highest_bits(energy, _COMPANDED_BITS - 1)
 
@@ -134,7 +134,7 @@ class Prediction:
 
     Attributes:
         prediction: (component, orientation, line, sample) in steps of 2**-PREDICTION_STEP_BITS.
-        energy, rest: around every parent before and after it was predicted, companded, (component, line, sample).
+        energy, rest: around every parent before and after it was predicted, log_magnitude, (component, line, sample).
     """
 
     prediction: Planes
@@ -214,13 +214,13 @@ class GroupContexts:
         _put(self.largest[own], here, next(entries))
         prediction = _at(self.predicted.prediction[only, orientation], here)
         expected = next(entries)
-        expected[...] = _signed_companded(np.rint(prediction / 2))
+        expected[...] = _signed_log_magnitude(np.rint(prediction / 2))
         np.abs(expected, out=next(entries))
         _put(self.predicted.energy[only], twice, next(entries))
         _put(self.predicted.rest[only], twice, next(entries))
         for before in range(ORIENTATIONS - 1):
             if before < orientation:
-                next(entries)[...] = companded(np.abs(_at(decoded[only, before], here)))
+                next(entries)[...] = log_magnitude(np.abs(_at(decoded[only, before], here)))
                 _put(self._around(before, decoded)[only], here, next(entries))
             else:
                 next(entries)[...] = next(entries)[...] = 0
@@ -233,7 +233,7 @@ class GroupContexts:
             *(_ON * (level == self.level) for level in range(LEVELS)),
             *(_ON * (which == orientation) for which in range(ORIENTATIONS)),
         )
-        for value in (*neighbours, *constants, self.log2_spread[only, None], companded(numbers)[:, None]):
+        for value in (*neighbours, *constants, self.log2_spread[only, None], log_magnitude(numbers)[:, None]):
             next(entries)[...] = value
         return contexts, prediction
 
@@ -250,7 +250,7 @@ class GroupContexts:
         orientation: int, decoded: Planes, prediction: Planes, places: NDArray[np.intp]
     ) -> tuple[Planes, ...]:
         """What lies on the squares beside those, (component, square)."""
-        white = decoded * ~chessboard(decoded.shape[-2:])
+        white = decoded * ~checkerboard(decoded.shape[-2:])
         off = np.abs(decoded * 2**PREDICTION_STEP_BITS - prediction)
         np.minimum(off, _MAGNITUDE_MAX << PREDICTION_STEP_BITS, out=off)
         sums = (*_beside(white), *_beside(np.abs(white)), *_beside(off))
@@ -260,12 +260,12 @@ class GroupContexts:
             along, across = across, along
             along_magnitude, across_magnitude = across_magnitude, along_magnitude
         return (
-            _signed_companded(along),
-            _signed_companded(across),
-            companded(along_magnitude),
-            companded(across_magnitude),
-            companded(along_magnitude + across_magnitude),
-            companded(np.floor((off_along + off_across) * np.float32(2.0**-PREDICTION_STEP_BITS))),
+            _signed_log_magnitude(along),
+            _signed_log_magnitude(across),
+            log_magnitude(along_magnitude),
+            log_magnitude(across_magnitude),
+            log_magnitude(along_magnitude + across_magnitude),
+            log_magnitude(np.floor((off_along + off_across) * np.float32(2.0**-PREDICTION_STEP_BITS))),
         )
 
 
@@ -314,7 +314,7 @@ class LevelContexts:
             log2_spread=self._scale.log2_spread[of],
             parent=parent,
             around_parent=around_parent,
-            grandparent=None if self._grandparents is None else companded(np.abs(self._grandparents[of])),
+            grandparent=None if self._grandparents is None else log_magnitude(np.abs(self._grandparents[of])),
             nearest=self._nearest,
             around_nearest=self._around_nearest,
             mean=np.floor(self._sum / np.float32(max(self._count, 1))),
@@ -331,7 +331,7 @@ class LevelContexts:
 
     def _add_magnitudes(self, details: Planes) -> None:
         """Those of a group, to what is known of all."""
-        there = companded(np.abs(details))
+        there = log_magnitude(np.abs(details))
         self._nearest = np.concatenate((there[::-1], self._nearest))[: len(self._nearest)]
         self._sum = self._sum + there.sum(axis=0)
         self._largest = np.maximum(self._largest, there.max(axis=0))
@@ -355,8 +355,8 @@ class LevelContexts:
             prediction += _enlarged(weight, self._shape)[:, None] * details
         return Prediction(
             prediction=prediction,
-            energy=_companded_energy(energy),
-            rest=_companded_energy(_around((rest * rest).sum(axis=1))),
+            energy=_log_energy(energy),
+            rest=_log_energy(_around((rest * rest).sum(axis=1))),
         )
 
     @property
@@ -386,7 +386,7 @@ class Squares:
     """The squares of one colour, line by line.
 
     Attributes:
-        black: or white, as the first of a chessboard is.
+        black: or white, as the first of a checkerboard is.
         lines: all of those of these lines; None: some of them.
         places: (square,) each: where they lie in planes as large, half and a quarter as large.
     """
@@ -399,7 +399,7 @@ class Squares:
 def both_squares(shape: tuple[int, int], lines: slice = slice(None)) -> tuple[Squares, Squares]:
     """White and black squares of some lines of a level of so many lines and samples."""
     lines = slice(*lines.indices(shape[0])[:2])
-    black = chessboard(shape)[lines]
+    black = checkerboard(shape)[lines]
     found = []
     for colour in (False, True):
         line, sample = np.nonzero(black == colour)
@@ -416,7 +416,7 @@ _ROLES = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
 """Of every orientation: itself and the others, high along samples before high along lines."""
 
 
-def chessboard(shape: Sequence[int]) -> NDArray[np.bool_]:
+def checkerboard(shape: Sequence[int]) -> NDArray[np.bool_]:
     """Black squares, (line, sample); the first is white."""
     lines, samples = shape
     black = np.zeros((lines, samples), np.bool_)

@@ -13,9 +13,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.codec.completeness import check_worth_the_memory
+from hyvic_runtime.codec.completeness import check_header_plausible
+from hyvic_runtime.codec.conformance import check_coder
 from hyvic_runtime.codec.quality_map import Quality, pixel_quality
-from hyvic_runtime.codec.scene_decoder import DecodedTiles, Finish, PacketDecoder
+from hyvic_runtime.codec.scene_decoder import DecodedTiles, Finish, SceneDecoder
 from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.families.adaptive.basis_coder import SYMBOLS_PER_OCTET, BasisCoder
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
@@ -26,16 +27,14 @@ from hyvic_runtime.families.adaptive.strip import quantiser_step
 from hyvic_runtime.families.adaptive.strip_basis import StripBasis
 from hyvic_runtime.families.adaptive.tile_coder import DecodedTile, TileCoder
 from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid, synthesise
-from hyvic_runtime.families.latent.conformance import check_coder
-from hyvic_runtime.families.latent.tile_decoder import Units
-from hyvic_runtime.packets.reassembly import ReceivedUnits, UnitKey, damage_clause
+from hyvic_runtime.packets.reassembly import ReceivedUnits, UnitKey, Units, damage_clause
 from hyvic_runtime.packets.scene_header import SceneHeader
 from hyvic_runtime.packets.space_packet import UnitKind
-from hyvic_runtime.packets.tile_prefix import LEAD_OCTETS, TileLead, unpack_tile_lead
+from hyvic_runtime.packets.tile_prefix import PREFIX_OCTETS, TilePrefix, unpack_tile_prefix
 from hyvic_runtime.scene.scene import Cube
 from hyvic_runtime.scene.tile_grid import Tile, TileGrid
-from hyvic_runtime.support.blas_threads import one_core_each
-from hyvic_runtime.support.ordered_map import in_order
+from hyvic_runtime.support.blas_threads import one_thread_each
+from hyvic_runtime.support.ordered_map import ordered_map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +51,7 @@ class DecodedRow:
 
 
 @dataclass
-class AdaptiveDecoder(PacketDecoder[AdaptiveBundle, list[DecodedRow]]):
+class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
     """Decodes streams of a bundle of the scene-adaptive family."""
 
     def _load(self) -> None:
@@ -74,7 +73,7 @@ class AdaptiveDecoder(PacketDecoder[AdaptiveBundle, list[DecodedRow]]):
                 f"the scene header announces {bands} bands and no basis or lossless tile of so many arrived whole"
                 f"{damage_clause(received.damage)}; send the scene again"
             )
-        arrived = check_worth_the_memory(grid, received, parts=PARTS, conceal=conceal)
+        arrived = check_header_plausible(grid, received, parts=PARTS, conceal=conceal)
         tiles = grid.rows * grid.columns
         if len(arrived) < tiles and not conceal:
             reason = f"nothing arrived of them{damage_clause(received.damage)}"
@@ -92,7 +91,7 @@ class AdaptiveDecoder(PacketDecoder[AdaptiveBundle, list[DecodedRow]]):
                 bases.append(basis)
             except DecodeError as error:
                 bases.append(error)
-        lossless = any(key.kind == UnitKind.LOSSLESS for key in received.units)
+        lossless = any(key.kind == UnitKind.TILE_EXACT for key in received.units)
         if not lossless and not any(isinstance(basis, StripBasis) for basis in bases):
             raise DecodeError(f"nothing of the scene can be reconstructed: {bases[0]}{damage_clause(received.damage)}")
         rows = [DecodedRow(basis=None if isinstance(basis, DecodeError) else basis, tiles={}) for basis in bases]
@@ -100,7 +99,7 @@ class AdaptiveDecoder(PacketDecoder[AdaptiveBundle, list[DecodedRow]]):
 
         def decode(tile: Tile) -> str | None:
             basis = bases[tile.row]
-            if UnitKey.of(UnitKind.LOSSLESS, tile) in received.units:
+            if UnitKey.of(UnitKind.TILE_EXACT, tile) in received.units:
                 return None  # it has no coefficients
             if isinstance(basis, DecodeError):
                 return f"tile {tile.row}, {tile.column}: {basis}"
@@ -116,7 +115,7 @@ class AdaptiveDecoder(PacketDecoder[AdaptiveBundle, list[DecodedRow]]):
             )
             return None if decoded.problem is None else f"tile {tile.row}, {tile.column}: {decoded.problem}"
 
-        problems = [problem for problem in in_order(decode, grid, self.workers) if problem is not None]
+        problems = [problem for problem in ordered_map(decode, grid, self.workers) if problem is not None]
         return DecodedTiles(coded=rows, quality=quality, problems=problems)
 
     def _basis(self, row: int, received: ReceivedUnits) -> tuple[StripBasis, int]:
@@ -125,7 +124,7 @@ class AdaptiveDecoder(PacketDecoder[AdaptiveBundle, list[DecodedRow]]):
         Raises:
             DecodeError: its unit is missing or damaged.
         """
-        unit = received.units.get(UnitKey(UnitKind.BASIS, row, 0))
+        unit = received.units.get(UnitKey(UnitKind.STRIP_BASIS, row, 0))
         if unit is None:
             raise DecodeError("the basis of its row did not arrive whole")
         basis, lines = self._basis_coder.unpack(unit, received.header.bands)
@@ -135,20 +134,20 @@ class AdaptiveDecoder(PacketDecoder[AdaptiveBundle, list[DecodedRow]]):
             )
         return basis, lines
 
-    def _tile(self, tile: Tile, basis: StripBasis, units: Units) -> tuple[TileLead, DecodedTile]:
+    def _tile(self, tile: Tile, basis: StripBasis, units: Units) -> tuple[TilePrefix, DecodedTile]:
         """What arrived of a tile.
 
         Raises:
             DecodeError: its first unit is missing or damaged.
         """
-        unit = units.get(UnitKey.of(UnitKind.HYPERLATENT, tile))
+        unit = units.get(UnitKey.of(UnitKind.TILE_BASE, tile))
         if unit is None:
             raise DecodeError("its first unit did not arrive whole")
-        lead = unpack_tile_lead(unit)
+        lead = unpack_tile_prefix(unit)
         begun = time.perf_counter()
         decoded = self._tiles.decode(
-            unit[LEAD_OCTETS:],
-            lambda part: units.get(UnitKey.of(UnitKind.LATENT, tile, part)),
+            unit[PREFIX_OCTETS:],
+            lambda part: units.get(UnitKey.of(UnitKind.TILE_REFINEMENT, tile, part)),
             basis.scale(lead.code),
             (tile.lines, tile.samples),
         )
@@ -179,14 +178,14 @@ class AdaptiveDecoder(PacketDecoder[AdaptiveBundle, list[DecodedRow]]):
             return cube[:, left : left + tile.samples]
 
         def finish_row(row: int) -> int:
-            with one_core_each(where=self.workers > 1 or self.cores == 1):
+            with one_thread_each(where=self.workers > 1 or self.cores == 1):
                 cube = self._strip(grid, row, tiles[row], header)
             for column in range(grid.columns):
                 tile = grid.tile(row, column)
                 finish(tile, partial(own, cube, tile))
             return grid.columns
 
-        return in_order(finish_row, range(grid.rows), self.workers)
+        return ordered_map(finish_row, range(grid.rows), self.workers)
 
     def _strip(self, grid: TileGrid, row: int, decoded: DecodedRow, header: SceneHeader) -> Cube:
         """Pixels of a row of tiles; without its basis they are zero, and marked as lost."""
@@ -205,7 +204,7 @@ class AdaptiveDecoder(PacketDecoder[AdaptiveBundle, list[DecodedRow]]):
 
 def _bands_of(kind: UnitKind, octets: int) -> int:
     """Bands that a scene may have of which a unit has so many octets; only two kinds tell."""
-    return octets * {UnitKind.BASIS: SYMBOLS_PER_OCTET, UnitKind.LOSSLESS: 1}.get(kind, 0)
+    return octets * {UnitKind.STRIP_BASIS: SYMBOLS_PER_OCTET, UnitKind.TILE_EXACT: 1}.get(kind, 0)
 
 
 def _put(whole: NDArray[np.float32], part: NDArray[np.float32], left: int) -> None:

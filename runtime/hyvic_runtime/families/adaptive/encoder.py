@@ -15,26 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.codec.acquisition import Acquisition
-from hyvic_runtime.codec.exact_tile import LosslessTileCoder
-from hyvic_runtime.codec.row_encoder import CodedUnit, PacketEncoder, TileWork
+from hyvic_runtime.codec.conformance import check_coder
+from hyvic_runtime.codec.exact_tile import ExactTileCoder
+from hyvic_runtime.codec.row_encoder import CodedUnit, RowEncoder, TileWork
 from hyvic_runtime.codec.scene_encoder import HeldScene
 from hyvic_runtime.errors import BundleError, EngineError, SceneError
 from hyvic_runtime.families.adaptive.basis_coder import BasisCoder
-from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
+from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle, read_adaptive_bundle
 from hyvic_runtime.families.adaptive.conformance import check_network
 from hyvic_runtime.families.adaptive.context_network import load_context_network
 from hyvic_runtime.families.adaptive.contexts import Scale
-from hyvic_runtime.families.adaptive.strip import TransformedStrip, basis_of_strip, transformed
+from hyvic_runtime.families.adaptive.strip import TransformedStrip, basis_of_strip, transform_strip
 from hyvic_runtime.families.adaptive.strip_basis import SpectralBasis, StripBasis
 from hyvic_runtime.families.adaptive.tile_coder import TileCoder
 from hyvic_runtime.families.adaptive.wavelet import Pyramid
-from hyvic_runtime.families.latent.bundle import read_adaptive_bundle
-from hyvic_runtime.families.latent.conformance import check_coder
 from hyvic_runtime.packets.space_packet import UnitKind
-from hyvic_runtime.packets.tile_prefix import TileLead
+from hyvic_runtime.packets.tile_prefix import TilePrefix
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.scene.tile_grid import Tile, TileGrid
-from hyvic_runtime.support.blas_threads import one_core_each
+from hyvic_runtime.support.blas_threads import one_thread_each
 
 
 @dataclass(slots=True)
@@ -48,7 +47,7 @@ class _Row:
 
 
 @dataclass
-class AdaptiveEncoder(PacketEncoder[AdaptiveBundle]):
+class AdaptiveRowEncoder(RowEncoder[AdaptiveBundle]):
     """Encodes scenes of any sensor with a bundle of the scene-adaptive family."""
 
     mean_in_header = False
@@ -66,7 +65,7 @@ class AdaptiveEncoder(PacketEncoder[AdaptiveBundle]):
         tiles = TileCoder(network=network, coder=coder)
         self.bundle, self._tiles = bundle, tiles
         self._basis_coder = BasisCoder(coder=coder)
-        self._lossless = LosslessTileCoder(coder, bundle.manifest.scales)
+        self._lossless = ExactTileCoder(coder, bundle.manifest.scales)
 
     def _stored(self) -> AdaptiveBundle:
         return read_adaptive_bundle(self.bundle.folder)
@@ -114,20 +113,20 @@ class AdaptiveEncoder(PacketEncoder[AdaptiveBundle]):
         cube, held = scene.cube[lines], self._rows.get(scene)
         # All workers do it, behind the tiles that wait, most of whose memory is free by the time that it needs its own.
         each = self._pool.map
-        with one_core_each(where=self.workers > 1 or self.cores == 1):
+        with one_thread_each(where=self.workers > 1 or self.cores == 1):
             if held is None or held.row != tile.row:
                 held = self._rows[scene] = _Row(row=tile.row, basis=basis_of_strip(cube, scene.valid(lines), each=each))
             if held.strip is None or held.code != code or held.strip.tiles[tile.column] is None:
                 size = self.bundle.manifest.geometry.tile
-                held.strip, held.code = transformed(cube, held.basis, code, size, each=each), code
+                held.strip, held.code = transform_strip(cube, held.basis, code, size, each=each), code
         return held.strip
 
-    def _coded(self, pyramid: Pyramid, scale: Scale, tile: Tile, lead: TileLead) -> list[CodedUnit]:
+    def _coded(self, pyramid: Pyramid, scale: Scale, tile: Tile, lead: TilePrefix) -> list[CodedUnit]:
         """A tile's units."""
         begun = time.perf_counter()
         coded = self._tiles.encode(pyramid, scale, (tile.lines, tile.samples))
-        units: list[CodedUnit] = [(UnitKind.HYPERLATENT, 0, lead.pack() + coded.first)]
-        units += [(UnitKind.LATENT, part, octets) for part, octets in coded.parts]
+        units: list[CodedUnit] = [(UnitKind.TILE_BASE, 0, lead.pack() + coded.first)]
+        units += [(UnitKind.TILE_REFINEMENT, part, octets) for part, octets in coded.parts]
         with self._lock:
             self.times.engine_s += time.perf_counter() - begun
         return units
@@ -136,4 +135,4 @@ class AdaptiveEncoder(PacketEncoder[AdaptiveBundle]):
         """A row's basis, with its first tile: the others need it, so it goes even where that one is lossless."""
         if tile.column > 0:
             return []
-        return [(UnitKind.BASIS, 0, self._basis_coder.pack(basis, tile.lines))]
+        return [(UnitKind.STRIP_BASIS, 0, self._basis_coder.pack(basis, tile.lines))]

@@ -14,7 +14,7 @@ from hyvic_runtime.families.adaptive.table_choice import SCALES
 _COUNT_OCTETS = 2
 
 
-def pack_approximation(planes: NDArray[np.int32], coder: EntropyCoder, costs: SymbolCosts) -> bytes:
+def pack_lowpass(planes: NDArray[np.int32], coder: EntropyCoder, costs: SymbolCosts) -> bytes:
     """The coarsest plane of a tile's components to octets.
 
     Every value but the first is coded as what it differs from the one before it in its line, and the first of a line
@@ -44,10 +44,8 @@ def _cheapest_rows(vectors: NDArray[np.int32], costs: SymbolCosts) -> NDArray[np
     return np.array([per_row.sum(axis=1).argmin() for per_row in bits], np.intp)
 
 
-def unpack_approximation(
-    octets: bytes, coder: EntropyCoder, shape: tuple[int, int], components: int
-) -> NDArray[np.int32]:
-    """Inverse of `pack_approximation`.
+def unpack_lowpass(octets: bytes, coder: EntropyCoder, shape: tuple[int, int], components: int) -> NDArray[np.int32]:
+    """Inverse of `pack_lowpass`.
 
     Args:
         octets: behind the tile's lead.

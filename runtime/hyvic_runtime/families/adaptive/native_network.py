@@ -69,7 +69,7 @@ class NativeNetwork:
         _contexts.evaluate(self._network, contexts, outputs)
         return {name: output for (name, _, _), output in zip(RANGES, outputs, strict=True)}
 
-    def rows_and_shifts(
+    def tables_and_offsets(
         self, contexts: GroupContexts, orientation: int, decoded: Planes, black: bool
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """See `ContextNetwork`."""
@@ -79,7 +79,7 @@ class NativeNetwork:
         rows = np.empty((len(decoded), lines * samples - white if black else white), np.int32)
         shifts = np.empty_like(rows)
         description = contexts.description(orientation, decoded, black, slice(0, lines))
-        _contexts.rows_and_shifts(self._network, description, rows, shifts)
+        _contexts.tables_and_offsets(self._network, description, rows, shifts)
         return rows, shifts
 
 

@@ -101,7 +101,7 @@ def choose(
     )
 
 
-def worth_coding(planes: Planes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def estimated_rd(planes: Planes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """About what coefficients of components would take off the squared error, and what they would cost.
 
     Args:
@@ -126,7 +126,7 @@ def worth_coding(planes: Planes) -> tuple[NDArray[np.float64], NDArray[np.float6
     return saved, bits
 
 
-def last_of(pays: NDArray[np.bool_]) -> int:
+def trailing_count(pays: NDArray[np.bool_]) -> int:
     """How many components there are up to the last that pays, (component,)."""
     found = np.flatnonzero(pays)
     return int(found[-1]) + 1 if found.size else 0

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.families.adaptive.contexts import LEVELS, Planes, Scale
-from hyvic_runtime.families.adaptive.quantiser import LAGRANGIAN, worth_coding
+from hyvic_runtime.families.adaptive.quantiser import LAGRANGIAN, estimated_rd
 from hyvic_runtime.families.adaptive.strip_basis import Each, SpectralBasis, SpectralStatistics, StripBasis
 from hyvic_runtime.families.adaptive.wavelet import Pyramid, analyse, empty_pyramid
 from hyvic_runtime.scene.scene import Cube
@@ -78,7 +78,7 @@ class TransformedStrip:
         return pyramid
 
 
-def transformed(cube: Cube, basis: SpectralBasis, code: int, tile: int, *, each: Each = map) -> TransformedStrip:
+def transform_strip(cube: Cube, basis: SpectralBasis, code: int, tile: int, *, each: Each = map) -> TransformedStrip:
     """Transform a strip, of as many components as pay at a quality.
 
     Args:
@@ -100,7 +100,7 @@ def transformed(cube: Cube, basis: SpectralBasis, code: int, tile: int, *, each:
         some /= np.float32(step)
         pyramid = analyse(some)
         components = slice(first + start, first + start + len(some))
-        gains[components] += _gains(pyramid)
+        gains[components] += _rd_gains(pyramid)
         for column, of_tile in enumerate(tiles):
             _put_tile(pyramid, column * tile, of_tile, components)
 
@@ -112,17 +112,19 @@ def transformed(cube: Cube, basis: SpectralBasis, code: int, tile: int, *, each:
             pass
         first += len(planes)
     # They take off the most squared error beyond what they and their vectors cost.
-    paying = int(np.cumsum([0, *gains]).argmax())
-    kept = strip.leading(paying)
-    return TransformedStrip(basis=kept, scale=kept.scale(code), tiles=[of_tile.leading(paying) for of_tile in tiles])
+    kept_count = int(np.cumsum([0, *gains]).argmax())
+    kept = strip.leading(kept_count)
+    return TransformedStrip(
+        basis=kept, scale=kept.scale(code), tiles=[of_tile.leading(kept_count) for of_tile in tiles]
+    )
 
 
-def _gains(pyramid: Pyramid) -> NDArray[np.float64]:
+def _rd_gains(pyramid: Pyramid) -> NDArray[np.float64]:
     """Squared error that components take off beyond what their coefficients cost, (component,)."""
-    saved, bits = worth_coding(pyramid.approximation)
+    saved, bits = estimated_rd(pyramid.approximation)
     gains = saved - LAGRANGIAN * bits
     for planes in pyramid.details:
-        saved, bits = worth_coding(planes)
+        saved, bits = estimated_rd(planes)
         # What does not pay in a level is not coded there.
         gains += np.maximum(saved - LAGRANGIAN * bits, 0)
     return gains

@@ -31,7 +31,7 @@ _SHIFT = GAIN_STEP_BITS + PREDICTION_STEP_BITS - MEAN_STEP_BITS
 Integers = NDArray[np.integer[Any]]
 
 
-def rows_and_shifts(
+def tables_and_offsets(
     scale_index: Integers, mean_steps: Integers, gain: Integers, prediction: NDArray[np.float32]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Which row of the tables codes a coefficient, and what is subtracted from it first; all of one shape.
@@ -49,7 +49,7 @@ def rows_and_shifts(
     if _quantiser is not None:
         rows, shifts = np.empty_like(scale_index), np.empty_like(scale_index)
         prediction = np.ascontiguousarray(prediction, np.float32)
-        if _quantiser.rows_and_shifts(scale_index, mean_steps, gain, prediction, rows, shifts):
+        if _quantiser.tables_and_offsets(scale_index, mean_steps, gain, prediction, rows, shifts):
             return rows, shifts
     for (name, least, most), values in zip(RANGES, (scale_index, mean_steps, gain), strict=True):
         if not least <= values.min(initial=least) <= values.max(initial=least) <= most:

@@ -20,11 +20,18 @@ from numpy.typing import NDArray
 from hyvic_runtime.entropy.symbol_costs import SymbolCosts
 from hyvic_runtime.entropy.unit_coder import BlockReader, EntropyCoder
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.families.adaptive.coding_order import PARTS, Block, parts_of, walk
+from hyvic_runtime.families.adaptive.coding_order import PARTS, Block, code_details, parts_of
 from hyvic_runtime.families.adaptive.context_network import ContextNetwork
 from hyvic_runtime.families.adaptive.contexts import LEVELS, Planes, Scale
-from hyvic_runtime.families.adaptive.lowpass_unit import pack_approximation, unpack_approximation
-from hyvic_runtime.families.adaptive.quantiser import LAGRANGIAN, LARGEST, Centroids, choose, last_of, worth_coding
+from hyvic_runtime.families.adaptive.lowpass_unit import pack_lowpass, unpack_lowpass
+from hyvic_runtime.families.adaptive.quantiser import (
+    LAGRANGIAN,
+    LARGEST,
+    Centroids,
+    choose,
+    estimated_rd,
+    trailing_count,
+)
 from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid, low_size
 
 FULL_UNIT_BITS = 8 * 2048
@@ -92,17 +99,17 @@ class TileCoder:
             shape: lines and samples of its pixels.
             lagrangian: see `choose`.
         """
-        components = tuple(last_of(np.greater(*_weighed(planes, lagrangian))) for planes in pyramid.details)
-        used = max(*components, last_of((np.abs(pyramid.approximation) > 0.5).any(axis=(1, 2))))
+        components = tuple(trailing_count(np.greater(*_weighed(planes, lagrangian))) for planes in pyramid.details)
+        used = max(*components, trailing_count((np.abs(pyramid.approximation) > 0.5).any(axis=(1, 2))))
         details = tuple(level[:used] for level in pyramid.details)
         chooser = _Chooser(
             details=details, coder=self.coder, parts=parts_of(components), costs=self.costs, lagrangian=lagrangian
         )
-        walk(self.network, scale.leading(used), components, shape, details, chooser)
+        code_details(self.network, scale.leading(used), components, shape, details, chooser)
         units = chooser.finished()
         approximation = np.rint(pyramid.approximation[:used]).astype(np.int32)
         first = chooser.centroids().pack() + _COMPONENTS.pack(*components)
-        first += pack_approximation(approximation, self.coder, self.costs)
+        first += pack_lowpass(approximation, self.coder, self.costs)
         return CodedTile(first=first, parts=units)
 
     def decode(
@@ -125,13 +132,13 @@ class TileCoder:
         components = _COMPONENTS.unpack_from(rest)
         rest = rest[_COMPONENTS.size :]
         lines, samples = (low_size(size, LEVELS - 1) for size in shape)
-        approximation = unpack_approximation(rest, self.coder, (lines, samples), len(scale))
+        approximation = unpack_lowpass(rest, self.coder, (lines, samples), len(scale))
         used = len(approximation)
         if max(components) > used:
             raise DecodeError(f"a level of {max(components)} components in a tile of {used}; its packets are damaged")
         reader = _Reader(coder=self.coder, part_unit=part_unit, parts=parts_of(components))
         details = empty_pyramid(used, *shape).details
-        walk(self.network, scale.leading(used), components, shape, details, reader)
+        code_details(self.network, scale.leading(used), components, shape, details, reader)
         problem = reader.finished()
         return DecodedTile(
             pyramid=Pyramid(
@@ -148,7 +155,7 @@ _COMPONENTS = struct.Struct(f">{LEVELS}H")
 
 def _weighed(planes: Planes, lagrangian: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What components take off the squared error, and what that is to be more than."""
-    saved, bits = worth_coding(planes)
+    saved, bits = estimated_rd(planes)
     return saved, lagrangian * bits
 
 

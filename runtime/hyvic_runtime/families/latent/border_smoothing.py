@@ -26,20 +26,20 @@ from hyvic_runtime.entropy.symbol_costs import SymbolCosts
 from hyvic_runtime.families.latent.entropy_path import Prediction
 from hyvic_runtime.scene.tile_grid import TileGeometry
 
-CHEAPER = 0.75
+MAX_COST_RATIO = 0.75
 """Share of the bits that the other prediction may take. Nearer to one, pictures of some scenes lose what others gain:
 the synthesis was trained on latents in the middle of their steps."""
 
 
-def can_continue(geometry: TileGeometry) -> bool:
-    """Whether `continued_prediction` sees all that latents depend on: the next cell, and none before their own.
+def can_extend(geometry: TileGeometry) -> bool:
+    """Whether `extended_prediction` sees all that latents depend on: the next cell, and none before their own.
 
     So it is with kernels of 3, which halos of a sample a stage tell of, and where a tile has a next cell at all.
     """
     return geometry.hyperlatents > 1 and 0 < geometry.halo_before < geometry.latent_stride
 
 
-def continued_prediction(
+def extended_prediction(
     predict: Callable[[NDArray[np.integer[Any]]], Prediction],
     hyperlatent: NDArray[np.integer[Any]],
     geometry: TileGeometry,
@@ -51,7 +51,7 @@ def continued_prediction(
     Args:
         predict: `EntropyPath.predict`, of a bundle whose ẑ predicts the whole latent.
         hyperlatent: (N, line, sample), as far as it is coded.
-        geometry: of the tile, one that `can_continue`.
+        geometry: of the tile, one that `can_extend`.
     """
     cells, size = geometry.hyperlatents, geometry.latents
     cell = size // cells
@@ -69,7 +69,7 @@ def continued_prediction(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TileEnd:
+class BorderSmoother:
     """Moves latents at tiles' ends.
 
     Attributes:
@@ -103,14 +103,14 @@ class TileEnd:
         rows, away = rows[others], steps[others] - means[others]
         step = np.float32(2**self.mean_step_bits)
         nearest = np.rint(away / step).astype(np.int32)
-        if _sum(self.costs.bits(nearest, rows)) < CHEAPER * _sum(bits[others]):
+        if _sum(self.costs.bits(nearest, rows)) < MAX_COST_RATIO * _sum(bits[others]):
             steps[others] -= np.clip(self._pull[rows] * away, -step / 2, step / 2)
         return steps
 
     def _is_dear(self, bits: NDArray[np.float32]) -> bool:
-        """Whether latents of the last cells cost so much more than the others that they may become CHEAPER."""
+        """Whether latents of the last cells cost so much more than the others that they may become MAX_COST_RATIO."""
         inside = bits[:, : -self.cell, : -self.cell]
-        return CHEAPER * (_sum(bits) - _sum(inside)) * inside.size >= _sum(inside) * (bits.size - inside.size)
+        return MAX_COST_RATIO * (_sum(bits) - _sum(inside)) * inside.size >= _sum(inside) * (bits.size - inside.size)
 
     @cached_property
     def _pull(self) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """The deployment bundle: what export writes and orbit and ground read.
 
-    BUNDLE/manifest.json                 this module's BundleManifest, and the SHA-256 of every other file
+    BUNDLE/manifest.json                 this module's LatentManifest, and the SHA-256 of every other file
     BUNDLE/encoder.onnx                  tile → ẑ, symbols, scale indices
     BUNDLE/hyperdecoder.onnx             ẑ → scale indices, means: of the latent, or of its first part
     BUNDLE/slice-00.onnx …               symbols of a part of the latent → that part; scale indices, means of the next
@@ -27,7 +27,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.codec.bundle_files import (
-    MANIFEST,
     REPORT,
     TABLE_FIRST,
     TABLE_FREQUENCIES,
@@ -43,12 +42,11 @@ from hyvic_runtime.codec.bundle_files import (
     read_tables,
     spelt,
 )
-from hyvic_runtime.engines.tensorrt.library import TensorRTLibrary
+from hyvic_runtime.engines.engine import Engine
+from hyvic_runtime.engines.selection import EngineKind, EngineSet, engine_name, load_engine
 from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
-from hyvic_runtime.errors import BundleError
-from hyvic_runtime.families.adaptive import bundle as adaptive
-from hyvic_runtime.families.adaptive.bundle import ADAPTIVE, AdaptiveBundle, adaptive_bundle
+from hyvic_runtime.errors import BundleError, EngineError
 from hyvic_runtime.families.latent.rate_gains import RateGains
 from hyvic_runtime.packets.scene_header import BUNDLE_ID_OCTETS
 from hyvic_runtime.packets.space_packet import MAX_PARTS
@@ -58,6 +56,8 @@ FORMAT_VERSION = 2
 _WITHOUT_SLICES = 1
 """The version before: a bundle flies as long as its satellite, so it is read, too."""
 _NOT_IDENTITY = ("provenance", "engines", "extras", "precision")
+FAMILIES = ("hyvic", "joint")
+"""Names of the families whose bundles are read here."""
 ENCODER, HYPERDECODER, DECODER = "encoder.onnx", "hyperdecoder.onnx", "decoder.onnx"
 CONFORMANCE, CONFORMANCE_SYMBOLS = "conformance-hyperlatents.npy", "conformance-symbols.npy"
 GAINS = "gains.npy"
@@ -87,51 +87,17 @@ def weights_names(slices: int) -> tuple[str, ...]:
     return tuple(f"{graph}.data" for graph in graph_names(slices))
 
 
-def engine_name(graph: str) -> str:
-    """A graph's file compiled by TensorRT."""
-    return f"{Path(graph).stem}.engine"
-
-
 def engine_names(slices: int) -> tuple[str, ...]:
     """Files of the graphs compiled by TensorRT."""
     return tuple(map(engine_name, graph_names(slices)))
 
 
-ALL_FILES = (
-    MANIFEST,
-    *adaptive.FILES,
-    *file_names(MAX_PARTS),
-    *weights_names(MAX_PARTS),
-    *engine_names(MAX_PARTS),
-    *EXTRAS,
-)
-"""That any bundle may have."""
+FILES = (*file_names(MAX_PARTS), *weights_names(MAX_PARTS), *engine_names(MAX_PARTS), *EXTRAS)
+"""Every file that a bundle of this family may have beside its manifest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSet:
-    """A bundle's graphs compiled for one kind of GPU.
-
-    Attributes:
-        library: "tensorrt" or "tensorrt-rtx".
-        library_version: only this version loads them.
-        compute_capability: of the GPUs that run them, "8.7", or "8.0 and later".
-        files: name → SHA-256 of `engine_names`.
-    """
-
-    library: TensorRTLibrary
-    library_version: str
-    compute_capability: str
-    files: dict[str, str]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "library", TensorRTLibrary(self.library))
-        if not all(type(text) is str for text in (self.library_version, self.compute_capability, *self.files.values())):
-            raise ValueError("a version or digest of an engine is not text")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BundleManifest:
+class LatentManifest:
     """What a bundle is, and what made it.
 
     Attributes:
@@ -228,7 +194,7 @@ class BundleManifest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
+class LatentBundle:
     """A bundle whose every file was found as its manifest pins it.
 
     Attributes:
@@ -245,7 +211,7 @@ class Bundle:
     """
 
     folder: Path
-    manifest: BundleManifest
+    manifest: LatentManifest
     identity: bytes
     tables: FrequencyTables
     conformance: NDArray[np.int16]
@@ -258,28 +224,45 @@ class Bundle:
         return self.identity[:BUNDLE_ID_OCTETS]
 
     def entropy_coder(self) -> EntropyCoder:
-        """A coder of its tables."""
+        """Make a coder of the tables."""
         return EntropyCoder(self.tables)
 
+    def load_engine(
+        self, graph: str, kind: EngineKind | None = None, *, workers: int = 1, cores: int | None = None
+    ) -> Engine:
+        """Load the engine of one graph; see `engines.selection.load_engine`.
 
-def manifest_bytes(manifest: BundleManifest) -> bytes:
+        Raises:
+            EngineError: the engine is not in the bundle, does not run graphs, or does not run here.
+        """
+        if kind is None and self.manifest.engines is None and BUILD_SCRIPT in self.manifest.extras:
+            raise EngineError(
+                f"{self.folder} has no engines yet: run its {BUILD_SCRIPT} where it shall run, or pass "
+                "--engine onnxruntime"
+            )
+        if kind is EngineKind.NATIVE:
+            raise EngineError(
+                f"{self.folder} has graphs, which no native code runs; choose another --engine than {kind}"
+            )
+        return load_engine(self.folder / graph, kind, compiled=self.manifest.engines, workers=workers, cores=cores)
+
+
+def manifest_bytes(manifest: LatentManifest) -> bytes:
     """The manifest file."""
     return spelt(FORMAT_VERSION, asdict(manifest))
 
 
-AnyBundle = Bundle | AdaptiveBundle
-"""Told apart by `isinstance`."""
+def latent_bundle(folder: Path, version: int, document: dict[str, Any]) -> LatentBundle:
+    """Load a bundle whose manifest was read, and check every octet of it.
 
-
-def read_bundle(folder: Path) -> AnyBundle:
-    """Load a bundle of any family and check every octet of it.
+    Args:
+        folder: folder of the bundle.
+        version: version of its format.
+        document: other entries of its manifest.
 
     Raises:
         BundleError: a file is missing or altered, or the format is another version's.
     """
-    version, document = read_manifest(folder)
-    if document.get("family") == ADAPTIVE:
-        return adaptive_bundle(folder, version, document)
     manifest, identity = _parsed(folder, version, document)
     check_pinned(folder, manifest.pinned)
     tables = read_tables(folder)
@@ -299,7 +282,7 @@ def read_bundle(folder: Path) -> AnyBundle:
         raise BundleError(f"{folder / GAINS}: {error}; export the bundle again") from error
     if gains.values.shape[1:] != (manifest.rates, manifest.latent_channels):
         raise BundleError(f"{folder}: gains of shape {gains.values.shape} do not fit the manifest; export it again")
-    return Bundle(
+    return LatentBundle(
         folder=folder,
         manifest=manifest,
         identity=identity,
@@ -310,36 +293,24 @@ def read_bundle(folder: Path) -> AnyBundle:
     )
 
 
-def read_latent_bundle(folder: Path) -> Bundle:
+def read_latent_bundle(folder: Path) -> LatentBundle:
     """Load a bundle whose family codes a learned latent.
 
     Raises:
-        BundleError: as `read_bundle`; or the bundle is of the scene-adaptive family.
+        BundleError: as `latent_bundle`; or the bundle is of another family.
     """
-    bundle = read_bundle(folder)
-    if not isinstance(bundle, Bundle):
+    version, document = read_manifest(folder)
+    if document.get("family") not in FAMILIES:
         raise BundleError(
-            f"{folder} is of the family {bundle.manifest.family}, which has no latent; a bundle of another family is "
-            "needed here"
+            f"{folder} is of the family {document.get('family')}, which has no latent; a bundle of the families "
+            f"{' or '.join(FAMILIES)} is needed here"
         )
-    return bundle
+    return latent_bundle(folder, version, document)
 
 
-def read_adaptive_bundle(folder: Path) -> AdaptiveBundle:
-    """Load a bundle of the scene-adaptive family.
-
-    Raises:
-        BundleError: as `read_bundle`; or the bundle is of another family.
-    """
-    bundle = read_bundle(folder)
-    if not isinstance(bundle, AdaptiveBundle):
-        raise BundleError(f"{folder} is of the family {bundle.manifest.family}, which is not scene-adaptive")
-    return bundle
-
-
-def _parsed(folder: Path, version: int, document: dict[str, Any]) -> tuple[BundleManifest, bytes]:
+def _parsed(folder: Path, version: int, document: dict[str, Any]) -> tuple[LatentManifest, bytes]:
     try:
-        known = {field.name for field in fields(BundleManifest)}
+        known = {field.name for field in fields(LatentManifest)}
         if version > FORMAT_VERSION or document.keys() != (known - {"slices"} if version == _WITHOUT_SLICES else known):
             raise ValueError("its entries are not this format's")
         document.setdefault("slices", 0)
@@ -351,7 +322,7 @@ def _parsed(folder: Path, version: int, document: dict[str, Any]) -> tuple[Bundl
         identity = canonical_sha256(codec)
         geometry = TileGeometry(**document.pop("geometry"))
         wavelengths, engines = document.pop("wavelengths"), document.pop("engines")
-        manifest = BundleManifest(
+        manifest = LatentManifest(
             geometry=geometry,
             wavelengths=None if wavelengths is None else tuple(wavelengths),
             conformance=tuple(document.pop("conformance")),

@@ -9,57 +9,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hyvic_runtime.codec.conformance import outputs_sha256
 from hyvic_runtime.engines.engine import Engine
-from hyvic_runtime.entropy.frequency_table import FrequencyTables
-from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import BundleError
-from hyvic_runtime.families.latent.bundle import AnyBundle, Bundle
+from hyvic_runtime.families.latent.bundle import LatentBundle
 from hyvic_runtime.families.latent.encoder_inputs import encoder_inputs
 from hyvic_runtime.families.latent.entropy_path import EntropyPath
-from hyvic_runtime.families.latent.rate_gains import MAX_QUALITY_CODE
+from hyvic_runtime.packets.quality import MAX_QUALITY_CODE
 from hyvic_runtime.scene.tile_grid import whole_tile
 
 
-def outputs_sha256(*outputs: NDArray[np.integer[Any]]) -> str:
-    """Digest of what an entropy path gives for one vector, such as scale indices and means in steps."""
-    return hashlib.sha256(b"".join(output.astype("<i4").tobytes() for output in outputs)).hexdigest()
-
-
-def coder_vector(tables: FrequencyTables) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Every symbol of every row and one beyond each row's end, with their rows: 1-D, of equal length."""
-    counts = tables.length.astype(np.int64) + 1
-    rows = np.repeat(np.arange(len(counts)), counts)
-    return np.arange(len(rows)) - tables.starts()[rows] + tables.first[rows], rows
-
-
-def coder_sha256(coder: EntropyCoder) -> str:
-    """Digest of what a coder makes of `coder_vector`."""
-    return hashlib.sha256(coder.encode(*coder_vector(coder.tables))).hexdigest()
-
-
-def check_coder(bundle: AnyBundle, coder: EntropyCoder) -> None:
-    """Code every symbol of every frequency table, and decode it.
-
-    Raises:
-        BundleError: the octets differ from the exporter's, or the symbols do not come back.
-    """
-    symbols, rows = coder_vector(bundle.tables)
-    octets = coder.encode(symbols, rows)
-    if hashlib.sha256(octets).hexdigest() != bundle.manifest.coder_sha256:
-        raise BundleError(
-            f"{coder.describe()} does not code the bundle's tables as the exporter's coder did, so streams would not "
-            "decode; use another version of it"
-        )
-    if not np.array_equal(coder.decode(octets, rows), symbols):
-        raise BundleError(f"{coder.describe()} does not decode what it coded; use another version of it")
-
-
-def check_entropy_path(bundle: Bundle, path: EntropyPath) -> None:
+def check_entropy_path(bundle: LatentBundle, path: EntropyPath) -> None:
     """Walk every conformance vector.
 
     Raises:
@@ -78,7 +42,7 @@ def check_entropy_path(bundle: Bundle, path: EntropyPath) -> None:
             )
 
 
-def check_encoder(bundle: Bundle, encoder: Engine, path: EntropyPath) -> None:
+def check_encoder(bundle: LatentBundle, encoder: Engine, path: EntropyPath) -> None:
     """Compare the encoder's scale indices with the entropy path's for the ẑ and the symbols that the encoder found.
 
     Means are not an output of the encoder; they come out of the same layers as the indices.
@@ -97,7 +61,7 @@ def check_encoder(bundle: Bundle, encoder: Engine, path: EntropyPath) -> None:
             )
 
 
-def encoder_sha256(bundle: Bundle, encoder: Engine) -> str:
+def encoder_sha256(bundle: LatentBundle, encoder: Engine) -> str:
     """Digest of what one engine makes of a few tiles: it stays the same while the engine's memory does."""
     digest = hashlib.sha256()
     for inputs in _probes(bundle):
@@ -106,7 +70,7 @@ def encoder_sha256(bundle: Bundle, encoder: Engine) -> str:
     return digest.hexdigest()
 
 
-def _probes(bundle: Bundle) -> Iterator[dict[str, NDArray[np.float32]]]:
+def _probes(bundle: LatentBundle) -> Iterator[dict[str, NDArray[np.float32]]]:
     """Tiles that span the sensor's range, at the highest rate level.
 
     Dark, saturated, and seeded noise of both signs that drives ẑ far out.
@@ -119,7 +83,7 @@ def _probes(bundle: Bundle) -> Iterator[dict[str, NDArray[np.float32]]]:
         yield encoder_inputs(bundle, pixels.astype(np.float32), mean, MAX_QUALITY_CODE, whole_tile(manifest.geometry))
 
 
-def check_decoder(bundle: Bundle, decoder: Engine) -> None:
+def check_decoder(bundle: LatentBundle, decoder: Engine) -> None:
     """Run the decoder graph once.
 
     Raises:

@@ -11,35 +11,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.codec.completeness import check_plausible
+from hyvic_runtime.codec.completeness import check_complete
+from hyvic_runtime.codec.conformance import check_coder
 from hyvic_runtime.codec.quality_map import Quality, pixel_quality
-from hyvic_runtime.codec.scene_decoder import DecodedTiles, Finish, PacketDecoder
-from hyvic_runtime.engines.selection import load_engine
+from hyvic_runtime.codec.scene_decoder import DecodedTiles, Finish, SceneDecoder
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.families.latent.bundle import DECODER, Bundle
-from hyvic_runtime.families.latent.conformance import check_coder, check_entropy_path
+from hyvic_runtime.families.latent.bundle import DECODER, LatentBundle
+from hyvic_runtime.families.latent.conformance import check_entropy_path
 from hyvic_runtime.families.latent.entropy_path import load_entropy_path
-from hyvic_runtime.families.latent.open_end import without_lines_behind_the_end
-from hyvic_runtime.families.latent.tile_decoder import TileLatentDecoder, TileLatents, Units
-from hyvic_runtime.packets.reassembly import ReceivedUnits, UnitKey
+from hyvic_runtime.families.latent.open_end import cut_at_last_coded_line
+from hyvic_runtime.families.latent.tile_decoder import TileLatentDecoder, TileLatents
+from hyvic_runtime.packets.reassembly import ReceivedUnits, UnitKey, Units
 from hyvic_runtime.packets.scene_header import SceneHeader
 from hyvic_runtime.packets.space_packet import UnitKind
 from hyvic_runtime.scene.tile_grid import Tile, TileGrid
-from hyvic_runtime.support.ordered_map import in_order
+from hyvic_runtime.support.ordered_map import ordered_map
 
 Mosaic = NDArray[np.float32]
 """All latents of a scene, (M, line, sample)."""
 
 
 @dataclass
-class SceneDecoder(PacketDecoder[Bundle, Mosaic]):
+class LatentDecoder(SceneDecoder[LatentBundle, Mosaic]):
     """Decodes streams of a bundle of a family that has a graph from latents to pixels."""
 
     def _load(self) -> None:
         share = {"workers": self.workers, "cores": self.cores}
         entropy_path = load_entropy_path(self.bundle, self.engine, **share)
         check_entropy_path(self.bundle, entropy_path)
-        self._decoder = load_engine(self.bundle, DECODER, self.engine, **share)
+        self._decoder = self.bundle.load_engine(DECODER, self.engine, **share)
         check_coder(self.bundle, self._coder)
         self._tiles = TileLatentDecoder(
             bundle=self.bundle, entropy_path=entropy_path, coder=self._coder, took=self._took
@@ -57,18 +57,18 @@ class SceneDecoder(PacketDecoder[Bundle, Mosaic]):
             raise DecodeError("the scene header has no mean spectrum, which its bundle needs; it is damaged")
 
     def _check_arrival(self, grid: TileGrid, received: ReceivedUnits, *, conceal: bool) -> None:
-        check_plausible(grid, received, parts=self.bundle.manifest.parts, conceal=conceal)
+        check_complete(grid, received, parts=self.bundle.manifest.parts, conceal=conceal)
 
     def _cut_at_end(self, grid: TileGrid, received: ReceivedUnits) -> tuple[TileGrid, int]:
         units = received.units
-        cut = without_lines_behind_the_end(grid, units, lambda tile: self._decodes(tile, units), self.workers)
+        cut = cut_at_last_coded_line(grid, units, lambda tile: self._decodes(tile, units), self.workers)
         # The last latents decode alike wherever within them the scene ended.
         return cut, grid.geometry.latent_stride - 1
 
     def _decodes(self, tile: Tile, units: Units) -> bool:
         """Whether a tile's units hold as many lines as it has, and nothing else."""
         try:
-            unit = units.get(UnitKey.of(UnitKind.LOSSLESS, tile))
+            unit = units.get(UnitKey.of(UnitKind.TILE_EXACT, tile))
             if unit is None:
                 return self.tile_latents(units, tile).parts > 0
             self._lossless_pixels(unit, tile, self.bundle.manifest.bands, np.dtype(np.uint16))
@@ -85,7 +85,7 @@ class SceneDecoder(PacketDecoder[Bundle, Mosaic]):
         quality = np.full((grid.rows, grid.columns), Quality.LOST, np.uint8)
 
         def place(tile: Tile) -> str | None:
-            if UnitKey.of(UnitKind.LOSSLESS, tile) in received.units:
+            if UnitKey.of(UnitKind.TILE_EXACT, tile) in received.units:
                 return None  # it has no latents
             try:
                 decoded = self.tile_latents(received.units, tile)
@@ -97,7 +97,7 @@ class SceneDecoder(PacketDecoder[Bundle, Mosaic]):
             quality[tile.row, tile.column] = decoded.quality
             return decoded.problem
 
-        problems = [problem for problem in in_order(place, grid, self.workers) if problem is not None]
+        problems = [problem for problem in ordered_map(place, grid, self.workers) if problem is not None]
         return DecodedTiles(coded=mosaic, quality=quality, problems=problems)
 
     def _pixel_quality(self, tile_quality: NDArray[np.uint8], grid: TileGrid) -> NDArray[np.uint8]:
@@ -111,7 +111,7 @@ class SceneDecoder(PacketDecoder[Bundle, Mosaic]):
             finish(tile, partial(self._synthesised, grid, tile, tiles, mean))
             return 1
 
-        return in_order(finish_tile, grid, self.workers)
+        return ordered_map(finish_tile, grid, self.workers)
 
     def _synthesised(
         self, grid: TileGrid, tile: Tile, mosaic: NDArray[np.float32], mean: NDArray[np.integer[Any]]

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.codec.acquisition import Acquisition
-from hyvic_runtime.codec.exact_tile import LosslessTileCoder
-from hyvic_runtime.codec.row_encoder import CodedUnit, PacketEncoder, TileWork
-from hyvic_runtime.engines.selection import load_engine
+from hyvic_runtime.codec.acquisition import Acquisition, LineSource
+from hyvic_runtime.codec.conformance import check_coder
+from hyvic_runtime.codec.exact_tile import ExactTileCoder
+from hyvic_runtime.codec.row_encoder import CodedUnit, RowEncoder, TileWork
 from hyvic_runtime.entropy.unit_coder import SYMBOL_MAX, SYMBOL_MIN
 from hyvic_runtime.errors import BundleError, EngineError, SceneError
-from hyvic_runtime.families.latent.bundle import ENCODER, Bundle, read_latent_bundle
-from hyvic_runtime.families.latent.conformance import check_coder, check_encoder, check_entropy_path, encoder_sha256
-from hyvic_runtime.families.latent.encoder_inputs import LineSource, encoder_inputs, gather
+from hyvic_runtime.families.latent.bundle import ENCODER, LatentBundle, read_latent_bundle
+from hyvic_runtime.families.latent.conformance import check_encoder, check_entropy_path, encoder_sha256
+from hyvic_runtime.families.latent.encoder_inputs import encoder_inputs, gather
 from hyvic_runtime.families.latent.entropy_path import load_entropy_path
-from hyvic_runtime.families.latent.rate_gains import CODES_PER_OCTAVE, MAX_QUALITY_CODE
+from hyvic_runtime.packets.quality import CODES_PER_OCTAVE, MAX_QUALITY_CODE
 from hyvic_runtime.packets.space_packet import UnitKind
-from hyvic_runtime.packets.tile_prefix import TileLead
+from hyvic_runtime.packets.tile_prefix import TilePrefix
 from hyvic_runtime.scene.scene import Scene, mean_spectrum
 from hyvic_runtime.scene.tile_grid import Tile, TileGrid, coded_shape
 
@@ -43,7 +43,7 @@ class TileSymbols:
 
 
 @dataclass
-class SceneEncoder(PacketEncoder[Bundle]):
+class LatentRowEncoder(RowEncoder[LatentBundle]):
     """Encodes scenes with a bundle of a family that has a graph from tile to symbols.
 
     The engines are checked against the bundle's conformance vectors before anything is coded.
@@ -53,8 +53,8 @@ class SceneEncoder(PacketEncoder[Bundle]):
         self._free: list[NDArray[np.float32]] = []  # pixels of tiles that are done, for the next ones
         super().__post_init__()
 
-    def _load(self, bundle: Bundle) -> None:
-        engine = load_engine(bundle, ENCODER, self.engine, workers=self.workers, cores=self.cores)
+    def _load(self, bundle: LatentBundle) -> None:
+        engine = bundle.load_engine(ENCODER, self.engine, workers=self.workers, cores=self.cores)
         entropy_path = load_entropy_path(bundle, self.engine, cores=self.cores)
         check_entropy_path(bundle, entropy_path)
         check_encoder(bundle, engine, entropy_path)
@@ -62,12 +62,12 @@ class SceneEncoder(PacketEncoder[Bundle]):
         check_coder(bundle, coder)
         engine_sha256 = encoder_sha256(bundle, engine)
         self.bundle, self._engine, self._engine_sha256 = bundle, engine, engine_sha256
-        self._coder, self._lossless = coder, LosslessTileCoder(coder, bundle.manifest.scales)
+        self._coder, self._lossless = coder, ExactTileCoder(coder, bundle.manifest.scales)
 
-    def _stored(self) -> Bundle:
+    def _stored(self) -> LatentBundle:
         return read_latent_bundle(self.bundle.folder)
 
-    def _is_sound(self, stored: Bundle) -> bool:
+    def _is_sound(self, stored: LatentBundle) -> bool:
         arrays = [
             (b.tables.first, b.tables.length, b.tables.frequencies, b.gains.values) for b in (stored, self.bundle)
         ]
@@ -155,8 +155,8 @@ class SceneEncoder(PacketEncoder[Bundle]):
         )
 
     def _run_within_symbols(
-        self, inputs: dict[str, NDArray[np.float32]], tile: Tile, lead: TileLead
-    ) -> tuple[TileSymbols, TileLead]:
+        self, inputs: dict[str, NDArray[np.float32]], tile: Tile, lead: TilePrefix
+    ) -> tuple[TileSymbols, TilePrefix]:
         """Run the engine, again with coarser steps where those beyond the trained ones make a symbol too large.
 
         Cut to 16 bits, the strongest latents would lose more than all others gain.
@@ -173,7 +173,7 @@ class SceneEncoder(PacketEncoder[Bundle]):
             gain, _ = self.bundle.gains.at(lead.code)
             inputs = inputs | {"gain": gain[None]}
 
-    def _coded(self, inputs: dict[str, NDArray[np.float32]], tile: Tile, lead: TileLead) -> list[CodedUnit]:
+    def _coded(self, inputs: dict[str, NDArray[np.float32]], tile: Tile, lead: TilePrefix) -> list[CodedUnit]:
         """A tile's hyper-latent unit, and the units of its latent's parts.
 
         Raises:
@@ -188,14 +188,14 @@ class SceneEncoder(PacketEncoder[Bundle]):
             parts = self.bundle.manifest.parts
             pairs = zip(np.split(coded.symbols, parts), np.split(coded.scale_index, parts), strict=True)
             latents = [
-                (UnitKind.LATENT, part, self._coder.encode(symbols.ravel(), rows.ravel()))
+                (UnitKind.TILE_REFINEMENT, part, self._coder.encode(symbols.ravel(), rows.ravel()))
                 for part, (symbols, rows) in enumerate(pairs)
             ]
         except ValueError as error:
             raise EngineError(f"{self.engine_name} gave what cannot be coded ({error})") from error
         with self._lock:
             self.times.entropy_coder_s += time.perf_counter() - begun
-        return [(UnitKind.HYPERLATENT, 0, hyperlatent), *latents]
+        return [(UnitKind.TILE_BASE, 0, hyperlatent), *latents]
 
     def _check_possible(self, coded: TileSymbols) -> None:
         """Refuse what no sound engine gives: the graph clamps it, and a NaN comes out as the least integer.
@@ -217,7 +217,7 @@ def _own(pixels: NDArray[np.float32], grid: TileGrid, tile: Tile) -> NDArray[np.
     return pixels[0, before : before + tile.lines, before : before + tile.samples]
 
 
-def in_tables(hyperlatent: NDArray[np.int32], bundle: Bundle) -> bool:
+def in_tables(hyperlatent: NDArray[np.int32], bundle: LatentBundle) -> bool:
     """Whether all of a ẑ, (N, line, sample), lies within its tables, which is what the integer network is exact for."""
     first = bundle.tables.first[bundle.manifest.scales :, None, None]
     last = first + bundle.tables.length[bundle.manifest.scales :, None, None] - 1

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.families.latent.bundle import Bundle
+from hyvic_runtime.codec.acquisition import Lines
+from hyvic_runtime.families.latent.bundle import LatentBundle
 from hyvic_runtime.scene.scene import Cube
 from hyvic_runtime.scene.tile_grid import Tile, TileGrid, coded_shape
 
 GATHERED_LINES = 16
 """Lines converted at a time, which fit the cache; a memory-mapped scene is read in order."""
-
-
-class Lines(Protocol):
-    """Gives lines, (line, sample, band), by their numbers in the scene."""
-
-    def __getitem__(self, lines: slice, /) -> Cube: ...
-
-
-class LineSource(Protocol):
-    """A scene, or what is held of one."""
-
-    @property
-    def cube(self) -> Lines:
-        """Its lines."""
-        ...
 
 
 def gather(window: NDArray[np.float32], cube: Lines, grid: TileGrid, tile: Tile) -> None:
@@ -51,7 +37,7 @@ def gather(window: NDArray[np.float32], cube: Lines, grid: TileGrid, tile: Tile)
 
 
 def encoder_inputs(
-    bundle: Bundle, pixels: NDArray[np.float32], mean: NDArray[np.integer[Any]], code: int, tile: Tile
+    bundle: LatentBundle, pixels: NDArray[np.float32], mean: NDArray[np.integer[Any]], code: int, tile: Tile
 ) -> dict[str, NDArray[np.float32]]:
     """All inputs of the graph for one tile.
 

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.engines.engine import Engine
-from hyvic_runtime.engines.selection import EngineKind, load_engine
-from hyvic_runtime.families.latent.bundle import HYPERDECODER, Bundle, slice_graph
+from hyvic_runtime.engines.selection import EngineKind
+from hyvic_runtime.families.latent.bundle import HYPERDECODER, LatentBundle, slice_graph
 
 Code = Callable[[int, NDArray[np.int32], NDArray[np.int32]], NDArray[np.int32] | None]
 """Gives the symbols of a part from its number, scale indices and means in steps, all (channel, line, sample) of a whole
@@ -58,7 +58,7 @@ class WalkedLatent:
 class EntropyPath:
     """A bundle's hyper-decoder and slices. Several threads may walk at once."""
 
-    def __init__(self, bundle: Bundle, hyperdecoder: Engine, slices: Sequence[Engine] = ()) -> None:
+    def __init__(self, bundle: LatentBundle, hyperdecoder: Engine, slices: Sequence[Engine] = ()) -> None:
         """Take engines of the graphs.
 
         Args:
@@ -126,7 +126,7 @@ class EntropyPath:
 
 
 def load_entropy_path(
-    bundle: Bundle, kind: EngineKind | None = None, *, workers: int = 1, cores: int | None = None
+    bundle: LatentBundle, kind: EngineKind | None = None, *, workers: int = 1, cores: int | None = None
 ) -> EntropyPath:
     """Load the engines of a bundle's entropy path; see `load_engine`.
 
@@ -134,7 +134,7 @@ def load_entropy_path(
         EngineError: an engine is not in the bundle, or does not run here.
     """
     hyperdecoder, *slices = (
-        load_engine(bundle, graph, kind, workers=workers, cores=cores)
+        bundle.load_engine(graph, kind, workers=workers, cores=cores)
         for graph in (HYPERDECODER, *map(slice_graph, range(bundle.manifest.slices)))
     )
     return EntropyPath(bundle, hyperdecoder, slices)

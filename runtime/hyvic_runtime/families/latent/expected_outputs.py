@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.engines.engine import Engine
 from hyvic_runtime.errors import BundleError
-from hyvic_runtime.families.latent.bundle import EXPECTED_OUTPUTS, Bundle, BundleManifest
+from hyvic_runtime.families.latent.bundle import EXPECTED_OUTPUTS, LatentBundle, LatentManifest
 from hyvic_runtime.families.latent.encoder_inputs import encoder_inputs
 from hyvic_runtime.families.latent.entropy_path import EntropyPath
-from hyvic_runtime.families.latent.rate_gains import MAX_QUALITY_CODE
+from hyvic_runtime.packets.quality import MAX_QUALITY_CODE
 from hyvic_runtime.scene.tile_grid import whole_tile
 
 PIXEL_STEP = 8
@@ -49,7 +49,7 @@ class Agreement:
     pixel_difference: float
 
 
-def probe_tile(manifest: BundleManifest) -> NDArray[np.float32]:
+def probe_tile(manifest: LatentManifest) -> NDArray[np.float32]:
     """A tile with structure along every axis, the same on every machine: (1, line, sample, band)."""
     window = manifest.geometry.window
     line, sample, band = np.ogrid[:window, :window, : manifest.bands]
@@ -59,7 +59,7 @@ def probe_tile(manifest: BundleManifest) -> NDArray[np.float32]:
 
 
 def write_expected_outputs(
-    path: Path, bundle: Bundle, encoder: Engine, entropy_path: EntropyPath, decoder: Engine
+    path: Path, bundle: LatentBundle, encoder: Engine, entropy_path: EntropyPath, decoder: Engine
 ) -> None:
     """Compute and store them."""
     coded = _coded(bundle, encoder)
@@ -67,7 +67,9 @@ def write_expected_outputs(
     np.savez_compressed(path, hyperlatent=coded["hyperlatent"], symbols=coded["symbols"], reconstruction=pixels)
 
 
-def check_expected_outputs(bundle: Bundle, encoder: Engine, entropy_path: EntropyPath, decoder: Engine) -> Agreement:
+def check_expected_outputs(
+    bundle: LatentBundle, encoder: Engine, entropy_path: EntropyPath, decoder: Engine
+) -> Agreement:
     """Hold engines against the stored outputs.
 
     Raises:
@@ -104,18 +106,18 @@ def check_expected_outputs(bundle: Bundle, encoder: Engine, entropy_path: Entrop
     return agreement
 
 
-def _coded(bundle: Bundle, encoder: Engine) -> dict[str, NDArray[Any]]:
+def _coded(bundle: LatentBundle, encoder: Engine) -> dict[str, NDArray[Any]]:
     mean, tile = np.zeros(bundle.manifest.bands, np.int32), whole_tile(bundle.manifest.geometry)
     return encoder.run(encoder_inputs(bundle, probe_tile(bundle.manifest), mean, MAX_QUALITY_CODE, tile))
 
 
-def _latent(bundle: Bundle, coded: dict[str, NDArray[Any]], entropy_path: EntropyPath) -> NDArray[np.float32]:
+def _latent(bundle: LatentBundle, coded: dict[str, NDArray[Any]], entropy_path: EntropyPath) -> NDArray[np.float32]:
     """Quantised latents in steps, (1, M, line, sample)."""
     walked = entropy_path.walk_coded(coded["hyperlatent"][0], coded["symbols"][0])
     return walked.latent_steps[None].astype(np.float32) * np.float32(2.0**-bundle.manifest.mean_step_bits)
 
 
-def _pixels(bundle: Bundle, latent: NDArray[np.float32], decoder: Engine) -> NDArray[np.float32]:
+def _pixels(bundle: LatentBundle, latent: NDArray[np.float32], decoder: Engine) -> NDArray[np.float32]:
     """Of the tile whose halo repeats its edge, every PIXEL_STEP lines and samples."""
     geometry = bundle.manifest.geometry
     _, inverse_gain = bundle.gains.at(MAX_QUALITY_CODE)

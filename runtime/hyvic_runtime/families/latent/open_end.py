@@ -5,33 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.families.latent.tile_decoder import Units
-from hyvic_runtime.packets.reassembly import ReceivedUnits, UnitKey, damage_clause
-from hyvic_runtime.packets.scene_header import MAX_LINES
+from hyvic_runtime.packets.reassembly import UnitKey, Units
 from hyvic_runtime.packets.space_packet import UnitKind
 from hyvic_runtime.scene.tile_grid import Tile, TileGrid
-from hyvic_runtime.support.ordered_map import in_order
+from hyvic_runtime.support.ordered_map import ordered_map
 
 
-def lines_without_end(received: ReceivedUnits, tile: int, *, conceal: bool) -> int:
-    """Lines of the rows of tiles that arrived.
-
-    Raises:
-        DecodeError: none did, or no more than what is known is to be taken.
-    """
-    rows = [key.row + 1 for key in received.units]
-    if not conceal or not rows:
-        raise DecodeError(
-            f"the scene's end did not arrive, so its number of lines is not known{damage_clause(received.damage)}; "
-            "send the scene again, or pass --conceal to take it as what did"
-        )
-    return min(max(rows) * tile, MAX_LINES)
-
-
-def without_lines_behind_the_end(
-    grid: TileGrid, units: Units, decodes: Callable[[Tile], bool], workers: int
-) -> TileGrid:
+def cut_at_last_coded_line(grid: TileGrid, units: Units, decodes: Callable[[Tile], bool], workers: int) -> TileGrid:
     """The grid, its last row of tiles as high as it was coded, up to a latent.
 
     ANS goes on where its words end, so the units of a tile that the scene's end cut decode as a whole one too, as
@@ -44,8 +24,8 @@ def without_lines_behind_the_end(
         workers: tiles to try at a time.
     """
     last = [grid.tile(grid.rows - 1, column) for column in range(grid.columns)]
-    lossless = [tile for tile in last if UnitKey.of(UnitKind.LOSSLESS, tile) in units]
-    latent = [tile for tile in last if UnitKey.of(UnitKind.LATENT, tile) in units]
+    lossless = [tile for tile in last if UnitKey.of(UnitKind.TILE_EXACT, tile) in units]
+    latent = [tile for tile in last if UnitKey.of(UnitKind.TILE_REFINEMENT, tile) in units]
 
     def least(tile: Tile) -> int:
         step = 1 if tile in lossless else grid.geometry.latent_stride
@@ -53,5 +33,5 @@ def without_lines_behind_the_end(
         return next((cut.lines for cut in cuts if decodes(cut)), 0)
 
     # A lossless tile says it to the line, and takes long: one of them is enough.
-    lines = max(in_order(least, lossless[:1] or latent, workers), default=0)
+    lines = max(ordered_map(least, lossless[:1] or latent, workers), default=0)
     return replace(grid, lines=(grid.rows - 1) * grid.geometry.tile + lines) if lines else grid

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,16 +14,14 @@ from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.entropy.symbol_costs import SymbolCosts
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.families.latent.border_smoothing import TileEnd, can_continue, continued_prediction
-from hyvic_runtime.families.latent.bundle import Bundle
+from hyvic_runtime.families.latent.border_smoothing import BorderSmoother, can_extend, extended_prediction
+from hyvic_runtime.families.latent.bundle import LatentBundle
 from hyvic_runtime.families.latent.encoder import hyperlatent_rows, in_tables
 from hyvic_runtime.families.latent.entropy_path import EntropyPath, Prediction, WalkedLatent
-from hyvic_runtime.packets.reassembly import UnitKey
+from hyvic_runtime.packets.reassembly import UnitKey, Units
 from hyvic_runtime.packets.space_packet import UnitKind
-from hyvic_runtime.packets.tile_prefix import LEAD_OCTETS, TileLead, unpack_tile_lead
+from hyvic_runtime.packets.tile_prefix import PREFIX_OCTETS, TilePrefix, unpack_tile_prefix
 from hyvic_runtime.scene.tile_grid import Tile, coded_shape
-
-Units = Mapping[UnitKey, bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +54,7 @@ class TileLatentDecoder:
         took: told the seconds that engine and entropy coder took for a tile.
     """
 
-    bundle: Bundle
+    bundle: LatentBundle
     entropy_path: EntropyPath
     coder: EntropyCoder
     took: Callable[[float, float], None]
@@ -69,14 +67,14 @@ class TileLatentDecoder:
         """
         manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
         begun = time.perf_counter()
-        hyper_unit = units.get(UnitKey.of(UnitKind.HYPERLATENT, tile))
+        hyper_unit = units.get(UnitKey.of(UnitKind.TILE_BASE, tile))
         if hyper_unit is None:
             raise DecodeError(f"tile {tile.row}, {tile.column}: its hyper-latent did not arrive whole")
         try:
-            lead = unpack_tile_lead(hyper_unit)
+            lead = unpack_tile_prefix(hyper_unit)
         except DecodeError as error:
             raise DecodeError(f"tile {tile.row}, {tile.column}: {error}") from error
-        hyperlatent = self._hyperlatent(hyper_unit[LEAD_OCTETS:], tile)
+        hyperlatent = self._hyperlatent(hyper_unit[PREFIX_OCTETS:], tile)
         lines, samples = coded_shape(tile, geometry.latent_stride)
         symbols = np.zeros((manifest.latent_channels, geometry.latents, geometry.latents), np.int32)
         reader = _PartReader(units=units, tile=tile, lead=lead, symbols=symbols, bundle=self.bundle, coder=self.coder)
@@ -103,21 +101,21 @@ class TileLatentDecoder:
         manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
         lines, samples = coded_shape(tile, geometry.latent_stride)
         # Without symbols nothing tells which prediction is better.
-        if manifest.slices or walked.parts == 0 or not can_continue(geometry):
+        if manifest.slices or walked.parts == 0 or not can_extend(geometry):
             return walked.latent_steps[:, :lines, :samples].astype(np.float32)
         cells, columns = coded_shape(tile, geometry.hyper_stride)
 
         def continued() -> Prediction:
-            whole = continued_prediction(self.entropy_path.predict, hyperlatent[:, :cells, :columns], geometry)
+            whole = extended_prediction(self.entropy_path.predict, hyperlatent[:, :cells, :columns], geometry)
             return Prediction(*(part[:, :lines, :samples] for part in whole))
 
         own = Prediction(walked.scale_index[:, :lines, :samples], walked.mean_steps[:, :lines, :samples])
         return self._tile_end.latent_steps(symbols[:, :lines, :samples], own, continued)
 
     @cached_property
-    def _tile_end(self) -> TileEnd:
+    def _tile_end(self) -> BorderSmoother:
         manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
-        return TileEnd(
+        return BorderSmoother(
             costs=SymbolCosts(self.coder),
             scales=manifest.scales,
             mean_step_bits=manifest.mean_step_bits,
@@ -148,9 +146,9 @@ class _PartReader:
 
     units: Units
     tile: Tile
-    lead: TileLead
+    lead: TilePrefix
     symbols: NDArray[np.int32]
-    bundle: Bundle
+    bundle: LatentBundle
     coder: EntropyCoder
     problem: str | None = None
     seconds: float = field(default=0.0)
@@ -169,7 +167,7 @@ class _PartReader:
 
     def _read(self, part: int, scale_index: NDArray[np.int32]) -> NDArray[np.int32]:
         manifest = self.bundle.manifest
-        unit = self.units.get(UnitKey.of(UnitKind.LATENT, self.tile, part))
+        unit = self.units.get(UnitKey.of(UnitKind.TILE_REFINEMENT, self.tile, part))
         if unit is None:
             missing = "the latent" if manifest.parts == 1 else f"part {part} of the latent"
             if self.lead.latent_left_out:

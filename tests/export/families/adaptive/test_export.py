@@ -24,7 +24,13 @@ from hyvic_export.families.adaptive.exporter import adaptive_bundle_from_checkpo
 from hyvic_export.families.adaptive.row_tables import LEAST_MASS, row_distributions
 from hyvic_export.integer_layer import largest_sum, layer_sums, run_layers
 from hyvic_runtime.codec.bundle_files import MANIFEST, REPORT
-from hyvic_runtime.families.adaptive.bundle import CONTEXT_NETWORK, FILES, ROWS_OF_WEIGHTS, WEIGHTS
+from hyvic_runtime.families.adaptive.bundle import (
+    CONTEXT_NETWORK,
+    FILES,
+    ROWS_OF_WEIGHTS,
+    WEIGHTS,
+    read_adaptive_bundle,
+)
 from hyvic_runtime.families.adaptive.contexts import CONTEXT_MAX, CONTEXTS
 from hyvic_runtime.families.adaptive.table_choice import (
     FRACTIONS,
@@ -35,7 +41,6 @@ from hyvic_runtime.families.adaptive.table_choice import (
     ROWS,
     SCALES,
 )
-from hyvic_runtime.families.latent.bundle import read_adaptive_bundle
 from hyvic_train.checkpoint import load_context_model, save_checkpoint, weights
 from hyvic_train.entropy_path_layer import Arithmetic
 from hyvic_train.families.adaptive.context_model import ContextModel

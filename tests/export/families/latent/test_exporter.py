@@ -17,9 +17,15 @@ from hyvic_export.families.latent.reference_codec import reference_coding
 from hyvic_runtime.codec.bundle_files import REPORT
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY
-from hyvic_runtime.families.latent.bundle import DECODER, ENCODER, HYPERDECODER, file_names, read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.bundle import (
+    DECODER,
+    ENCODER,
+    HYPERDECODER,
+    file_names,
+)
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
 from hyvic_train.checkpoint import save_checkpoint, weights
@@ -77,8 +83,8 @@ def test_every_architecture_of_table_i_exports_and_its_stream_decodes(
     assert main(["--checkpoint", str(tmp_path / "checkpoint"), "--out", str(tmp_path / "b"), "--tile", "64"]) == 0
     bundle = read_bundle(tmp_path / "b")
     cube = smooth_cube(70, 90, 5)
-    packets = SceneEncoder(bundle).tile_packets(Scene(cube=cube), Packetiser())
-    decoded = SceneDecoder(bundle).decode(b"".join(packet for tile in packets for packet in tile))
+    packets = LatentRowEncoder(bundle).tile_packets(Scene(cube=cube), Packetiser())
+    decoded = LatentDecoder(bundle).decode(b"".join(packet for tile in packets for packet in tile))
     assert (decoded.quality == Quality.EXACT).all()
     expected = reference_coding(
         model, entropy_model(model), cube, np.zeros(5, np.uint16), bundle.manifest.geometry, DEFAULT_QUALITY

@@ -23,9 +23,10 @@ from hyvic_runtime.codec.bundle_files import MANIFEST
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
-from hyvic_runtime.families.latent.bundle import ENCODER, file_names, graph_names, read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.bundle import ENCODER, file_names, graph_names
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
 from hyvic_train.checkpoint import save_checkpoint, weights
@@ -114,8 +115,8 @@ def test_every_architecture_exports_and_its_stream_decodes(tmp_path: Path, field
     assert bundle.manifest.family == "joint"
     assert bundle.manifest.slices == model.config.slices
     cube = smooth_cube(37, 50, 7)
-    packets = SceneEncoder(bundle).tile_packets(Scene(cube=cube), Packetiser())
-    decoded = SceneDecoder(bundle).decode(b"".join(packet for tile in packets for packet in tile))
+    packets = LatentRowEncoder(bundle).tile_packets(Scene(cube=cube), Packetiser())
+    decoded = LatentDecoder(bundle).decode(b"".join(packet for tile in packets for packet in tile))
     assert (decoded.quality == Quality.EXACT).all()
     expected = reference_coding(
         model, entropy_model(model), cube, np.zeros(7, np.uint16), bundle.manifest.geometry, DEFAULT_QUALITY

@@ -13,9 +13,10 @@ from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
 from hyvic_runtime.codec.bundle_files import REPORT
 from hyvic_runtime.errors import EngineError
-from hyvic_runtime.families.latent.bundle import ENCODER, read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.bundle import ENCODER
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
 
@@ -55,9 +56,9 @@ def test_a_stream_of_any_precision_decodes_with_every_bundle(bundle: Path, tiny_
     ours, plain = read_bundle(bundle), read_bundle(tiny_bundle)
     assert ours.identity == plain.identity
     cube = np.load(scene)["cube"]
-    packets = SceneEncoder(ours).tile_packets(Scene(cube=cube), Packetiser())
+    packets = LatentRowEncoder(ours).tile_packets(Scene(cube=cube), Packetiser())
     stream = b"".join(packet for tile in packets for packet in tile)
-    pictures = [SceneDecoder(each).decode(stream).scene.cube for each in (ours, plain)]
+    pictures = [LatentDecoder(each).decode(stream).scene.cube for each in (ours, plain)]
     assert np.array_equal(*pictures)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
+from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle, read_adaptive_bundle
 from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
-from hyvic_runtime.families.adaptive.encoder import AdaptiveEncoder
-from hyvic_runtime.families.latent.bundle import read_adaptive_bundle
+from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
 
 
 @pytest.fixture(scope="session")
@@ -17,8 +16,8 @@ def bundle(tiny_adaptive_bundle: Path) -> AdaptiveBundle:
 
 
 @pytest.fixture(scope="session")
-def encoder(bundle: AdaptiveBundle) -> AdaptiveEncoder:
-    return AdaptiveEncoder(bundle)
+def encoder(bundle: AdaptiveBundle) -> AdaptiveRowEncoder:
+    return AdaptiveRowEncoder(bundle)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from hyvic_runtime.families.adaptive.strip_basis import SpectralStatistics, Stri
 from hyvic_runtime.families.adaptive.table_choice import SCALES
 from numpy.typing import NDArray
 
-LEAD_OCTETS = 14
+PREFIX_OCTETS = 14
 
 
 def _laplacians(scales: NDArray[np.float64]) -> FrequencyTables:
@@ -98,9 +98,9 @@ def test_the_units_octets_are_frozen() -> None:
     # Lines, components, exponent, order and row, offset: the mean is second differences from its first element.
     assert octets[:10].hex(" ") == "00 97 00 02 fd b2 00 00 03 e8"
     # 18 / 4096 of the mean is in the first vector; its spread; the level of what is said of the vectors.
-    assert octets[10:LEAD_OCTETS].hex(" ") == "00 12 2f 2b"
+    assert octets[10:PREFIX_OCTETS].hex(" ") == "00 12 2f 2b"
     words = "00 00 00 00 e0 f2 8a 71 8f 92 7a d7 82 a3 80 55 c3 be 80 63 e4 02 00 00"
-    assert octets[LEAD_OCTETS:].hex(" ") == words
+    assert octets[PREFIX_OCTETS:].hex(" ") == words
 
 
 def test_a_reader_of_the_document_finds_the_spectra() -> None:
@@ -130,7 +130,7 @@ def test_a_reader_of_the_document_finds_the_spectra() -> None:
         bands, octets = len(basis.mean), CODER.pack(basis, LINES)
         order, level = divmod(octets[5], 64)
         offset, slope = (int.from_bytes(octets[at:end], "big", signed=True) for at, end in ((6, 10), (10, 12)))
-        reader = CODER.coder.reader(octets[LEAD_OCTETS:])
+        reader = CODER.coder.reader(octets[PREFIX_OCTETS:])
         mean = [
             offset + element for element in summed(reader.read(np.full(bands, row_of(expected[level]))).tolist(), order)
         ]
@@ -222,7 +222,7 @@ def test_a_flat_spectrum_of_many_bands_keeps_to_the_octets_it_needs() -> None:
 def test_a_unit_that_ends_early_is_refused_unless_whole_words_are_left() -> None:
     octets = CODER.pack(BASIS, LINES)
     for size in range(len(octets)):
-        if size < LEAD_OCTETS + 4 or (size - LEAD_OCTETS) % 4:
+        if size < PREFIX_OCTETS + 4 or (size - PREFIX_OCTETS) % 4:
             with pytest.raises(DecodeError):
                 CODER.unpack(octets[:size], 4)
         else:  # an ANS decoder may make symbols of them; packets say how many octets there are

@@ -13,12 +13,19 @@ from hyvic_runtime.codec.bundle_files import MANIFEST, REPORT, TABLE_FIRST, cano
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
 from hyvic_runtime.engines.selection import EngineKind, load_engine
 from hyvic_runtime.errors import BundleError, EngineError
-from hyvic_runtime.families.adaptive.bundle import CONFORMANCE, CONTEXT_NETWORK, ROWS_OF_WEIGHTS, AdaptiveBundle
+from hyvic_runtime.families.adaptive.bundle import (
+    CONFORMANCE,
+    CONTEXT_NETWORK,
+    ROWS_OF_WEIGHTS,
+    AdaptiveBundle,
+    read_adaptive_bundle,
+)
 from hyvic_runtime.families.adaptive.conformance import check_network
 from hyvic_runtime.families.adaptive.context_network import load_context_network
 from hyvic_runtime.families.adaptive.contexts import CONTEXTS
 from hyvic_runtime.families.adaptive.table_choice import ROWS
-from hyvic_runtime.families.latent.bundle import HYPERDECODER, read_adaptive_bundle, read_bundle, read_latent_bundle
+from hyvic_runtime.families.latent.bundle import HYPERDECODER, read_latent_bundle
+from hyvic_runtime.families.registry import read_bundle
 
 Document = dict[str, Any]
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.families.adaptive import checkerboard as module
-from hyvic_runtime.families.adaptive.checkerboard import coded_squares
-from hyvic_runtime.families.adaptive.contexts import ORIENTATIONS, chessboard
+from hyvic_runtime.families.adaptive.checkerboard import coded_positions
+from hyvic_runtime.families.adaptive.contexts import ORIENTATIONS, checkerboard
 
 IN_C = find_spec("hyvic_runtime.families.adaptive._contexts") is not None
 needs_c = pytest.mark.skipif(not IN_C, reason="the package was installed without a C compiler")
@@ -35,7 +35,7 @@ def test_squares_are_taken_line_by_line_and_put_back(
     with pytest.MonkeyPatch.context() as patch:
         if not in_c:
             patch.setattr(module, "_contexts", None)
-        squares = coded_squares(existing, black)
+        squares = coded_positions(existing, black)
         taken = squares.taken(planes, orientation)
         expected = [
             [plane[line, sample] for line in range(lines) for sample in range(samples) if existing[line, sample]
@@ -48,11 +48,11 @@ def test_squares_are_taken_line_by_line_and_put_back(
         squares.put(taken, put, orientation)
         strided = np.zeros((components, ORIENTATIONS, lines, 2 * samples), np.float32)[..., ::2]
         squares.put(taken.astype(np.float64), strided, orientation)
-    where = existing & (chessboard(existing.shape) == black)
+    where = existing & (checkerboard(existing.shape) == black)
     assert np.array_equal(put[:, orientation], planes[:, orientation] * where)
     assert np.count_nonzero(put) == taken.size
     assert np.array_equal(strided, put)
-    of_colour = np.arange(2 * np.count_nonzero(chessboard(existing.shape) == black)).reshape(2, -1)
+    of_colour = np.arange(2 * np.count_nonzero(checkerboard(existing.shape) == black)).reshape(2, -1)
     assert squares.of_all(of_colour).shape == (2, squares.count)
 
 

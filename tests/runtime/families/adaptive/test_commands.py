@@ -13,7 +13,7 @@ from conftest import ROOT, smooth_cube
 from hyvic_runtime import cli
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
-from hyvic_runtime.families.adaptive.encoder import AdaptiveEncoder
+from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
 from hyvic_runtime.packets.space_packet import UnitKind
 from hyvic_runtime.scene.files import read_scene
 from hyvic_runtime.scene.scene import Scene
@@ -69,11 +69,13 @@ def test_scene_to_packets_to_file(scene: Path, tiny_adaptive_bundle: Path, suffi
 
 
 def test_concealed_losses_are_marked(
-    scene: Path, encoder: AdaptiveEncoder, tiny_adaptive_bundle: Path, capsys: Capture
+    scene: Path, encoder: AdaptiveRowEncoder, tiny_adaptive_bundle: Path, capsys: Capture
 ) -> None:
     packets = packets_of(encoder, np.load(scene)["cube"])
     stream, out, quality = (scene.with_name(name) for name in ("p", "d.npy", "d.npy.quality.npy"))
-    stream.write_bytes(b"".join(p for p in packets if p[14] != UnitKind.BASIS or int.from_bytes(p[19:21], "big") != 1))
+    stream.write_bytes(
+        b"".join(p for p in packets if p[14] != UnitKind.STRIP_BASIS or int.from_bytes(p[19:21], "big") != 1)
+    )
     words = [str(stream), "--bundle", str(tiny_adaptive_bundle), "--out", str(out)]
     assert cli.decode_packets(words) == 1
     assert "2 of 4 tiles cannot be decoded (tile 1, 0: the basis of its row did not arrive" in capsys.readouterr().err
@@ -106,7 +108,7 @@ def test_a_key_protects_a_scene(scene: Path, tiny_adaptive_bundle: Path, capsys:
 
 
 def test_an_archive_is_decoded_but_for_what_is_damaged(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, tiny_adaptive_bundle: Path, tmp_path: Path, capsys: Capture
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, tiny_adaptive_bundle: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     """In this process; what a cluster adds is told in tests/runtime/codec/test_scene_decoder.py."""
     from dask.distributed import Client
@@ -130,7 +132,7 @@ def test_an_archive_is_decoded_but_for_what_is_damaged(
 
 
 @pytest.fixture(scope="module")
-def simulator(encoder: AdaptiveEncoder, decoder: AdaptiveDecoder) -> DownlinkSimulator:
+def simulator(encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder) -> DownlinkSimulator:
     return DownlinkSimulator(Scene(cube=smooth_cube(2 * TILE + 3, TILE + 3, 2)), encoder, decoder)
 
 

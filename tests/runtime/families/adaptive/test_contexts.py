@@ -16,8 +16,8 @@ from hyvic_runtime.families.adaptive.contexts import (
     Planes,
     Scale,
     both_squares,
-    companded,
     groups,
+    log_magnitude,
 )
 from noise_levels import HUGE, LEVEL, level_of_noise
 from numpy.typing import NDArray
@@ -156,7 +156,7 @@ def test_groups_hold_every_component_once(components: int) -> None:
 
 def test_companding_is_a_logarithm_on_straight_lines() -> None:
     magnitudes: NDArray[np.float32] = np.arange(100_000, dtype=np.float32)
-    off = companded(magnitudes) - 16 * np.log2(1 + magnitudes)
+    off = log_magnitude(magnitudes) - 16 * np.log2(1 + magnitudes)
     # Rounded down, from chords of the logarithm, which lie at most 16 · 0.0861 below it.
     assert off.min() > -1 - 16 * 0.0861
     assert off.max() <= 0

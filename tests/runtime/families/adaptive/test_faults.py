@@ -20,14 +20,14 @@ from hyvic_runtime.codec.rate_control import DownlinkBudget
 from hyvic_runtime.codec.row_encoder import CodedUnit
 from hyvic_runtime.engines.engine import Engine
 from hyvic_runtime.errors import BundleError, EngineError, LostTilesError
-from hyvic_runtime.families.adaptive.context_network import EngineNetwork
+from hyvic_runtime.families.adaptive.bundle import read_adaptive_bundle
+from hyvic_runtime.families.adaptive.context_network import OnnxContextNetwork
 from hyvic_runtime.families.adaptive.contexts import Scale
 from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
-from hyvic_runtime.families.adaptive.encoder import AdaptiveEncoder
+from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
 from hyvic_runtime.families.adaptive.wavelet import Pyramid
-from hyvic_runtime.families.latent.bundle import read_adaptive_bundle
 from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
-from hyvic_runtime.packets.tile_prefix import TileLead
+from hyvic_runtime.packets.tile_prefix import TilePrefix
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.scene.tile_grid import Tile
 
@@ -60,29 +60,29 @@ class FaultyEngine:
 
 
 @pytest.fixture
-def faulty(tiny_adaptive_bundle: Path) -> AdaptiveEncoder:
+def faulty(tiny_adaptive_bundle: Path) -> AdaptiveRowEncoder:
     # One worker, so that tiles reach the engine in their order.
-    return AdaptiveEncoder(read_adaptive_bundle(tiny_adaptive_bundle), workers=1)
+    return AdaptiveRowEncoder(read_adaptive_bundle(tiny_adaptive_bundle), workers=1)
 
 
-def _with_faults(encoder: AdaptiveEncoder, *tiles: int, fault: Fault | None = None) -> AdaptiveEncoder:
+def _with_faults(encoder: AdaptiveRowEncoder, *tiles: int, fault: Fault | None = None) -> AdaptiveRowEncoder:
     """Let an encoder's engine fail on the tiles that come as these, the first being 0."""
     coded = encoder._coded
     begun: list[Tile] = []
 
-    def counted(pyramid: Pyramid, scale: Scale, tile: Tile, lead: TileLead) -> list[CodedUnit]:
+    def counted(pyramid: Pyramid, scale: Scale, tile: Tile, lead: TilePrefix) -> list[CodedUnit]:
         begun.append(tile)
         return coded(pyramid, scale, tile, lead)
 
     engine = FaultyEngine(encoder._tiles.network, fails=lambda: len(begun) - 1 in tiles, fault=fault)
-    encoder._tiles = replace(encoder._tiles, network=EngineNetwork(engine))
+    encoder._tiles = replace(encoder._tiles, network=OnnxContextNetwork(engine))
     encoder._coded = counted  # type: ignore[method-assign]
     return encoder
 
 
 @pytest.mark.parametrize("tile", range(4))
 def test_a_tile_that_the_engine_fails_on_comes_back_exactly_and_its_row_with_it(
-    faulty: AdaptiveEncoder, decoder: AdaptiveDecoder, tile: int
+    faulty: AdaptiveRowEncoder, decoder: AdaptiveDecoder, tile: int
 ) -> None:
     """The row's basis goes out even with its first tile, which it usually accompanies."""
     sound = decoder.decode(faulty.stream(SCENE)).scene.cube
@@ -102,7 +102,7 @@ def test_a_tile_that_the_engine_fails_on_comes_back_exactly_and_its_row_with_it(
     assert (fallback.row, fallback.column, fallback.reason) == (row, column, "the device is gone")
 
 
-def test_a_tile_that_fails_late_still_has_its_lines(faulty: AdaptiveEncoder, decoder: AdaptiveDecoder) -> None:
+def test_a_tile_that_fails_late_still_has_its_lines(faulty: AdaptiveRowEncoder, decoder: AdaptiveDecoder) -> None:
     next_row_came = Event()
     coded = _with_faults(faulty, 0, 1)._coded
 
@@ -134,7 +134,7 @@ def test_a_tile_that_fails_late_still_has_its_lines(faulty: AdaptiveEncoder, dec
     ],
 )
 def test_what_no_sound_engine_gives_makes_a_tile_lossless(
-    faulty: AdaptiveEncoder, decoder: AdaptiveDecoder, fault: Fault
+    faulty: AdaptiveRowEncoder, decoder: AdaptiveDecoder, fault: Fault
 ) -> None:
     scene = Scene(cube=SCENE.cube[:TILE])
     decoded = decoder.decode(_with_faults(faulty, 1, fault=fault).stream(scene))
@@ -143,20 +143,22 @@ def test_what_no_sound_engine_gives_makes_a_tile_lossless(
     assert (fallback.row, fallback.column) == (0, 1)
 
 
-def test_a_scene_whose_every_tile_fails_comes_back_exactly(faulty: AdaptiveEncoder, decoder: AdaptiveDecoder) -> None:
+def test_a_scene_whose_every_tile_fails_comes_back_exactly(
+    faulty: AdaptiveRowEncoder, decoder: AdaptiveDecoder
+) -> None:
     cube = SCENE.cube.copy()
     cube[3:9, 20:40] = 7777
     scene = Scene(cube=cube, no_data=7777)
     packets = packets_of(_with_faults(faulty, *range(4)), scene)
-    for lost in (None, UnitKind.BASIS):  # which such tiles do without
+    for lost in (None, UnitKind.STRIP_BASIS):  # which such tiles do without
         decoded = decoder.decode(b"".join(packet for packet in packets if packet[14] != lost))
         assert np.array_equal(decoded.scene.cube, cube)
         assert (decoded.quality == Quality.EXACT).all()
 
 
-def test_a_lost_lossless_unit_loses_its_tile_alone(faulty: AdaptiveEncoder, decoder: AdaptiveDecoder) -> None:
+def test_a_lost_lossless_unit_loses_its_tile_alone(faulty: AdaptiveRowEncoder, decoder: AdaptiveDecoder) -> None:
     packets = packets_of(_with_faults(faulty, 2), SCENE)
-    without = b"".join(packet for packet in packets if packet[14] != UnitKind.LOSSLESS)
+    without = b"".join(packet for packet in packets if packet[14] != UnitKind.TILE_EXACT)
     with pytest.raises(LostTilesError, match="1 of 4 tiles"):
         decoder.decode(without)
     quality = decoder.decode(without, conceal=True).quality
@@ -165,7 +167,7 @@ def test_a_lost_lossless_unit_loses_its_tile_alone(faulty: AdaptiveEncoder, deco
 
 
 def test_a_downlink_too_small_for_such_a_tile_goes_without_it(
-    faulty: AdaptiveEncoder, decoder: AdaptiveDecoder
+    faulty: AdaptiveRowEncoder, decoder: AdaptiveDecoder
 ) -> None:
     cube = SCENE.cube[:TILE].copy()
     cube[4::8, 4::8] = 60_000  # details at every quality, so that no attempt does without the engine
@@ -184,24 +186,24 @@ def test_a_downlink_too_small_for_such_a_tile_goes_without_it(
     assert (quality[:, TILE:] == Quality.AFFECTED).all()
 
 
-def test_a_scrub_of_sound_memory_changes_nothing(faulty: AdaptiveEncoder) -> None:
+def test_a_scrub_of_sound_memory_changes_nothing(faulty: AdaptiveRowEncoder) -> None:
     tiles = faulty._tiles
     assert faulty.scrub()
     assert faulty._tiles is tiles
     assert (faulty.health.scrubs, faulty.health.repairs) == (1, 0)
 
 
-def _altered_engine(encoder: AdaptiveEncoder) -> None:
+def _altered_engine(encoder: AdaptiveRowEncoder) -> None:
     engine = FaultyEngine(encoder._tiles.network, fails=lambda: True, fault=("scale_index", 7))
-    encoder._tiles = replace(encoder._tiles, network=EngineNetwork(engine))
+    encoder._tiles = replace(encoder._tiles, network=OnnxContextNetwork(engine))
 
 
-def _dead_engine(encoder: AdaptiveEncoder) -> None:
+def _dead_engine(encoder: AdaptiveRowEncoder) -> None:
     engine = FaultyEngine(encoder._tiles.network, fails=lambda: True, fault=None)
-    encoder._tiles = replace(encoder._tiles, network=EngineNetwork(engine))
+    encoder._tiles = replace(encoder._tiles, network=OnnxContextNetwork(engine))
 
 
-def _altered_weight(encoder: AdaptiveEncoder) -> None:
+def _altered_weight(encoder: AdaptiveRowEncoder) -> None:
     network = encoder._tiles.network
     if not hasattr(network, "_network"):
         pytest.skip("the package was installed without a C compiler")
@@ -209,11 +211,11 @@ def _altered_weight(encoder: AdaptiveEncoder) -> None:
     weights[100] ^= 1 << 6
 
 
-def _altered_tables(encoder: AdaptiveEncoder) -> None:
+def _altered_tables(encoder: AdaptiveRowEncoder) -> None:
     encoder.bundle.tables.first[0] += 1
 
 
-def _altered_frequencies(encoder: AdaptiveEncoder) -> None:
+def _altered_frequencies(encoder: AdaptiveRowEncoder) -> None:
     encoder.bundle.tables.frequencies[:2] += np.array([1, -1], np.int64).astype(np.uint32)
 
 
@@ -221,7 +223,7 @@ def _altered_frequencies(encoder: AdaptiveEncoder) -> None:
     "fault", [_altered_engine, _dead_engine, _altered_weight, _altered_tables, _altered_frequencies]
 )
 def test_a_scrub_loads_anew_what_changed_in_memory(
-    faulty: AdaptiveEncoder, fault: Callable[[AdaptiveEncoder], None]
+    faulty: AdaptiveRowEncoder, fault: Callable[[AdaptiveRowEncoder], None]
 ) -> None:
     scene = Scene(cube=SCENE.cube[:20, :20])
     sound = faulty.stream(scene)
@@ -234,7 +236,7 @@ def test_a_scrub_loads_anew_what_changed_in_memory(
 
 def test_a_scrub_refuses_a_bundle_whose_files_were_altered(tiny_adaptive_bundle: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_adaptive_bundle, tmp_path / "bundle")
-    encoder = AdaptiveEncoder(read_adaptive_bundle(folder))
+    encoder = AdaptiveRowEncoder(read_adaptive_bundle(folder))
     octets = bytearray((folder / TABLE_FIRST).read_bytes())
     octets[-1] ^= 1
     (folder / TABLE_FIRST).write_bytes(octets)
@@ -242,7 +244,7 @@ def test_a_scrub_refuses_a_bundle_whose_files_were_altered(tiny_adaptive_bundle:
         encoder.scrub()
 
 
-def test_a_health_report_names_what_codes_and_how_long_it_took(faulty: AdaptiveEncoder) -> None:
+def test_a_health_report_names_what_codes_and_how_long_it_took(faulty: AdaptiveRowEncoder) -> None:
     faulty.stream(SCENE)
     report = faulty.health_report()
     assert report["bundle"] == faulty.bundle.identity.hex()

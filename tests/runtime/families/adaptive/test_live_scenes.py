@@ -16,9 +16,9 @@ from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.rate_control import DownlinkBudget
 from hyvic_runtime.errors import DecodeError, LostTilesError, RateError
 from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
-from hyvic_runtime.families.adaptive.encoder import AdaptiveEncoder
-from hyvic_runtime.families.latent.rate_gains import HIGHEST_QUALITY, LOWEST_QUALITY
-from hyvic_runtime.flight.rate_search import StreamWriter
+from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
+from hyvic_runtime.flight.rate_search import RateSearch
+from hyvic_runtime.packets.quality import HIGHEST_QUALITY, LOWEST_QUALITY
 from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
@@ -32,7 +32,7 @@ def _acquisition(cube: np.ndarray, lines: int | None = None) -> Acquisition:
 
 
 def _pushed(
-    encoder: AdaptiveEncoder,
+    encoder: AdaptiveRowEncoder,
     cube: np.ndarray,
     *,
     lines: int | None = None,
@@ -53,7 +53,7 @@ def _pushed(
 )
 @settings(deadline=None, max_examples=8)
 def test_lines_pushed_in_any_portions_and_order_of_axes_give_the_octets_of_the_scene_at_once(
-    encoder: AdaptiveEncoder, lines: int, samples: int, steps: list[int], interleave: Interleave, dtype: str
+    encoder: AdaptiveRowEncoder, lines: int, samples: int, steps: list[int], interleave: Interleave, dtype: str
 ) -> None:
     cube = smooth_cube(lines, samples, 3, seed=lines)
     push_broom = encoder.begin(_acquisition(cube, lines), Packetiser())
@@ -68,7 +68,7 @@ def test_lines_pushed_in_any_portions_and_order_of_axes_give_the_octets_of_the_s
 
 @pytest.mark.parametrize("lines", [1, TILE, TILE + 9])
 def test_a_scene_of_open_length_holds_the_tiles_of_the_announced_one(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, lines: int
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, lines: int
 ) -> None:
     cube = smooth_cube(lines, 40, BANDS)
     packets = _pushed(encoder, cube)
@@ -85,7 +85,7 @@ def test_a_scene_of_open_length_holds_the_tiles_of_the_announced_one(
 @pytest.mark.parametrize("lines", [5, TILE + 9])
 @pytest.mark.parametrize("lost_basis", [False, True])
 def test_without_its_end_a_scene_is_as_high_as_its_last_basis_says(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, lines: int, lost_basis: bool
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, lines: int, lost_basis: bool
 ) -> None:
     cube = smooth_cube(lines, 40, BANDS)
     packets = _pushed(encoder, cube)
@@ -93,7 +93,7 @@ def test_without_its_end_a_scene_is_as_high_as_its_last_basis_says(
     last = (lines - 1) // TILE
 
     def kept(packet: bytes) -> bool:
-        basis = packet[14] == UnitKind.BASIS and int.from_bytes(packet[19:21], "big") == last
+        basis = packet[14] == UnitKind.STRIP_BASIS and int.from_bytes(packet[19:21], "big") == last
         return packet[14] != UnitKind.SCENE_END and not (lost_basis and basis)
 
     stream = b"".join(filter(kept, packets))
@@ -113,7 +113,7 @@ def test_without_its_end_a_scene_is_as_high_as_its_last_basis_says(
     assert np.array_equal(decoded.scene.cube[: last * TILE], whole[: last * TILE])
 
 
-def test_scenes_in_progress_do_not_disturb_each_other(encoder: AdaptiveEncoder) -> None:
+def test_scenes_in_progress_do_not_disturb_each_other(encoder: AdaptiveRowEncoder) -> None:
     cubes = [smooth_cube(TILE + 8, 40, bands, seed=bands) for bands in (2, BANDS)]
     both = [encoder.begin(_acquisition(cube), Packetiser()) for cube in cubes]
     packets: list[list[bytes]] = [[], []]
@@ -124,7 +124,7 @@ def test_scenes_in_progress_do_not_disturb_each_other(encoder: AdaptiveEncoder) 
         assert own + scene.flush() == _pushed(encoder, cube)
 
 
-def test_memory_does_not_grow_with_the_scene(encoder: AdaptiveEncoder) -> None:
+def test_memory_does_not_grow_with_the_scene(encoder: AdaptiveRowEncoder) -> None:
     strip = smooth_cube(TILE, TILE, 200)
     peaks = []
     for strips in (3, 3, 27):  # the first warms up
@@ -140,10 +140,10 @@ def test_memory_does_not_grow_with_the_scene(encoder: AdaptiveEncoder) -> None:
 
 
 @pytest.mark.parametrize("quality", [30, 70])
-def test_a_stored_scenes_budget_is_kept_and_used(encoder: AdaptiveEncoder, tmp_path: Path, quality: float) -> None:
+def test_a_stored_scenes_budget_is_kept_and_used(encoder: AdaptiveRowEncoder, tmp_path: Path, quality: float) -> None:
     cube = smooth_cube(TILE + 4, TILE, 5)
     budget = len(encoder.stream(Scene(cube=cube), quality=quality))
-    writer = StreamWriter(encoder=encoder, scene=Scene(cube=cube), folder=tmp_path)
+    writer = RateSearch(encoder=encoder, scene=Scene(cube=cube), folder=tmp_path)
     written = writer.within(budget)
     assert 0.97 * budget <= written.octets == written.path.stat().st_size <= budget
     assert writer.within(10**7).quality == HIGHEST_QUALITY
@@ -152,10 +152,10 @@ def test_a_stored_scenes_budget_is_kept_and_used(encoder: AdaptiveEncoder, tmp_p
 
 
 def test_the_fidelity_asked_for_is_reached_and_hardly_passed(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, tmp_path: Path
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, tmp_path: Path
 ) -> None:
     cube = smooth_cube(TILE + 4, TILE, 5)
-    writer = StreamWriter(encoder=encoder, scene=Scene(cube=cube), folder=tmp_path)
+    writer = RateSearch(encoder=encoder, scene=Scene(cube=cube), folder=tmp_path)
     written = writer.of_fidelity(66, decoder)
     decoded = decoder.decode(written.path.read_bytes()).scene.cube
     assert written.psnr_db == pytest.approx(psnr(cube, decoded, 10_000))
@@ -164,7 +164,7 @@ def test_the_fidelity_asked_for_is_reached_and_hardly_passed(
 
 @pytest.mark.parametrize(("window", "announced"), [(TILE, True), (3 * TILE, False)])
 def test_a_downlinks_budget_is_kept_at_every_line_and_used(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, window: int, announced: bool
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, window: int, announced: bool
 ) -> None:
     cube = smooth_cube(2 * TILE + 9, TILE, 3)
     octets_per_line = len(encoder.stream(Scene(cube=cube), quality=75)) / len(cube)
@@ -182,7 +182,7 @@ def test_a_downlinks_budget_is_kept_at_every_line_and_used(
 
 
 def test_a_starving_downlink_loses_details_first_and_says_so(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder
 ) -> None:
     # Noise that even the coarsest step does not swallow, so that there are details to leave out.
     cube = np.random.default_rng(0).integers(0, 65535, (2 * TILE, 2 * TILE, 3), np.uint16)
@@ -194,4 +194,4 @@ def test_a_starving_downlink_loses_details_first_and_says_so(
         decoder.decode(b"".join(packets))
     assert (decoder.decode(b"".join(packets), conceal=True).quality == Quality.MEANS).any()
     kinds = [packet[14] for packet in packets]
-    assert (kinds.count(UnitKind.BASIS), kinds.count(UnitKind.HYPERLATENT)) == (2, 4)
+    assert (kinds.count(UnitKind.STRIP_BASIS), kinds.count(UnitKind.TILE_BASE)) == (2, 4)

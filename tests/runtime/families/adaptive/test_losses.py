@@ -19,7 +19,7 @@ from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.families.adaptive.basis_coder import BasisCoder
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
 from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
-from hyvic_runtime.families.adaptive.encoder import AdaptiveEncoder
+from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
 from hyvic_runtime.families.adaptive.strip_basis import SpectralBasis
 from hyvic_runtime.families.adaptive.wavelet import analyse, synthesise
 from hyvic_runtime.packets.reassembly import UnitKey, receive
@@ -38,7 +38,7 @@ def cube() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def packets(encoder: AdaptiveEncoder, cube: np.ndarray) -> list[bytes]:
+def packets(encoder: AdaptiveRowEncoder, cube: np.ndarray) -> list[bytes]:
     return packets_of(encoder, cube, quality=65)
 
 
@@ -53,18 +53,18 @@ def _without(packets: list[bytes], lost: Callable[[Segment], bool]) -> bytes:
     return b"".join(kept)
 
 
-@pytest.mark.parametrize("kind", [UnitKind.HYPERLATENT, UnitKind.LATENT])
+@pytest.mark.parametrize("kind", [UnitKind.TILE_BASE, UnitKind.TILE_REFINEMENT])
 def test_a_lost_unit_leaves_the_other_row_and_what_is_out_of_its_reach(
     decoder: AdaptiveDecoder, packets: list[bytes], whole: np.ndarray, kind: UnitKind
 ) -> None:
     stream = _without(packets, lambda s: (s.kind, s.row, s.column) == (kind, 0, 5))
-    reason = "its first unit" if kind == UnitKind.HYPERLATENT else r"part \d+ of the details"
+    reason = "its first unit" if kind == UnitKind.TILE_BASE else r"part \d+ of the details"
     with pytest.raises(LostTilesError, match=rf"1 of 22 tiles .*tile 0, 5: {reason} did not arrive whole"):
         decoder.decode(stream)
     decoded = decoder.decode(stream, conceal=True)
     expected = np.full(whole.shape[:2], Quality.EXACT)
     expected[:TILE, 2 * TILE : 9 * TILE] = Quality.AFFECTED  # three approximation coefficients on either side
-    expected[:TILE, 5 * TILE : 6 * TILE] = Quality.LOST if kind == UnitKind.HYPERLATENT else Quality.MEANS
+    expected[:TILE, 5 * TILE : 6 * TILE] = Quality.LOST if kind == UnitKind.TILE_BASE else Quality.MEANS
     assert np.array_equal(decoded.quality, expected)
     exact = expected == Quality.EXACT
     assert np.array_equal(decoded.scene.cube[exact], whole[exact])
@@ -74,7 +74,7 @@ def test_a_lost_unit_leaves_the_other_row_and_what_is_out_of_its_reach(
 def test_a_lost_basis_takes_its_row_and_no_other(
     decoder: AdaptiveDecoder, packets: list[bytes], whole: np.ndarray
 ) -> None:
-    stream = _without(packets, lambda s: (s.kind, s.row) == (UnitKind.BASIS, 1))
+    stream = _without(packets, lambda s: (s.kind, s.row) == (UnitKind.STRIP_BASIS, 1))
     with pytest.raises(LostTilesError, match=r"11 of 22 tiles .*tile 1, 0: the basis of its row did not arrive whole"):
         decoder.decode(stream)
     decoded = decoder.decode(stream, conceal=True)
@@ -85,12 +85,12 @@ def test_a_lost_basis_takes_its_row_and_no_other(
 
 
 def test_without_any_basis_nothing_is_made_up(decoder: AdaptiveDecoder, packets: list[bytes]) -> None:
-    stream = _without(packets, lambda s: s.kind == UnitKind.BASIS)
+    stream = _without(packets, lambda s: s.kind == UnitKind.STRIP_BASIS)
     for conceal in (False, True):
         with pytest.raises(DecodeError, match="2 bands and no basis or lossless tile of so many arrived whole"):
             decoder.decode(stream, conceal=conceal)
     # One of a row that the scene does not have is none either.
-    stray = Unit(kind=UnitKind.BASIS, scene=segment_of(packets[0]).scene, row=9, column=0, octets=bytes(40))
+    stray = Unit(kind=UnitKind.STRIP_BASIS, scene=segment_of(packets[0]).scene, row=9, column=0, octets=bytes(40))
     stream += b"".join(Packetiser().packets(stray))
     with pytest.raises(DecodeError, match="nothing of the scene can be reconstructed: the basis of its row did not"):
         decoder.decode(stream, conceal=True)
@@ -98,15 +98,15 @@ def test_without_any_basis_nothing_is_made_up(decoder: AdaptiveDecoder, packets:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_random_losses_leave_what_is_called_exact_as_it_was(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, seed: int
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, seed: int
 ) -> None:
     cube = smooth_cube(3 * TILE, 3 * TILE, 2, seed=seed)
     packets = packets_of(encoder, cube, packet_octets=120, quality=60)
     whole = decoder.decode(b"".join(packets)).scene.cube
     rng = np.random.default_rng(seed)
     lost = {int(n) for n in rng.choice(np.arange(1, len(packets)), len(packets) // 40, replace=False)}
-    missed = {(s.row, s.column) for n in lost if (s := segment_of(packets[n])).kind != UnitKind.BASIS}
-    rows = {s.row for n in lost if (s := segment_of(packets[n])).kind == UnitKind.BASIS}
+    missed = {(s.row, s.column) for n in lost if (s := segment_of(packets[n])).kind != UnitKind.STRIP_BASIS}
+    rows = {s.row for n in lost if (s := segment_of(packets[n])).kind == UnitKind.STRIP_BASIS}
     decoded = decoder.decode(b"".join(p for n, p in enumerate(packets) if n not in lost), conceal=True)
     exact = decoded.quality == Quality.EXACT
     assert np.array_equal(decoded.scene.cube[exact], whole[exact])
@@ -122,13 +122,15 @@ def test_random_losses_leave_what_is_called_exact_as_it_was(
 @given(data=st.data())
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_progressive_stream_cut_anywhere_behind_its_first_units_decodes(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, data: st.DataObject
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, data: st.DataObject
 ) -> None:
     cube = smooth_cube(TILE + 2, 34, 3)
     packets = packets_of(encoder, cube, quality=75, progressive=True, packet_octets=300)
     stream = b"".join(packets)
     ends = np.cumsum([len(packet) for packet in packets])
-    first_units = int(ends[max(n for n, p in enumerate(packets) if p[14] in (UnitKind.HYPERLATENT, UnitKind.BASIS))])
+    first_units = int(
+        ends[max(n for n, p in enumerate(packets) if p[14] in (UnitKind.TILE_BASE, UnitKind.STRIP_BASIS))]
+    )
     cut = stream[: data.draw(st.integers(first_units, len(stream) - 1))]
     with pytest.raises(DecodeError):
         decoder.decode(cut)
@@ -138,14 +140,14 @@ def test_a_progressive_stream_cut_anywhere_behind_its_first_units_decodes(
     assert np.array_equal(decoded.scene.cube[exact], decoder.decode(stream).scene.cube[exact])
 
 
-def test_fidelity_never_falls_with_more_parts(encoder: AdaptiveEncoder, decoder: AdaptiveDecoder) -> None:
+def test_fidelity_never_falls_with_more_parts(encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder) -> None:
     cube = smooth_cube(TILE, TILE + 20, 16, seed=5)
     packets = packets_of(encoder, cube, quality=100, progressive=True)
-    parts = sorted({s.part for p in packets if (s := segment_of(p)).kind == UnitKind.LATENT})
+    parts = sorted({s.part for p in packets if (s := segment_of(p)).kind == UnitKind.TILE_REFINEMENT})
     assert len(parts) > 3
     errors = []
     for limit in (*parts, 10**6):
-        kept = [p for p in packets if (s := segment_of(p)).kind != UnitKind.LATENT or s.part < limit]
+        kept = [p for p in packets if (s := segment_of(p)).kind != UnitKind.TILE_REFINEMENT or s.part < limit]
         errors.append(mean_squared_error(cube, decoder.decode(b"".join(kept), conceal=True).scene.cube))
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < errors[0] / 10
@@ -153,7 +155,7 @@ def test_fidelity_never_falls_with_more_parts(encoder: AdaptiveEncoder, decoder:
 
 
 def test_a_row_of_another_height_than_the_header_says_is_told(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder
 ) -> None:
     received = decoder.receive(b"".join(packets_of(encoder, smooth_cube(TILE + 9, 20, 3), scene_id=1)))
     scene = received.scenes[1]
@@ -176,7 +178,7 @@ def test_a_row_of_another_height_than_the_header_says_is_told(
     ],
 )
 def test_a_hostile_header_is_refused_before_memory_is_taken(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, size: dict[str, int], message: str, conceal: bool
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, size: dict[str, int], message: str, conceal: bool
 ) -> None:
     received = decoder.receive(b"".join(packets_of(encoder, smooth_cube(9, 20, 3), scene_id=1)))
     scene = received.scenes[1]
@@ -193,7 +195,7 @@ def test_a_hostile_header_is_refused_before_memory_is_taken(
 
 
 def test_a_scene_that_no_memory_holds_is_refused(
-    bundle: AdaptiveBundle, encoder: AdaptiveEncoder, decoder: AdaptiveDecoder
+    bundle: AdaptiveBundle, encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder
 ) -> None:
     """All in it is as it should be: a kilobyte of basis may stand for 65,535 bands that are alike."""
     received = decoder.receive(b"".join(packets_of(encoder, np.zeros((9, 9, 3), np.uint16), scene_id=1)))
@@ -207,7 +209,7 @@ def test_a_scene_that_no_memory_holds_is_refused(
     hostile = replace(
         scene,
         header=replace(scene.header, lines=tile, samples=32 * tile, bands=bands),
-        units={**scene.units, UnitKey(UnitKind.BASIS, 0, 0): unit},
+        units={**scene.units, UnitKey(UnitKind.STRIP_BASIS, 0, 0): unit},
     )
     larger = AdaptiveDecoder(replace(bundle, manifest=replace(bundle.manifest, tile=tile)))
     with pytest.raises(DecodeError, match="4096 × 131072 × 65535 samples, and there is no memory for them"):
@@ -217,7 +219,7 @@ def test_a_scene_that_no_memory_holds_is_refused(
 @given(data=st.data())
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_damaged_stream_gives_no_wrong_pixel_as_exact(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, data: st.DataObject
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, data: st.DataObject
 ) -> None:
     packets = packets_of(encoder, smooth_cube(20, 40, 3), progressive=data.draw(st.booleans()), packet_octets=120)
     check_marks_of_damage(decoder, b"".join(packets), data, longest=200)
@@ -226,7 +228,7 @@ def test_a_damaged_stream_gives_no_wrong_pixel_as_exact(
 @given(data=st.data())
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 def test_garbled_units_whose_packets_are_sound_are_refused_or_give_a_scene(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, data: st.DataObject
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, data: st.DataObject
 ) -> None:
     """As a forger, or a fault on board, makes them: nothing but a DecodeError comes of it."""
     received = receive(b"".join(packets_of(encoder, smooth_cube(9, 40, 3), scene_id=1, quality=70)))
@@ -255,11 +257,11 @@ def test_a_scene_without_its_header_says_so(decoder: AdaptiveDecoder, packets: l
 
 
 def test_units_of_tiles_that_the_scene_does_not_have_are_passed_over(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder
 ) -> None:
     stream = encoder.stream(Scene(cube=smooth_cube(9, 20, 3)))
     scene = receive(stream).scene()
-    units = {**scene.units, UnitKey(UnitKind.HYPERLATENT, 5, 5): b"\0\0", UnitKey(UnitKind.BASIS, 0, 3): b"\0"}
+    units = {**scene.units, UnitKey(UnitKind.TILE_BASE, 5, 5): b"\0\0", UnitKey(UnitKind.STRIP_BASIS, 0, 3): b"\0"}
     stream_of = decoder.receive(stream)
     more = replace(stream_of, scenes={scene.scene_id: replace(scene, units=units)})
     assert np.array_equal(decoder.reconstruct(more).scene.cube, decoder.decode(stream).scene.cube)

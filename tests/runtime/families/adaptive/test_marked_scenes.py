@@ -12,7 +12,7 @@ from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.errors import LostTilesError
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
 from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
-from hyvic_runtime.families.adaptive.encoder import AdaptiveEncoder
+from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
 from hyvic_runtime.packets.space_packet import UnitKind
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
@@ -31,21 +31,23 @@ def _rotated(lines: int = 40, samples: int = 70) -> tuple[Scene, np.ndarray]:
 
 
 def _decoded(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, scene: Scene, saturated: int | None = None
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, scene: Scene, saturated: int | None = None
 ) -> np.ndarray:
     decoded = decoder.decode(b"".join(packets_of(encoder, scene, saturated=saturated, quality=70)))
     assert (decoded.quality == Quality.EXACT).all()
     return decoded.scene.cube
 
 
-def test_no_data_comes_back_exactly_and_nothing_else_does(encoder: AdaptiveEncoder, decoder: AdaptiveDecoder) -> None:
+def test_no_data_comes_back_exactly_and_nothing_else_does(
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder
+) -> None:
     scene, valid = _rotated()
     decoded = _decoded(encoder, decoder, scene)
     assert np.array_equal(decoded == NO_DATA, scene.cube == NO_DATA)
     assert np.abs(scene.cube[valid].astype(int) - decoded[valid]).max() <= 16  # two steps
 
 
-def test_no_data_takes_no_part_in_the_basis(encoder: AdaptiveEncoder) -> None:
+def test_no_data_takes_no_part_in_the_basis(encoder: AdaptiveRowEncoder) -> None:
     """The basis of a strip does not change with what stands where there is no data."""
     scene, valid = _rotated(TILE)
     other = np.where(valid[..., None], scene.cube, np.uint16(0))
@@ -53,7 +55,7 @@ def test_no_data_takes_no_part_in_the_basis(encoder: AdaptiveEncoder) -> None:
 
     def bases(scene: Scene) -> list[bytes]:
         packets = packets_of(encoder, scene, scene_id=1)
-        return [packet[14:-2] for packet in packets if packet[14] == UnitKind.BASIS]
+        return [packet[14:-2] for packet in packets if packet[14] == UnitKind.STRIP_BASIS]
 
     assert bases(scene) == bases(Scene(cube=other, no_data=0))
     assert bases(scene) != bases(replace(scene, no_data=None))
@@ -65,12 +67,12 @@ def test_a_sliver_of_data_in_a_large_strip_has_its_basis(bundle: AdaptiveBundle)
     cube = np.zeros((64, 4096, 3), np.uint16)
     cube[:, 3001] = smooth_cube(64, 1, 3)[:, 0]
     large = replace(bundle, manifest=replace(bundle.manifest, tile=64))
-    stream = AdaptiveEncoder(large).stream(Scene(cube=cube, no_data=0), quality=80)
+    stream = AdaptiveRowEncoder(large).stream(Scene(cube=cube, no_data=0), quality=80)
     decoded = AdaptiveDecoder(large).decode(stream).scene.cube
     assert np.abs(cube.astype(int) - decoded).max() <= 32
 
 
-def test_no_data_takes_few_octets(encoder: AdaptiveEncoder) -> None:
+def test_no_data_takes_few_octets(encoder: AdaptiveRowEncoder) -> None:
     scene, _ = _rotated()
     whole = Scene(cube=smooth_cube(40, 70, BANDS))
     octets = [sum(map(len, packets_of(encoder, s))) for s in (scene, whole, replace(scene, no_data=None))]
@@ -78,7 +80,7 @@ def test_no_data_takes_few_octets(encoder: AdaptiveEncoder) -> None:
     assert octets[0] < 0.7 * octets[2]
 
 
-def test_a_dead_band_does_not_take_the_others_along(encoder: AdaptiveEncoder, decoder: AdaptiveDecoder) -> None:
+def test_a_dead_band_does_not_take_the_others_along(encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder) -> None:
     cube = smooth_cube(40, 40, BANDS)
     cube[..., 2] = NO_DATA
     decoded = _decoded(encoder, decoder, Scene(cube=cube, no_data=NO_DATA))
@@ -88,7 +90,7 @@ def test_a_dead_band_does_not_take_the_others_along(encoder: AdaptiveEncoder, de
 
 
 def test_saturated_samples_and_single_bands_come_back_exactly(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder
 ) -> None:
     scene, _ = _rotated()
     cube = scene.cube.copy()
@@ -101,7 +103,7 @@ def test_saturated_samples_and_single_bands_come_back_exactly(
 
 @pytest.mark.parametrize("row", [0, 1, 2])
 def test_a_strip_without_data_leaves_the_others_as_they_are(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, row: int
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, row: int
 ) -> None:
     cube = smooth_cube(3 * TILE - 5, 20, BANDS)
     sound = _decoded(encoder, decoder, Scene(cube=cube))
@@ -113,15 +115,17 @@ def test_a_strip_without_data_leaves_the_others_as_they_are(
 
 
 @pytest.mark.parametrize("value", [-1, -32768, 0])
-def test_a_scene_of_nothing_but_no_data_passes(encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, value: int) -> None:
+def test_a_scene_of_nothing_but_no_data_passes(
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, value: int
+) -> None:
     scene = Scene(cube=np.full((40, 40, BANDS), value, np.int16), no_data=value)
     assert np.array_equal(_decoded(encoder, decoder, scene), scene.cube)
 
 
-def test_lost_marks_are_noticed(encoder: AdaptiveEncoder, decoder: AdaptiveDecoder) -> None:
+def test_lost_marks_are_noticed(encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder) -> None:
     scene, _ = _rotated(TILE)
     packets = packets_of(encoder, scene)
-    lost = b"".join(packet for packet in packets if (packet[14], packet[22]) != (UnitKind.MARKS, 0))
+    lost = b"".join(packet for packet in packets if (packet[14], packet[22]) != (UnitKind.TILE_MASKS, 0))
     with pytest.raises(LostTilesError, match=r"tile 0, 0: its marks did not arrive whole"):
         decoder.decode(lost)
     decoded = decoder.decode(lost, conceal=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hyvic_runtime.families.adaptive.context_network import EngineNetwork
+from hyvic_runtime.families.adaptive.context_network import OnnxContextNetwork
 from hyvic_runtime.families.adaptive.context_weights import HIGH, LOW, MAX_SHIFT, ContextWeights
 from hyvic_runtime.families.adaptive.contexts import CONTEXT_MAX, CONTEXTS, ORIENTATIONS, both_squares
 from hyvic_runtime.families.adaptive.table_choice import RANGES, ROWS, SCALES
@@ -110,14 +110,14 @@ class TestNativeNetwork:
         rng = np.random.default_rng(seed)
         weights = _weights(rng, (32, 32))
         network = NativeNetwork(weights, INSTRUCTION_SETS[seed % len(INSTRUCTION_SETS)])
-        apart = EngineNetwork(network)
+        apart = OnnxContextNetwork(network)
         assert apart.describe() == network.describe()
         seen = set[int]()
         for of_group, details in level_of_noise(NativeLevelContexts, rng, components, shape, level, largest):
             for orientation in range(ORIENTATIONS):
                 for black, squares in enumerate(both_squares(shape)):
-                    rows, shifts = network.rows_and_shifts(of_group, orientation, details, bool(black))
-                    expected = apart.rows_and_shifts(of_group, orientation, details, bool(black))
+                    rows, shifts = network.tables_and_offsets(of_group, orientation, details, bool(black))
+                    expected = apart.tables_and_offsets(of_group, orientation, details, bool(black))
                     assert rows.shape == (len(details), len(squares.places[0]))
                     assert np.array_equal(rows, expected[0])
                     assert np.array_equal(shifts, expected[1])
@@ -158,9 +158,9 @@ class TestNativeNetwork:
             ((*description[:-1], np.zeros(2, np.float32)), "buffer 13 holds 8 octets"),
         ]:
             with pytest.raises(ValueError, match=match):
-                _contexts.rows_and_shifts((which, sizes, paired, rows), wrong, squares, squares.copy())
+                _contexts.tables_and_offsets((which, sizes, paired, rows), wrong, squares, squares.copy())
         with pytest.raises(ValueError, match="buffer 0 holds 28 octets"):
-            _contexts.rows_and_shifts((which, sizes, paired, rows), description, squares[:, :7].copy(), squares)
+            _contexts.tables_and_offsets((which, sizes, paired, rows), description, squares[:, :7].copy(), squares)
 
 
 class TestContextWeights:

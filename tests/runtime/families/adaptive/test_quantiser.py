@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.entropy.symbol_costs import SymbolCosts
 from hyvic_runtime.families.adaptive import quantiser
-from hyvic_runtime.families.adaptive.quantiser import LARGEST, choose, worth_coding
+from hyvic_runtime.families.adaptive.quantiser import LARGEST, choose, estimated_rd
 from hyvic_runtime.families.adaptive.table_choice import ROWS
 from numpy.typing import NDArray
 
@@ -107,7 +107,7 @@ def test_worth_is_what_integers_take_off_the_squared_error() -> None:
     rng = np.random.default_rng(5)
     planes = (rng.laplace(0, 1, (5, 3, 7, 11)) * np.array([0.1, 1, 1e3, 1e9, 0]).reshape(5, 1, 1, 1)).astype(np.float32)
     planes[1, 0, 0, :4] = (0.651, -0.651, 0.649, 1.651)
-    saved, bits = worth_coding(planes)
+    saved, bits = estimated_rd(planes)
     magnitude = np.abs(planes).astype(np.float64).reshape(5, -1)
     integers = np.floor(magnitude + 0.35)
     # float32 rounds a product of numbers below 2**24 by a part of 2**24; larger integers are the numbers themselves.
@@ -116,4 +116,4 @@ def test_worth_is_what_integers_take_off_the_squared_error() -> None:
     expected = integers.shape[1] * (np.log2(1 + mean) + mean * np.log2(1 + 1 / mean))
     np.testing.assert_allclose(bits[1:4], expected, rtol=1e-6)
     assert saved[4] == bits[4] == 0
-    assert worth_coding(planes[:0])[0].shape == (0,)
+    assert estimated_rd(planes[:0])[0].shape == (0,)

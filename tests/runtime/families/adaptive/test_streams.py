@@ -16,12 +16,12 @@ from hyvic_runtime.entropy.unit_coder import BlockReader, BlockWriter
 from hyvic_runtime.errors import DecodeError, SceneError
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
 from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
-from hyvic_runtime.families.adaptive.encoder import AdaptiveEncoder
+from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
 from hyvic_runtime.families.latent.bundle import read_latent_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
-from hyvic_runtime.families.latent.rate_gains import HIGHEST_QUALITY, LOWEST_QUALITY
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.packets.protection import PacketProtector
+from hyvic_runtime.packets.quality import HIGHEST_QUALITY, LOWEST_QUALITY
 from hyvic_runtime.packets.reassembly import receive
 from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
 from hyvic_runtime.scene.scene import Scene
@@ -53,7 +53,7 @@ def test_one_bundle_codes_scenes_of_any_size_type_and_number_of_bands(
     bundle = replace(bundle, manifest=replace(bundle.manifest, tile=tile))
     cube = smooth_cube(*shape, bands, seed=11)
     cube = (cube // 24 if dtype == np.uint8 else cube - 2000 * (dtype == np.int16)).astype(dtype)
-    stream = AdaptiveEncoder(bundle).stream(Scene(cube=cube), quality=60)
+    stream = AdaptiveRowEncoder(bundle).stream(Scene(cube=cube), quality=60)
     decoded = AdaptiveDecoder(bundle).decode(stream)
     assert (decoded.scene.cube.shape, decoded.scene.cube.dtype) == (cube.shape, cube.dtype)
     assert (decoded.quality == Quality.EXACT).all()
@@ -65,7 +65,7 @@ def test_one_bundle_codes_scenes_of_any_size_type_and_number_of_bands(
 @pytest.mark.parametrize("value", [0, 7, 65535])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (40, 35, 1), (33, 40, 20)])
 def test_a_constant_scene_comes_back_within_a_step_in_few_octets(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, value: int, shape: tuple[int, int, int]
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, value: int, shape: tuple[int, int, int]
 ) -> None:
     cube = np.full(shape, value, np.uint16)
     packets = packets_of(encoder, cube)
@@ -74,7 +74,9 @@ def test_a_constant_scene_comes_back_within_a_step_in_few_octets(
     assert max(len(packet) for packet in packets) < 80
 
 
-def test_pixels_that_are_all_equal_come_back_within_a_step(encoder: AdaptiveEncoder, decoder: AdaptiveDecoder) -> None:
+def test_pixels_that_are_all_equal_come_back_within_a_step(
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder
+) -> None:
     cube = np.broadcast_to(smooth_cube(1, 1, 50, seed=3), (40, 40, 50)).copy()
     decoded = decoder.decode(encoder.stream(Scene(cube=cube))).scene.cube
     assert np.abs(cube.astype(int) - decoded).max() <= 2  # a mean of so many pixels has finer steps
@@ -84,7 +86,7 @@ def test_pixels_that_are_all_equal_come_back_within_a_step(encoder: AdaptiveEnco
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16])
 def test_noise_over_the_whole_range_is_coded_to_the_step(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, dtype: Any
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, dtype: Any
 ) -> None:
     limits = np.iinfo(dtype)
     cube = np.random.default_rng(0).integers(limits.min, limits.max, (20, 33, 5), dtype, endpoint=True)
@@ -94,7 +96,9 @@ def test_noise_over_the_whole_range_is_coded_to_the_step(
     assert np.abs(cube.astype(int) - decoded.scene.cube).max() <= 8 * max(_step(quality), 0.5)
 
 
-def test_edges_over_the_whole_range_are_coded_to_the_step(encoder: AdaptiveEncoder, decoder: AdaptiveDecoder) -> None:
+def test_edges_over_the_whole_range_are_coded_to_the_step(
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder
+) -> None:
     """Their coefficients are beyond what float32 holds exactly."""
     cube = np.full((TILE, 3 * TILE, 202), 100, np.uint16)
     cube[:, TILE + 5 : 2 * TILE] = 65_000
@@ -125,10 +129,10 @@ def test_the_decoder_reads_the_encoders_symbols(
     def units(blocks: dict[int, list[np.ndarray]]) -> list[bytes]:
         return sorted(np.concatenate(of_unit).tobytes() for of_unit in blocks.values())
 
-    packets = packets_of(AdaptiveEncoder(bundle, workers=1), smooth_cube(36, 40, 7), progressive=progressive)
+    packets = packets_of(AdaptiveRowEncoder(bundle, workers=1), smooth_cube(36, 40, 7), progressive=progressive)
     decoder = AdaptiveDecoder(bundle, workers=1)  # whose checks read and write as well
     monkeypatch.setattr(BlockWriter, "write", write_block)
-    encoder = AdaptiveEncoder(bundle, workers=1)
+    encoder = AdaptiveRowEncoder(bundle, workers=1)
     written.clear()
     assert packets_of(encoder, smooth_cube(36, 40, 7), progressive=progressive) == packets
     monkeypatch.setattr(BlockReader, "read", read_block)
@@ -138,7 +142,7 @@ def test_the_decoder_reads_the_encoders_symbols(
 
 
 def test_fidelity_rises_with_the_quality_and_the_ratio_falls(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder
 ) -> None:
     cube = smooth_cube(40, 32, 12, seed=3)
     figures = []
@@ -154,13 +158,13 @@ def test_fidelity_rises_with_the_quality_and_the_ratio_falls(
 
 def test_octets_do_not_depend_on_the_number_of_workers_nor_on_the_turn(bundle: AdaptiveBundle) -> None:
     cube = smooth_cube(40, 100, 4)
-    streams = [AdaptiveEncoder(bundle, workers=workers).stream(Scene(cube=cube)) for workers in (1, 3, 1)]
+    streams = [AdaptiveRowEncoder(bundle, workers=workers).stream(Scene(cube=cube)) for workers in (1, 3, 1)]
     assert len(set(streams)) == 1
     pictures = [AdaptiveDecoder(bundle, workers=workers).decode(streams[0]).scene.cube for workers in (1, 3)]
     assert all(np.array_equal(picture, pictures[0]) for picture in pictures)
 
 
-def test_scenes_of_several_sensors_share_a_stream(encoder: AdaptiveEncoder, decoder: AdaptiveDecoder) -> None:
+def test_scenes_of_several_sensors_share_a_stream(encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder) -> None:
     cubes = [smooth_cube(40, 40, bands, seed=bands) for bands in (3, 20)]
     packets = [packets_of(encoder, cube, scene_id=number) for number, cube in enumerate(cubes)]
     longest = max(map(len, packets))
@@ -173,28 +177,28 @@ def test_scenes_of_several_sensors_share_a_stream(encoder: AdaptiveEncoder, deco
 
 
 def test_another_families_stream_is_refused_in_one_line(
-    encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, bundle: AdaptiveBundle
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, bundle: AdaptiveBundle
 ) -> None:
     latent = read_latent_bundle(ROOT / "tests" / "golden" / "stream" / "bundle")
     bands = latent.manifest.bands
-    streams = [of.stream(Scene(cube=smooth_cube(9, 9, bands))) for of in (encoder, SceneEncoder(latent))]
+    streams = [of.stream(Scene(cube=smooth_cube(9, 9, bands))) for of in (encoder, LatentRowEncoder(latent))]
     message = "the stream was coded with bundle {}, this is bundle {}; decode it with the bundle that encoded it"
     for stream, other, (theirs, ours) in zip(
-        streams, (SceneDecoder(latent), decoder), ((bundle, latent), (latent, bundle)), strict=True
+        streams, (LatentDecoder(latent), decoder), ((bundle, latent), (latent, bundle)), strict=True
     ):
         with pytest.raises(DecodeError) as raised:
             other.decode(stream, conceal=True)
         assert str(raised.value) == message.format(theirs.stream_id.hex(), ours.stream_id.hex())
 
 
-def test_what_such_a_bundle_needs_to_know_is_asked_for(encoder: AdaptiveEncoder) -> None:
+def test_what_such_a_bundle_needs_to_know_is_asked_for(encoder: AdaptiveRowEncoder) -> None:
     from hyvic_runtime.codec.acquisition import Acquisition
 
     with pytest.raises(SceneError, match="codes any number of bands, so the acquisition has to name its own"):
         encoder.begin(Acquisition(samples=4, dtype=np.dtype(np.uint16)), Packetiser())
 
 
-def test_a_protected_scene_opens_with_its_key_alone(encoder: AdaptiveEncoder, decoder: AdaptiveDecoder) -> None:
+def test_a_protected_scene_opens_with_its_key_alone(encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder) -> None:
     key = bytes(range(32))
     scene = Scene(cube=smooth_cube(20, 40, 6))
     tiles = encoder.tile_packets(scene, Packetiser(protector=PacketProtector(key)))
@@ -207,13 +211,13 @@ def test_a_protected_scene_opens_with_its_key_alone(encoder: AdaptiveEncoder, de
         decoder.decode(stream)
 
 
-def test_every_row_brings_its_basis_and_every_fourth_the_header(encoder: AdaptiveEncoder) -> None:
+def test_every_row_brings_its_basis_and_every_fourth_the_header(encoder: AdaptiveRowEncoder) -> None:
     segments = [segment_of(packet) for packet in packets_of(encoder, smooth_cube(9 * TILE, 40, 3))]
-    assert [s.row for s in segments if s.kind == UnitKind.BASIS] == list(range(9))
+    assert [s.row for s in segments if s.kind == UnitKind.STRIP_BASIS] == list(range(9))
     assert sum(s.kind == UnitKind.SCENE_HEADER for s in segments) == 3
 
 
-def test_wavelengths_go_with_the_scene(encoder: AdaptiveEncoder, decoder: AdaptiveDecoder, tmp_path: Path) -> None:
+def test_wavelengths_go_with_the_scene(encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, tmp_path: Path) -> None:
     wavelengths = np.linspace(400, 900, 6)
     scene = Scene(cube=smooth_cube(9, 9, 6), wavelengths=wavelengths)
     decoded = decoder.decode(encoder.stream(scene)).scene

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hyvic_runtime.families.adaptive.strip import STATISTICS_PIXELS, basis_of_strip, quantiser_step, transformed
+from hyvic_runtime.families.adaptive.strip import STATISTICS_PIXELS, basis_of_strip, quantiser_step, transform_strip
 from hyvic_runtime.families.adaptive.strip_basis import SpectralStatistics
 from hyvic_runtime.families.adaptive.wavelet import Pyramid, analyse, synthesise
 from hyvic_runtime.scene.scene import Cube
@@ -42,7 +42,7 @@ def test_pixels_without_data_in_a_large_strip_do_not_count() -> None:
 def test_components_that_are_noise_at_a_step_are_not_sent() -> None:
     cube = _cube(64, 64, noise=3)
     basis = basis_of_strip(cube, None)
-    kept = [len(transformed(cube, basis, code, 64).basis) for code in (3000, 9500)]
+    kept = [len(transform_strip(cube, basis, code, 64).basis) for code in (3000, 9500)]
     assert kept == [2, 12]  # steps of 128 and of 1.4 digital numbers
 
 
@@ -51,7 +51,7 @@ def test_tiles_are_what_the_whole_strips_wavelet_has_of_them(samples: int) -> No
     rng = np.random.default_rng(2)
     cube = rng.integers(0, 4000, (37, samples, 70)).astype(np.uint16)  # all of whose components pay
     code = 4000
-    strip = transformed(cube, basis_of_strip(cube, None), code, 64)
+    strip = transform_strip(cube, basis_of_strip(cube, None), code, 64)
     assert len(strip.basis) == 70
     planes = np.concatenate(strip.basis.project(cube)) / np.float32(quantiser_step(code))
     tiles = [strip.take(column) for column in range(-(-samples // 64))]
@@ -71,9 +71,9 @@ def test_tiles_are_what_the_whole_strips_wavelet_has_of_them(samples: int) -> No
 def test_threads_transform_a_strip_as_one_does() -> None:
     cube = _cube(64, 200, noise=30)
     basis = basis_of_strip(cube, None)
-    alone = transformed(cube, basis, 8000, 64)
+    alone = transform_strip(cube, basis, 8000, 64)
     with ThreadPoolExecutor(3) as pool:
-        together = transformed(cube, basis, 8000, 64, each=pool.map)
+        together = transform_strip(cube, basis, 8000, 64, each=pool.map)
     assert len(alone.basis) == len(together.basis) == 12
     for column in range(4):
         one, other = alone.take(column), together.take(column)

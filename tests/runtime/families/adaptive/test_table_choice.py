@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from hyvic_runtime.families.adaptive import table_choice as table_rows
-from hyvic_runtime.families.adaptive.table_choice import MAX_GAIN, MAX_MEAN_STEPS, SCALES, rows_and_shifts
+from hyvic_runtime.families.adaptive.table_choice import MAX_GAIN, MAX_MEAN_STEPS, SCALES, tables_and_offsets
 
 
 @pytest.fixture(params=["C", "NumPy"], autouse=True)
@@ -23,7 +23,7 @@ def test_rows_are_those_of_exact_arithmetic() -> None:
     mean_steps = rng.integers(-MAX_MEAN_STEPS, MAX_MEAN_STEPS + 1, count)
     gain = rng.integers(0, MAX_GAIN + 1, count)
     prediction = rng.integers(-(2**19) + 1, 2**19, count)
-    rows, shifts = rows_and_shifts(scale_index, mean_steps, gain, prediction.astype(np.float32))
+    rows, shifts = tables_and_offsets(scale_index, mean_steps, gain, prediction.astype(np.float32))
     # Eighths of a step: gains are sixteenths, and so are predictions.
     eighths = mean_steps + np.floor(gain * prediction / 32 + 0.5).astype(np.int64)
     assert np.array_equal(shifts, np.floor(eighths / 8))
@@ -43,4 +43,4 @@ def test_what_no_network_gives_is_refused(output: int, value: int, told: str) ->
     outputs = np.zeros((3, 5), np.int32)
     outputs[output, 3] = value
     with pytest.raises(ValueError, match=told):
-        rows_and_shifts(*outputs, np.zeros(5, np.float32))
+        tables_and_offsets(*outputs, np.zeros(5, np.float32))

@@ -60,7 +60,7 @@ def test_a_tile_comes_back_within_a_step(seed: int, components: int, lines: int,
     ):
         # Half a step of the quantiser, and as much that a centroid may add.
         assert np.abs(sent[:used] - received).max(initial=0) <= 1.0 + 1e-6 * largest
-        # `worth_coding` takes magnitudes below 0.65 for zeros, and a component that has no others is left out.
+        # `estimated_rd` takes magnitudes below 0.65 for zeros, and a component that has no others is left out.
         assert np.abs(sent[used:]).max(initial=0) < 0.65
 
 

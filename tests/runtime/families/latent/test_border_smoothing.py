@@ -10,14 +10,15 @@ import pytest
 from hyvic_export.families.latent.entropy_model import entropy_model
 from hyvic_export.families.latent.integer_network import run_reference
 from hyvic_runtime.entropy.symbol_costs import SymbolCosts
-from hyvic_runtime.families.latent.border_smoothing import TileEnd, can_continue, continued_prediction
-from hyvic_runtime.families.latent.bundle import Bundle, read_bundle
+from hyvic_runtime.families.latent.border_smoothing import BorderSmoother, can_extend, extended_prediction
+from hyvic_runtime.families.latent.bundle import LatentBundle
 from hyvic_runtime.families.latent.encoder import hyperlatent_rows
 from hyvic_runtime.families.latent.entropy_path import EntropyPath, Prediction, load_entropy_path
 from hyvic_runtime.families.latent.tile_decoder import TileLatentDecoder
+from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.reassembly import UnitKey
 from hyvic_runtime.packets.space_packet import UnitKind
-from hyvic_runtime.packets.tile_prefix import TileLead
+from hyvic_runtime.packets.tile_prefix import TilePrefix
 from hyvic_runtime.scene.tile_grid import Tile, coded_shape, geometry_of
 from hyvic_train.checkpoint import load_checkpoint
 
@@ -29,25 +30,25 @@ CELL = 4
 
 
 @pytest.fixture(scope="module")
-def bundle(tiny_bundle: Path) -> Bundle:
+def bundle(tiny_bundle: Path) -> LatentBundle:
     return read_bundle(tiny_bundle)
 
 
 @pytest.fixture(scope="module")
-def path(bundle: Bundle) -> EntropyPath:
+def path(bundle: LatentBundle) -> EntropyPath:
     return load_entropy_path(bundle)
 
 
 @pytest.fixture(scope="module")
-def end(bundle: Bundle) -> TileEnd:
+def end(bundle: LatentBundle) -> BorderSmoother:
     manifest = bundle.manifest
     costs = SymbolCosts(bundle.entropy_coder())
-    return TileEnd(costs=costs, scales=manifest.scales, mean_step_bits=manifest.mean_step_bits, cell=CELL)
+    return BorderSmoother(costs=costs, scales=manifest.scales, mean_step_bits=manifest.mean_step_bits, cell=CELL)
 
 
 @pytest.mark.parametrize("coded", [(2, 2), (1, 2), (2, 1), (1, 1)])
 def test_a_tile_is_predicted_as_part_of_a_larger_one_that_goes_on(
-    bundle: Bundle, path: EntropyPath, tiny_checkpoint: Path, coded: tuple[int, int]
+    bundle: LatentBundle, path: EntropyPath, tiny_checkpoint: Path, coded: tuple[int, int]
 ) -> None:
     channels, size = bundle.manifest.hyperlatent_channels, bundle.manifest.geometry.latents
     hyperlatent = np.random.default_rng(0).integers(-3, 4, (channels, *coded))
@@ -56,7 +57,7 @@ def test_a_tile_is_predicted_as_part_of_a_larger_one_that_goes_on(
     network = entropy_model(load_checkpoint(tiny_checkpoint).model).network
     expected = run_reference(network, larger, lambda part, scale_index, mean_steps: np.zeros_like(mean_steps))
 
-    continued = continued_prediction(path.predict, hyperlatent, bundle.manifest.geometry)
+    continued = extended_prediction(path.predict, hyperlatent, bundle.manifest.geometry)
 
     assert np.array_equal(continued.scale_index, expected.scale_index[:, :size, :size])
     assert np.array_equal(continued.mean_steps, expected.mean_steps[:, :size, :size])
@@ -71,13 +72,13 @@ def test_a_tile_is_predicted_as_part_of_a_larger_one_that_goes_on(
 def test_only_kernels_of_three_see_no_more_than_the_next_cell(
     tile: int, kernel_size: int, stages: int, can: bool
 ) -> None:
-    assert can_continue(geometry_of(tile=tile, kernel_size=kernel_size, spatial_stages=stages)) is can
+    assert can_extend(geometry_of(tile=tile, kernel_size=kernel_size, spatial_stages=stages)) is can
 
 
 class _LooksAhead:
     """A hyper-decoder whose means are those of the cell three latents on, and zero where there is none."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: LatentBundle) -> None:
         self._channels = bundle.manifest.latent_channels
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -93,7 +94,9 @@ class _LooksAhead:
 
 
 @pytest.mark.parametrize("pixels", [(32, 32), (16, 32), (27, 11)])
-def test_a_tile_is_decoded_with_its_end_moved_where_its_symbols_say_so(bundle: Bundle, pixels: tuple[int, int]) -> None:
+def test_a_tile_is_decoded_with_its_end_moved_where_its_symbols_say_so(
+    bundle: LatentBundle, pixels: tuple[int, int]
+) -> None:
     tile = Tile(row=0, column=0, lines=pixels[0], samples=pixels[1])
     manifest, geometry, coder = bundle.manifest, bundle.manifest.geometry, bundle.entropy_coder()
     ahead = EntropyPath(bundle, _LooksAhead(bundle))
@@ -105,17 +108,17 @@ def test_a_tile_is_decoded_with_its_end_moved_where_its_symbols_say_so(bundle: B
     symbols = (MEAN - means) // STEP
     assert 0 < np.count_nonzero(symbols) < symbols.size
     rows = hyperlatent_rows(hyperlatent.shape, manifest.scales)
-    hyperlatent_unit = TileLead(code=0).pack() + coder.encode(hyperlatent.ravel(), rows)
+    hyperlatent_unit = TilePrefix(code=0).pack() + coder.encode(hyperlatent.ravel(), rows)
     units = {
-        UnitKey.of(UnitKind.HYPERLATENT, tile): hyperlatent_unit,
-        UnitKey.of(UnitKind.LATENT, tile): coder.encode(symbols.ravel(), np.zeros(symbols.size, np.int64)),
+        UnitKey.of(UnitKind.TILE_BASE, tile): hyperlatent_unit,
+        UnitKey.of(UnitKind.TILE_REFINEMENT, tile): coder.encode(symbols.ravel(), np.zeros(symbols.size, np.int64)),
     }
     _, inverse_gain = bundle.gains.at(0)
     in_steps = np.float32(1 / STEP) * inverse_gain
 
     # The narrowest row takes a latent to its mean but for the symbols that it holds in vain.
     assert np.allclose(tile_decoder.decode(units, tile).latent, MEAN * in_steps, rtol=1e-4)
-    without = tile_decoder.decode({UnitKey.of(UnitKind.HYPERLATENT, tile): hyperlatent_unit}, tile)
+    without = tile_decoder.decode({UnitKey.of(UnitKind.TILE_BASE, tile): hyperlatent_unit}, tile)
     assert np.allclose(without.latent, means * in_steps, rtol=1e-6)
 
 
@@ -127,7 +130,7 @@ def _predictions(mean: int, row: int = 0) -> tuple[Prediction, Prediction]:
     return Prediction(rows, means), Prediction(rows, others)
 
 
-def test_symbols_that_say_what_the_other_prediction_knew_take_their_latents_to_it(end: TileEnd) -> None:
+def test_symbols_that_say_what_the_other_prediction_knew_take_their_latents_to_it(end: BorderSmoother) -> None:
     own, continued = _predictions(mean=-STEP)
     symbols = np.zeros(SHAPE, np.int64)
     symbols[..., -1] = -1
@@ -138,7 +141,7 @@ def test_symbols_that_say_what_the_other_prediction_knew_take_their_latents_to_i
     assert (np.delete(steps[..., -1].ravel(), 0) == -STEP).all()
 
 
-def test_symbols_that_their_own_prediction_coded_best_leave_their_latents(end: TileEnd) -> None:
+def test_symbols_that_their_own_prediction_coded_best_leave_their_latents(end: BorderSmoother) -> None:
     own, continued = _predictions(mean=STEP)
     symbols = np.zeros(SHAPE, np.int64)
     assert (end.latent_steps(symbols, own, lambda: continued) == 0).all()
@@ -146,14 +149,14 @@ def test_symbols_that_their_own_prediction_coded_best_leave_their_latents(end: T
     assert (end.latent_steps(symbols, own, lambda: continued) == symbols * STEP).all()
 
 
-def test_predictions_that_agree_leave_every_latent(end: TileEnd) -> None:
+def test_predictions_that_agree_leave_every_latent(end: BorderSmoother) -> None:
     own, _ = _predictions(mean=0)
     symbols = np.random.default_rng(1).integers(-3, 4, SHAPE)
     assert (end.latent_steps(symbols, own, lambda: own) == symbols * STEP).all()
 
 
 @pytest.mark.parametrize("row", [0, 20, 40, 63])
-def test_no_latent_leaves_its_quantiser_step(end: TileEnd, row: int) -> None:
+def test_no_latent_leaves_its_quantiser_step(end: BorderSmoother, row: int) -> None:
     rng = np.random.default_rng(row)
     own, continued = _predictions(mean=40 * STEP, row=row)
     symbols = rng.integers(-2, 3, SHAPE)

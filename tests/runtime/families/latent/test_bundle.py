@@ -9,9 +9,9 @@ import pytest
 from hyvic_runtime.codec.bundle_files import MANIFEST, canonical_sha256
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
 from hyvic_runtime.errors import BundleError, EngineError
-from hyvic_runtime.families.latent.bundle import read_bundle
 from hyvic_runtime.families.latent.conformance import check_encoder, check_entropy_path
 from hyvic_runtime.families.latent.entropy_path import EntropyPath, load_entropy_path
+from hyvic_runtime.families.registry import read_bundle
 
 
 @pytest.fixture

@@ -16,10 +16,11 @@ from hyvic_export.families.latent.reference_codec import reference_coding
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY
 from hyvic_runtime.errors import DecodeError, LostTilesError, SceneError
-from hyvic_runtime.families.latent.bundle import Bundle, read_bundle
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
-from hyvic_runtime.families.latent.rate_gains import quality_code
+from hyvic_runtime.families.latent.bundle import LatentBundle
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.registry import read_bundle
+from hyvic_runtime.packets.quality import quality_code
 from hyvic_runtime.packets.reassembly import receive
 from hyvic_runtime.packets.scene_header import SceneHeader
 from hyvic_runtime.packets.space_packet import OVERHEAD_OCTETS, Packetiser, Unit, UnitKind
@@ -29,28 +30,28 @@ from hyvic_train.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module")
-def bundle(tiny_bundle: Path) -> Bundle:
+def bundle(tiny_bundle: Path) -> LatentBundle:
     return read_bundle(tiny_bundle)
 
 
 @pytest.fixture(scope="module")
-def encoder(bundle: Bundle) -> SceneEncoder:
-    return SceneEncoder(bundle)
+def encoder(bundle: LatentBundle) -> LatentRowEncoder:
+    return LatentRowEncoder(bundle)
 
 
 @pytest.fixture(scope="module")
-def decoder(bundle: Bundle) -> SceneDecoder:
-    return SceneDecoder(bundle)
+def decoder(bundle: LatentBundle) -> LatentDecoder:
+    return LatentDecoder(bundle)
 
 
 def _packets(
-    encoder: SceneEncoder, cube: np.ndarray, packet_octets: int = 8192, quality: float | None = None
+    encoder: LatentRowEncoder, cube: np.ndarray, packet_octets: int = 8192, quality: float | None = None
 ) -> list[bytes]:
     packetiser = Packetiser(packet_octets=packet_octets)
     return [p for packets in encoder.tile_packets(Scene(cube=cube), packetiser, quality=quality) for p in packets]
 
 
-def _decoded_symbols(decoder: SceneDecoder, stream: bytes, cube: np.ndarray) -> np.ndarray:
+def _decoded_symbols(decoder: LatentDecoder, stream: bytes, cube: np.ndarray) -> np.ndarray:
     received = receive(stream).scene()
     grid = decoder._grid(received.header)
     stride, size = grid.geometry.latent_stride, grid.geometry.latents
@@ -69,7 +70,7 @@ def _decoded_symbols(decoder: SceneDecoder, stream: bytes, cube: np.ndarray) -> 
     ("shape", "quality"), [((32, 32), 50), ((45, 71), 100), ((1, 1), 0), ((33, 5), 62.5), ((3, 64), 12.34)]
 )
 def test_the_decoder_gets_the_encoders_symbols_and_torchs_picture(
-    encoder: SceneEncoder, decoder: SceneDecoder, tiny_checkpoint: Path, shape: tuple[int, int], quality: float
+    encoder: LatentRowEncoder, decoder: LatentDecoder, tiny_checkpoint: Path, shape: tuple[int, int], quality: float
 ) -> None:
     cube = smooth_cube(*shape, BANDS, seed=11)
     stream = b"".join(_packets(encoder, cube, quality=quality))
@@ -100,7 +101,7 @@ def test_the_decoder_gets_the_encoders_symbols_and_torchs_picture(
 
 
 def test_tile_borders_do_not_show(
-    encoder: SceneEncoder, decoder: SceneDecoder, tiny_checkpoint: Path, tmp_path: Path
+    encoder: LatentRowEncoder, decoder: LatentDecoder, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     """Pixels at the borders of small tiles come out as well as in a tile that has no border there."""
     from hyvic_export.families.latent.exporter import bundle_from_checkpoint
@@ -111,13 +112,13 @@ def test_tile_borders_do_not_show(
     border = near[:, None] | near[None, :]
     for seed in range(5, 9):
         cube = smooth_cube(128, 128, BANDS, seed)
-        seamless = SceneDecoder(one_tile).decode(b"".join(_packets(SceneEncoder(one_tile), cube))).scene.cube
+        seamless = LatentDecoder(one_tile).decode(b"".join(_packets(LatentRowEncoder(one_tile), cube))).scene.cube
         tiled = decoder.decode(b"".join(_packets(encoder, cube))).scene.cube
         figures = [psnr(cube[border][None], decoded[border][None], 10_000) for decoded in (tiled, seamless)]
         assert abs(figures[0] - figures[1]) < 0.1
 
 
-def test_octets_and_fidelity_rise_with_the_quality(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_octets_and_fidelity_rise_with_the_quality(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
     cube = smooth_cube(64, 64, BANDS, seed=3)
     figures = []
     for quality in (0, 25, 50, 75, 100):
@@ -129,12 +130,12 @@ def test_octets_and_fidelity_rise_with_the_quality(encoder: SceneEncoder, decode
 
 
 @pytest.mark.parametrize("quality", [-25.7, 130.75, float("nan")])
-def test_a_quality_that_is_none_is_refused(encoder: SceneEncoder, quality: float) -> None:
+def test_a_quality_that_is_none_is_refused(encoder: LatentRowEncoder, quality: float) -> None:
     with pytest.raises(ValueError, match=r"is outside -25\.6\.\.130\.72"):
         _packets(encoder, smooth_cube(8, 8, BANDS), quality=quality)
 
 
-def test_a_late_receiver_finds_a_scene_header(encoder: SceneEncoder) -> None:
+def test_a_late_receiver_finds_a_scene_header(encoder: LatentRowEncoder) -> None:
     packets = _packets(encoder, smooth_cube(9 * 32, 32, BANDS))
     headers = [index for index, packet in enumerate(packets) if packet[14] == UnitKind.SCENE_HEADER]
     assert headers == [0, 1 + 4 * 2, 2 + 8 * 2]
@@ -142,12 +143,12 @@ def test_a_late_receiver_finds_a_scene_header(encoder: SceneEncoder) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.uint8])
-def test_the_sample_type_comes_back(encoder: SceneEncoder, decoder: SceneDecoder, dtype: type[np.integer]) -> None:
+def test_the_sample_type_comes_back(encoder: LatentRowEncoder, decoder: LatentDecoder, dtype: type[np.integer]) -> None:
     cube = (smooth_cube(32, 32, BANDS) % np.iinfo(dtype).max).astype(dtype)
     assert decoder.decode(b"".join(_packets(encoder, cube))).scene.cube.dtype == dtype
 
 
-def test_each_tile_is_decoded_from_its_own_packets(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_each_tile_is_decoded_from_its_own_packets(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
     cube = smooth_cube(64, 64, BANDS)
     received = receive(b"".join(_packets(encoder, cube))).scene()
     grid = decoder._grid(received.header)
@@ -158,7 +159,9 @@ def test_each_tile_is_decoded_from_its_own_packets(encoder: SceneEncoder, decode
         assert np.array_equal(alone.latent, among.latent)
 
 
-def test_the_order_of_packets_does_not_matter_nor_do_duplicates(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_the_order_of_packets_does_not_matter_nor_do_duplicates(
+    encoder: LatentRowEncoder, decoder: LatentDecoder
+) -> None:
     packets = _packets(encoder, smooth_cube(70, 40, BANDS), packet_octets=200)
     straight = decoder.decode(b"".join(packets)).scene.cube
     shuffled = packets + packets[::3]
@@ -166,7 +169,9 @@ def test_the_order_of_packets_does_not_matter_nor_do_duplicates(encoder: SceneEn
     assert np.array_equal(decoder.decode(b"".join(shuffled)).scene.cube, straight)
 
 
-def test_a_lost_packet_is_an_error_unless_it_may_be_concealed(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_a_lost_packet_is_an_error_unless_it_may_be_concealed(
+    encoder: LatentRowEncoder, decoder: LatentDecoder
+) -> None:
     cube = smooth_cube(64, 64, BANDS)
     packets = _packets(encoder, cube)
     whole = decoder.decode(b"".join(packets)).scene.cube
@@ -195,29 +200,31 @@ def test_a_lost_packet_is_an_error_unless_it_may_be_concealed(encoder: SceneEnco
     assert np.array_equal(decoded.scene.cube[32:, 32:], whole[32:, 32:])
 
 
-def test_a_stream_of_another_bundle_is_refused(encoder: SceneEncoder, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_stream_of_another_bundle_is_refused(
+    encoder: LatentRowEncoder, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
     from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 
     bundle_from_checkpoint(tiny_checkpoint, tmp_path / "other", tile=64)
-    other = SceneDecoder(read_bundle(tmp_path / "other"))
+    other = LatentDecoder(read_bundle(tmp_path / "other"))
     with pytest.raises(DecodeError, match="decode it with the bundle that encoded it"):
         other.decode(b"".join(_packets(encoder, smooth_cube(32, 32, BANDS))))
 
 
-def test_a_scene_of_other_bands_is_refused(encoder: SceneEncoder) -> None:
+def test_a_scene_of_other_bands_is_refused(encoder: LatentRowEncoder) -> None:
     with pytest.raises(SceneError, match="the scene has 19 bands and the bundle codes 20"):
         _packets(encoder, smooth_cube(32, 32, 19))
 
 
 @pytest.fixture(scope="module")
-def small_stream(encoder: SceneEncoder) -> bytes:
+def small_stream(encoder: LatentRowEncoder) -> bytes:
     return b"".join(_packets(encoder, smooth_cube(40, 40, BANDS), packet_octets=400))
 
 
 @given(data=st.data())
 @settings(deadline=None, max_examples=150)
 def test_no_single_flipped_bit_passes_unnoticed(
-    decoder: SceneDecoder, small_stream: bytes, data: st.DataObject
+    decoder: LatentDecoder, small_stream: bytes, data: st.DataObject
 ) -> None:
     bit = data.draw(st.integers(0, 8 * len(small_stream) - 1))
     damaged = bytearray(small_stream)
@@ -228,7 +235,7 @@ def test_no_single_flipped_bit_passes_unnoticed(
 
 @given(data=st.data())
 @settings(deadline=None, max_examples=100)
-def test_no_truncation_passes_unnoticed(decoder: SceneDecoder, small_stream: bytes, data: st.DataObject) -> None:
+def test_no_truncation_passes_unnoticed(decoder: LatentDecoder, small_stream: bytes, data: st.DataObject) -> None:
     size = data.draw(st.integers(0, len(small_stream) - 1))
     with pytest.raises(DecodeError):
         decoder.decode(small_stream[:size])
@@ -237,23 +244,25 @@ def test_no_truncation_passes_unnoticed(decoder: SceneDecoder, small_stream: byt
 @given(data=st.data())
 @settings(deadline=None, max_examples=100)
 def test_concealment_of_any_damage_marks_what_is_not_exact(
-    decoder: SceneDecoder, small_stream: bytes, data: st.DataObject
+    decoder: LatentDecoder, small_stream: bytes, data: st.DataObject
 ) -> None:
     check_marks_of_damage(decoder, small_stream, data, longest=40)
 
 
-def test_a_damaged_latent_unit_leaves_the_means(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_a_damaged_latent_unit_leaves_the_means(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
     """A unit whose packets are intact and whose content is not: what a faulty sender would send."""
     packets = _packets(encoder, smooth_cube(32, 32, BANDS))
     assert len(packets) == 3
-    unit = Unit(kind=UnitKind.LATENT, scene=int.from_bytes(packets[2][15:19], "big"), row=0, column=0, octets=bytes(8))
+    unit = Unit(
+        kind=UnitKind.TILE_REFINEMENT, scene=int.from_bytes(packets[2][15:19], "big"), row=0, column=0, octets=bytes(8)
+    )
     stream = b"".join([*packets[:2], *Packetiser().packets(unit)])
     with pytest.raises(LostTilesError, match="tile 0, 0: a coded unit"):
         decoder.decode(stream)
     assert (decoder.decode(stream, conceal=True).quality == Quality.MEANS).all()
 
 
-def test_scenes_under_one_identifier_are_not_mixed(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_scenes_under_one_identifier_are_not_mixed(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
     first, second = (
         [
             p
@@ -270,22 +279,22 @@ def test_scenes_under_one_identifier_are_not_mixed(encoder: SceneEncoder, decode
     assert (decoded.quality[:32, :32] == Quality.LOST).all()
 
 
-def test_scenes_get_identifiers_of_their_own(encoder: SceneEncoder) -> None:
+def test_scenes_get_identifiers_of_their_own(encoder: LatentRowEncoder) -> None:
     streams = [_packets(encoder, smooth_cube(32, 32, BANDS, seed)) for seed in (1, 2, 1)]
     identifiers = [stream[0][15:19] for stream in streams]
     assert identifiers[0] == identifiers[2] != identifiers[1]
 
 
-def test_scenes_of_one_size_and_no_mean_are_told_apart(bundle: Bundle) -> None:
+def test_scenes_of_one_size_and_no_mean_are_told_apart(bundle: LatentBundle) -> None:
     """Without a mean spectrum two headers of one size are equal."""
-    plain = SceneEncoder(replace(bundle, manifest=replace(bundle.manifest, mean_spectrum=False)))
+    plain = LatentRowEncoder(replace(bundle, manifest=replace(bundle.manifest, mean_spectrum=False)))
     cube = smooth_cube(40, 40, BANDS)
     first, second = (_packets(plain, c) for c in (cube, np.ascontiguousarray(cube[::-1])))
     assert first[0][27:-2] == second[0][27:-2]
     assert first[0][15:19] != second[0][15:19]
 
 
-def test_a_header_that_announces_far_more_than_arrived_takes_no_memory(decoder: SceneDecoder) -> None:
+def test_a_header_that_announces_far_more_than_arrived_takes_no_memory(decoder: LatentDecoder) -> None:
     header = SceneHeader(
         bundle_id=decoder.bundle.stream_id, lines=60_000, samples=60_000, mean_spectrum=np.zeros(BANDS, np.uint16)
     )
@@ -297,7 +306,7 @@ def test_a_header_that_announces_far_more_than_arrived_takes_no_memory(decoder: 
         decoder.decode(stream)
 
 
-def test_a_header_without_a_mean_spectrum_is_refused(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_a_header_without_a_mean_spectrum_is_refused(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
     packets = _packets(encoder, smooth_cube(32, 32, BANDS))
     header = SceneHeader(
         bundle_id=decoder.bundle.stream_id,
@@ -315,7 +324,7 @@ def test_a_header_without_a_mean_spectrum_is_refused(encoder: SceneEncoder, deco
             decoder.decode(stream, conceal=conceal)
 
 
-def test_idle_packets_are_passed_over(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_idle_packets_are_passed_over(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
     packets = _packets(encoder, smooth_cube(32, 32, BANDS))
     idle = bytes.fromhex("07ff c000 0009") + bytes(10)
     whole = decoder.decode(b"".join(packets))
@@ -327,7 +336,7 @@ def test_idle_packets_are_passed_over(encoder: SceneEncoder, decoder: SceneDecod
 @pytest.mark.slow
 def test_the_shipped_codec_on_a_real_scene(shipped_bundle: Path, indian_pines: np.ndarray) -> None:
     bundle = read_bundle(shipped_bundle)
-    encoder, decoder = SceneEncoder(bundle), SceneDecoder(bundle)
+    encoder, decoder = LatentRowEncoder(bundle), LatentDecoder(bundle)
     packets = _packets(encoder, indian_pines)
     stream = b"".join(packets)
     model = load_checkpoint(SHIPPED_CHECKPOINT).model

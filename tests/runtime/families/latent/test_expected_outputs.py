@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 from hyvic_runtime.engines.engine import Engine, OnnxRuntimeEngine
 from hyvic_runtime.errors import BundleError
-from hyvic_runtime.families.latent.bundle import DECODER, ENCODER, EXPECTED_OUTPUTS, Bundle, read_bundle
+from hyvic_runtime.families.latent.bundle import (
+    DECODER,
+    ENCODER,
+    EXPECTED_OUTPUTS,
+    LatentBundle,
+)
 from hyvic_runtime.families.latent.entropy_path import EntropyPath, load_entropy_path
 from hyvic_runtime.families.latent.expected_outputs import check_expected_outputs, probe_tile, write_expected_outputs
+from hyvic_runtime.families.registry import read_bundle
 
 Engines = tuple[Engine, EntropyPath, Engine]
 
@@ -21,7 +27,7 @@ def engines(tiny_bundle: Path) -> Engines:
 
 
 @pytest.fixture
-def bundle(tiny_bundle: Path, engines: Engines, tmp_path: Path) -> Bundle:
+def bundle(tiny_bundle: Path, engines: Engines, tmp_path: Path) -> LatentBundle:
     bundle = replace(read_bundle(tiny_bundle), folder=tmp_path)
     write_expected_outputs(tmp_path / EXPECTED_OUTPUTS, bundle, *engines)
     return bundle
@@ -43,18 +49,18 @@ class _Moved:
         return "moved engine"
 
 
-def test_the_engine_that_wrote_them_agrees(bundle: Bundle, engines: Engines) -> None:
+def test_the_engine_that_wrote_them_agrees(bundle: LatentBundle, engines: Engines) -> None:
     agreement = check_expected_outputs(bundle, *engines)
     assert agreement.symbols_equal == agreement.hyperlatents_equal == 1
     assert agreement.latent_difference == agreement.pixel_difference == 0
 
 
-def test_the_same_engine_writes_the_same_octets(bundle: Bundle, engines: Engines, tmp_path: Path) -> None:
+def test_the_same_engine_writes_the_same_octets(bundle: LatentBundle, engines: Engines, tmp_path: Path) -> None:
     write_expected_outputs(tmp_path / "again.npz", bundle, *engines)
     assert (tmp_path / "again.npz").read_bytes() == (tmp_path / EXPECTED_OUTPUTS).read_bytes()
 
 
-def test_the_probe_excites_the_codec(bundle: Bundle, engines: Engines) -> None:
+def test_the_probe_excites_the_codec(bundle: LatentBundle, engines: Engines) -> None:
     """Were all symbols zero, any engine would agree."""
     with np.load(bundle.folder / EXPECTED_OUTPUTS) as stored:
         assert np.unique(stored["symbols"]).size > 8
@@ -65,32 +71,32 @@ def test_the_probe_excites_the_codec(bundle: Bundle, engines: Engines) -> None:
         assert np.ptp(tile, axis=axis).min() > 0
 
 
-def test_a_symbol_that_was_rounded_the_other_way_is_reported(bundle: Bundle, engines: Engines) -> None:
+def test_a_symbol_that_was_rounded_the_other_way_is_reported(bundle: LatentBundle, engines: Engines) -> None:
     encoder, entropy_path, decoder = engines
     agreement = check_expected_outputs(bundle, _Moved(encoder, "symbols", 1), entropy_path, decoder)
     assert agreement.latent_difference == 1
     assert 0.99 < agreement.symbols_equal < 1
 
 
-def test_an_encoder_farther_off_than_rounding_is_refused(bundle: Bundle, engines: Engines) -> None:
+def test_an_encoder_farther_off_than_rounding_is_refused(bundle: LatentBundle, engines: Engines) -> None:
     encoder, entropy_path, decoder = engines
     with pytest.raises(BundleError, match=r"moved engine: latents are up to 40.0 steps .* build the engines again"):
         check_expected_outputs(bundle, _Moved(encoder, "symbols", 40), entropy_path, decoder)
 
 
-def test_a_decoder_farther_off_than_rounding_is_refused(bundle: Bundle, engines: Engines) -> None:
+def test_a_decoder_farther_off_than_rounding_is_refused(bundle: LatentBundle, engines: Engines) -> None:
     encoder, entropy_path, decoder = engines
     with pytest.raises(BundleError, match=r"moved engine: pixels are up to 500 digital numbers"):
         check_expected_outputs(bundle, encoder, entropy_path, _Moved(decoder, "reconstruction", 500))
 
 
-def test_pixels_that_are_no_numbers_are_refused(bundle: Bundle, engines: Engines) -> None:
+def test_pixels_that_are_no_numbers_are_refused(bundle: LatentBundle, engines: Engines) -> None:
     encoder, entropy_path, decoder = engines
     with pytest.raises(BundleError, match=r"moved engine: pixels are up to nan digital numbers"):
         check_expected_outputs(bundle, encoder, entropy_path, _Moved(decoder, "reconstruction", np.nan))
 
 
-def test_a_file_that_holds_something_else_is_refused(bundle: Bundle, engines: Engines) -> None:
+def test_a_file_that_holds_something_else_is_refused(bundle: LatentBundle, engines: Engines) -> None:
     np.savez(bundle.folder / EXPECTED_OUTPUTS, symbols=np.zeros(3))
     with pytest.raises(BundleError, match="does not hold the expected outputs"):
         check_expected_outputs(bundle, *engines)

@@ -26,18 +26,18 @@ from hyvic_runtime.families.latent.bundle import (
     DECODER,
     ENCODER,
     HYPERDECODER,
-    Bundle,
+    LatentBundle,
     graph_names,
-    read_bundle,
     slice_graph,
 )
 from hyvic_runtime.families.latent.conformance import check_encoder, check_entropy_path
-from hyvic_runtime.families.latent.decoder import SceneDecoder
-from hyvic_runtime.families.latent.encoder import SceneEncoder
+from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.latent.entropy_path import EntropyPath, WalkedLatent, load_entropy_path
 from hyvic_runtime.families.latent.expected_outputs import check_expected_outputs, write_expected_outputs
-from hyvic_runtime.families.latent.rate_gains import quality_code
-from hyvic_runtime.flight.rate_search import StreamWriter
+from hyvic_runtime.families.registry import read_bundle
+from hyvic_runtime.flight.rate_search import RateSearch
+from hyvic_runtime.packets.quality import quality_code
 from hyvic_runtime.packets.reassembly import ReceivedUnits, UnitKey, receive
 from hyvic_runtime.packets.space_packet import Packetiser, Segment, Unit, UnitKind, parse_stream
 from hyvic_runtime.packets.tile_prefix import without_latent
@@ -50,24 +50,24 @@ from numpy.typing import NDArray
 TILE, PARTS = 32, 3
 SHAPE = (45, 70, BANDS)
 """Two rows of three tiles, the last of each cut."""
-HEADER, HYPERLATENT = UnitKind.SCENE_HEADER, UnitKind.HYPERLATENT
-LATENTS = (UnitKind.LATENT, 16, 17)
+HEADER, HYPERLATENT = UnitKind.SCENE_HEADER, UnitKind.TILE_BASE
+LATENTS = (UnitKind.TILE_REFINEMENT, 16, 17)
 """Unit kinds of the parts, on the wire."""
 
 
 @pytest.fixture(scope="module")
-def bundle(tiny_joint_bundle: Path) -> Bundle:
+def bundle(tiny_joint_bundle: Path) -> LatentBundle:
     return read_bundle(tiny_joint_bundle)
 
 
 @pytest.fixture(scope="module")
-def encoder(bundle: Bundle) -> SceneEncoder:
-    return SceneEncoder(bundle)
+def encoder(bundle: LatentBundle) -> LatentRowEncoder:
+    return LatentRowEncoder(bundle)
 
 
 @pytest.fixture(scope="module")
-def decoder(bundle: Bundle) -> SceneDecoder:
-    return SceneDecoder(bundle)
+def decoder(bundle: LatentBundle) -> LatentDecoder:
+    return LatentDecoder(bundle)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def scene() -> Scene:
 
 
 def _packets(
-    encoder: SceneEncoder, scene: Scene, *, progressive: bool = False, scene_id: int = 1, packet_octets: int = 8192
+    encoder: LatentRowEncoder, scene: Scene, *, progressive: bool = False, scene_id: int = 1, packet_octets: int = 8192
 ) -> list[bytes]:
     tiles = encoder.tile_packets(
         scene, Packetiser(packet_octets=packet_octets), scene_id=scene_id, progressive=progressive
@@ -89,11 +89,11 @@ def _kinds(packets: list[bytes]) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def received(encoder: SceneEncoder, scene: Scene) -> ReceivedUnits:
+def received(encoder: LatentRowEncoder, scene: Scene) -> ReceivedUnits:
     return receive(b"".join(_packets(encoder, scene))).scene()
 
 
-def test_a_rows_hyperlatents_come_first_and_its_latents_part_by_part(encoder: SceneEncoder, scene: Scene) -> None:
+def test_a_rows_hyperlatents_come_first_and_its_latents_part_by_part(encoder: LatentRowEncoder, scene: Scene) -> None:
     packets = _packets(encoder, scene)
     row = [HYPERLATENT] * 3 + [kind for kind in LATENTS for _ in range(3)]
     assert _kinds(packets) == [HEADER, *row, *row]
@@ -103,7 +103,7 @@ def test_a_rows_hyperlatents_come_first_and_its_latents_part_by_part(encoder: Sc
     assert [s.part for s in segments[1:13]] == [0] * 6 + [1] * 3 + [2] * 3
 
 
-def test_a_progressive_streams_parts_are_the_whole_scenes(encoder: SceneEncoder, scene: Scene) -> None:
+def test_a_progressive_streams_parts_are_the_whole_scenes(encoder: LatentRowEncoder, scene: Scene) -> None:
     packets = _packets(encoder, scene, progressive=True)
     assert _kinds(packets) == [HEADER, *[HYPERLATENT] * 6, *(k for kind in LATENTS for k in (HEADER, *[kind] * 6))]
     counts = [int.from_bytes(packet[2:4], "big") & 0x3FFF for packet in packets]
@@ -116,7 +116,7 @@ def _cut(units: Mapping[UnitKey, bytes], keep: Callable[[UnitKey], bool]) -> dic
     return {key: octets for key, octets in units.items() if keep(key)}
 
 
-def _coded(encoder: SceneEncoder, scene: Scene, tile: Tile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _coded(encoder: LatentRowEncoder, scene: Scene, tile: Tile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """ẑ and symbols of a whole tile, zero where they are not coded, and the latter as they are coded."""
     grid, geometry = encoder.grid(scene), encoder.bundle.manifest.geometry
     coded = encoder.symbols(scene, grid, tile, encoder.mean_spectrum(scene), quality_code(DEFAULT_QUALITY))
@@ -130,12 +130,12 @@ def _coded(encoder: SceneEncoder, scene: Scene, tile: Tile) -> tuple[np.ndarray,
 
 @pytest.mark.parametrize("arrived", range(PARTS + 1))
 def test_latents_are_the_walk_with_zeros_for_what_did_not_arrive(
-    encoder: SceneEncoder, decoder: SceneDecoder, scene: Scene, received: ReceivedUnits, arrived: int
+    encoder: LatentRowEncoder, decoder: LatentDecoder, scene: Scene, received: ReceivedUnits, arrived: int
 ) -> None:
     """All parts give what the encoder meant; fewer give what is predicted without them."""
     manifest = encoder.bundle.manifest
     path = load_entropy_path(encoder.bundle)
-    units = _cut(received.units, lambda key: key.kind != UnitKind.LATENT or key.part < arrived)
+    units = _cut(received.units, lambda key: key.kind != UnitKind.TILE_REFINEMENT or key.part < arrived)
     _, inverse_gain = encoder.bundle.gains.at(quality_code(DEFAULT_QUALITY))
     for tile in encoder.grid(scene):
         hyperlatent, symbols, chosen = _coded(encoder, scene, tile)
@@ -155,7 +155,7 @@ def test_latents_are_the_walk_with_zeros_for_what_did_not_arrive(
 
 
 def test_parts_behind_a_missing_one_are_not_read(
-    decoder: SceneDecoder, encoder: SceneEncoder, scene: Scene, received: ReceivedUnits
+    decoder: LatentDecoder, encoder: LatentRowEncoder, scene: Scene, received: ReceivedUnits
 ) -> None:
     tile = encoder.grid(scene).tile(0, 1)
     gap = decoder.tile_latents(_cut(received.units, lambda key: key.part != 1), tile)
@@ -166,10 +166,10 @@ def test_parts_behind_a_missing_one_are_not_read(
 
 
 def test_a_part_that_is_damaged_ends_its_tile(
-    decoder: SceneDecoder, encoder: SceneEncoder, scene: Scene, received: ReceivedUnits
+    decoder: LatentDecoder, encoder: LatentRowEncoder, scene: Scene, received: ReceivedUnits
 ) -> None:
     tile = encoder.grid(scene).tile(0, 0)
-    units = received.units | {UnitKey.of(UnitKind.LATENT, tile, 1): bytes(8)}
+    units = received.units | {UnitKey.of(UnitKind.TILE_REFINEMENT, tile, 1): bytes(8)}
     damaged = decoder.tile_latents(units, tile)
     assert (damaged.parts, damaged.quality) == (1, Quality.MEANS)
     assert damaged.problem is not None
@@ -179,7 +179,7 @@ def test_a_part_that_is_damaged_ends_its_tile(
 @given(data=st.data())
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_progressive_stream_cut_anywhere_lacks_late_parts_alone(
-    encoder: SceneEncoder, decoder: SceneDecoder, scene: Scene, data: st.DataObject
+    encoder: LatentRowEncoder, decoder: LatentDecoder, scene: Scene, data: st.DataObject
 ) -> None:
     packets = _packets(encoder, scene, progressive=True, packet_octets=300)
     stream = b"".join(packets)
@@ -202,14 +202,14 @@ def test_a_progressive_stream_cut_anywhere_lacks_late_parts_alone(
 @given(data=st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_damaged_stream_of_parts_gives_no_wrong_pixel_as_exact(
-    encoder: SceneEncoder, decoder: SceneDecoder, data: st.DataObject
+    encoder: LatentRowEncoder, decoder: LatentDecoder, data: st.DataObject
 ) -> None:
     scene = Scene(cube=smooth_cube(20, 40, BANDS))
     stream = b"".join(_packets(encoder, scene, progressive=data.draw(st.booleans()), packet_octets=120))
     check_marks_of_damage(decoder, stream, data, longest=200)
 
 
-def test_interleaved_scenes_of_parts_come_back_each(encoder: SceneEncoder, decoder: SceneDecoder) -> None:
+def test_interleaved_scenes_of_parts_come_back_each(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
     scenes = [Scene(cube=smooth_cube(*SHAPE, seed=seed)) for seed in (1, 2)]
     packets = [
         _packets(encoder, scene, progressive=progressive, scene_id=number)
@@ -223,7 +223,7 @@ def test_interleaved_scenes_of_parts_come_back_each(encoder: SceneEncoder, decod
 
 
 def test_a_lost_late_part_is_a_loss_unless_it_may_be_concealed(
-    encoder: SceneEncoder, decoder: SceneDecoder, scene: Scene
+    encoder: LatentRowEncoder, decoder: LatentDecoder, scene: Scene
 ) -> None:
     packets = _packets(encoder, scene)
     lost = [packet for packet in packets if (packet[14], packet[22]) != (17, 2)]  # of the column of cut tiles
@@ -236,7 +236,7 @@ def test_a_lost_late_part_is_a_loss_unless_it_may_be_concealed(
 
 
 def test_what_its_sender_left_out_is_named_as_such(
-    encoder: SceneEncoder, decoder: SceneDecoder, scene: Scene, received: ReceivedUnits
+    encoder: LatentRowEncoder, decoder: LatentDecoder, scene: Scene, received: ReceivedUnits
 ) -> None:
     units = [
         Unit(kind=key.kind, scene=1, row=key.row, column=key.column, octets=octets, part=key.part)
@@ -249,16 +249,16 @@ def test_what_its_sender_left_out_is_named_as_such(
         decoder.decode(b"".join(thinned))
     assert (decoder.decode(b"".join(thinned), conceal=True).quality == Quality.MEANS).all()
     # A part that was sent, since one behind it arrived, and lost on the way.
-    lost = [packet for packet in thinned if (packet[14], packet[20], packet[22]) != (UnitKind.LATENT, 0, 0)]
+    lost = [packet for packet in thinned if (packet[14], packet[20], packet[22]) != (UnitKind.TILE_REFINEMENT, 0, 0)]
     with pytest.raises(LostTilesError, match="17 of 18 units arrived whole"):
         decoder.decode(b"".join(lost))
 
 
 def test_a_starving_downlink_loses_the_last_parts_first(
-    encoder: SceneEncoder, decoder: SceneDecoder, tmp_path: Path
+    encoder: LatentRowEncoder, decoder: LatentDecoder, tmp_path: Path
 ) -> None:
     cube = smooth_cube(4 * TILE, 2 * TILE, BANDS, seed=4)
-    octets = StreamWriter(encoder=encoder, scene=Scene(cube=cube), folder=tmp_path).at_quality(0).octets
+    octets = RateSearch(encoder=encoder, scene=Scene(cube=cube), folder=tmp_path).at_quality(0).octets
     budget = DownlinkBudget(octets_per_line=0.8 * octets / len(cube), window_lines=TILE)
     push_broom = encoder.begin(
         Acquisition(samples=cube.shape[1], dtype=cube.dtype, lines=len(cube)), Packetiser(), downlink=budget
@@ -269,14 +269,14 @@ def test_a_starving_downlink_loses_the_last_parts_first(
     parts = np.array([decoder.tile_latents(received.units, tile).parts for tile in grid]).reshape(4, 2)
     assert 0 < parts.min() < PARTS
     assert (np.ptp(parts, axis=1) <= 1).all()
-    assert sum(key.kind == UnitKind.LATENT for key in received.units) == parts.sum()
+    assert sum(key.kind == UnitKind.TILE_REFINEMENT for key in received.units) == parts.sum()
     with pytest.raises(LostTilesError, match="its sender left out part"):
         decoder.decode(b"".join(packets))
 
 
 @pytest.mark.parametrize("lines", [1, TILE - 1, TILE + 9])
 def test_a_scene_of_parts_without_its_end_is_as_high_as_it_was_coded(
-    encoder: SceneEncoder, decoder: SceneDecoder, lines: int
+    encoder: LatentRowEncoder, decoder: LatentDecoder, lines: int
 ) -> None:
     cube = smooth_cube(lines, 40, BANDS)
     push_broom = encoder.begin(Acquisition(samples=40, dtype=cube.dtype), Packetiser())
@@ -308,7 +308,7 @@ class _Broken:
 @pytest.mark.parametrize(
     ("part", "output"), [(0, "latent_steps"), (0, "scale_index"), (1, "mean_steps"), (2, "latent_steps")]
 )
-def test_a_slice_that_is_wrong_in_one_element_is_refused(bundle: Bundle, part: int, output: str) -> None:
+def test_a_slice_that_is_wrong_in_one_element_is_refused(bundle: LatentBundle, part: int, output: str) -> None:
     hyperdecoder, *slices = (OnnxRuntimeEngine(bundle.folder / graph) for graph in graph_names(PARTS)[1:-1])
     check_entropy_path(bundle, EntropyPath(bundle, hyperdecoder, slices))
     broken: list[Engine] = list(slices)
@@ -317,19 +317,19 @@ def test_a_slice_that_is_wrong_in_one_element_is_refused(bundle: Bundle, part: i
         check_entropy_path(bundle, EntropyPath(bundle, hyperdecoder, broken))
 
 
-def test_an_encoder_whose_slices_disagree_is_refused(bundle: Bundle) -> None:
+def test_an_encoder_whose_slices_disagree_is_refused(bundle: LatentBundle) -> None:
     path, encoder = load_entropy_path(bundle), OnnxRuntimeEngine(bundle.folder / ENCODER)
     check_encoder(bundle, encoder, path)
     with pytest.raises(BundleError, match="disagree in 1 of"):
         check_encoder(bundle, _Broken(encoder, "scale_index"), path)
 
 
-def test_a_path_wants_an_engine_for_every_slice(bundle: Bundle) -> None:
+def test_a_path_wants_an_engine_for_every_slice(bundle: LatentBundle) -> None:
     with pytest.raises(ValueError, match="0 engines for 3 slices"):
         EntropyPath(bundle, OnnxRuntimeEngine(bundle.folder / HYPERDECODER))
 
 
-def test_an_altered_slice_graph_is_found(bundle: Bundle, tmp_path: Path) -> None:
+def test_an_altered_slice_graph_is_found(bundle: LatentBundle, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(bundle.folder, tmp_path / "bundle"))
     path = copy / slice_graph(1)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
@@ -337,7 +337,7 @@ def test_an_altered_slice_graph_is_found(bundle: Bundle, tmp_path: Path) -> None
         read_bundle(copy)
 
 
-def test_expected_outputs_hold_the_latents_of_slices(bundle: Bundle, tmp_path: Path) -> None:
+def test_expected_outputs_hold_the_latents_of_slices(bundle: LatentBundle, tmp_path: Path) -> None:
     encoder, decoder = (OnnxRuntimeEngine(bundle.folder / graph) for graph in (ENCODER, DECODER))
     path = load_entropy_path(bundle)
     here = replace(bundle, folder=tmp_path)
@@ -349,7 +349,7 @@ def test_expected_outputs_hold_the_latents_of_slices(bundle: Bundle, tmp_path: P
 class _MovedPath(EntropyPath):
     """A walk whose latents lie beside the exporter's."""
 
-    def __init__(self, bundle: Bundle, steps: float) -> None:
+    def __init__(self, bundle: LatentBundle, steps: float) -> None:
         engines = [OnnxRuntimeEngine(bundle.folder / slice_graph(part)) for part in range(bundle.manifest.slices)]
         super().__init__(bundle, OnnxRuntimeEngine(bundle.folder / HYPERDECODER), engines)
         self._moves = iter((0, round(steps * 2**bundle.manifest.mean_step_bits)))
@@ -360,7 +360,7 @@ class _MovedPath(EntropyPath):
 
 
 def test_two_engines_latents_may_differ_by_a_step_and_by_the_rest_that_goes_with_it(
-    bundle: Bundle, tmp_path: Path
+    bundle: LatentBundle, tmp_path: Path
 ) -> None:
     """A latent beside a half is another symbol to another engine, and its predicted rest, ±½ step, another one too."""
     encoder, decoder = (OnnxRuntimeEngine(bundle.folder / graph) for graph in (ENCODER, DECODER))
@@ -372,7 +372,7 @@ def test_two_engines_latents_may_differ_by_a_step_and_by_the_rest_that_goes_with
 
 
 def test_loss_leaves_every_tile_that_was_not_hit_exact(
-    encoder: SceneEncoder, decoder: SceneDecoder, scene: Scene
+    encoder: LatentRowEncoder, decoder: LatentDecoder, scene: Scene
 ) -> None:
     simulator = DownlinkSimulator(scene, encoder, decoder)
     simulation = simulator.simulate(Settings(channel=Channel(packet_loss=0.1), seed=3, packet_octets=100))
@@ -402,7 +402,7 @@ def test_encode_scene_sends_any_familys_scene_progressively(
     assert cli.decode_packets([str(out), "--bundle", folder, "--out", str(back)]) == ordinary == 0
     assert np.array_equal(np.load(back), expected)
     kinds = [s.kind for s in parse_stream(out.read_bytes()) if isinstance(s, Segment)]
-    last = max(i for i, kind in enumerate(kinds) if kind == UnitKind.HYPERLATENT)
-    assert kinds.index(UnitKind.LATENT) > last
+    last = max(i for i, kind in enumerate(kinds) if kind == UnitKind.TILE_BASE)
+    assert kinds.index(UnitKind.TILE_REFINEMENT) > last
     assert cli.verify_bundle([folder, "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["slices"] == {"hyvic": 0, "joint": PARTS}[family]

@@ -9,7 +9,7 @@ from hyvic_runtime.families.adaptive.table_choice import (
     GAIN_STEP_BITS,
     MEAN_STEP_BITS,
     SCALES,
-    rows_and_shifts,
+    tables_and_offsets,
 )
 from hyvic_train.entropy_path_layer import Arithmetic
 from hyvic_train.families.adaptive.context_model import ContextModel
@@ -55,7 +55,7 @@ def test_a_row_of_the_tables_says_what_the_rounded_model_says(model: ContextMode
     index = torch.round((log2_scale - LOG2_MIN_SCALE) / LOG2_SCALE_STEP)
     assert len(index.unique()) > 40
     assert len(torch.round(gain * 16).unique()) > 10
-    rows, shifts = rows_and_shifts(
+    rows, shifts = tables_and_offsets(
         index.numpy().astype(np.int32),
         torch.round(mean * 2**MEAN_STEP_BITS).numpy().astype(np.int32),
         torch.round(gain * 2**GAIN_STEP_BITS).numpy().astype(np.int32),
