@@ -15,6 +15,7 @@ import numpy as np
 from hyvic_runtime.codec.bundle import Bundle
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
+from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.errors import DecodeError, HyvicError, SceneError
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
@@ -156,7 +157,7 @@ def measure(name: str, scene: Scene, encoder: AnyEncoder, decoder: AnyDecoder, q
         quality: of the bundle's stream; None where it has one rate.
     """
     peak = encoder.bundle.manifest.peak
-    stream = encoder.stream(scene, quality=quality)
+    stream = scene_stream(encoder, scene, quality=quality)
     ratio = compression_ratio(scene.cube.size, scene.bit_depth, len(stream))
     ours = _entry("bundle", scene, stream, decoder.decode(stream).scene.cube, peak)
     lines, samples, bands = scene.cube.shape

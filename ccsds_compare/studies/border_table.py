@@ -15,6 +15,7 @@ import numpy as np
 from hyvic_compare.codecs.codec import Cube
 from hyvic_compare.rate_distortion_table import add_scene_options, scene_on_bands
 from hyvic_runtime.codec.row_encoder import AnyEncoder
+from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
@@ -98,7 +99,7 @@ def measure(name: str, scene: Scene, tiled: AnyEncoder, whole: AnyEncoder, quali
     rows_only = isinstance(tiled.bundle, AdaptiveBundle)  # tiles of a row share its transform
     border = beside_borders(scene.cube.shape[:2], tiled.bundle.manifest.geometry.tile, rows_only=rows_only)
     cubes = [
-        decoder_of(encoder.bundle).decode(encoder.stream(scene, quality=quality)).scene.cube
+        decoder_of(encoder.bundle).decode(scene_stream(encoder, scene, quality=quality)).scene.cube
         for encoder in (tiled, whole)
     ]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from hyvic_compare.bd_psnr import Curve, CurveGapError, bd_psnr
 from hyvic_compare.rate_distortion_table import DEFAULT_QUALITIES, add_scene_options, scene_on_bands
 from hyvic_runtime.codec.row_encoder import AnyEncoder
+from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
@@ -102,7 +103,7 @@ def _curve(scene: Scene, encoder: AnyEncoder, qualities: Sequence[float]) -> Cur
     decoder = decoder_of(encoder.bundle)
     points = []
     for quality in qualities:
-        stream = encoder.stream(scene, quality=quality)
+        stream = scene_stream(encoder, scene, quality=quality)
         ratio = compression_ratio(scene.cube.size, scene.bit_depth, len(stream))
         points.append((ratio, psnr(scene.cube, decoder.decode(stream).scene.cube, encoder.bundle.manifest.peak)))
     ratios, psnr_db = zip(*sorted(points), strict=True)

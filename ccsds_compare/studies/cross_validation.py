@@ -21,6 +21,7 @@ from hyvic_compare.scene_facts import Facts, read_facts
 from hyvic_compare.scene_source import SceneSource
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
+from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
@@ -191,7 +192,7 @@ def curve(
 
 def measure(scene: Scene, peak: float, encoder: AnyEncoder, decoder: AnyDecoder, quality: float) -> CodedPoint:
     """Real packets, and what they decode to; samples without data do not count, as in the comparison."""
-    stream = encoder.stream(scene, quality=quality)
+    stream = scene_stream(encoder, scene, quality=quality)
     decoded = decoder.decode(stream).scene.cube
     original = scene.cube
     if scene.no_data is not None:

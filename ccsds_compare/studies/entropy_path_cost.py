@@ -19,7 +19,7 @@ from hyvic_export.frequency_tables import gaussians, table_bits
 from hyvic_export.integer_layer import Integers
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.entropy.unit_coder import SYMBOL_MAX, SYMBOL_MIN, EntropyCoder
-from hyvic_runtime.families.latent.encoder import hyperlatent_rows
+from hyvic_runtime.families.latent.hyperlatent import hyperlatent_rows
 from hyvic_runtime.scene.files import read_scene
 from hyvic_runtime.scene.scene import Scene, mean_spectrum, resample_bands
 from hyvic_runtime.support.atomic_file import replacing

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyvic_compare.rate_distortion_table import add_scenes, scene_on_bands
+from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.families.latent.bundle import LatentBundle, read_latent_bundle
 from hyvic_runtime.families.latent.decoder import LatentDecoder
@@ -92,7 +93,7 @@ def measure(
 ) -> Iterator[Row]:
     """One scene, with no part to all."""
     manifest = encoder.bundle.manifest
-    tiles = encoder.tile_packets(scene, Packetiser(), quality=quality, progressive=True)
+    tiles = scene_packets(encoder, scene, Packetiser(), quality=quality, progressive=True)
     packets = [(packet, _parts_needed(packet)) for packets in tiles for packet in packets]
     for parts in range(manifest.parts + 1):
         stream = b"".join(packet for packet, needed in packets if needed <= parts)

@@ -24,6 +24,7 @@ import numpy as np
 from bench_push_broom import ENMAP_MSAMPLES_PER_S, PORTION, memory_mb, period, spread
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.row_encoder import AnyEncoder
+from hyvic_runtime.codec.scene_encoder import SceneEncoder
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.files import read_scene
@@ -36,7 +37,7 @@ def encode(encoder: AnyEncoder, source: Cube, lines: int, quality: float, *, kee
     """Seconds, octets, and the stream where it is to be kept, of a swath of unknown length."""
     begun = time.perf_counter()
     acquisition = Acquisition(samples=source.shape[1], bands=source.shape[2], dtype=source.dtype)
-    push_broom = encoder.begin(acquisition, Packetiser(), quality=quality)
+    push_broom = SceneEncoder(encoder, acquisition, Packetiser(), quality=quality)
     octets, kept = 0, []
     for first in range(0, lines, PORTION):
         numbers = np.arange(first, min(first + PORTION, lines)) % len(source)

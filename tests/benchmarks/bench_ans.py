@@ -22,12 +22,13 @@ import numpy as np
 from bench_encoder import CHECKPOINT, WARM_UP, alternating, processor
 from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_export.families.latent.exporter import bundle_from_checkpoint
-from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY
+from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY
 from hyvic_runtime.entropy.ans import AnsCoder, ConstrictionCoder, NativeCoder
 from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.families.latent.bundle import LatentBundle
-from hyvic_runtime.families.latent.encoder import LatentRowEncoder, hyperlatent_rows
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.latent.hyperlatent import hyperlatent_rows
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.quality import quality_code
 from hyvic_runtime.scene.scene import Scene, resample_bands

@@ -28,7 +28,8 @@ import torch
 from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
-from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY, StageTimes
+from hyvic_runtime.codec.row_encoder import StageTimes
+from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY, scene_packets
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.registry import read_bundle
@@ -137,7 +138,7 @@ def main() -> None:
     codec = compressai_model(model)
 
     def ours() -> bytes:
-        return b"".join(p for packets in encoder.tile_packets(tile, Packetiser()) for p in packets)
+        return b"".join(p for packets in scene_packets(encoder, tile, Packetiser()) for p in packets)
 
     @torch.no_grad()
     def compressai() -> dict[str, Any]:

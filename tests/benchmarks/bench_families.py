@@ -18,6 +18,7 @@ import numpy as np
 from bench_encoder import WARM_UP, alternating, processor
 from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.registry import read_bundle
@@ -40,7 +41,7 @@ def main() -> None:
             encoder, decoder = LatentRowEncoder(bundle, workers=1), LatentDecoder(bundle, workers=1)
         resampled = resample_bands(load_indian_pines(), np.array(bundle.manifest.wavelengths))
         tile = Scene(cube=np.ascontiguousarray(resampled.cube[: arguments.tile, : arguments.tile]))
-        stream = encoder.stream(tile)
+        stream = scene_stream(encoder, tile)
         octets[checkpoint.name] = len(stream)
         encoding[checkpoint.name] = partial(encoder.stream, tile)
         decoding[checkpoint.name] = partial(decoder.decode, stream)

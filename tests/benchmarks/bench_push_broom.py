@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.row_encoder import StageTimes
+from hyvic_runtime.codec.scene_encoder import SceneEncoder
 from hyvic_runtime.engines.selection import load_engine
 from hyvic_runtime.families.latent.bundle import ENCODER, LatentBundle
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
@@ -68,7 +69,7 @@ def encode(encoder: LatentRowEncoder, source: Cube, lines: int) -> dict[str, flo
     """Encode a swath of unknown length."""
     encoder.times = StageTimes()
     begun = time.perf_counter()
-    push_broom = encoder.begin(Acquisition(samples=source.shape[1], dtype=source.dtype), Packetiser())
+    push_broom = SceneEncoder(encoder, Acquisition(samples=source.shape[1], dtype=source.dtype), Packetiser())
     octets = 0
     for first in range(0, lines, PORTION):
         numbers = np.arange(first, min(first + PORTION, lines)) % len(source)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import fastcrc
 import numpy as np
+from hyvic_runtime.codec.scene_encoder import scene_packets
 
 if TYPE_CHECKING:
     from hyvic_runtime.codec.row_encoder import AnyEncoder
@@ -54,9 +55,9 @@ def seeds(bundle: Path = BUNDLE) -> list[list[bytes]]:
             cube = cube[: small[0]] // small[1]
             _let_fail_once(encoder)
         packetiser = Packetiser(packet_octets=100, protector=protector)
-        tiles = encoder.tile_packets(Scene(cube=cube), packetiser, scene_id=1)
+        tiles = scene_packets(encoder, Scene(cube=cube), packetiser, scene_id=1)
         found.append([packet for packets in tiles for packet in packets])
-    scenes = [encoder.tile_packets(Scene(cube=cube[:, :9]), Packetiser(), scene_id=scene_id) for scene_id in (1, 2)]
+    scenes = [scene_packets(encoder, Scene(cube=cube[:, :9]), Packetiser(), scene_id=scene_id) for scene_id in (1, 2)]
     turns = zip(*([packet for packets in tiles for packet in packets] for tiles in scenes), strict=True)
     return [*found, [packet for turn in turns for packet in turn]]
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from conftest import BANDS, ROOT, smooth_cube
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.protection import REPLAY_WINDOW, SECURITY_OCTETS, PacketOpener
 from hyvic_runtime.packets.scene_header import SceneHeader, unpack_scene_header
@@ -155,7 +156,9 @@ def test_a_parser_that_knows_nothing_of_us_finds_the_same_fields(tiny_bundle: Pa
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
     packetiser = Packetiser(apid=77, packet_octets=300, clock=lambda: noon)
     encoder = LatentRowEncoder(read_bundle(tiny_bundle))
-    stream = b"".join(p for ps in encoder.tile_packets(Scene(cube=smooth_cube(70, 70, BANDS)), packetiser) for p in ps)
+    stream = b"".join(
+        p for ps in scene_packets(encoder, Scene(cube=smooth_cube(70, 70, BANDS)), packetiser) for p in ps
+    )
     segments = [item for item in parse_stream(stream) if isinstance(item, Segment)]
     assert len(segments) > 20
 

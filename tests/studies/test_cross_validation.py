@@ -12,6 +12,7 @@ from hyvic_compare.bd_psnr import Curve, bd_psnr, bd_rate
 from hyvic_compare.cli import compare_codecs
 from hyvic_compare.errors import RecordError
 from hyvic_compare.results_file import RecordedPoint, RecordedScene, read_recorded_scenes
+from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.scene.scene import Scene, resample_bands
 from hyvic_runtime.support.metrics import psnr
@@ -149,7 +150,7 @@ def test_every_scene_is_the_cube_of_the_comparison_and_coded_for_real(
     assert centres is not None
     scene = resample_bands(Scene(cube=raw, wavelengths=np.linspace(400, 2500, 25)), np.array(centres))
     bundle = read_bundle(tiny_adaptive_bundle)
-    stream = encoder_of(bundle).stream(scene, quality=20)
+    stream = scene_stream(encoder_of(bundle), scene, quality=20)
     point = next(point for point in points if float(point["quality"]) == 20)
     assert int(point["octets"]) == len(stream)
     assert float(point["psnr_db"]) == psnr(scene.cube, decoder_of(bundle).decode(stream).scene.cube, 10_000)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import BANDS, smooth_cube
+from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.registry import read_bundle
@@ -41,7 +42,7 @@ def test_every_number_of_parts_is_measured_and_all_of_them_are_the_stream(
     for number, cube in enumerate(cubes):
         own = [row for row in rows if row["scene"] == str(number)]
         assert [row["octets"] for row in own] == sorted(row["octets"] for row in own)
-        stream = LatentRowEncoder(bundle).stream(Scene(cube=cube), quality=80)
+        stream = scene_stream(LatentRowEncoder(bundle), Scene(cube=cube), quality=80)
         assert own[-1]["psnr_db"] == psnr(cube, LatentDecoder(bundle).decode(stream).scene.cube, bundle.manifest.peak)
         # Not that every part helps, which no random model promises; all of them do.
         assert own[-1]["psnr_db"] > own[0]["psnr_db"]

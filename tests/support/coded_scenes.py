@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
 from hyvic_runtime.packets.space_packet import Packetiser, Segment, parse_stream
 from hyvic_runtime.scene.scene import Scene
@@ -22,7 +23,8 @@ def packets_of(
     packet_octets: int = 8192,
 ) -> list[bytes]:
     """All packets of a scene."""
-    tiles = encoder.tile_packets(
+    tiles = scene_packets(
+        encoder,
         scene if isinstance(scene, Scene) else Scene(cube=scene),
         Packetiser(packet_octets=packet_octets),
         scene_id=scene_id,

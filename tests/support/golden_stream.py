@@ -17,6 +17,7 @@ import numpy as np
 from conftest import smooth_cube
 from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 from hyvic_runtime.codec.quality_map import Quality
+from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.registry import read_bundle
@@ -45,7 +46,7 @@ def main(out: Path) -> None:
         ("protected.packets", 120, PacketProtector(KEY)),
     ):
         packetiser = Packetiser(apid=0x2A, packet_octets=packet_octets, clock=lambda: TIME, protector=protector)
-        tiles = encoder.tile_packets(scene, packetiser, scene_id=0xC0FFEE, quality=QUALITY)
+        tiles = scene_packets(encoder, scene, packetiser, scene_id=0xC0FFEE, quality=QUALITY)
         (out / name).write_bytes(b"".join(packet for packets in tiles for packet in packets))
     decoded = LatentDecoder(bundle).decode((out / "scene.packets").read_bytes())
     assert (decoded.quality == Quality.EXACT).all()

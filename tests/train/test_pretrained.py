@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from conftest import smooth_cube
+from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.registry import read_bundle
@@ -107,7 +108,7 @@ def test_it_is_converted_exported_and_coded_within_one_percent_of_its_estimate(
 
     bundle_from_checkpoint(tmp_path / "out", tmp_path / "bundle", tile=64)
     bundle = read_bundle(tmp_path / "bundle")
-    packets = [p for t in LatentRowEncoder(bundle).tile_packets(Scene(cube=cube), Packetiser()) for p in t]
+    packets = [p for t in scene_packets(LatentRowEncoder(bundle), Scene(cube=cube), Packetiser()) for p in t]
     decoded = LatentDecoder(bundle).decode(b"".join(packets))
     x = torch.from_numpy(np.moveaxis(cube, -1, 0).astype(np.float32))[None]
     with torch.no_grad():

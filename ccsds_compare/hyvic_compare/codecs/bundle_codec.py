@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
+from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.engines.selection import EngineKind
 from hyvic_runtime.errors import RateError, SceneError
 from hyvic_runtime.families.latent.bundle import ENCODER
@@ -61,7 +62,7 @@ class BundleCodec:
         self._check_bands(scene, encoder)
         budget = octet_budget(scene, target_ratio)
         if encoder.bundle.manifest.rates == 1:
-            stream = encoder.stream(scene)
+            stream = scene_stream(encoder, scene)
             if len(stream) > budget:
                 raise TargetRatioError(codec=self.name, target_ratio=target_ratio, allowed=budget, needed=len(stream))
         else:

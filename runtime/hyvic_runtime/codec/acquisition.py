@@ -1,13 +1,13 @@
-"""What a push-broom encoder is told before the first line, and the lines that it holds.
+"""Facts about a scene that an encoder needs before the first line.
 
-A stored scene is known whole; of a scene that is being acquired neither the number of lines nor the mean spectrum is.
+A stored scene is known whole. A scene that is being acquired has an unknown number of lines and mean spectrum.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,60 +115,3 @@ class Acquisition:
             if low < limits.min or high > limits.max:
                 raise SceneError(f"values reach from {low} to {high}; {self.dtype} holds {limits.min}..{limits.max}")
         return cube
-
-
-class Lines(Protocol):
-    """Gives lines, (line, sample, band), by their numbers in the scene."""
-
-    def __getitem__(self, lines: slice, /) -> Cube: ...
-
-
-class LineSource(Protocol):
-    """A scene, or what is held of one."""
-
-    @property
-    def cube(self) -> Lines:
-        """Its lines."""
-        ...
-
-
-class LineRing:
-    """The newest lines of a scene, by their number in it."""
-
-    def __init__(self, *, capacity: int, samples: int, bands: int, dtype: np.dtype[Any], renewed: bool = False) -> None:
-        """Take the memory for `capacity` lines.
-
-        Args:
-            capacity: how many are held.
-            samples: of a line.
-            bands: of a sample.
-            dtype: of the lines.
-            renewed: take it anew for every `capacity` lines, and leave the former to those who still read lines of it.
-        """
-        self._lines: Cube = np.empty((capacity, samples, bands), dtype)
-        self._renewed = renewed
-        self.count = 0
-
-    def append(self, lines: Cube) -> None:
-        """Add lines, (line, sample, band), for the oldest."""
-        for line in lines:
-            if self._renewed and self.count % len(self._lines) == 0:
-                self._lines = np.empty_like(self._lines)
-            np.copyto(self._lines[self.count % len(self._lines)], line, casting="unsafe")
-            self.count += 1
-
-    def __getitem__(self, lines: int | slice) -> Cube:
-        """One line that is still held, (sample, band), by its number in the scene; or those of a slice, to be read."""
-        first, until = (lines.start, lines.stop) if isinstance(lines, slice) else (lines, lines + 1)
-        capacity = len(self._lines)
-        oldest = (self.count - 1) // capacity * capacity if self._renewed else self.count - capacity
-        if not max(0, oldest) <= first < until <= self.count:
-            raise IndexError(f"line {first} is not held; {self.count} came, those from {max(0, oldest)} on are kept")
-        start = first % capacity
-        if not isinstance(lines, slice):
-            held: Cube = self._lines[start]
-        elif start + until - first <= capacity:
-            held = self._lines[start : start + until - first]
-        else:
-            held = np.concatenate((self._lines[start:], self._lines[: start + until - first - capacity]))
-        return held

@@ -1,13 +1,14 @@
-"""Scenes to packets, whatever the model family: what encoders have in common."""
+"""Rows of tiles to units, whatever the codec family: what row encoders have in common.
+
+scene encoder ──strip──▶ row encoder ──tile jobs──▶ │ a worker each: engine, entropy coder │ ──▶ units
+"""
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from threading import Lock
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -16,32 +17,29 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.bundle import Bundle
+from hyvic_runtime.codec.exact_tile import ExactTileCoder
 from hyvic_runtime.codec.health import Fallback, Health
-from hyvic_runtime.codec.rate_control import DownlinkBudget
-from hyvic_runtime.codec.scene_encoder import HeldScene, SceneEncoder
+from hyvic_runtime.codec.strip import Strip
 from hyvic_runtime.engines.selection import EngineKind, default_workers, usable_cores
 from hyvic_runtime.errors import BundleError, EngineError, SceneError
-from hyvic_runtime.packets.quality import quality_code
-from hyvic_runtime.packets.space_packet import MAX_GRID, Packetiser, Unit, UnitKind
+from hyvic_runtime.packets.space_packet import MAX_GRID, UnitKind
 from hyvic_runtime.packets.tile_prefix import TilePrefix
-from hyvic_runtime.scene.marked_samples import Mask, pack_marks
+from hyvic_runtime.scene.marked_samples import pack_marks
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.scene.tile_grid import Tile, TileGrid
 
 BundleT = TypeVar("BundleT", bound=Bundle)
 
-DEFAULT_QUALITY = 50.0
-
 
 @dataclass(slots=True)
 class StageTimes:
-    """Seconds spent a stage, over all tiles and workers so far.
+    """Seconds spent in each stage, over all tiles and workers so far.
 
     Attributes:
-        tile_input_s: of the caller; where workers help with a row's transform, with its wait for them.
-        engine_s: of workers.
-        entropy_coder_s: likewise.
-        packets_s: of the caller.
+        tile_input_s: gathering pixels, and a strip's transform with its wait for workers.
+        engine_s: running the engine, by workers.
+        entropy_coder_s: coding symbols, by workers.
+        packets_s: making packets, by the caller.
     """
 
     tile_input_s: float = 0.0
@@ -55,43 +53,58 @@ CodedUnit = tuple[UnitKind, int, bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TileWork:
-    """What is to be done with a tile that was read.
+class TileJob:
+    """Work on one tile.
 
     Attributes:
-        coded: gives its units from its lead, the one that leads first; raises EngineError where the engine fails, or
-            gives what no table codes.
-        lossless: gives octets of its samples, exactly.
-        beside: gives units that go with the tile, however it is coded.
-        release: told when the first two are no longer needed.
+        tile: tile of the strip.
+        code: makes the tile's units from its prefix, the unit that holds the prefix first; raises EngineError where
+            the engine fails, or gives what no table codes.
+        strip_units: makes units of the whole strip that travel with this tile, however the tile is coded.
     """
 
-    coded: Callable[[TilePrefix], list[CodedUnit]]
-    lossless: Callable[[], bytes]
-    beside: Callable[[], list[CodedUnit]] = list
-    release: Callable[[], object] = lambda: None
+    tile: Tile
+    code: Callable[[TilePrefix], list[CodedUnit]]
+    strip_units: Callable[[], list[CodedUnit]] = list
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRow:
+    """A row of tiles whose work that all qualities share is done.
+
+    Attributes:
+        strip: the row.
+        jobs: gives the work on each tile, left to right, at a quality code.
+        submit: hands work to the next free worker.
+    """
+
+    strip: Strip
+    jobs: Callable[[int], Iterator[TileJob]]
+    submit: Callable[[Strip, TileJob, int], Future[list[CodedUnit]]]
+
+    def encode(self, quality_code: int) -> Iterator[tuple[Tile, Future[list[CodedUnit]]]]:
+        """Give each tile with the units that come of it; a tile begins when it is asked for."""
+        return ((job.tile, self.submit(self.strip, job, quality_code)) for job in self.jobs(quality_code))
 
 
 @dataclass
 class RowEncoder(ABC, Generic[BundleT]):
-    """Encodes scenes with one bundle.
+    """Encodes rows of tiles with one bundle.
 
     The engines are checked against the bundle's conformance vectors before anything is coded.
 
     Attributes:
-        bundle: what to code with.
-        engine: what runs its graphs; None: what the bundle was compiled for.
-        workers: tiles to work on at a time, which share the cores; many give a scene the most throughput, and one a
-            tile the least latency.
-        cores: of the processor that it may keep busy.
-        times: where the time went, for reports.
-        health: what went well and what did not.
+        bundle: bundle to code with.
+        engine: library that runs its graphs; None: what the bundle was compiled for.
+        workers: number of tiles to work on at a time. They share the cores: many workers give the most throughput,
+            one gives the least latency of a tile.
+        cores: number of processor cores that it may keep busy.
+        times: seconds by stage, for reports.
+        health: counts of tiles, failures and repairs.
     """
 
-    mean_in_header: ClassVar[bool] = True
-    """Whether the scene header carries a mean spectrum."""
-    row_by_row: ClassVar[bool] = False
-    """Whether a row of tiles, which have no halos, reads its own lines alone, and may do so until all are coded."""
+    writes_mean: ClassVar[bool]
+    """True if the scene header carries the mean spectrum that the encoder subtracts."""
 
     bundle: BundleT
     engine: EngineKind | None = None
@@ -102,44 +115,94 @@ class RowEncoder(ABC, Generic[BundleT]):
 
     def __post_init__(self) -> None:
         self._pool = ThreadPoolExecutor(self.workers, "tile")
-        self._lock = Lock()  # of times and health, which all workers change
+        self._lock = Lock()  # guards times and health, which all workers change
+        self._exact: ExactTileCoder
         self._load(self.bundle)
 
     @abstractmethod
     def _load(self, bundle: BundleT) -> None:
-        """Begin to code with a bundle's files; nothing changes where they do not pass the checks."""
+        """Begin to code with a bundle's files; nothing changes if they fail a check."""
 
     @abstractmethod
     def _stored(self) -> BundleT:
-        """The bundle as its files are now."""
+        """Read the bundle anew from its files."""
 
     @abstractmethod
     def _is_sound(self, stored: BundleT) -> bool:
-        """Whether what is in memory is what those files say, and computes what it did when it was loaded."""
+        """Return True if memory holds what the files say, and computes what it did when it was loaded."""
 
     @property
     @abstractmethod
     def engine_name(self) -> str:
-        """Library, version and device that run the encoder's graph."""
+        """Library, version and device that run the encoder."""
 
     @property
     @abstractmethod
     def entropy_coder_name(self) -> str:
-        """Which ANS coder is in use."""
+        """Name of the ANS coder in use."""
+
+    @property
+    @abstractmethod
+    def lines_before(self) -> int:
+        """Number of lines before a row of tiles that the scene's last row may read."""
 
     @abstractmethod
     def bands_of(self, acquisition: Acquisition) -> int:
-        """Bands of the scenes that are coded, or of this one.
+        """Return the number of bands to code.
 
         Raises:
             SceneError: the bundle does not code such scenes.
         """
 
+    @abstractmethod
+    def mean_spectrum(self, scene: Scene) -> NDArray[np.integer[Any]] | None:
+        """Return the mean spectrum of a stored scene for its header, (band,); None where the encoder writes none."""
+
+    @abstractmethod
+    def needs_mean(self, acquisition: Acquisition) -> bool:
+        """Return True if a mean spectrum must be known before the first row of tiles is coded."""
+
+    @abstractmethod
+    def _open(self, strip: Strip) -> Callable[[int], Iterator[TileJob]]:
+        """Do what all qualities of a row share, and return what gives the jobs of its tiles at a quality code."""
+
+    def open_row(self, strip: Strip) -> OpenRow:
+        """Prepare a row of tiles; it may then be encoded at any number of qualities."""
+        return OpenRow(strip=strip, jobs=self._open(strip), submit=self._submit)
+
+    def _submit(self, strip: Strip, job: TileJob, quality_code: int) -> Future[list[CodedUnit]]:
+        with self._lock:
+            self.health.begin_tile()
+        return self._pool.submit(self._units, strip, job, quality_code)
+
+    def _units(self, strip: Strip, job: TileJob, quality_code: int) -> list[CodedUnit]:
+        """Code a tile; where the engine fails, code it exactly without the engine."""
+        masks = strip.masks(job.tile)
+        prefix = TilePrefix(code=quality_code, marked=masks is not None)
+        try:
+            units = job.code(prefix)
+        except EngineError as error:
+            with self._lock:
+                self.health.fall_back(Fallback(row=job.tile.row, column=job.tile.column, reason=str(error)))
+            units = [(UnitKind.TILE_EXACT, 0, prefix.pack() + self._exact.encode(strip.pixels(job.tile)))]
+        units += job.strip_units()
+        if masks is not None:
+            units.insert(1, (UnitKind.TILE_MASKS, 0, pack_marks(masks)))
+        with self._lock:
+            self.health.end_tile()
+        return units
+
+    def took(self, **seconds: float) -> None:
+        """Add seconds to stages of `times`, by name."""
+        with self._lock:
+            for stage, spent in seconds.items():
+                setattr(self.times, stage, getattr(self.times, stage) + spent)
+
     def grid(self, scene: Scene) -> TileGrid:
-        """The tiles of a scene, once it is known to fit the bundle.
+        """Return the tiles of a scene that fits the bundle.
 
         Raises:
-            SceneError: it does not.
+            SceneError: it does not fit.
         """
         lines, samples, bands = scene.cube.shape
         self.bands_of(Acquisition(samples=samples, bands=bands, dtype=scene.cube.dtype))
@@ -150,86 +213,31 @@ class RowEncoder(ABC, Generic[BundleT]):
             )
         return grid
 
-    @abstractmethod
-    def mean_spectrum(self, scene: Scene) -> NDArray[np.integer[Any]] | None:
-        """What a scene header says of the spectra of a stored scene; None: what is known at its first row."""
-
-    @property
-    def subtracts_mean(self) -> bool:
-        """Whether a mean spectrum is needed that the acquisition does not give."""
-        return False
-
-    @abstractmethod
-    def _read(
-        self, scene: HeldScene, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]], code: int
-    ) -> TileWork:
-        """Take from the scene what coding a tile needs; see `submit`."""
-
-    def submit(
-        self,
-        scene: HeldScene,
-        grid: TileGrid,
-        tile: Tile,
-        mean: NDArray[np.integer[Any]],
-        code: int,
-        *,
-        scene_id: int,
-        masks: Sequence[Mask] | None = None,
-    ) -> Future[list[Unit]]:
-        """Have a tile coded by the next free worker.
-
-        What it reads of the scene is read before this returns, but where the encoder codes `row_by_row`: there lines
-        are not to change until the tile is coded. Tiles of a row are submitted one after the other. A tile whose engine
-        fails is coded without it, exactly; see `health`.
-
-        Args:
-            scene: the lines.
-            grid: of the scene.
-            tile: which.
-            mean: (band,), of the scene's header.
-            code: of its quality.
-            scene_id: of its units.
-            masks: of its marked samples, (line, sample, band) each; None where it has none.
-        """
-        begun = time.perf_counter()
-        work = self._read(scene, grid, tile, mean, code)
-        lead = TilePrefix(code=code, marked=masks is not None)
-        with self._lock:
-            self.times.tile_input_s += time.perf_counter() - begun
-            self.health.begin_tile()
-
-        def units() -> list[Unit]:
-            made = partial(Unit, scene=scene_id, row=tile.row, column=tile.column)
-            try:
-                coded = [made(kind=kind, octets=octets, part=part) for kind, part, octets in work.coded(lead)]
-            except EngineError as error:
-                with self._lock:
-                    self.health.fall_back(Fallback(row=tile.row, column=tile.column, reason=str(error)))
-                coded = [made(kind=UnitKind.TILE_EXACT, octets=lead.pack() + work.lossless())]
-            finally:
-                work.release()
-            coded += [made(kind=kind, octets=octets, part=part) for kind, part, octets in work.beside()]
-            if masks is not None:
-                coded.insert(1, made(kind=UnitKind.TILE_MASKS, octets=pack_marks(masks)))
-            with self._lock:
-                self.health.end_tile()
-            return coded
-
-        return self._pool.submit(units)
-
-    def scrub(self) -> bool:
-        """Check files and memory again, as radiation may have changed them, and load anew what it did.
-
-        The bundle's files are held against its manifest, the tables in memory against the files, and what engine and
-        coder make of fixed inputs against what they made of them when they were loaded. Tiles that the engine has by
-        then are coded by what was there.
-
-        Returns:
-            Whether everything was as it was loaded; if not, it is now.
+    def check_has_rates(self) -> None:
+        """Refuse a bundle that has nothing to choose.
 
         Raises:
-            BundleError: the files were altered too, or what is loaded anew is wrong as well; what was there stays.
-            EngineError: it does not load any more; likewise.
+            ValueError: it has a single rate.
+        """
+        if self.bundle.manifest.rates == 1:
+            raise ValueError(
+                "this bundle has a single rate: leave quality, ratio, budget and fidelity out, or export a checkpoint "
+                "of several"
+            )
+
+    def scrub(self) -> bool:
+        """Check files and memory again, as radiation may have changed them, and load anew what changed.
+
+        The bundle's files are held against its manifest, and the tables in memory against the files. The engine and
+        the coder must make of fixed inputs what they made when they were loaded. Tiles that a worker already holds
+        are coded by the old state.
+
+        Returns:
+            True if everything was as it was loaded; if not, it is now.
+
+        Raises:
+            BundleError: the files were altered too, or what is loaded anew is wrong as well; the old state stays.
+            EngineError: the engine does not load any more; the old state stays.
         """
         stored = self._stored()
         if stored.identity != self.bundle.identity:
@@ -244,7 +252,7 @@ class RowEncoder(ABC, Generic[BundleT]):
         return sound
 
     def health_report(self) -> dict[str, Any]:
-        """What goes into housekeeping: what codes, counts, and seconds by stage."""
+        """Return what goes into housekeeping: names of engine and coder, counts, and seconds by stage."""
         with self._lock:
             return {
                 "bundle": self.bundle.identity.hex(),
@@ -255,102 +263,6 @@ class RowEncoder(ABC, Generic[BundleT]):
                 "stages": asdict(self.times),
             }
 
-    def begin(
-        self,
-        acquisition: Acquisition,
-        packetiser: Packetiser,
-        *,
-        quality: float | None = None,
-        downlink: DownlinkBudget | None = None,
-    ) -> SceneEncoder:
-        """Start a scene whose lines are yet to come.
-
-        Args:
-            acquisition: what is known of it.
-            packetiser: numbers the packets.
-            quality: 0 … 100 from the lowest to the highest rate that the bundle was trained for, LOWEST_QUALITY …
-                HIGHEST_QUALITY beyond them; by default the middle.
-            downlink: what the packets may take; the quality is then only that of the first attempt.
-
-        Raises:
-            SceneError: the scene is not what the bundle codes.
-            RateError: the downlink cannot carry a scene header.
-            ValueError: a quality that is none, or for a bundle of one rate.
-        """
-        if downlink is not None:
-            self.check_has_rates()
-        return SceneEncoder(self, acquisition, packetiser, self._quality_code(quality), downlink)
-
-    def _quality_code(self, quality: float | None) -> int:
-        if quality is not None:
-            self.check_has_rates()
-        return quality_code(DEFAULT_QUALITY if quality is None else quality)
-
-    def check_has_rates(self) -> None:
-        """Refuse a bundle that has nothing to choose.
-
-        Raises:
-            ValueError: it has a single rate.
-        """
-        if self.bundle.manifest.rates == 1:
-            raise ValueError(
-                "this bundle has a single rate: leave quality, ratio, budget and fidelity out, or export a checkpoint "
-                "of several"
-            )
-
-    def tile_packets(
-        self,
-        scene: Scene,
-        packetiser: Packetiser,
-        *,
-        scene_id: int | None = None,
-        quality: float | None = None,
-        saturated: int | None = None,
-        progressive: bool = False,
-    ) -> Iterator[list[bytes]]:
-        """Encode a scene, giving with every tile the packets that are ready by then.
-
-        The packets are those of `begin` with the scene's lines and mean spectrum, whatever lines are pushed at a time.
-
-        Args:
-            scene: what to encode; a memory-mapped one is read a row of tiles at a time.
-            packetiser: numbers the packets.
-            scene_id: in every packet of the scene; by default a checksum.
-            quality: 0 … 100 from the lowest to the highest rate that the bundle was trained for, LOWEST_QUALITY …
-                HIGHEST_QUALITY beyond them; by default the middle.
-            saturated: value of samples that had too much light; they are restored exactly.
-            progressive: hold the latents until the last tile is coded, and then send them part by part, so that a
-                stream cut anywhere lacks late parts everywhere rather than the last tiles.
-
-        Raises:
-            SceneError: the scene is not what the bundle codes.
-            ValueError: a quality that is none, or for a bundle of one rate.
-        """
-        lines, samples, bands = scene.cube.shape
-        acquisition = Acquisition(
-            samples=samples,
-            bands=bands,
-            dtype=scene.cube.dtype,
-            lines=lines,
-            mean_spectrum=self.mean_spectrum(scene),
-            no_data=scene.no_data,
-            saturated=saturated,
-            wavelengths=scene.wavelengths,
-            georeference=scene.georeference,
-            scene_id=scene_id,
-        )
-        code = self._quality_code(quality)
-        push_broom = SceneEncoder(self, acquisition, packetiser, code, None, progressive=progressive)
-        tile = self.bundle.manifest.geometry.tile
-        for first in range(0, lines, tile):
-            yield from push_broom.push_tiles(scene.cube[first : first + tile])
-        yield from push_broom.flush_tiles()
-
-    def stream(self, scene: Scene, *, quality: float | None = None) -> bytes:
-        """All packets of a scene, numbered from zero; see `tile_packets`."""
-        packets = self.tile_packets(scene, Packetiser(), quality=quality)
-        return b"".join(packet for tile in packets for packet in tile)
-
 
 AnyEncoder = RowEncoder[Any]
-"""Of any family."""
+"""Row encoder of any family."""

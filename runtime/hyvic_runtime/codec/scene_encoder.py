@@ -1,15 +1,12 @@
-"""A scene in progress: lines in as the sensor delivers them, packets out as soon as a row of tiles is whole.
+"""Scenes to packets: lines in as the sensor delivers them, packets out as soon as a row of tiles is whole.
 
-    push ─▶ lines held ─▶ tile and halo ─▶ │ engine ─▶ entropy coder │ ─▶ units held ─▶ packets, part by part
-            (one or two    the caller's    │ engine ─▶ entropy coder │    (one row of    the caller's thread
-             rows of tiles) thread         │        a worker each    │     tiles)
+    push ─▶ marked lines ──strip──▶ row encoder ──▶ │ a tile for each worker │ ──units──▶ unit order ──▶ packets
+            (a row of tiles)            ▲                                          │
+                                        └──── row budget: one quality a row ◀──────┘
 
-Every worker takes one tile through engine and coder while the caller reads or writes others. At most one tile more
-than there are workers is under way, so memory does not depend on the scene's length, and which packets a call returns
-depends on nothing but the lines pushed and the number of workers.
-
-What a tile needs first goes first: hyper-latents, marks and lossless tiles as soon as each tile is done, and with the
-row's last tile the latents of all, part by part. A tail that is lost then costs the last parts of a row and no tile.
+The caller's thread takes lines and makes packets; workers code tiles. At most one tile more than there are workers is
+under way, so memory does not depend on the scene's length. The packets that a call returns depend on nothing but the
+lines pushed and the number of workers.
 """
 
 from __future__ import annotations
@@ -19,383 +16,219 @@ import zlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from itertools import groupby
-from math import log
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.codec.acquisition import Acquisition, Interleave, LineRing, LineSource
-from hyvic_runtime.codec.rate_control import DownlinkBudget, LeakyBucket, Trial, highest_within
-from hyvic_runtime.errors import RateError, SceneError
-from hyvic_runtime.packets.quality import LOWEST_CODE
+from hyvic_runtime.codec.acquisition import Acquisition, Interleave
+from hyvic_runtime.codec.rate_control import DownlinkBudget
+from hyvic_runtime.codec.row_budget import RowBudget, TileUnits
+from hyvic_runtime.codec.row_encoder import AnyEncoder, CodedUnit, OpenRow
+from hyvic_runtime.codec.strip import MarkedLines
+from hyvic_runtime.codec.unit_order import UnitOrder
+from hyvic_runtime.errors import SceneError
+from hyvic_runtime.packets.quality import quality_code
 from hyvic_runtime.packets.scene_header import MAX_LINES, SceneHeader, pack_scene_end
 from hyvic_runtime.packets.space_packet import MAX_GRID, Packetiser, Unit, UnitKind
-from hyvic_runtime.packets.tile_prefix import without_latent
-from hyvic_runtime.scene.marked_samples import Mask, fill_line
-from hyvic_runtime.scene.scene import Cube, mean_of_lines
-from hyvic_runtime.scene.tile_grid import Tile, TileGrid
+from hyvic_runtime.scene.scene import Scene, mean_of_lines
+from hyvic_runtime.scene.tile_grid import Tile
 
-if TYPE_CHECKING:
-    from hyvic_runtime.codec.row_encoder import AnyEncoder
-
+DEFAULT_QUALITY = 50.0
 SCENE_HEADER_ROWS = 4
-"""Rows of tiles between two copies of the scene header: what a receiver that joins late has to wait."""
+"""Rows of tiles between two copies of the scene header, which a receiver that joins late has to wait for."""
 CHECKSUM_LINES = 8
-BUDGET_SLACK = 0.025
-"""Share of a budget that may be left where the bundle's rates could use it: less costs more attempts."""
-LOG_OCTETS_PER_CODE = 2e-4
-"""What a step of the quality's code typically adds to the logarithm of the octets."""
-
-CodedTile = tuple[Tile, list[Unit]]
-
-
-class HeldScene(LineSource, Protocol):
-    """A scene of which lines are held."""
-
-    def valid(self, lines: slice) -> NDArray[np.bool_] | None:
-        """Where any band has data, (line, sample); None: everywhere."""
-        ...
 
 
 class SceneEncoder:
-    """Encodes one scene line by line; made by `RowEncoder.begin`."""
+    """Encodes one scene line by line."""
 
     def __init__(
         self,
         encoder: AnyEncoder,
         acquisition: Acquisition,
         packetiser: Packetiser,
-        code: int,
-        downlink: DownlinkBudget | None,
         *,
+        quality: float | None = None,
+        downlink: DownlinkBudget | None = None,
         progressive: bool = False,
     ) -> None:
-        """Take the memory of a row of tiles or two; see `RowEncoder.begin` and, of `progressive`, `tile_packets`.
+        """Begin a scene, and take the memory of a row of tiles.
+
+        Args:
+            encoder: row encoder of a bundle.
+            acquisition: facts about the scene.
+            packetiser: numbers the packets.
+            quality: 0 … 100 from the lowest to the highest rate that the bundle was trained for, and LOWEST_QUALITY …
+                HIGHEST_QUALITY outside them; None: DEFAULT_QUALITY.
+            downlink: octets that the packets may take; the quality is then only that of the first attempt.
+            progressive: hold refinements until the last tile, and then send them part by part; needs a known number
+                of lines.
 
         Raises:
             SceneError: the scene is not what the bundle codes.
             RateError: the downlink cannot carry a scene header.
+            ValueError: the quality is invalid, or the bundle has a single rate.
         """
-        self._bands = bands = encoder.bands_of(acquisition)
-        self._encoder = encoder
-        self._acquisition = acquisition
-        self._packetiser = packetiser
-        self._code = code
+        if quality is not None or downlink is not None:
+            encoder.check_has_rates()
+        self._quality_code = quality_code(DEFAULT_QUALITY if quality is None else quality)
+        self._bands = encoder.bands_of(acquisition)
+        self._encoder, self._acquisition, self._packetiser = encoder, acquisition, packetiser
         self._geometry = encoder.bundle.manifest.geometry
-        if -(-acquisition.samples // self._geometry.tile) > MAX_GRID:
+        self._check_fits()
+        self._lines = MarkedLines(acquisition, self._bands, self._geometry, lines_before=encoder.lines_before)
+        self._header: SceneHeader | None = None
+        self._scene_id = 0
+        self._mean: NDArray[np.integer[Any]] = np.zeros(self._bands, acquisition.dtype)
+        self._under_way: deque[tuple[Tile, Future[list[CodedUnit]]]] = deque()
+        self._order = UnitOrder(self._header_unit, progressive=progressive)
+        self._flushed = False
+        self._budget = None if downlink is None else RowBudget(downlink, packetiser, self._quality_code)
+        if self._budget is not None:
+            header = self._scene_unit(UnitKind.SCENE_HEADER, self._header_of(self._mean).pack())
+            ends = [] if acquisition.lines else 2 * [self._scene_unit(UnitKind.SCENE_END, pack_scene_end(1))]
+            self._budget.reserve(header, ends, min(acquisition.lines or self._geometry.tile, self._geometry.tile))
+
+    def _check_fits(self) -> None:
+        acquisition, bands, tile = self._acquisition, self._bands, self._geometry.tile
+        if -(-acquisition.samples // tile) > MAX_GRID:
             raise SceneError(f"a line of {acquisition.samples} samples has more than {MAX_GRID} tiles: cut it")
-        if (acquisition.lines or 0) > MAX_GRID * self._geometry.tile:
+        if (acquisition.lines or 0) > MAX_GRID * tile:
             raise SceneError(f"a scene of {acquisition.lines} lines has more than {MAX_GRID} rows of tiles: cut it")
         mean = acquisition.mean_spectrum
         if mean is not None and (mean.shape, mean.dtype) != ((bands,), acquisition.dtype):
             raise SceneError(f"a mean spectrum of {mean.shape} {mean.dtype}; ({bands},) {acquisition.dtype} is needed")
         if acquisition.wavelengths is not None and acquisition.wavelengths.shape != (bands,):
             raise SceneError(f"{acquisition.wavelengths.size} wavelengths for {bands} bands")
-        # The last row of tiles may mirror lines as far before it as a tile and its halos reach.
-        mirrored = 0 if encoder.row_by_row else self._geometry.tile + self._geometry.halo_after
-        self.cube = LineRing(
-            capacity=self._geometry.window + mirrored,
-            renewed=encoder.row_by_row,
-            samples=acquisition.samples,
-            bands=bands,
-            dtype=acquisition.dtype,
-        )
-        marked = (acquisition.no_data, acquisition.saturated)
-        self._marked_values = [value for value in marked if value is not None]
-        self._marks: dict[int, list[NDArray[np.uint8]]] = {}
-        self._filled = 0
-        self._row = 0
-        self._header: SceneHeader | None = None
-        self._scene_id = 0
-        self._in_flight: deque[tuple[Tile, Future[list[Unit]]]] = deque()
-        self._progressive = progressive
-        self._latents: list[Unit] = []  # of tiles whose other units were sent
-        self._flushed = False
-        self._bucket = None if downlink is None else self._bucket_of(downlink)
-
-    def _bucket_of(self, downlink: DownlinkBudget) -> LeakyBucket:
-        acquisition = self._acquisition
-        header = self._header_of(np.zeros(self._bands, acquisition.dtype))
-        first = min(acquisition.lines or self._geometry.tile, self._geometry.tile)
-        octets = self._packetiser.octets(self._scene_unit(UnitKind.SCENE_HEADER, header.pack()))
-        reserved = 0
-        if acquisition.lines is None:
-            reserved = 2 * self._packetiser.octets(self._scene_unit(UnitKind.SCENE_END, pack_scene_end(1)))
-        if octets + reserved > downlink.octets_per_line * first:
-            raise RateError(
-                f"the downlink carries {int(downlink.octets_per_line * first)} octets in {first} lines, and what "
-                f"frames the scene takes {octets + reserved}; give it more, or use a bundle of larger tiles"
-            )
-        return LeakyBucket(downlink, reserved=reserved)
 
     def push(self, lines: NDArray[np.integer[Any]], interleave: Interleave = Interleave.BIP) -> list[bytes]:
         """Take the scene's next lines.
 
         Args:
-            lines: any number of them, integers of any byte order, in the order of axes that `interleave` names.
-            interleave: of these lines.
+            lines: any number of lines, integers of any byte order, with axes in the order that `interleave` names.
+            interleave: order of the axes of these lines.
 
         Returns:
-            Packets that are ready by now; those of the tiles that are under way come with a later call.
+            Packets that are ready by now; a later call returns those of the tiles that are under way.
 
         Raises:
             SceneError: the lines do not fit the scene.
+            ValueError: the scene has ended.
         """
-        return [packet for packets in self.push_tiles(lines, interleave) for packet in packets]
+        return [packet for packets in self._push(lines, interleave) for packet in packets]
 
     def flush(self) -> list[bytes]:
-        """End the scene.
+        """End the scene, and return its last packets.
 
         Raises:
-            SceneError: fewer lines came than were announced, or none.
+            SceneError: no line came, or fewer than were announced.
         """
-        return [packet for packets in self.flush_tiles() for packet in packets]
+        return [packet for packets in self._flush() for packet in packets]
 
-    def push_tiles(
-        self, lines: NDArray[np.integer[Any]], interleave: Interleave = Interleave.BIP
-    ) -> Iterator[list[bytes]]:
-        """`push`, with each tile that is done by now the packets that are ready with it."""
+    def _push(self, lines: NDArray[np.integer[Any]], interleave: Interleave = Interleave.BIP) -> Iterator[list[bytes]]:
+        """Give, with each tile that is done by now, the packets that are ready with it."""
         if self._flushed:
             raise ValueError("the scene has ended; begin another one")
         cube = self._acquisition.lines_of(lines, interleave, self._bands)
         limit = self._acquisition.lines or min(MAX_LINES, MAX_GRID * self._geometry.tile)
-        if self.cube.count + len(cube) > limit:
-            raise SceneError(f"{self.cube.count + len(cube)} lines came for a scene of at most {limit}; begin another")
+        if self._lines.count + len(cube) > limit:
+            came = self._lines.count + len(cube)
+            raise SceneError(f"{came} lines came for a scene of at most {limit}; begin another")
         while len(cube):
             begun = time.perf_counter()
-            needed = (self._row + 1) * self._geometry.tile + self._geometry.halo_after
-            taken = needed - self.cube.count
-            self._hold(cube[:taken])
+            taken = self._lines.room
+            self._lines.append(cube[:taken])
             cube = cube[taken:]
-            self._encoder.times.tile_input_s += time.perf_counter() - begun
-            if self.cube.count == needed:
+            self._encoder.took(tile_input_s=time.perf_counter() - begun)
+            if self._lines.room == 0:
                 yield from self._next_row()
 
-    def flush_tiles(self) -> Iterator[list[bytes]]:
-        """`flush`, with each tile that is done the packets that are ready with it."""
-        lines, announced = self.cube.count, self._acquisition.lines
+    def _flush(self) -> Iterator[list[bytes]]:
+        """End the scene, and give the packets that are ready with each tile."""
+        lines, announced = self._lines.count, self._acquisition.lines
         if lines == 0 or lines < (announced or 0):
             raise SceneError(f"the scene ends after {lines} of {announced or 'at least 1'} lines")
         self._flushed = True
-        while self._row * self._geometry.tile < lines:
+        while self._lines.row * self._geometry.tile < lines:
             yield from self._next_row()
-        # Before the last tiles too: without it they could not be decoded, so one lost packet must not take it.
+        # The end goes before the last tiles too: without it they could not be decoded, so it must not be lost alone.
         if announced is None:
             yield self._end_packets()
         yield from map(self._packets, self._drained())
         if announced is None:
             yield self._end_packets()
 
-    def _hold(self, lines: Cube) -> None:
-        """Keep lines, and where they hold marked values."""
-        for number, line in enumerate(lines, start=self.cube.count):
-            marked = [line == value for value in self._marked_values]
-            if any(mask.any() for mask in marked):
-                self._marks[number] = [np.packbits(mask) for mask in marked]
-        self.cube.append(lines)
-
-    def _marked(self, line: int) -> list[Mask]:
-        """Where a line that has marked values holds which."""
-        shape = (self._acquisition.samples, self._bands)
-        size = shape[0] * shape[1]
-        return [np.unpackbits(packed, count=size).astype(bool).reshape(shape) for packed in self._marks[line]]
-
-    def _fill(self) -> None:
-        """Smooth over what has no data in the lines that the next row of tiles reads."""
-        assert self._header is not None
-        until = min(self.cube.count, (self._row + 1) * self._geometry.tile + self._geometry.halo_after)
-        if self._acquisition.no_data is not None:
-            for line in range(self._filled, until):
-                if line in self._marks:
-                    fill_line(self.cube[line], self._marked(line)[0], self._mean)
-        self._filled = until
-
-    def valid(self, lines: slice) -> NDArray[np.bool_] | None:
-        """Where any band has data, (line, sample); None: everywhere.
-
-        A dead band has none anywhere, and must not take the others along; what is filled in is smooth.
-        """
-        numbers = range(lines.start, lines.stop)
-        if self._acquisition.no_data is None or not self._marks.keys() & set(numbers):
-            return None
-        valid = np.ones((len(numbers), self._acquisition.samples), bool)
-        for index, line in enumerate(numbers):
-            if line in self._marks:
-                valid[index] = ~self._marked(line)[0].all(axis=1)
-        return valid
-
-    def _masks(self, tile: Tile) -> list[Mask] | None:
-        """Of a tile's marked samples, (line, sample, band) each; None where it has none."""
-        first, left = tile.row * self._geometry.tile, tile.column * self._geometry.tile
-        shape = (len(self._marked_values), tile.lines, tile.samples, self._bands)
-        lines = [line for line in range(first, first + tile.lines) if line in self._marks]
-        if not lines:
-            return None
-        masks = np.zeros(shape, bool)
-        for line in lines:
-            for mask, marked in zip(masks, self._marked(line), strict=True):
-                mask[line - first] = marked[left : left + tile.samples]
-        return list(masks) if masks.any() else None
-
     def _next_row(self) -> Iterator[list[bytes]]:
         if self._header is None:
             self._mean = self._first_mean()
             self._header = self._header_of(self._mean)
             self._scene_id = self._identifier(self._header)
-        self._fill()
-        if self._bucket is None:
-            yield from map(self._packets, self._row_at(self._code))
+        row = self._encoder.open_row(self._lines.strip(self._mean))
+        if self._budget is None:
+            yield from map(self._packets, self._encoded(row, self._quality_code))
         else:
-            yield from map(self._packets, self._row_within(self._bucket))
-        self._row += 1
-        self._marks = {line: marks for line, marks in self._marks.items() if line >= self._row * self._geometry.tile}
+            yield from map(self._packets, self._row_within(self._budget, row))
+        self._lines.next_row()
 
-    @property
-    def _grid(self) -> TileGrid:
-        """Of the lines so far; a row of tiles that reaches beyond them is the last and mirrors them."""
-        return TileGrid(geometry=self._geometry, lines=self.cube.count, samples=self._acquisition.samples)
-
-    def _submit(self, column: int, code: int) -> None:
-        """Send a tile of the row to the workers."""
-        assert self._header is not None
-        grid = self._grid
-        tile = grid.tile(self._row, column)
-        units = self._encoder.submit(
-            self, grid, tile, self._mean, code, scene_id=self._scene_id, masks=self._masks(tile)
-        )
-        self._in_flight.append((tile, units))
-
-    def _row_at(self, code: int) -> Iterator[CodedTile]:
-        """Send a row to the workers, and take what is done where more than they can hold would be under way."""
-        for column in range(self._grid.columns):
-            self._submit(column, code)
-            if len(self._in_flight) > self._encoder.workers + 1:
+    def _encoded(self, row: OpenRow, code: int) -> Iterator[TileUnits]:
+        """Send a row to the workers, and give what is done whenever they hold enough."""
+        for tile, units in row.encode(code):
+            self._under_way.append((tile, units))
+            if len(self._under_way) > self._encoder.workers + 1:
                 yield self._oldest()
 
-    def _drained(self) -> Iterator[CodedTile]:
-        """What is under way, until nothing is."""
-        while self._in_flight:
+    def _drained(self) -> Iterator[TileUnits]:
+        """Give what is under way, until nothing is."""
+        while self._under_way:
             yield self._oldest()
 
-    def _oldest(self) -> CodedTile:
-        """The oldest tile under way; the first of every SCENE_HEADER_ROWS rows leads with the header."""
-        tile, future = self._in_flight.popleft()
-        units = future.result()
+    def _oldest(self) -> TileUnits:
+        """Wait for the oldest tile under way; the first of every SCENE_HEADER_ROWS rows begins with the header."""
+        tile, future = self._under_way.popleft()
+        units = [
+            Unit(kind=kind, scene=self._scene_id, row=tile.row, column=tile.column, octets=octets, part=part)
+            for kind, part, octets in future.result()
+        ]
         if tile.column == 0 and tile.row % SCENE_HEADER_ROWS == 0:
             units.insert(0, self._header_unit())
         return tile, units
 
-    def _packets(self, coded: CodedTile) -> list[bytes]:
-        """Those of a tile but for its latents, and with the last tile of a row, or scene, those of all that wait."""
+    def _row_within(self, budget: RowBudget, row: OpenRow) -> list[TileUnits]:
+        budget.pass_lines(row.strip.tiles[0].lines)
+        if row.strip.row == 0:
+            budget.check_header(self._header_unit(), self._lines.count)
+        return budget.best_row(lambda code: [*self._encoded(row, code), *self._drained()])
+
+    def _packets(self, coded: TileUnits) -> list[bytes]:
+        """Return the packets to send now, with a tile that was coded."""
         begun = time.perf_counter()
         tile, units = coded
-        ready = [unit for unit in units if unit.kind != UnitKind.TILE_REFINEMENT]
-        self._latents += [unit for unit in units if unit.kind == UnitKind.TILE_REFINEMENT]
+        ends_row = tile.column == self._lines.grid.columns - 1
         end = tile.row * self._geometry.tile + tile.lines
-        if tile.column == self._grid.columns - 1 and (not self._progressive or end == self._acquisition.lines):
-            ready += self._latents_by_part()
-        packets = [packet for unit in ready for packet in self._packetiser.packets(unit)]
-        self._encoder.times.packets_s += time.perf_counter() - begun
+        units = self._order.ready(units, ends_row=ends_row, ends_scene=ends_row and end == self._acquisition.lines)
+        packets = [packet for unit in units for packet in self._packetiser.packets(unit)]
+        self._encoder.took(packets_s=time.perf_counter() - begun)
         return packets
 
-    def _row_within(self, bucket: LeakyBucket) -> list[CodedTile]:
-        """The next row of tiles at one quality, in what the bucket holds."""
-        tile = self._grid.tile(self._row, 0)
-        bucket.pass_lines(tile.lines)
-        if self._row == 0:
-            self._check_header_fits(bucket)
-
-        def attempt(code: int) -> Trial[list[CodedTile]]:
-            coded = self._whole_row(code)
-            return Trial(code, log(self._octets(coded)), coded)
-
-        limit = log(max(bucket.octets, 1))
-        best = highest_within(attempt, limit=limit, slack=BUDGET_SLACK, start=self._code, slope=LOG_OCTETS_PER_CODE)
-        if best is None:
-            self._code = LOWEST_CODE
-            coded = self._thinned(self._whole_row(LOWEST_CODE), bucket.octets)
-        else:
-            self._code, coded = best.code, best.result
-        bucket.spend(self._octets(coded))
-        return coded
-
-    def _check_header_fits(self, bucket: LeakyBucket) -> None:
-        """An open scene may end within its first row, before the downlink has carried what frames it."""
-        octets = self._packetiser.octets(self._header_unit())
-        if octets > bucket.octets:
-            raise RateError(
-                f"the scene ends after {self.cube.count} lines, when the downlink has {bucket.octets} octets for its "
-                f"header, which takes {octets}; let more lines come before its end, or give the downlink more"
-            )
-
-    def _whole_row(self, code: int) -> list[CodedTile]:
-        return [*self._row_at(code), *self._drained()]
-
-    def _octets(self, coded: list[CodedTile]) -> int:
-        return sum(self._packetiser.octets(unit) for _, units in coded for unit in units)
-
-    def _thinned(self, coded: list[CodedTile], budget: int) -> list[CodedTile]:
-        """A row without the units that do not fit: last parts of latents first, then tiles, then a header's copy.
-
-        Nobody can be asked in orbit, so the least is lost: latents that are left out are reconstructed as their
-        predicted means, and marked. What is alike goes by length. Lossless tiles go first where all latents together do
-        not make room for them.
-        """
-        over = self._octets(coded) - budget
-        latents = [unit for _, units in coded for unit in units if unit.kind == UnitKind.TILE_REFINEMENT]
-        parts = [(UnitKind.TILE_REFINEMENT, part) for part in sorted({unit.part for unit in latents}, reverse=True)]
-        lossless = [(UnitKind.TILE_EXACT, 0)]
-        first = lossless + parts if sum(map(self._packetiser.octets, latents)) < over else parts + lossless
-        kinds = [*first, (UnitKind.TILE_BASE, 0), (UnitKind.TILE_MASKS, 0), (UnitKind.STRIP_BASIS, 0)]
-        kinds += [(UnitKind.SCENE_HEADER, 0)] * (self._row > 0)
-        for which in kinds:
-            units = [
-                (index, unit)
-                for index, (_, units) in enumerate(coded)
-                for unit in units
-                if (unit.kind, unit.part) == which
-            ]
-            for index, unit in sorted(units, key=lambda entry: len(entry[1].octets), reverse=True):
-                if over <= 0:
-                    return coded
-                over -= self._packetiser.octets(unit)
-                tile, others = coded[index]
-                left = [without_latent(other) for other in others if other is not unit]
-                coded[index] = tile, left
-        return coded
-
-    def _latents_by_part(self) -> Iterator[Unit]:
-        """Latents that wait, part by part; those of a whole scene take long, and every part leads with the header."""
-        latents, self._latents = sorted(self._latents, key=attrgetter("part")), []
-        for _, units in groupby(latents, key=attrgetter("part")):
-            if self._progressive:
-                yield self._header_unit()
-            yield from units
-
     def _end_packets(self) -> list[bytes]:
-        unit = self._scene_unit(UnitKind.SCENE_END, pack_scene_end(self.cube.count))
+        unit = self._scene_unit(UnitKind.SCENE_END, pack_scene_end(self._lines.count))
         return list(self._packetiser.packets(unit))
 
     def _header_unit(self) -> Unit:
-        assert self._header is not None
+        assert self._header is not None, "made with the first row"
         return self._scene_unit(UnitKind.SCENE_HEADER, self._header.pack())
 
     def _scene_unit(self, kind: UnitKind, octets: bytes) -> Unit:
         return Unit(kind=kind, scene=self._scene_id, row=0, column=0, octets=octets)
 
     def _first_mean(self) -> NDArray[np.integer[Any]]:
-        """What the header says is subtracted, and what samples without data fade into."""
-        acquisition, encoder = self._acquisition, self._encoder
-        wanted = encoder.subtracts_mean if encoder.mean_in_header else acquisition.no_data is not None
-        if not wanted:
-            return np.zeros(self._bands, acquisition.dtype)
-        if acquisition.mean_spectrum is not None:
-            return acquisition.mean_spectrum
-        lines = range(min(self.cube.count, self._geometry.tile))
-        return mean_of_lines((self.cube[line] for line in lines), acquisition.no_data)
+        """Return the spectrum that is subtracted, and that samples without data fade into."""
+        if not self._encoder.needs_mean(self._acquisition):
+            return np.zeros(self._bands, self._acquisition.dtype)
+        if self._acquisition.mean_spectrum is not None:
+            return self._acquisition.mean_spectrum
+        return mean_of_lines(self._lines.own_lines(), self._acquisition.no_data)
 
     def _header_of(self, mean: NDArray[np.integer[Any]]) -> SceneHeader:
         return SceneHeader(
@@ -404,7 +237,7 @@ class SceneEncoder:
             samples=self._acquisition.samples,
             bands=self._bands,
             dtype=self._acquisition.dtype,
-            mean_spectrum=mean if self._encoder.mean_in_header else None,
+            mean_spectrum=mean if self._encoder.writes_mean else None,
             no_data=self._acquisition.no_data,
             saturated=self._acquisition.saturated,
             wavelengths=self._own_wavelengths(),
@@ -412,20 +245,75 @@ class SceneEncoder:
         )
 
     def _own_wavelengths(self) -> NDArray[np.float64] | None:
-        """The scene's, where single precision tells them from the bundle's, which need not be sent."""
+        """Return the scene's wavelengths; None where they equal the bundle's in single precision."""
         own, bundles = self._acquisition.wavelengths, self._encoder.bundle.manifest.wavelengths
         if own is None or (bundles is not None and np.array_equal(own.astype("f4"), np.array(bundles, "f4"))):
             return None
         return own
 
     def _identifier(self, header: SceneHeader) -> int:
-        """CRC-32 of the header and of lines of the first row of tiles.
+        """Return the scene's identifier: by default CRC-32 of the header and of lines of the first row of tiles.
 
         Equal scenes get equal identifiers, so that copies agree; scenes that meet in one file are told apart.
         """
         if self._acquisition.scene_id is not None:
             return self._acquisition.scene_id
         checksum = zlib.crc32(header.pack())
-        for line in np.linspace(0, min(self.cube.count, self._geometry.tile) - 1, CHECKSUM_LINES):
-            checksum = zlib.crc32(self.cube[int(line)].tobytes(), checksum)
+        lines = self._lines.own_lines()
+        for line in np.linspace(0, len(lines) - 1, CHECKSUM_LINES):
+            checksum = zlib.crc32(lines[int(line)].tobytes(), checksum)
         return checksum
+
+
+def scene_packets(
+    encoder: AnyEncoder,
+    scene: Scene,
+    packetiser: Packetiser,
+    *,
+    scene_id: int | None = None,
+    quality: float | None = None,
+    saturated: int | None = None,
+    progressive: bool = False,
+) -> Iterator[list[bytes]]:
+    """Encode a stored scene, and give with every tile the packets that are ready by then.
+
+    The packets are those of a `SceneEncoder` that gets the scene's lines and mean spectrum, whatever lines are pushed
+    at a time.
+
+    Args:
+        encoder: row encoder of a bundle.
+        scene: scene to encode; a memory-mapped one is read a row of tiles at a time.
+        packetiser: numbers the packets.
+        scene_id: identifier in every packet of the scene; None: a checksum.
+        quality: as of `SceneEncoder`.
+        saturated: value of samples that had too much light; they are restored exactly.
+        progressive: as of `SceneEncoder`.
+
+    Raises:
+        SceneError: the scene is not what the bundle codes.
+        ValueError: the quality is invalid, or the bundle has a single rate.
+    """
+    lines, samples, bands = scene.cube.shape
+    acquisition = Acquisition(
+        samples=samples,
+        bands=bands,
+        dtype=scene.cube.dtype,
+        lines=lines,
+        no_data=scene.no_data,
+        saturated=saturated,
+        wavelengths=scene.wavelengths,
+        georeference=scene.georeference,
+        scene_id=scene_id,
+        mean_spectrum=encoder.mean_spectrum(scene),
+    )
+    live = SceneEncoder(encoder, acquisition, packetiser, quality=quality, progressive=progressive)
+    tile = encoder.bundle.manifest.geometry.tile
+    for first in range(0, lines, tile):
+        yield from live._push(scene.cube[first : first + tile])
+    yield from live._flush()
+
+
+def scene_stream(encoder: AnyEncoder, scene: Scene, *, quality: float | None = None) -> bytes:
+    """Encode a stored scene, and return its packets, numbered from zero, one after another."""
+    packets = scene_packets(encoder, scene, Packetiser(), quality=quality)
+    return b"".join(packet for tile in packets for packet in tile)

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hyvic_runtime.codec.rate_control import Trial, highest_within
-from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY, AnyEncoder
+from hyvic_runtime.codec.row_budget import BUDGET_SLACK, LOG_OCTETS_PER_CODE
+from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
-from hyvic_runtime.codec.scene_encoder import BUDGET_SLACK, LOG_OCTETS_PER_CODE
+from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY, scene_packets
 from hyvic_runtime.errors import RateError
 from hyvic_runtime.packets.quality import (
     HIGHEST_CODE,
@@ -89,7 +90,8 @@ class RateSearch:
         octets = packets = 0
         packetiser = self.packetiser()
         with path.open("wb") as file:
-            for tile in self.encoder.tile_packets(
+            for tile in scene_packets(
+                self.encoder,
                 self.scene,
                 packetiser,
                 scene_id=self.scene_id,

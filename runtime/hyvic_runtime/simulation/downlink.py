@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder, DecodedScene
+from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.packets.space_packet import DEFAULT_PACKET_OCTETS, Packetiser, Segment, UnitKind, parse_stream
 from hyvic_runtime.scene.scene import Cube, Scene
@@ -254,7 +255,7 @@ class DownlinkSimulator:
         packetiser = Packetiser(
             packet_octets=settings.packet_octets, clock=lambda: FIRST_LINE + timedelta(seconds=times[coded][1])
         )
-        for packets in self._encoder.tile_packets(self._scene, packetiser, quality=settings.quality):
+        for packets in scene_packets(self._encoder, self._scene, packetiser, quality=settings.quality):
             acquired_s, made_s = times[coded]
             coded += 1
             yield CodedTile(acquired_s=acquired_s, made_s=made_s, packets=len(packets)), packets

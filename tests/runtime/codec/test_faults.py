@@ -22,6 +22,7 @@ from hyvic_runtime.codec.health import MAX_FALLBACKS, reported
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.rate_control import DownlinkBudget
 from hyvic_runtime.codec.scene_decoder import DecodedScene
+from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_packets, scene_stream
 from hyvic_runtime.engines.engine import Engine
 from hyvic_runtime.errors import BundleError, DecodeError, EngineError, LostTilesError
 from hyvic_runtime.families.latent.bundle import ENCODER, LatentBundle
@@ -80,7 +81,7 @@ def _with_faults(encoder: LatentRowEncoder, *calls: int, fault: Fault | None = N
 
 
 def _decoded(encoder: LatentRowEncoder, decoder: LatentDecoder, scene: Scene) -> DecodedScene:
-    return decoder.decode(encoder.stream(scene))
+    return decoder.decode(scene_stream(encoder, scene))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_a_lost_or_garbled_lossless_unit_loses_its_tile_alone(
     encoder: LatentRowEncoder, decoder: LatentDecoder
 ) -> None:
     scene = Scene(cube=smooth_cube(LINES, SAMPLES, BANDS))
-    packets = [p for tile in _with_faults(encoder, 4).tile_packets(scene, Packetiser()) for p in tile]
+    packets = [p for tile in scene_packets(_with_faults(encoder, 4), scene, Packetiser()) for p in tile]
 
     def kind(packet: bytes) -> UnitKind:
         (segment,) = parse_stream(packet)
@@ -167,13 +168,13 @@ def test_a_downlink_too_small_for_such_a_tile_goes_without_it(
     encoder: LatentRowEncoder, decoder: LatentDecoder
 ) -> None:
     cube = smooth_cube(LINES, SAMPLES, BANDS)
-    stream = encoder.stream(Scene(cube=cube), quality=100)
+    stream = scene_stream(encoder, Scene(cube=cube), quality=100)
     octets_per_line = len(stream) / LINES * 1.5
     _with_faults(encoder, *range(200))  # every attempt at every tile
 
     acquisition = Acquisition(samples=SAMPLES, dtype=cube.dtype, lines=LINES)
     budget = DownlinkBudget(octets_per_line=octets_per_line, window_lines=TILE)
-    push_broom = encoder.begin(acquisition, Packetiser(), downlink=budget)
+    push_broom = SceneEncoder(encoder, acquisition, Packetiser(), downlink=budget)
     packets = [*push_broom.push(cube), *push_broom.flush()]
 
     assert sum(map(len, packets)) <= octets_per_line * LINES
@@ -186,14 +187,14 @@ def test_a_tile_too_large_for_a_downlink_leaves_its_neighbours_their_latents(
     encoder: LatentRowEncoder, decoder: LatentDecoder
 ) -> None:
     cube = smooth_cube(TILE, SAMPLES, BANDS)
-    stream = encoder.stream(Scene(cube=cube), quality=0)
+    stream = scene_stream(encoder, Scene(cube=cube), quality=0)
     kept = 1.1 * len(stream)  # room for all tiles, and not for one that is coded exactly
-    assert kept < len(encoder._lossless.encode(cube[:, :TILE]))
+    assert kept < len(encoder._exact.encode(cube[:, :TILE]))
     _with_faults(encoder, *range(0, 300, 3))  # the first tile of every attempt
 
     acquisition = Acquisition(samples=SAMPLES, dtype=cube.dtype, lines=TILE)
     budget = DownlinkBudget(octets_per_line=kept / TILE, window_lines=TILE)
-    push_broom = encoder.begin(acquisition, Packetiser(), downlink=budget)
+    push_broom = SceneEncoder(encoder, acquisition, Packetiser(), downlink=budget)
     packets = [*push_broom.push(cube), *push_broom.flush()]
 
     assert sum(map(len, packets)) <= kept
@@ -259,12 +260,12 @@ def test_a_scrub_loads_anew_what_changed_in_memory(
     encoder: LatentRowEncoder, decoder: LatentDecoder, fault: Any
 ) -> None:
     scene = Scene(cube=smooth_cube(TILE, TILE, BANDS))
-    sound = encoder.stream(scene)
+    sound = scene_stream(encoder, scene)
     fault(encoder)
 
     assert not encoder.scrub()
 
-    assert encoder.stream(scene) == sound
+    assert scene_stream(encoder, scene) == sound
     assert encoder.scrub()
     assert (encoder.health.scrubs, encoder.health.repairs) == (2, 1)
 
@@ -309,7 +310,7 @@ def test_only_the_first_failures_are_listed(encoder: LatentRowEncoder) -> None:
     _with_faults(encoder, *range(MAX_FALLBACKS + 1))
 
     for _ in range(MAX_FALLBACKS + 1):
-        encoder.stream(Scene(cube=cube))
+        scene_stream(encoder, Scene(cube=cube))
 
     assert encoder.health.fallback_count == MAX_FALLBACKS + 1
     assert len(encoder.health.fallbacks) == MAX_FALLBACKS

@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from hyvic_runtime import cli
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.quality_map import Quality
+from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_packets
 from hyvic_runtime.errors import DecodeError, LostTilesError, SceneError
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
@@ -49,7 +50,7 @@ def _rotated(lines: int = 70, samples: int = 75) -> tuple[Scene, np.ndarray]:
 
 
 def _packets(encoder: LatentRowEncoder, scene: Scene, saturated: int | None = None) -> list[bytes]:
-    packets = encoder.tile_packets(scene, Packetiser(), scene_id=1, saturated=saturated)
+    packets = scene_packets(encoder, scene, Packetiser(), scene_id=1, saturated=saturated)
     return [packet for tile in packets for packet in tile]
 
 
@@ -93,7 +94,7 @@ def test_lines_pushed_one_by_one_give_the_octets_of_the_scene_at_once(encoder: L
         georeference=GEOREFERENCE,
         scene_id=1,
     )
-    push_broom = encoder.begin(acquisition, Packetiser())
+    push_broom = SceneEncoder(encoder, acquisition, Packetiser())
     packets = [packet for line in scene.cube for packet in push_broom.push(line)]
     assert packets + push_broom.flush() == _packets(encoder, scene, SATURATED)
 

@@ -16,6 +16,7 @@ from hyvic_runtime import cli
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.rate_control import DownlinkBudget, Trial, highest_within
+from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_packets, scene_stream
 from hyvic_runtime.errors import DecodeError, LostTilesError, RateError
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
@@ -151,14 +152,14 @@ def test_steps_too_fine_for_16_bits_are_made_coarser_for_that_tile_alone(
     cube[TILE // 2, 3 * TILE // 2] = 60_000
     scene = Scene(cube=cube)
     asked = MAX_QUALITY_CODE + 3 * CODES_PER_OCTAVE
-    stream = encoder.stream(scene, quality=asked / 100)
+    stream = scene_stream(encoder, scene, quality=asked / 100)
     units = receive(stream).scene().units
     codes = [unpack_tile_prefix(units[UnitKey(UnitKind.TILE_BASE, 0, column)]).code for column in range(3)]
     assert codes[0] == codes[2] == asked
     assert MAX_QUALITY_CODE <= codes[1] < asked
 
     def fidelity(quality: float) -> float:
-        return psnr(scene.cube, decoder.decode(encoder.stream(scene, quality=quality)).scene.cube, 10_000)
+        return psnr(scene.cube, decoder.decode(scene_stream(encoder, scene, quality=quality)).scene.cube, 10_000)
 
     trained, fine = fidelity(100), fidelity(asked / 100)
     monkeypatch.setattr("hyvic_runtime.families.latent.encoder.MAX_QUALITY_CODE", asked)
@@ -213,7 +214,7 @@ def test_a_bundle_of_one_rate_cannot_obey(encoder: LatentRowEncoder, decoder: La
             refused()
     budget = DownlinkBudget(octets_per_line=1e6, window_lines=1)
     with pytest.raises(ValueError, match="this bundle has a single rate"):
-        single.begin(Acquisition(samples=8, dtype=np.dtype(np.uint16)), Packetiser(), downlink=budget)
+        SceneEncoder(single, Acquisition(samples=8, dtype=np.dtype(np.uint16)), Packetiser(), downlink=budget)
 
 
 def _scene_of_two_terrains() -> np.ndarray:
@@ -227,7 +228,7 @@ def _scene_of_two_terrains() -> np.ndarray:
 def _live(encoder: LatentRowEncoder, cube: np.ndarray, budget: DownlinkBudget, lines: int | None) -> list[bytes]:
     """Packets of a scene pushed 7 lines at a time, no more of them at any line than the budget allows."""
     acquisition = Acquisition(samples=cube.shape[1], dtype=cube.dtype, lines=lines)
-    push_broom = encoder.begin(acquisition, Packetiser(), downlink=budget)
+    push_broom = SceneEncoder(encoder, acquisition, Packetiser(), downlink=budget)
     packets: list[bytes] = []
     for first in range(0, len(cube), 7):
         packets += push_broom.push(cube[first : first + 7])
@@ -273,7 +274,7 @@ def test_one_left_out_latent_is_named_as_such(encoder: LatentRowEncoder, decoder
     from hyvic_runtime.packets.tile_prefix import without_latent
 
     cube = smooth_cube(TILE, TILE, BANDS)
-    header, hyper, _ = (p for ps in encoder.tile_packets(Scene(cube=cube), Packetiser(), scene_id=3) for p in ps)
+    header, hyper, _ = (p for ps in scene_packets(encoder, Scene(cube=cube), Packetiser(), scene_id=3) for p in ps)
     unit = Unit(kind=UnitKind.TILE_BASE, scene=3, row=0, column=0, octets=hyper[27:-2])
     stream = b"".join([header, *Packetiser().packets(without_latent(unit))])
     assert (decoder.decode(stream, conceal=True).quality == Quality.MEANS).all()
@@ -284,7 +285,7 @@ def test_a_downlink_that_cannot_carry_the_header_is_refused(encoder: LatentRowEn
     with pytest.raises(
         RateError, match=r"the downlink carries 64 octets in 32 lines, and what frames the scene takes 1"
     ):
-        encoder.begin(acquisition, Packetiser(), downlink=DownlinkBudget(octets_per_line=2, window_lines=99))
+        SceneEncoder(encoder, acquisition, Packetiser(), downlink=DownlinkBudget(octets_per_line=2, window_lines=99))
     for octets, lines in ((0.0, 1), (float("nan"), 1), (1.0, 0)):
         with pytest.raises(ValueError, match=r"carries nothing|is none"):
             DownlinkBudget(octets_per_line=octets, window_lines=lines)
@@ -293,7 +294,9 @@ def test_a_downlink_that_cannot_carry_the_header_is_refused(encoder: LatentRowEn
 def test_a_scene_that_ends_before_the_downlink_carried_its_header_is_refused(encoder: LatentRowEncoder) -> None:
     cube = smooth_cube(1, 40, BANDS)
     acquisition = Acquisition(samples=40, dtype=cube.dtype)
-    push_broom = encoder.begin(acquisition, Packetiser(), downlink=DownlinkBudget(octets_per_line=60, window_lines=256))
+    push_broom = SceneEncoder(
+        encoder, acquisition, Packetiser(), downlink=DownlinkBudget(octets_per_line=60, window_lines=256)
+    )
     push_broom.push(cube)
     with pytest.raises(
         RateError, match=r"ends after 1 lines, when the downlink has 0 octets for its header, which takes \d+; let more"

@@ -18,6 +18,7 @@ import pytest
 from conftest import ROOT, smooth_cube
 from distributed import LocalCluster
 from hyvic_runtime.cli import decode_packets
+from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.errors import BundleError
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
@@ -45,7 +46,7 @@ def packets(encoder: LatentRowEncoder) -> dict[int, list[bytes]]:
 
 def _packets(encoder: LatentRowEncoder, scene_id: int) -> list[bytes]:
     scene = Scene(cube=smooth_cube(20, 35, bands=6, seed=scene_id))
-    tiles = encoder.tile_packets(scene, Packetiser(packet_octets=200), scene_id=scene_id)
+    tiles = scene_packets(encoder, scene, Packetiser(packet_octets=200), scene_id=scene_id)
     return [packet for packets in tiles for packet in packets]
 
 

@@ -12,14 +12,17 @@ import pytest
 from conftest import BANDS, ROOT, smooth_cube
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hyvic_runtime.codec.acquisition import Acquisition, Interleave, LineRing
+from hyvic_runtime.codec.acquisition import Acquisition, Interleave
 from hyvic_runtime.codec.quality_map import Quality
+from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_packets
+from hyvic_runtime.codec.strip import MarkedLines
 from hyvic_runtime.errors import DecodeError, EngineError, SceneError
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
 from hyvic_runtime.scene.scene import Scene
+from hyvic_runtime.scene.tile_grid import TileGeometry
 
 TILE = 32
 
@@ -35,11 +38,11 @@ def decoder(tiny_bundle: Path) -> LatentDecoder:
 
 
 def _at_once(encoder: LatentRowEncoder, cube: np.ndarray) -> bytes:
-    return b"".join(p for packets in encoder.tile_packets(Scene(cube=cube), Packetiser()) for p in packets)
+    return b"".join(p for packets in scene_packets(encoder, Scene(cube=cube), Packetiser()) for p in packets)
 
 
 def _live(encoder: LatentRowEncoder, cube: np.ndarray, step: int = 5) -> list[bytes]:
-    push_broom = encoder.begin(Acquisition(samples=cube.shape[1], dtype=cube.dtype), Packetiser())
+    push_broom = SceneEncoder(encoder, Acquisition(samples=cube.shape[1], dtype=cube.dtype), Packetiser())
     packets = [p for first in range(0, len(cube), step) for p in push_broom.push(cube[first : first + step])]
     return packets + push_broom.flush()
 
@@ -53,9 +56,9 @@ def test_a_bundle_that_subtracts_no_mean_gets_none(encoder: LatentRowEncoder, gi
     cube[3:9, 4:11] = 0
     mean = cube[20, 20] if given_mean else None
     acquisition = Acquisition(samples=TILE, dtype=cube.dtype, lines=TILE, mean_spectrum=mean, no_data=0)
-    push_broom = plain.begin(acquisition, Packetiser())
+    push_broom = SceneEncoder(plain, acquisition, Packetiser())
     live = push_broom.push(cube) + push_broom.flush()
-    at_once = plain.tile_packets(Scene(cube=cube, no_data=0), Packetiser())
+    at_once = scene_packets(plain, Scene(cube=cube, no_data=0), Packetiser())
     assert live == [packet for packets in at_once for packet in packets]
 
 
@@ -74,7 +77,7 @@ def test_lines_pushed_in_any_portions_and_order_of_axes_give_the_octets_of_the_s
     acquisition = Acquisition(
         samples=samples, dtype=cube.dtype, lines=lines, mean_spectrum=encoder.mean_spectrum(Scene(cube=cube))
     )
-    push_broom = encoder.begin(acquisition, Packetiser())
+    push_broom = SceneEncoder(encoder, acquisition, Packetiser())
     packets: list[bytes] = []
     position = turn = 0
     while position < lines:
@@ -170,7 +173,7 @@ def test_one_scene_end_is_enough(encoder: LatentRowEncoder, decoder: LatentDecod
 def test_packets_of_a_row_come_before_the_next_row_is_whole(encoder: LatentRowEncoder) -> None:
     """Latency is bounded: a few tiles stay under way, not a strip."""
     cube = smooth_cube(2 * TILE, 8 * TILE, BANDS)
-    push_broom = encoder.begin(Acquisition(samples=8 * TILE, dtype=cube.dtype), Packetiser())
+    push_broom = SceneEncoder(encoder, Acquisition(samples=8 * TILE, dtype=cube.dtype), Packetiser())
     assert push_broom.push(cube[: TILE - 1]) == []
     packets = push_broom.push(cube[TILE - 1])
     under_way = encoder.workers + 1
@@ -190,7 +193,7 @@ def test_memory_does_not_grow_with_the_scene(encoder: LatentRowEncoder) -> None:
     strip = smooth_cube(TILE, 3 * TILE, BANDS)
     peaks = []
     for strips in (24, 24, 124):  # the first warms up
-        push_broom = encoder.begin(Acquisition(samples=3 * TILE, dtype=strip.dtype), Packetiser())
+        push_broom = SceneEncoder(encoder, Acquisition(samples=3 * TILE, dtype=strip.dtype), Packetiser())
         tracemalloc.start()
         for _ in range(strips):
             push_broom.push(strip)
@@ -202,7 +205,7 @@ def test_memory_does_not_grow_with_the_scene(encoder: LatentRowEncoder) -> None:
 
 def test_scenes_in_progress_do_not_disturb_each_other(encoder: LatentRowEncoder) -> None:
     cubes = [smooth_cube(2 * TILE, 40, BANDS, seed) for seed in (1, 2)]
-    both = [encoder.begin(Acquisition(samples=40, dtype=cube.dtype), Packetiser()) for cube in cubes]
+    both = [SceneEncoder(encoder, Acquisition(samples=40, dtype=cube.dtype), Packetiser()) for cube in cubes]
     packets: list[list[bytes]] = [[], []]
     for first in range(0, 2 * TILE, 8):
         for scene, cube, own in zip(both, cubes, packets, strict=True):
@@ -213,7 +216,7 @@ def test_scenes_in_progress_do_not_disturb_each_other(encoder: LatentRowEncoder)
 
 def test_lines_that_do_not_fit_are_refused(encoder: LatentRowEncoder) -> None:
     uint8 = Acquisition(samples=40, dtype=np.dtype(np.uint8), lines=3)
-    push_broom = encoder.begin(uint8, Packetiser())
+    push_broom = SceneEncoder(encoder, uint8, Packetiser())
     with pytest.raises(SceneError, match=f"lines of {BANDS} samples and 40 bands came .* interleave bip"):
         push_broom.push(np.zeros((2, BANDS, 40), np.uint8))
     with pytest.raises(SceneError, match=r"from 0 to 256; uint8 holds 0\.\.255"):
@@ -245,26 +248,44 @@ def test_what_cannot_be_a_scene_is_refused_before_its_first_line(encoder: Latent
             Acquisition(samples=4, dtype=np.dtype(np.uint8), wavelengths=np.array([400.0, nm]))
     long = Acquisition(samples=4, dtype=np.dtype(np.uint8), lines=2**16 * TILE + 1)
     with pytest.raises(SceneError, match="a scene of 2097153 lines has more than 65536 rows of tiles"):
-        encoder.begin(long, Packetiser())
+        SceneEncoder(encoder, long, Packetiser())
     wrong = Acquisition(samples=4, dtype=np.dtype(np.uint8), mean_spectrum=np.zeros(3, np.uint8))
     with pytest.raises(SceneError, match=rf"a mean spectrum of \(3,\) uint8; \({BANDS},\) uint8 is needed"):
-        encoder.begin(wrong, Packetiser())
+        SceneEncoder(encoder, wrong, Packetiser())
 
 
-@pytest.mark.parametrize("renewed", [False, True])
-def test_a_ring_holds_its_newest_lines_or_those_since_it_was_renewed(renewed: bool) -> None:
-    ring = LineRing(capacity=4, samples=1, bands=1, dtype=np.dtype(np.uint16), renewed=renewed)
-    lines = np.arange(100, 112, dtype=np.uint16).reshape(-1, 1, 1)
-    first_row = None
-    for count in range(1, len(lines) + 1):
-        ring.append(lines[count - 1 : count])
-        first_row = ring[0:4] if count == 4 else first_row
-        oldest = (count - 1) // 4 * 4 if renewed else max(0, count - 4)
-        for first in range(oldest, count):
-            assert np.array_equal(ring[first], lines[first])
-            assert np.array_equal(ring[first:count], lines[first:count])
-        for outside in (oldest - 1, count):
-            with pytest.raises(IndexError, match=f"line {outside} is not held"):
-                ring[outside]
-    assert first_row is not None
-    assert np.array_equal(first_row, lines[:4]) == renewed
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (3, 2), (4, 6)])
+def test_a_strip_keeps_its_lines_while_the_next_ones_arrive(before: int, after: int) -> None:
+    geometry = TileGeometry(
+        tile=4,
+        latent_stride=2,
+        hyper_stride=4,
+        halo_before=before,
+        halo_after=after,
+        latent_halo_before=1,
+        latent_halo_after=1,
+    )
+    acquisition = Acquisition(samples=1, dtype=np.dtype(np.uint16))
+    held = MarkedLines(acquisition, 1, geometry, lines_before=(before + 4 + after) * (before > 0))
+    lines = np.arange(100, 130, dtype=np.uint16).reshape(-1, 1, 1)
+    mean = np.zeros(1, np.uint16)
+    strips = []
+    for line in lines:
+        held.append(line[None])
+        if held.room == 0:
+            strips.append(held.strip(mean))
+            held.next_row()
+    while held.row * 4 < held.count:
+        strips.append(held.strip(mean))
+        held.next_row()
+
+    assert [strip.row for strip in strips] == list(range(8))
+    for strip in strips:
+        assert np.array_equal(strip.cube, lines[4 * strip.row : 4 * strip.row + 4])
+        read = sorted(set(strip.grid.window_lines(strip.row))) if before else range(4 * strip.row, strip.grid.lines)
+        for number in read:
+            assert np.array_equal(strip.held[int(number) : int(number) + 1], lines[number][None])
+        first, until = strip.held.first, strip.held.first + len(strip.held.cube)
+        for outside in (first - 1, until):
+            with pytest.raises(IndexError, match=f"{first} to {until - 1} are held"):
+                strip.held[outside : outside + 1]

@@ -9,7 +9,8 @@ import pytest
 from hyvic_runtime.entropy.ans import ConstrictionCoder, NativeCoder
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import EngineError
-from hyvic_runtime.families.latent.encoder import LatentRowEncoder, hyperlatent_rows
+from hyvic_runtime.families.latent.encoder import LatentRowEncoder
+from hyvic_runtime.families.latent.hyperlatent import hyperlatent_rows
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.quality import quality_code
 from hyvic_runtime.scene.scene import Scene

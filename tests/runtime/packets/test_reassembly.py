@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, smooth_cube
 from hyvic_runtime.codec.quality_map import Quality
+from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
@@ -34,7 +35,7 @@ def packets(decoder: LatentDecoder) -> dict[int, list[bytes]]:
 def _packets(decoder: LatentDecoder, scene_id: int, protector: PacketProtector | None = None) -> list[bytes]:
     scene = Scene(cube=smooth_cube(*SHAPES[scene_id], bands=6, seed=scene_id % 100))
     packetiser = Packetiser(packet_octets=150, protector=protector)
-    tiles = LatentRowEncoder(decoder.bundle).tile_packets(scene, packetiser, scene_id=scene_id)
+    tiles = scene_packets(LatentRowEncoder(decoder.bundle), scene, packetiser, scene_id=scene_id)
     return [packet for packets in tiles for packet in packets]
 
 

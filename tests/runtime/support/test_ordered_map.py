@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from conftest import ROOT, smooth_cube
+from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.entropy.ans import ConstrictionCoder, NativeCoder
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError
@@ -29,7 +30,7 @@ def packets(bundle: LatentBundle) -> list[bytes]:
     """Of a scene of 30 tiles, of which some have marks."""
     cube = smooth_cube(90, 70, bands=6)
     cube[20:30, 10:40] = 0
-    tiles = LatentRowEncoder(bundle).tile_packets(Scene(cube=cube, no_data=0), Packetiser(packet_octets=120))
+    tiles = scene_packets(LatentRowEncoder(bundle), Scene(cube=cube, no_data=0), Packetiser(packet_octets=120))
     return [packet for packets in tiles for packet in packets]
 
 

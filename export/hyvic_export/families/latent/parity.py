@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
 from hyvic_runtime.errors import EngineError
 from hyvic_runtime.families.latent.bundle import LatentBundle
@@ -135,7 +136,7 @@ def measured_parity(
     for named in scenes:
         cube, mean = named.scene.cube, encoder.mean_spectrum(named.scene)
         reference = reference_coding(model, entropy, cube, mean, manifest.geometry, QUALITY)
-        stream = encoder.stream(named.scene, quality=QUALITY if manifest.rates > 1 else None)
+        stream = scene_stream(encoder, named.scene, quality=QUALITY if manifest.rates > 1 else None)
         picture = decoder.decode(stream).scene.cube
         pairs.append((_engine_coding(encoder, latents, named.scene, reference, picture), reference))
     difference = _of_all(abs(ours.latent - theirs.latent) for ours, theirs in pairs).astype(np.float64)

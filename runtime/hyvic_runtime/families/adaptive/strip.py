@@ -64,18 +64,12 @@ class TransformedStrip:
     Attributes:
         basis: that is sent.
         scale: of its components.
-        tiles: coefficients in quantiser steps, by column; of those that were taken, None.
+        tiles: coefficients of each tile in quantiser steps, left to right.
     """
 
     basis: StripBasis
     scale: Scale
-    tiles: list[Pyramid | None]
-
-    def take(self, column: int) -> Pyramid:
-        """The coefficients of a tile, whose memory is the caller's from now on."""
-        pyramid, self.tiles[column] = self.tiles[column], None
-        assert pyramid is not None, "a tile is taken once"
-        return pyramid
+    tiles: list[Pyramid]
 
 
 def transform_strip(cube: Cube, basis: SpectralBasis, code: int, tile: int, *, each: Each = map) -> TransformedStrip:

@@ -1,8 +1,9 @@
-"""Scenes to packets."""
+"""Rows of tiles to units with a bundle of HyVIC or the joint codec: one engine call makes a tile's symbols."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,16 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.codec.acquisition import Acquisition, LineSource
+from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.conformance import check_coder
 from hyvic_runtime.codec.exact_tile import ExactTileCoder
-from hyvic_runtime.codec.row_encoder import CodedUnit, RowEncoder, TileWork
+from hyvic_runtime.codec.row_encoder import CodedUnit, RowEncoder, TileJob
+from hyvic_runtime.codec.strip import Strip
 from hyvic_runtime.entropy.unit_coder import SYMBOL_MAX, SYMBOL_MIN
 from hyvic_runtime.errors import BundleError, EngineError, SceneError
 from hyvic_runtime.families.latent.bundle import ENCODER, LatentBundle, read_latent_bundle
 from hyvic_runtime.families.latent.conformance import check_encoder, check_entropy_path, encoder_sha256
 from hyvic_runtime.families.latent.encoder_inputs import encoder_inputs, gather
 from hyvic_runtime.families.latent.entropy_path import load_entropy_path
+from hyvic_runtime.families.latent.hyperlatent import hyperlatent_rows, in_tables
 from hyvic_runtime.packets.quality import CODES_PER_OCTAVE, MAX_QUALITY_CODE
 from hyvic_runtime.packets.space_packet import UnitKind
 from hyvic_runtime.packets.tile_prefix import TilePrefix
@@ -29,7 +32,7 @@ from hyvic_runtime.scene.tile_grid import Tile, TileGrid, coded_shape
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileSymbols:
-    """What the encoder graph made of one tile, cut to what covers the scene.
+    """Integers that the encoder graph made of one tile, cut to what covers the scene.
 
     Attributes:
         hyperlatent: ẑ, (N, line, sample) int32.
@@ -44,13 +47,16 @@ class TileSymbols:
 
 @dataclass
 class LatentRowEncoder(RowEncoder[LatentBundle]):
-    """Encodes scenes with a bundle of a family that has a graph from tile to symbols.
+    """Encodes rows of tiles with a bundle of a family that has a graph from tile to symbols.
 
-    The engines are checked against the bundle's conformance vectors before anything is coded.
+    A tile's window is gathered from the strip by the worker that codes it: pixels, halos, and mirrored pixels outside
+    the scene.
     """
 
+    writes_mean = True
+
     def __post_init__(self) -> None:
-        self._free: list[NDArray[np.float32]] = []  # pixels of tiles that are done, for the next ones
+        self._free: list[NDArray[np.float32]] = []  # windows of tiles that are done, for the next ones
         super().__post_init__()
 
     def _load(self, bundle: LatentBundle) -> None:
@@ -62,7 +68,7 @@ class LatentRowEncoder(RowEncoder[LatentBundle]):
         check_coder(bundle, coder)
         engine_sha256 = encoder_sha256(bundle, engine)
         self.bundle, self._engine, self._engine_sha256 = bundle, engine, engine_sha256
-        self._coder, self._lossless = coder, ExactTileCoder(coder, bundle.manifest.scales)
+        self._coder, self._exact = coder, ExactTileCoder(coder, bundle.manifest.scales)
 
     def _stored(self) -> LatentBundle:
         return read_latent_bundle(self.bundle.folder)
@@ -86,6 +92,12 @@ class LatentRowEncoder(RowEncoder[LatentBundle]):
     def entropy_coder_name(self) -> str:
         return self._coder.describe()
 
+    @property
+    def lines_before(self) -> int:
+        """A last row of one line mirrors as many lines as a tile and its halos reach."""
+        geometry = self.bundle.manifest.geometry
+        return geometry.halo_before + geometry.tile + geometry.halo_after
+
     def bands_of(self, acquisition: Acquisition) -> int:
         bands = self.bundle.manifest.bands
         if acquisition.bands not in (None, bands):
@@ -95,59 +107,56 @@ class LatentRowEncoder(RowEncoder[LatentBundle]):
             )
         return bands
 
+    def needs_mean(self, acquisition: Acquisition) -> bool:
+        return self.bundle.manifest.mean_spectrum
+
     def mean_spectrum(self, scene: Scene) -> NDArray[np.integer[Any]]:
-        """What is subtracted from the scene's spectra: zero unless the bundle asks for the mean."""
+        """Return the spectrum that is subtracted: zero unless the bundle asks for the mean."""
         if self.bundle.manifest.mean_spectrum:
             return mean_spectrum(scene)
         return np.zeros(scene.cube.shape[2], scene.cube.dtype)
 
-    @property
-    def subtracts_mean(self) -> bool:
-        return self.bundle.manifest.mean_spectrum
+    def _open(self, strip: Strip) -> Callable[[int], Iterator[TileJob]]:
+        def jobs(quality_code: int) -> Iterator[TileJob]:
+            return (TileJob(tile=tile, code=partial(self._code_tile, strip, tile)) for tile in strip.tiles)
 
-    def engine_inputs(
-        self,
-        scene: LineSource,
-        grid: TileGrid,
-        tile: Tile,
-        mean: NDArray[np.integer[Any]],
-        code: int,
-        *,
-        into: NDArray[np.float32] | None = None,
-    ) -> dict[str, NDArray[np.float32]]:
-        """What the encoder graph takes for one tile; `into` is used for its pixels."""
-        pixels = self._pixels() if into is None else into
-        gather(pixels[0], scene.cube, grid, tile)
-        return encoder_inputs(self.bundle, pixels, mean, code, tile)
+        return jobs
 
-    def _pixels(self) -> NDArray[np.float32]:
+    def _code_tile(self, strip: Strip, tile: Tile, prefix: TilePrefix) -> list[CodedUnit]:
+        begun = time.perf_counter()
+        window = self._free.pop() if self._free else self._window()
+        try:
+            gather(window[0], strip.held, strip.grid, tile)
+            inputs = encoder_inputs(self.bundle, window, strip.mean, prefix.code, tile)
+            self.took(tile_input_s=time.perf_counter() - begun)
+            return self._coded(inputs, tile, prefix)
+        finally:
+            self._free.append(window)
+
+    def _window(self) -> NDArray[np.float32]:
         window = self.bundle.manifest.geometry.window
         return np.empty((1, window, window, self.bundle.manifest.bands), np.float32)
 
-    def symbols(
-        self, scene: Scene, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]], code: int
-    ) -> TileSymbols:
-        """Run the encoder graph on one tile, at the quality of that code."""
-        return self._run_engine(self.engine_inputs(scene, grid, tile, mean, code), tile)
+    def engine_inputs(
+        self, scene: Scene, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]], quality_code: int
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return what the encoder graph takes for one tile of a stored scene."""
+        window = self._window()
+        gather(window[0], scene.cube, grid, tile)
+        return encoder_inputs(self.bundle, window, mean, quality_code, tile)
 
-    def _read(
-        self, scene: LineSource, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]], code: int
-    ) -> TileWork:
-        pixels = self._free.pop() if self._free else self._pixels()
-        inputs = self.engine_inputs(scene, grid, tile, mean, code, into=pixels)
-        return TileWork(
-            coded=partial(self._coded, inputs, tile),
-            lossless=lambda: self._lossless.encode(_own(pixels, grid, tile).astype(mean.dtype)),
-            release=lambda: self._free.append(pixels),
-        )
+    def symbols(
+        self, scene: Scene, grid: TileGrid, tile: Tile, mean: NDArray[np.integer[Any]], quality_code: int
+    ) -> TileSymbols:
+        """Run the encoder graph on one tile at a quality code."""
+        return self._run_engine(self.engine_inputs(scene, grid, tile, mean, quality_code), tile)
 
     def _run_engine(self, inputs: dict[str, NDArray[np.float32]], tile: Tile) -> TileSymbols:
         begun = time.perf_counter()
         outputs = self._engine.run(inputs)
         geometry = self.bundle.manifest.geometry
         hyper, latent = (coded_shape(tile, stride) for stride in (geometry.hyper_stride, geometry.latent_stride))
-        with self._lock:
-            self.times.engine_s += time.perf_counter() - begun
+        self.took(engine_s=time.perf_counter() - begun)
         return TileSymbols(
             hyperlatent=outputs["hyperlatent"][0, :, : hyper[0], : hyper[1]],
             symbols=outputs["symbols"][0, :, : latent[0], : latent[1]],
@@ -155,9 +164,9 @@ class LatentRowEncoder(RowEncoder[LatentBundle]):
         )
 
     def _run_within_symbols(
-        self, inputs: dict[str, NDArray[np.float32]], tile: Tile, lead: TilePrefix
+        self, inputs: dict[str, NDArray[np.float32]], tile: Tile, prefix: TilePrefix
     ) -> tuple[TileSymbols, TilePrefix]:
-        """Run the engine, again with coarser steps where those beyond the trained ones make a symbol too large.
+        """Run the engine; run it again with coarser steps where steps finer than trained make a symbol too large.
 
         Cut to 16 bits, the strongest latents would lose more than all others gain.
 
@@ -167,38 +176,37 @@ class LatentRowEncoder(RowEncoder[LatentBundle]):
         while True:
             coded = self._run_engine(inputs, tile)
             self._check_possible(coded)
-            if lead.code <= MAX_QUALITY_CODE or not np.isin(coded.symbols, (SYMBOL_MIN, SYMBOL_MAX)).any():
-                return coded, lead
-            lead = replace(lead, code=max(lead.code - CODES_PER_OCTAVE, MAX_QUALITY_CODE))
-            gain, _ = self.bundle.gains.at(lead.code)
+            if prefix.code <= MAX_QUALITY_CODE or not np.isin(coded.symbols, (SYMBOL_MIN, SYMBOL_MAX)).any():
+                return coded, prefix
+            prefix = replace(prefix, code=max(prefix.code - CODES_PER_OCTAVE, MAX_QUALITY_CODE))
+            gain, _ = self.bundle.gains.at(prefix.code)
             inputs = inputs | {"gain": gain[None]}
 
-    def _coded(self, inputs: dict[str, NDArray[np.float32]], tile: Tile, lead: TilePrefix) -> list[CodedUnit]:
-        """A tile's hyper-latent unit, and the units of its latent's parts.
+    def _coded(self, inputs: dict[str, NDArray[np.float32]], tile: Tile, prefix: TilePrefix) -> list[CodedUnit]:
+        """Return a tile's base unit, and the refinement units of its latent's parts.
 
         Raises:
             EngineError: the engine fails, or gives what no table codes.
         """
-        coded, lead = self._run_within_symbols(inputs, tile, lead)
+        coded, prefix = self._run_within_symbols(inputs, tile, prefix)
         begun = time.perf_counter()
         try:
-            hyperlatent = lead.pack() + self._coder.encode(
+            base = prefix.pack() + self._coder.encode(
                 coded.hyperlatent.ravel(), hyperlatent_rows(coded.hyperlatent.shape, self.bundle.manifest.scales)
             )
             parts = self.bundle.manifest.parts
             pairs = zip(np.split(coded.symbols, parts), np.split(coded.scale_index, parts), strict=True)
-            latents = [
-                (UnitKind.TILE_REFINEMENT, part, self._coder.encode(symbols.ravel(), rows.ravel()))
-                for part, (symbols, rows) in enumerate(pairs)
+            refinements = [
+                (UnitKind.TILE_REFINEMENT, part, self._coder.encode(symbols.ravel(), tables.ravel()))
+                for part, (symbols, tables) in enumerate(pairs)
             ]
         except ValueError as error:
             raise EngineError(f"{self.engine_name} gave what cannot be coded ({error})") from error
-        with self._lock:
-            self.times.entropy_coder_s += time.perf_counter() - begun
-        return [(UnitKind.TILE_BASE, 0, hyperlatent), *latents]
+        self.took(entropy_coder_s=time.perf_counter() - begun)
+        return [(UnitKind.TILE_BASE, 0, base), *refinements]
 
     def _check_possible(self, coded: TileSymbols) -> None:
-        """Refuse what no sound engine gives: the graph clamps it, and a NaN comes out as the least integer.
+        """Refuse what no sound engine gives: the graph clamps symbols, and a NaN comes out as the least integer.
 
         An escape would carry it, cut to 16 bits, and the decoder refuse it or take it for another number.
         """
@@ -208,22 +216,4 @@ class LatentRowEncoder(RowEncoder[LatentBundle]):
             and SYMBOL_MIN <= coded.symbols.min() <= coded.symbols.max() <= SYMBOL_MAX
             and 0 <= scale_index.min() <= scale_index.max() < self.bundle.manifest.scales
         ):
-            raise EngineError(f"{self.engine_name} gave symbols or scale indices that are none")
-
-
-def _own(pixels: NDArray[np.float32], grid: TileGrid, tile: Tile) -> NDArray[np.float32]:
-    """Of a window, (1, line, sample, band), the pixels of the tile itself."""
-    before = grid.geometry.halo_before
-    return pixels[0, before : before + tile.lines, before : before + tile.samples]
-
-
-def in_tables(hyperlatent: NDArray[np.int32], bundle: LatentBundle) -> bool:
-    """Whether all of a ẑ, (N, line, sample), lies within its tables, which is what the integer network is exact for."""
-    first = bundle.tables.first[bundle.manifest.scales :, None, None]
-    last = first + bundle.tables.length[bundle.manifest.scales :, None, None] - 1
-    return bool(((first <= hyperlatent) & (hyperlatent <= last)).all())
-
-
-def hyperlatent_rows(shape: tuple[int, ...], scales: int) -> NDArray[np.intp]:
-    """Frequency-table row of every element of a raveled (N, line, sample) ẑ: channels follow the scales."""
-    return np.repeat(np.arange(scales, scales + shape[0]), shape[1] * shape[2])
+            raise EngineError(f"{self.engine_name} gave invalid symbols or scale indices")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.codec.acquisition import Lines
 from hyvic_runtime.families.latent.bundle import LatentBundle
 from hyvic_runtime.scene.scene import Cube
 from hyvic_runtime.scene.tile_grid import Tile, TileGrid, coded_shape
@@ -16,7 +15,13 @@ GATHERED_LINES = 16
 """Lines converted at a time, which fit the cache; a memory-mapped scene is read in order."""
 
 
-def gather(window: NDArray[np.float32], cube: Lines, grid: TileGrid, tile: Tile) -> None:
+class Lines(Protocol):
+    """Gives lines, (line, sample, band), by their numbers in the scene."""
+
+    def __getitem__(self, lines: slice, /) -> Cube: ...
+
+
+def gather(window: NDArray[np.float32], scene: Lines, grid: TileGrid, tile: Tile) -> None:
     """Fill a tile's window, (line, sample, band), with the scene's pixels, mirrored beyond its edges."""
     lines, samples = grid.window_lines(tile.row), grid.window_samples(tile.column)
     top, left = (place * grid.geometry.tile - grid.geometry.halo_before for place in (tile.row, tile.column))
@@ -31,9 +36,9 @@ def gather(window: NDArray[np.float32], cube: Lines, grid: TileGrid, tile: Tile)
             spectra[:, mirrored] = block[:, samples[mirrored]]
 
     for at in range(upper, lower, GATHERED_LINES):
-        convert(at, cube[top + at : top + min(at + GATHERED_LINES, lower)])
+        convert(at, scene[top + at : top + min(at + GATHERED_LINES, lower)])
     for at in (*range(upper), *range(lower, len(lines))):
-        convert(at, cube[int(lines[at]) : int(lines[at]) + 1])
+        convert(at, scene[int(lines[at]) : int(lines[at]) + 1])
 
 
 def encoder_inputs(

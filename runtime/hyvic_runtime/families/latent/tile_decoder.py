@@ -16,8 +16,8 @@ from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.families.latent.border_smoothing import BorderSmoother, can_extend, extended_prediction
 from hyvic_runtime.families.latent.bundle import LatentBundle
-from hyvic_runtime.families.latent.encoder import hyperlatent_rows, in_tables
 from hyvic_runtime.families.latent.entropy_path import EntropyPath, Prediction, WalkedLatent
+from hyvic_runtime.families.latent.hyperlatent import hyperlatent_rows, in_tables
 from hyvic_runtime.packets.reassembly import UnitKey, Units
 from hyvic_runtime.packets.space_packet import UnitKind
 from hyvic_runtime.packets.tile_prefix import PREFIX_OCTETS, TilePrefix, unpack_tile_prefix

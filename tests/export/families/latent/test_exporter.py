@@ -16,7 +16,7 @@ from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 from hyvic_export.families.latent.reference_codec import reference_coding
 from hyvic_runtime.codec.bundle_files import REPORT
 from hyvic_runtime.codec.quality_map import Quality
-from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY
+from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY, scene_packets
 from hyvic_runtime.families.latent.bundle import (
     DECODER,
     ENCODER,
@@ -83,7 +83,7 @@ def test_every_architecture_of_table_i_exports_and_its_stream_decodes(
     assert main(["--checkpoint", str(tmp_path / "checkpoint"), "--out", str(tmp_path / "b"), "--tile", "64"]) == 0
     bundle = read_bundle(tmp_path / "b")
     cube = smooth_cube(70, 90, 5)
-    packets = LatentRowEncoder(bundle).tile_packets(Scene(cube=cube), Packetiser())
+    packets = scene_packets(LatentRowEncoder(bundle), Scene(cube=cube), Packetiser())
     decoded = LatentDecoder(bundle).decode(b"".join(packet for tile in packets for packet in tile))
     assert (decoded.quality == Quality.EXACT).all()
     expected = reference_coding(

@@ -21,7 +21,7 @@ from hyvic_export.graph_files import save_graph
 from hyvic_export.precision import Precision
 from hyvic_runtime.codec.bundle_files import MANIFEST
 from hyvic_runtime.codec.quality_map import Quality
-from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY
+from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY, scene_packets
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
 from hyvic_runtime.families.latent.bundle import ENCODER, file_names, graph_names
 from hyvic_runtime.families.latent.decoder import LatentDecoder
@@ -115,7 +115,7 @@ def test_every_architecture_exports_and_its_stream_decodes(tmp_path: Path, field
     assert bundle.manifest.family == "joint"
     assert bundle.manifest.slices == model.config.slices
     cube = smooth_cube(37, 50, 7)
-    packets = LatentRowEncoder(bundle).tile_packets(Scene(cube=cube), Packetiser())
+    packets = scene_packets(LatentRowEncoder(bundle), Scene(cube=cube), Packetiser())
     decoded = LatentDecoder(bundle).decode(b"".join(packet for tile in packets for packet in tile))
     assert (decoded.quality == Quality.EXACT).all()
     expected = reference_coding(

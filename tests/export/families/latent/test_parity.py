@@ -12,6 +12,7 @@ from hyvic_export.families.latent import parity
 from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
 from hyvic_runtime.codec.bundle_files import REPORT
+from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.errors import EngineError
 from hyvic_runtime.families.latent.bundle import ENCODER
 from hyvic_runtime.families.latent.decoder import LatentDecoder
@@ -56,7 +57,7 @@ def test_a_stream_of_any_precision_decodes_with_every_bundle(bundle: Path, tiny_
     ours, plain = read_bundle(bundle), read_bundle(tiny_bundle)
     assert ours.identity == plain.identity
     cube = np.load(scene)["cube"]
-    packets = LatentRowEncoder(ours).tile_packets(Scene(cube=cube), Packetiser())
+    packets = scene_packets(LatentRowEncoder(ours), Scene(cube=cube), Packetiser())
     stream = b"".join(packet for tile in packets for packet in tile)
     pictures = [LatentDecoder(each).decode(stream).scene.cube for each in (ours, plain)]
     assert np.array_equal(*pictures)

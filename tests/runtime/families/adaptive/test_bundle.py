@@ -11,11 +11,10 @@ import pytest
 from hyvic_runtime.cli import verify_bundle
 from hyvic_runtime.codec.bundle_files import MANIFEST, REPORT, TABLE_FIRST, canonical_sha256, file_sha256, spelt
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
-from hyvic_runtime.engines.selection import EngineKind, load_engine
+from hyvic_runtime.engines.selection import EngineKind
 from hyvic_runtime.errors import BundleError, EngineError
 from hyvic_runtime.families.adaptive.bundle import (
     CONFORMANCE,
-    CONTEXT_NETWORK,
     ROWS_OF_WEIGHTS,
     AdaptiveBundle,
     read_adaptive_bundle,
@@ -172,7 +171,7 @@ def test_an_engine_that_is_wrong_in_one_element_is_refused(tiny_adaptive_bundle:
 @pytest.mark.parametrize("kind", [EngineKind.TENSORRT, EngineKind.TENSORRT_RTX])
 def test_tensorrt_is_refused_in_one_line(tiny_adaptive_bundle: Path, kind: EngineKind) -> None:
     with pytest.raises(EngineError, match=f"native code or ONNX Runtime alone; choose another --engine than {kind}"):
-        load_engine(read_bundle(tiny_adaptive_bundle), CONTEXT_NETWORK, kind)
+        load_context_network(read_adaptive_bundle(tiny_adaptive_bundle), kind)
 
 
 def test_verify_bundle_runs_network_and_coder(tiny_adaptive_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -205,7 +204,7 @@ def test_verify_bundle_refuses_tables_that_the_coders_digest_is_not_of(
 
 def test_native_code_runs_no_graph(tiny_bundle: Path) -> None:
     with pytest.raises(EngineError, match="has graphs, which no native code runs; choose another --engine than native"):
-        load_engine(read_bundle(tiny_bundle), HYPERDECODER, EngineKind.NATIVE)
+        read_latent_bundle(tiny_bundle).load_engine(HYPERDECODER, EngineKind.NATIVE)
 
 
 def test_without_a_compiler_native_code_is_refused_and_not_chosen(

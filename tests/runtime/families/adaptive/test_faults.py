@@ -18,6 +18,7 @@ from hyvic_runtime.codec.bundle_files import TABLE_FIRST
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.rate_control import DownlinkBudget
 from hyvic_runtime.codec.row_encoder import CodedUnit
+from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_stream
 from hyvic_runtime.engines.engine import Engine
 from hyvic_runtime.errors import BundleError, EngineError, LostTilesError
 from hyvic_runtime.families.adaptive.bundle import read_adaptive_bundle
@@ -67,7 +68,7 @@ def faulty(tiny_adaptive_bundle: Path) -> AdaptiveRowEncoder:
 
 def _with_faults(encoder: AdaptiveRowEncoder, *tiles: int, fault: Fault | None = None) -> AdaptiveRowEncoder:
     """Let an encoder's engine fail on the tiles that come as these, the first being 0."""
-    coded = encoder._coded
+    coded = encoder._code_tile
     begun: list[Tile] = []
 
     def counted(pyramid: Pyramid, scale: Scale, tile: Tile, lead: TilePrefix) -> list[CodedUnit]:
@@ -76,7 +77,7 @@ def _with_faults(encoder: AdaptiveRowEncoder, *tiles: int, fault: Fault | None =
 
     engine = FaultyEngine(encoder._tiles.network, fails=lambda: len(begun) - 1 in tiles, fault=fault)
     encoder._tiles = replace(encoder._tiles, network=OnnxContextNetwork(engine))
-    encoder._coded = counted  # type: ignore[method-assign]
+    encoder._code_tile = counted  # type: ignore[method-assign]
     return encoder
 
 
@@ -85,8 +86,8 @@ def test_a_tile_that_the_engine_fails_on_comes_back_exactly_and_its_row_with_it(
     faulty: AdaptiveRowEncoder, decoder: AdaptiveDecoder, tile: int
 ) -> None:
     """The row's basis goes out even with its first tile, which it usually accompanies."""
-    sound = decoder.decode(faulty.stream(SCENE)).scene.cube
-    stream = _with_faults(faulty, tile).stream(SCENE)
+    sound = decoder.decode(scene_stream(faulty, SCENE)).scene.cube
+    stream = scene_stream(_with_faults(faulty, tile), SCENE)
     decoded = decoder.decode(stream)
     row, column = divmod(tile, 2)
     area = (slice(row * TILE, (row + 1) * TILE), slice(column * TILE, (column + 1) * TILE))
@@ -104,16 +105,16 @@ def test_a_tile_that_the_engine_fails_on_comes_back_exactly_and_its_row_with_it(
 
 def test_a_tile_that_fails_late_still_has_its_lines(faulty: AdaptiveRowEncoder, decoder: AdaptiveDecoder) -> None:
     next_row_came = Event()
-    coded = _with_faults(faulty, 0, 1)._coded
+    coded = _with_faults(faulty, 0, 1)._code_tile
 
     def late(*arguments: Any) -> list[CodedUnit]:
         assert next_row_came.wait(60)
         return coded(*arguments)
 
-    faulty._coded = late  # type: ignore[method-assign]
+    faulty._code_tile = late  # type: ignore[method-assign]
     lines, samples, bands = SCENE.cube.shape
     acquisition = Acquisition(samples=samples, bands=bands, dtype=SCENE.cube.dtype, lines=lines)
-    push_broom = faulty.begin(acquisition, Packetiser())
+    push_broom = SceneEncoder(faulty, acquisition, Packetiser())
     packets = push_broom.push(SCENE.cube)
     next_row_came.set()
     packets += push_broom.flush()
@@ -137,7 +138,7 @@ def test_what_no_sound_engine_gives_makes_a_tile_lossless(
     faulty: AdaptiveRowEncoder, decoder: AdaptiveDecoder, fault: Fault
 ) -> None:
     scene = Scene(cube=SCENE.cube[:TILE])
-    decoded = decoder.decode(_with_faults(faulty, 1, fault=fault).stream(scene))
+    decoded = decoder.decode(scene_stream(_with_faults(faulty, 1, fault=fault), scene))
     assert np.array_equal(decoded.scene.cube[:, TILE:], scene.cube[:, TILE:])
     (fallback,) = faulty.health.fallbacks
     assert (fallback.row, fallback.column) == (0, 1)
@@ -171,13 +172,15 @@ def test_a_downlink_too_small_for_such_a_tile_goes_without_it(
 ) -> None:
     cube = SCENE.cube[:TILE].copy()
     cube[4::8, 4::8] = 60_000  # details at every quality, so that no attempt does without the engine
-    kept = 1.2 * len(faulty.stream(Scene(cube=cube), quality=0))  # room for a row, and not for a tile coded exactly
-    assert kept < len(faulty._lossless.encode(cube[:, :TILE]))
+    kept = 1.2 * len(
+        scene_stream(faulty, Scene(cube=cube), quality=0)
+    )  # room for a row, and not for a tile coded exactly
+    assert kept < len(faulty._exact.encode(cube[:, :TILE]))
 
     tiles = {2 * attempt for attempt in range(100)}  # the first of every attempt at the row
     acquisition = Acquisition(samples=cube.shape[1], bands=BANDS, dtype=cube.dtype, lines=TILE)
     budget = DownlinkBudget(octets_per_line=kept / TILE, window_lines=TILE)
-    push_broom = _with_faults(faulty, *tiles).begin(acquisition, Packetiser(), downlink=budget)
+    push_broom = SceneEncoder(_with_faults(faulty, *tiles), acquisition, Packetiser(), downlink=budget)
     packets = [*push_broom.push(cube), *push_broom.flush()]
 
     assert sum(map(len, packets)) <= kept
@@ -226,10 +229,10 @@ def test_a_scrub_loads_anew_what_changed_in_memory(
     faulty: AdaptiveRowEncoder, fault: Callable[[AdaptiveRowEncoder], None]
 ) -> None:
     scene = Scene(cube=SCENE.cube[:20, :20])
-    sound = faulty.stream(scene)
+    sound = scene_stream(faulty, scene)
     fault(faulty)
     assert not faulty.scrub()
-    assert faulty.stream(scene) == sound
+    assert scene_stream(faulty, scene) == sound
     assert faulty.scrub()
     assert (faulty.health.scrubs, faulty.health.repairs) == (2, 1)
 
@@ -245,7 +248,7 @@ def test_a_scrub_refuses_a_bundle_whose_files_were_altered(tiny_adaptive_bundle:
 
 
 def test_a_health_report_names_what_codes_and_how_long_it_took(faulty: AdaptiveRowEncoder) -> None:
-    faulty.stream(SCENE)
+    scene_stream(faulty, SCENE)
     report = faulty.health_report()
     assert report["bundle"] == faulty.bundle.identity.hex()
     assert report["engine"] == faulty.engine_name

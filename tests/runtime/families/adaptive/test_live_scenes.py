@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hyvic_runtime.codec.acquisition import Acquisition, Interleave
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.rate_control import DownlinkBudget
+from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_stream
 from hyvic_runtime.errors import DecodeError, LostTilesError, RateError
 from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
 from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
@@ -39,7 +40,7 @@ def _pushed(
     step: int = 7,
     downlink: DownlinkBudget | None = None,
 ) -> list[bytes]:
-    push_broom = encoder.begin(_acquisition(cube, lines), Packetiser(), downlink=downlink)
+    push_broom = SceneEncoder(encoder, _acquisition(cube, lines), Packetiser(), downlink=downlink)
     packets = [p for first in range(0, len(cube), step) for p in push_broom.push(cube[first : first + step])]
     return packets + push_broom.flush()
 
@@ -56,7 +57,7 @@ def test_lines_pushed_in_any_portions_and_order_of_axes_give_the_octets_of_the_s
     encoder: AdaptiveRowEncoder, lines: int, samples: int, steps: list[int], interleave: Interleave, dtype: str
 ) -> None:
     cube = smooth_cube(lines, samples, 3, seed=lines)
-    push_broom = encoder.begin(_acquisition(cube, lines), Packetiser())
+    push_broom = SceneEncoder(encoder, _acquisition(cube, lines), Packetiser())
     packets: list[bytes] = []
     position = turn = 0
     while position < lines:
@@ -74,7 +75,7 @@ def test_a_scene_of_open_length_holds_the_tiles_of_the_announced_one(
     packets = _pushed(encoder, cube)
     decoded = decoder.decode(b"".join(packets))
     assert (decoded.quality == Quality.EXACT).all()
-    assert np.array_equal(decoded.scene.cube, decoder.decode(encoder.stream(Scene(cube=cube))).scene.cube)
+    assert np.array_equal(decoded.scene.cube, decoder.decode(scene_stream(encoder, Scene(cube=cube))).scene.cube)
     framing = (UnitKind.SCENE_HEADER, UnitKind.SCENE_END)
     tiles, announced = ([p[19:-2] for p in own if p[14] not in framing] for own in (packets, packets_of(encoder, cube)))
     assert tiles == announced
@@ -115,7 +116,7 @@ def test_without_its_end_a_scene_is_as_high_as_its_last_basis_says(
 
 def test_scenes_in_progress_do_not_disturb_each_other(encoder: AdaptiveRowEncoder) -> None:
     cubes = [smooth_cube(TILE + 8, 40, bands, seed=bands) for bands in (2, BANDS)]
-    both = [encoder.begin(_acquisition(cube), Packetiser()) for cube in cubes]
+    both = [SceneEncoder(encoder, _acquisition(cube), Packetiser()) for cube in cubes]
     packets: list[list[bytes]] = [[], []]
     for first in range(0, TILE + 8, 8):
         for scene, cube, own in zip(both, cubes, packets, strict=True):
@@ -128,7 +129,7 @@ def test_memory_does_not_grow_with_the_scene(encoder: AdaptiveRowEncoder) -> Non
     strip = smooth_cube(TILE, TILE, 200)
     peaks = []
     for strips in (3, 3, 27):  # the first warms up
-        push_broom = encoder.begin(_acquisition(strip), Packetiser(), quality=-20)
+        push_broom = SceneEncoder(encoder, _acquisition(strip), Packetiser(), quality=-20)
         tracemalloc.start()
         for _ in range(strips):
             push_broom.push(strip)
@@ -142,7 +143,7 @@ def test_memory_does_not_grow_with_the_scene(encoder: AdaptiveRowEncoder) -> Non
 @pytest.mark.parametrize("quality", [30, 70])
 def test_a_stored_scenes_budget_is_kept_and_used(encoder: AdaptiveRowEncoder, tmp_path: Path, quality: float) -> None:
     cube = smooth_cube(TILE + 4, TILE, 5)
-    budget = len(encoder.stream(Scene(cube=cube), quality=quality))
+    budget = len(scene_stream(encoder, Scene(cube=cube), quality=quality))
     writer = RateSearch(encoder=encoder, scene=Scene(cube=cube), folder=tmp_path)
     written = writer.within(budget)
     assert 0.97 * budget <= written.octets == written.path.stat().st_size <= budget
@@ -167,9 +168,11 @@ def test_a_downlinks_budget_is_kept_at_every_line_and_used(
     encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, window: int, announced: bool
 ) -> None:
     cube = smooth_cube(2 * TILE + 9, TILE, 3)
-    octets_per_line = len(encoder.stream(Scene(cube=cube), quality=75)) / len(cube)
+    octets_per_line = len(scene_stream(encoder, Scene(cube=cube), quality=75)) / len(cube)
     budget = DownlinkBudget(octets_per_line=octets_per_line, window_lines=window)
-    push_broom = encoder.begin(_acquisition(cube, len(cube) if announced else None), Packetiser(), downlink=budget)
+    push_broom = SceneEncoder(
+        encoder, _acquisition(cube, len(cube) if announced else None), Packetiser(), downlink=budget
+    )
     packets: list[bytes] = []
     sent = 0
     for number, line in enumerate(cube, start=1):
@@ -186,7 +189,7 @@ def test_a_starving_downlink_loses_details_first_and_says_so(
 ) -> None:
     # Noise that even the coarsest step does not swallow, so that there are details to leave out.
     cube = np.random.default_rng(0).integers(0, 65535, (2 * TILE, 2 * TILE, 3), np.uint16)
-    least = len(encoder.stream(Scene(cube=cube), quality=LOWEST_QUALITY))
+    least = len(scene_stream(encoder, Scene(cube=cube), quality=LOWEST_QUALITY))
     budget = DownlinkBudget(octets_per_line=0.7 * least / len(cube), window_lines=TILE)
     packets = _pushed(encoder, cube, lines=len(cube), downlink=budget)
     assert sum(map(len, packets)) <= 0.7 * least

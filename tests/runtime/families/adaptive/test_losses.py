@@ -15,6 +15,7 @@ from damaged_streams import check_marks_of_damage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.codec.quality_map import Quality
+from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.families.adaptive.basis_coder import BasisCoder
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
@@ -259,7 +260,7 @@ def test_a_scene_without_its_header_says_so(decoder: AdaptiveDecoder, packets: l
 def test_units_of_tiles_that_the_scene_does_not_have_are_passed_over(
     encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder
 ) -> None:
-    stream = encoder.stream(Scene(cube=smooth_cube(9, 20, 3)))
+    stream = scene_stream(encoder, Scene(cube=smooth_cube(9, 20, 3)))
     scene = receive(stream).scene()
     units = {**scene.units, UnitKey(UnitKind.TILE_BASE, 5, 5): b"\0\0", UnitKey(UnitKind.STRIP_BASIS, 0, 3): b"\0"}
     stream_of = decoder.receive(stream)

@@ -9,6 +9,7 @@ import pytest
 from coded_scenes import TILE, packets_of
 from conftest import smooth_cube
 from hyvic_runtime.codec.quality_map import Quality
+from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.errors import LostTilesError
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
 from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
@@ -67,7 +68,7 @@ def test_a_sliver_of_data_in_a_large_strip_has_its_basis(bundle: AdaptiveBundle)
     cube = np.zeros((64, 4096, 3), np.uint16)
     cube[:, 3001] = smooth_cube(64, 1, 3)[:, 0]
     large = replace(bundle, manifest=replace(bundle.manifest, tile=64))
-    stream = AdaptiveRowEncoder(large).stream(Scene(cube=cube, no_data=0), quality=80)
+    stream = scene_stream(AdaptiveRowEncoder(large), Scene(cube=cube, no_data=0), quality=80)
     decoded = AdaptiveDecoder(large).decode(stream).scene.cube
     assert np.abs(cube.astype(int) - decoded).max() <= 32
 

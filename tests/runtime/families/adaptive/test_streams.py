@@ -12,6 +12,7 @@ import pytest
 from coded_scenes import TILE, packets_of, segment_of
 from conftest import ROOT, smooth_cube
 from hyvic_runtime.codec.quality_map import Quality
+from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_packets, scene_stream
 from hyvic_runtime.entropy.unit_coder import BlockReader, BlockWriter
 from hyvic_runtime.errors import DecodeError, SceneError
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
@@ -53,7 +54,7 @@ def test_one_bundle_codes_scenes_of_any_size_type_and_number_of_bands(
     bundle = replace(bundle, manifest=replace(bundle.manifest, tile=tile))
     cube = smooth_cube(*shape, bands, seed=11)
     cube = (cube // 24 if dtype == np.uint8 else cube - 2000 * (dtype == np.int16)).astype(dtype)
-    stream = AdaptiveRowEncoder(bundle).stream(Scene(cube=cube), quality=60)
+    stream = scene_stream(AdaptiveRowEncoder(bundle), Scene(cube=cube), quality=60)
     decoded = AdaptiveDecoder(bundle).decode(stream)
     assert (decoded.scene.cube.shape, decoded.scene.cube.dtype) == (cube.shape, cube.dtype)
     assert (decoded.quality == Quality.EXACT).all()
@@ -78,9 +79,9 @@ def test_pixels_that_are_all_equal_come_back_within_a_step(
     encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder
 ) -> None:
     cube = np.broadcast_to(smooth_cube(1, 1, 50, seed=3), (40, 40, 50)).copy()
-    decoded = decoder.decode(encoder.stream(Scene(cube=cube))).scene.cube
+    decoded = decoder.decode(scene_stream(encoder, Scene(cube=cube))).scene.cube
     assert np.abs(cube.astype(int) - decoded).max() <= 2  # a mean of so many pixels has finer steps
-    finest = decoder.decode(encoder.stream(Scene(cube=cube), quality=HIGHEST_QUALITY)).scene.cube
+    finest = decoder.decode(scene_stream(encoder, Scene(cube=cube), quality=HIGHEST_QUALITY)).scene.cube
     assert np.array_equal(finest, cube)
 
 
@@ -91,7 +92,7 @@ def test_noise_over_the_whole_range_is_coded_to_the_step(
     limits = np.iinfo(dtype)
     cube = np.random.default_rng(0).integers(limits.min, limits.max, (20, 33, 5), dtype, endpoint=True)
     quality = HIGHEST_QUALITY if dtype == np.uint8 else 90
-    decoded = decoder.decode(encoder.stream(Scene(cube=cube), quality=quality))
+    decoded = decoder.decode(scene_stream(encoder, Scene(cube=cube), quality=quality))
     assert (decoded.quality == Quality.EXACT).all()
     assert np.abs(cube.astype(int) - decoded.scene.cube).max() <= 8 * max(_step(quality), 0.5)
 
@@ -102,7 +103,7 @@ def test_edges_over_the_whole_range_are_coded_to_the_step(
     """Their coefficients are beyond what float32 holds exactly."""
     cube = np.full((TILE, 3 * TILE, 202), 100, np.uint16)
     cube[:, TILE + 5 : 2 * TILE] = 65_000
-    decoded = decoder.decode(encoder.stream(Scene(cube=cube), quality=HIGHEST_QUALITY)).scene.cube
+    decoded = decoder.decode(scene_stream(encoder, Scene(cube=cube), quality=HIGHEST_QUALITY)).scene.cube
     assert np.abs(cube.astype(int) - decoded).max() <= 1
 
 
@@ -147,18 +148,18 @@ def test_fidelity_rises_with_the_quality_and_the_ratio_falls(
     cube = smooth_cube(40, 32, 12, seed=3)
     figures = []
     for quality in (LOWEST_QUALITY, 0, 30, 60, 90, HIGHEST_QUALITY):
-        stream = encoder.stream(Scene(cube=cube), quality=quality)
+        stream = scene_stream(encoder, Scene(cube=cube), quality=quality)
         figures.append((len(stream), psnr(cube, decoder.decode(stream).scene.cube, PEAK)))
     octets, fidelities = zip(*figures, strict=True)
     assert all(np.diff(octets) > 0)
     assert all(np.diff(fidelities) > 1)  # of ten units of quality and more
     assert figures[-1][1] > 70
-    assert encoder.stream(Scene(cube=cube)) == encoder.stream(Scene(cube=cube), quality=50)
+    assert scene_stream(encoder, Scene(cube=cube)) == scene_stream(encoder, Scene(cube=cube), quality=50)
 
 
 def test_octets_do_not_depend_on_the_number_of_workers_nor_on_the_turn(bundle: AdaptiveBundle) -> None:
     cube = smooth_cube(40, 100, 4)
-    streams = [AdaptiveRowEncoder(bundle, workers=workers).stream(Scene(cube=cube)) for workers in (1, 3, 1)]
+    streams = [scene_stream(AdaptiveRowEncoder(bundle, workers=workers), Scene(cube=cube)) for workers in (1, 3, 1)]
     assert len(set(streams)) == 1
     pictures = [AdaptiveDecoder(bundle, workers=workers).decode(streams[0]).scene.cube for workers in (1, 3)]
     assert all(np.array_equal(picture, pictures[0]) for picture in pictures)
@@ -181,7 +182,7 @@ def test_another_families_stream_is_refused_in_one_line(
 ) -> None:
     latent = read_latent_bundle(ROOT / "tests" / "golden" / "stream" / "bundle")
     bands = latent.manifest.bands
-    streams = [of.stream(Scene(cube=smooth_cube(9, 9, bands))) for of in (encoder, LatentRowEncoder(latent))]
+    streams = [scene_stream(of, Scene(cube=smooth_cube(9, 9, bands))) for of in (encoder, LatentRowEncoder(latent))]
     message = "the stream was coded with bundle {}, this is bundle {}; decode it with the bundle that encoded it"
     for stream, other, (theirs, ours) in zip(
         streams, (LatentDecoder(latent), decoder), ((bundle, latent), (latent, bundle)), strict=True
@@ -195,15 +196,15 @@ def test_what_such_a_bundle_needs_to_know_is_asked_for(encoder: AdaptiveRowEncod
     from hyvic_runtime.codec.acquisition import Acquisition
 
     with pytest.raises(SceneError, match="codes any number of bands, so the acquisition has to name its own"):
-        encoder.begin(Acquisition(samples=4, dtype=np.dtype(np.uint16)), Packetiser())
+        SceneEncoder(encoder, Acquisition(samples=4, dtype=np.dtype(np.uint16)), Packetiser())
 
 
 def test_a_protected_scene_opens_with_its_key_alone(encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder) -> None:
     key = bytes(range(32))
     scene = Scene(cube=smooth_cube(20, 40, 6))
-    tiles = encoder.tile_packets(scene, Packetiser(protector=PacketProtector(key)))
+    tiles = scene_packets(encoder, scene, Packetiser(protector=PacketProtector(key)))
     stream = b"".join(packet for packets in tiles for packet in packets)
-    plain = decoder.decode(encoder.stream(scene)).scene.cube
+    plain = decoder.decode(scene_stream(encoder, scene)).scene.cube
     assert np.array_equal(decoder.decode(stream, key=key).scene.cube, plain)
     with pytest.raises(DecodeError, match="refused"):
         decoder.decode(stream, key=bytes(32))
@@ -220,7 +221,7 @@ def test_every_row_brings_its_basis_and_every_fourth_the_header(encoder: Adaptiv
 def test_wavelengths_go_with_the_scene(encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, tmp_path: Path) -> None:
     wavelengths = np.linspace(400, 900, 6)
     scene = Scene(cube=smooth_cube(9, 9, 6), wavelengths=wavelengths)
-    decoded = decoder.decode(encoder.stream(scene)).scene
+    decoded = decoder.decode(scene_stream(encoder, scene)).scene
     assert decoded.wavelengths is not None
     assert np.array_equal(decoded.wavelengths.astype("f4"), wavelengths.astype("f4"))
-    assert decoder.decode(encoder.stream(Scene(cube=scene.cube))).scene.wavelengths is None
+    assert decoder.decode(scene_stream(encoder, Scene(cube=scene.cube))).scene.wavelengths is None

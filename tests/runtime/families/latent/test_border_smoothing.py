@@ -12,8 +12,8 @@ from hyvic_export.families.latent.integer_network import run_reference
 from hyvic_runtime.entropy.symbol_costs import SymbolCosts
 from hyvic_runtime.families.latent.border_smoothing import BorderSmoother, can_extend, extended_prediction
 from hyvic_runtime.families.latent.bundle import LatentBundle
-from hyvic_runtime.families.latent.encoder import hyperlatent_rows
 from hyvic_runtime.families.latent.entropy_path import EntropyPath, Prediction, load_entropy_path
+from hyvic_runtime.families.latent.hyperlatent import hyperlatent_rows
 from hyvic_runtime.families.latent.tile_decoder import TileLatentDecoder
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.reassembly import UnitKey

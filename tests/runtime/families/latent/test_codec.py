@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hyvic_export.families.latent.entropy_model import entropy_model
 from hyvic_export.families.latent.reference_codec import reference_coding
 from hyvic_runtime.codec.quality_map import Quality
-from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY
+from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY, scene_packets
 from hyvic_runtime.errors import DecodeError, LostTilesError, SceneError
 from hyvic_runtime.families.latent.bundle import LatentBundle
 from hyvic_runtime.families.latent.decoder import LatentDecoder
@@ -48,7 +48,7 @@ def _packets(
     encoder: LatentRowEncoder, cube: np.ndarray, packet_octets: int = 8192, quality: float | None = None
 ) -> list[bytes]:
     packetiser = Packetiser(packet_octets=packet_octets)
-    return [p for packets in encoder.tile_packets(Scene(cube=cube), packetiser, quality=quality) for p in packets]
+    return [p for packets in scene_packets(encoder, Scene(cube=cube), packetiser, quality=quality) for p in packets]
 
 
 def _decoded_symbols(decoder: LatentDecoder, stream: bytes, cube: np.ndarray) -> np.ndarray:
@@ -266,7 +266,7 @@ def test_scenes_under_one_identifier_are_not_mixed(encoder: LatentRowEncoder, de
     first, second = (
         [
             p
-            for ps in encoder.tile_packets(Scene(cube=smooth_cube(40, 40, BANDS, seed)), Packetiser(), scene_id=5)
+            for ps in scene_packets(encoder, Scene(cube=smooth_cube(40, 40, BANDS, seed)), Packetiser(), scene_id=5)
             for p in ps
         ]
         for seed in (1, 2)

@@ -19,7 +19,7 @@ from hyvic_runtime import cli
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.rate_control import DownlinkBudget
-from hyvic_runtime.codec.row_encoder import DEFAULT_QUALITY
+from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY, SceneEncoder, scene_packets
 from hyvic_runtime.engines.engine import Engine, OnnxRuntimeEngine
 from hyvic_runtime.errors import BundleError, DecodeError, LostTilesError
 from hyvic_runtime.families.latent.bundle import (
@@ -78,8 +78,8 @@ def scene() -> Scene:
 def _packets(
     encoder: LatentRowEncoder, scene: Scene, *, progressive: bool = False, scene_id: int = 1, packet_octets: int = 8192
 ) -> list[bytes]:
-    tiles = encoder.tile_packets(
-        scene, Packetiser(packet_octets=packet_octets), scene_id=scene_id, progressive=progressive
+    tiles = scene_packets(
+        encoder, scene, Packetiser(packet_octets=packet_octets), scene_id=scene_id, progressive=progressive
     )
     return [packet for packets in tiles for packet in packets]
 
@@ -260,8 +260,8 @@ def test_a_starving_downlink_loses_the_last_parts_first(
     cube = smooth_cube(4 * TILE, 2 * TILE, BANDS, seed=4)
     octets = RateSearch(encoder=encoder, scene=Scene(cube=cube), folder=tmp_path).at_quality(0).octets
     budget = DownlinkBudget(octets_per_line=0.8 * octets / len(cube), window_lines=TILE)
-    push_broom = encoder.begin(
-        Acquisition(samples=cube.shape[1], dtype=cube.dtype, lines=len(cube)), Packetiser(), downlink=budget
+    push_broom = SceneEncoder(
+        encoder, Acquisition(samples=cube.shape[1], dtype=cube.dtype, lines=len(cube)), Packetiser(), downlink=budget
     )
     packets = [*push_broom.push(cube), *push_broom.flush()]
     received = receive(b"".join(packets)).scene()
@@ -279,7 +279,7 @@ def test_a_scene_of_parts_without_its_end_is_as_high_as_it_was_coded(
     encoder: LatentRowEncoder, decoder: LatentDecoder, lines: int
 ) -> None:
     cube = smooth_cube(lines, 40, BANDS)
-    push_broom = encoder.begin(Acquisition(samples=40, dtype=cube.dtype), Packetiser())
+    push_broom = SceneEncoder(encoder, Acquisition(samples=40, dtype=cube.dtype), Packetiser())
     packets = [*push_broom.push(cube), *push_broom.flush()]
     whole = decoder.decode(b"".join(packets)).scene.cube
     decoded = decoder.decode(b"".join(p for p in packets if p[14] != UnitKind.SCENE_END), conceal=True)
