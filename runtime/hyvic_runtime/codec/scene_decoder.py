@@ -1,14 +1,16 @@
-"""Units to scenes, whatever the model family: what decoders have in common."""
+"""Units to scenes, whatever the codec family: what scene decoders have in common.
+
+packets ──receive──▶ units ─▶ extent ─▶ │ tiles: latents or coefficients │ ─▶ │ pixels, tile by tile │ ─▶ marks
+"""
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +33,7 @@ from hyvic_runtime.support.ordered_map import ordered_map
 
 BundleT = TypeVar("BundleT", bound=Bundle)
 CodedT = TypeVar("CodedT")
-"""What the tiles of a scene are decoded to before the picture is made."""
+"""Latents or coefficients of all tiles of a scene."""
 
 Progress = Callable[[int, int], None]
 
@@ -41,12 +43,12 @@ class DecodedScene:
     """A reconstruction.
 
     Attributes:
-        scene_id: the sender's, 0..2**32 - 1.
-        scene: the cube in the original type, with the bundle's wavelengths.
+        scene_id: identifier that the sender gave, 0..2**32 - 1.
+        scene: cube in the original type, with the scene's wavelengths or the bundle's.
         quality: (line, sample) uint8 of `Quality`.
-        damage: what was wrong with the stream.
-        refused: undamaged packets that were dropped, by the reason.
-        strays: packets of scenes that have no header, by the scene; they were dropped.
+        damage: places where the stream is damaged.
+        refused: number of undamaged packets that were dropped, by the reason.
+        strays: number of dropped packets of scenes that have no header, by the scene.
     """
 
     scene_id: int
@@ -59,15 +61,15 @@ class DecodedScene:
 
 @dataclass(slots=True)
 class StageTimes:
-    """Seconds spent a stage, over all tiles and workers so far."""
+    """Seconds spent in each stage, over all tiles and workers so far."""
 
     packets_s: float = 0.0
     entropy_coder_s: float = 0.0
     engine_s: float = 0.0
 
 
-Finish = Callable[[Tile, Callable[[], Cube]], None]
-"""Puts a tile into the scene; asks for its pixels, (line, sample, band) in the scene's type, where it needs them."""
+Place = tuple[int, int]
+"""Row and column of a tile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +77,14 @@ class DecodedTiles(Generic[CodedT]):
     """The tiles of a scene, before the picture is made.
 
     Attributes:
-        coded: what they hold.
+        coded: latents or coefficients of the tiles.
         quality: (row, column) uint8 of `Quality`.
-        problems: why some are not exact.
+        problems: reasons why tiles are not exact.
     """
 
     coded: CodedT
     quality: NDArray[np.uint8]
-    problems: list[str]
+    problems: tuple[str, ...]
 
 
 @dataclass
@@ -90,11 +92,11 @@ class SceneDecoder(ABC, Generic[BundleT, CodedT]):
     """Decodes streams of one bundle.
 
     Attributes:
-        bundle: what the streams were coded with.
-        engine: what runs its graphs; None: what the bundle was compiled for.
-        workers: tiles to work on at a time, which share the cores.
-        cores: of the processor that it may keep busy.
-        times: where the time went, for reports.
+        bundle: bundle that the streams were coded with.
+        engine: library that runs its graphs; None: what the bundle was compiled for.
+        workers: number of tiles to work on at a time; they share the cores.
+        cores: number of processor cores that it may keep busy.
+        times: seconds by stage, for reports.
     """
 
     bundle: BundleT
@@ -104,9 +106,9 @@ class SceneDecoder(ABC, Generic[BundleT, CodedT]):
     times: StageTimes = field(default_factory=StageTimes)
 
     def __post_init__(self) -> None:
-        self._lock = Lock()  # of the times, which all workers add to
+        self._lock = Lock()  # guards the times, which all workers add to
         self._coder = self.bundle.entropy_coder()
-        self._lossless = ExactTileCoder(self._coder, self.bundle.manifest.scales)
+        self._exact = ExactTileCoder(self._coder, self.bundle.manifest.scales)
         self._load()
 
     @abstractmethod
@@ -118,36 +120,46 @@ class SceneDecoder(ABC, Generic[BundleT, CodedT]):
         """Refuse a header that the bundle's encoder does not write.
 
         Raises:
-            DecodeError: it is one.
+            DecodeError: the header is such.
         """
 
     @abstractmethod
     def _check_arrival(self, grid: TileGrid, received: ReceivedUnits, *, conceal: bool) -> None:
-        """Refuse a scene of which too little arrived, before memory is taken for it; see `check_complete`."""
+        """Refuse a scene of which too little arrived, before memory is taken for it; see `completeness`."""
 
     @abstractmethod
     def _cut_at_end(self, grid: TileGrid, received: ReceivedUnits) -> tuple[TileGrid, int]:
         """Find out how far a scene reaches whose end did not arrive.
 
         Args:
-            grid: of whole rows of tiles.
-            received: the scene.
+            grid: whole rows of tiles.
+            received: units of the scene.
 
         Returns:
-            The grid, its last row as high as it was coded; and how many of the last lines may lie behind the end.
+            The grid, its last row as high as it was coded; and how many of the last lines may lie after the end.
         """
 
     @abstractmethod
     def _decoded(self, grid: TileGrid, received: ReceivedUnits) -> DecodedTiles[CodedT]:
-        """Decode all tiles but lossless ones, which are LOST here and no problem."""
+        """Decode all tiles except exact ones, which count as LOST here and are no problem."""
 
     @abstractmethod
     def _pixel_quality(self, tile_quality: NDArray[np.uint8], grid: TileGrid) -> NDArray[np.uint8]:
-        """`Quality` by pixel, (line, sample), from that by tile."""
+        """Return `Quality` by pixel, (line, sample), from that by tile."""
 
     @abstractmethod
-    def _finished(self, grid: TileGrid, tiles: CodedT, header: SceneHeader, finish: Finish) -> Iterator[int]:
-        """Have workers finish every tile, in the order of acquisition; each time some are done, how many those are."""
+    def _synthesise(
+        self, grid: TileGrid, tiles: CodedT, header: SceneHeader, cube: Cube, skip: Container[Place]
+    ) -> Iterator[Tile]:
+        """Write the pixels of every tile into the scene, and give each tile when its pixels are there.
+
+        Args:
+            grid: tiles of the scene.
+            tiles: latents or coefficients of the tiles.
+            header: header of the scene.
+            cube: (line, sample, band), written to.
+            skip: places of tiles whose pixels are in the scene already.
+        """
 
     def _took(self, engine_s: float, entropy_coder_s: float) -> None:
         with self._lock:
@@ -167,10 +179,10 @@ class SceneDecoder(ABC, Generic[BundleT, CodedT]):
 
         Args:
             stream: packets, one after another.
-            scene_id: which scene; None: the only one.
+            scene_id: scene to reconstruct; None: the only one.
             conceal: reconstruct even if tiles are missing, marking them in the quality map, instead of raising.
-            key: of a protected stream; packets that it does not open are dropped, and so are unprotected ones.
-            progress: called with the tiles reconstructed so far and in all.
+            key: key of a protected stream; packets that it does not open are dropped, and so are unprotected ones.
+            progress: called with the number of tiles reconstructed so far and in all.
 
         Raises:
             LostTilesError: tiles are missing and `conceal` is false.
@@ -197,44 +209,32 @@ class SceneDecoder(ABC, Generic[BundleT, CodedT]):
         """Reconstruct one of a stream's scenes; see `decode`."""
         received = stream.scene(scene_id)
         header = received.header
-        if header.lines == 0:
-            size = self.bundle.manifest.geometry.tile
-            header = replace(header, lines=lines_without_end(received, size, conceal=conceal))
-        grid = self._grid(header)
-        self._check_arrival(grid, received, conceal=conceal)
-        uncertain = 0
-        if received.header.lines == 0:
-            grid, uncertain = self._cut_at_end(grid, received)
+        grid, uncertain = self._extent(received, conceal=conceal)
         tiles = self._decoded(grid, received)
-        reasons = tiles.problems
-        if reasons:
-            reasons[0] += damage_clause(received.damage)
         cube = _empty_cube(grid, header)
-        lossless = self._put_lossless(grid, cube, received, reasons)
-        unmarked = self._unmarked_tiles(grid, header, received)
-        reasons += unmarked.values()
-        if reasons and not conceal:
-            raise LostTilesError(lost=len(reasons), tiles=grid.rows * grid.columns, reason=reasons[0])
-        if received.damage and not conceal:
-            clause = damage_clause(received.damage)
-            raise DecodeError(f"every tile is whole{clause}; pass --conceal to accept it")
+        exact, exact_problems = self._put_exact_tiles(grid, cube, received)
+        problems = [*tiles.problems, *exact_problems]
+        if not conceal and (problems or received.damage):
+            problems += (problem for tile in grid if (problem := self._mask_problem(tile, header, received)))
+            _refuse(problems, grid, received)
+        unmarked: dict[Place, str] = {}
+        for done, tile in enumerate(self._synthesise(grid, tiles.coded, header, cube, exact), start=1):
+            masks: Sequence[Mask] = ()
+            try:
+                masks = self._masks(tile, header, received)
+            except DecodeError as error:
+                unmarked[tile.row, tile.column] = _problem(tile, error)
+            _put_marks(cube[_area(tile, grid)], header.marked_values, masks)
+            progress(done, grid.rows * grid.columns)
+        if unmarked and not conceal:
+            _refuse(list(unmarked.values()), grid, received)
         quality = self._pixel_quality(tiles.quality, grid)
-        for row, column in lossless:
+        for row, column in exact:
             quality[_area(grid.tile(row, column), grid)] = Quality.EXACT
         quality[grid.lines - uncertain :] = np.minimum(quality[grid.lines - uncertain :], Quality.MEANS)
         for row, column in unmarked:
             area = _area(grid.tile(row, column), grid)
             quality[area] = np.minimum(quality[area], Quality.AFFECTED)
-
-        def finish(tile: Tile, picture: Callable[[], Cube]) -> None:
-            pixels = cube[_area(tile, grid)]
-            if (tile.row, tile.column) not in lossless:
-                pixels[:] = picture()
-            masks = [] if (tile.row, tile.column) in unmarked else self._masks(tile, header, received)
-            _put_marks(pixels, header.marked_values, masks)
-
-        for done in accumulate(self._finished(grid, tiles.coded, header, finish)):
-            progress(done, grid.rows * grid.columns)
         cube[quality == Quality.LOST] = header.no_data or 0
         wavelengths = self.bundle.manifest.wavelengths if header.wavelengths is None else header.wavelengths
         return DecodedScene(
@@ -251,52 +251,56 @@ class SceneDecoder(ABC, Generic[BundleT, CodedT]):
             strays={scene: stray.packets for scene, stray in stream.strays.items()},
         )
 
-    def _put_lossless(
-        self, grid: TileGrid, cube: Cube, received: ReceivedUnits, reasons: list[str]
-    ) -> set[tuple[int, int]]:
-        """Put in what the encoder's engine failed on; rows and columns of it. `reasons` gets why others are lost."""
+    def _extent(self, received: ReceivedUnits, *, conceal: bool) -> tuple[TileGrid, int]:
+        """Return the tiles of a scene, and how many of its last lines may lie after its end."""
+        header, tile = received.header, self.bundle.manifest.geometry.tile
+        if header.lines > 0:
+            grid = self._grid(header)
+            self._check_arrival(grid, received, conceal=conceal)
+            return grid, 0
+        grid = self._grid(replace(header, lines=lines_without_end(received, tile, conceal=conceal)))
+        self._check_arrival(grid, received, conceal=conceal)
+        return self._cut_at_end(grid, received)
+
+    def _put_exact_tiles(self, grid: TileGrid, cube: Cube, received: ReceivedUnits) -> tuple[set[Place], list[str]]:
+        """Put in the tiles that the encoder's engine failed on; return their places, and why others are lost."""
         tiles = [tile for tile in grid if UnitKey.of(UnitKind.TILE_EXACT, tile) in received.units]
 
         def put(tile: Tile) -> str | None:
             unit = received.units[UnitKey.of(UnitKind.TILE_EXACT, tile)]
             try:
                 unpack_tile_prefix(unit)
-                cube[_area(tile, grid)] = self._lossless_pixels(unit, tile, cube.shape[2], cube.dtype)
+                cube[_area(tile, grid)] = self._exact_pixels(unit, tile, cube.shape[2], cube.dtype)
             except DecodeError as error:
-                return f"tile {tile.row}, {tile.column}: {error}"
+                return _problem(tile, error)
             return None
 
         problems = list(ordered_map(put, tiles, self.workers))
-        reasons += [problem for problem in problems if problem is not None]
-        return {(tile.row, tile.column) for tile, problem in zip(tiles, problems, strict=True) if problem is None}
+        exact = {(tile.row, tile.column) for tile, problem in zip(tiles, problems, strict=True) if problem is None}
+        return exact, [problem for problem in problems if problem is not None]
 
-    def _lossless_pixels(self, unit: bytes, tile: Tile, bands: int, dtype: np.dtype[Any]) -> Cube:
-        return self._lossless.decode(unit[PREFIX_OCTETS:], (tile.lines, tile.samples, bands), dtype)
+    def _exact_pixels(self, unit: bytes, tile: Tile, bands: int, dtype: np.dtype[Any]) -> Cube:
+        return self._exact.decode(unit[PREFIX_OCTETS:], (tile.lines, tile.samples, bands), dtype)
 
-    def _unmarked_tiles(
-        self, grid: TileGrid, header: SceneHeader, received: ReceivedUnits
-    ) -> dict[tuple[int, int], str]:
-        """Tiles whose marked samples are not known, by row and column, and why."""
-        unmarked = {}
-        for tile in grid:
-            try:
-                self._masks(tile, header, received)
-            except DecodeError as error:
-                unmarked[tile.row, tile.column] = f"tile {tile.row}, {tile.column}: {error}"
-        return unmarked
+    def _mask_problem(self, tile: Tile, header: SceneHeader, received: ReceivedUnits) -> str | None:
+        try:
+            self._masks(tile, header, received)
+        except DecodeError as error:
+            return _problem(tile, error)
+        return None
 
     def _masks(self, tile: Tile, header: SceneHeader, received: ReceivedUnits) -> list[Mask]:
-        """Of a tile's marked samples, one for each marked value of the scene; none where the tile has none.
+        """Return a tile's marked samples, a mask for each marked value of the scene; none where the tile has none.
 
         Raises:
-            DecodeError: they did not arrive, or not as they were sent.
+            DecodeError: the masks did not arrive, or not as they were sent.
         """
-        leads = (UnitKey.of(kind, tile) for kind in (UnitKind.TILE_EXACT, UnitKind.TILE_BASE))
-        lead = next((received.units[key] for key in leads if key in received.units), None)
+        keys = (UnitKey.of(kind, tile) for kind in (UnitKind.TILE_EXACT, UnitKind.TILE_BASE))
+        base = next((received.units[key] for key in keys if key in received.units), None)
         unit = received.units.get(UnitKey.of(UnitKind.TILE_MASKS, tile))
         if unit is None:
-            # Without its hyper-latent the tile is lost anyway.
-            if lead is not None and len(lead) >= PREFIX_OCTETS and unpack_tile_prefix(lead).marked:
+            # Without its base unit the tile is lost anyway.
+            if base is not None and len(base) >= PREFIX_OCTETS and unpack_tile_prefix(base).marked:
                 raise DecodeError("its marks did not arrive whole")
             return []
         shape = (tile.lines, tile.samples, header.bands)
@@ -316,7 +320,24 @@ class SceneDecoder(ABC, Generic[BundleT, CodedT]):
 
 
 AnyDecoder = SceneDecoder[Any, Any]
-"""Of any family."""
+"""Decoder of any family."""
+
+
+def _problem(tile: Tile, error: DecodeError) -> str:
+    return f"tile {tile.row}, {tile.column}: {error}"
+
+
+def _refuse(problems: list[str], grid: TileGrid, received: ReceivedUnits) -> NoReturn:
+    """Refuse a scene that is not whole.
+
+    Raises:
+        LostTilesError: tiles have problems.
+        DecodeError: every tile is whole, and the stream is damaged.
+    """
+    clause = damage_clause(received.damage)
+    if problems:
+        raise LostTilesError(lost=len(problems), tiles=grid.rows * grid.columns, reason=problems[0] + clause)
+    raise DecodeError(f"every tile is whole{clause}; pass --conceal to accept it")
 
 
 def _empty_cube(grid: TileGrid, header: SceneHeader) -> Cube:

@@ -6,9 +6,9 @@ units ─▶ tiles: coefficients ─▶ rows of tiles: wavelet, spectra ─▶ p
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hyvic_runtime.codec.completeness import check_header_plausible
 from hyvic_runtime.codec.conformance import check_coder
 from hyvic_runtime.codec.quality_map import Quality, pixel_quality
-from hyvic_runtime.codec.scene_decoder import DecodedTiles, Finish, SceneDecoder
+from hyvic_runtime.codec.scene_decoder import DecodedTiles, Place, SceneDecoder
 from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.families.adaptive.basis_coder import SYMBOLS_PER_OCTET, BasisCoder
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
@@ -42,12 +42,14 @@ class DecodedRow:
     """A row of tiles.
 
     Attributes:
-        basis: None where it did not arrive.
-        tiles: coefficients in digital numbers by column, of those that arrived.
+        basis: spectral basis of the row; None where it did not arrive.
+        tiles: coefficients in digital numbers of the tiles that arrived, by column.
+        problem: reason why there is no basis.
     """
 
     basis: StripBasis | None
     tiles: dict[int, Pyramid]
+    problem: str | None = None
 
 
 @dataclass
@@ -80,43 +82,45 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
             raise LostTilesError(lost=tiles - len(arrived), tiles=tiles, reason=reason)
 
     def _decoded(self, grid: TileGrid, received: ReceivedUnits) -> DecodedTiles[list[DecodedRow]]:
-        bases: list[StripBasis | DecodeError] = []
-        for row in range(grid.rows):
-            try:
-                basis, lines = self._basis(row, received)
-                if lines != grid.tile(row, 0).lines:
-                    raise DecodeError(
-                        f"the basis of its row is of {lines} lines and the scene has {grid.tile(row, 0).lines} there"
-                    )
-                bases.append(basis)
-            except DecodeError as error:
-                bases.append(error)
-        lossless = any(key.kind == UnitKind.TILE_EXACT for key in received.units)
-        if not lossless and not any(isinstance(basis, StripBasis) for basis in bases):
-            raise DecodeError(f"nothing of the scene can be reconstructed: {bases[0]}{damage_clause(received.damage)}")
-        rows = [DecodedRow(basis=None if isinstance(basis, DecodeError) else basis, tiles={}) for basis in bases]
+        rows = [self._opened_row(row, grid, received) for row in range(grid.rows)]
+        exact = any(key.kind == UnitKind.TILE_EXACT for key in received.units)
+        if not exact and all(row.basis is None for row in rows):
+            clause = damage_clause(received.damage)
+            raise DecodeError(f"nothing of the scene can be reconstructed: {rows[0].problem}{clause}")
         quality = np.full((grid.rows, grid.columns), Quality.LOST, np.uint8)
 
         def decode(tile: Tile) -> str | None:
-            basis = bases[tile.row]
             if UnitKey.of(UnitKind.TILE_EXACT, tile) in received.units:
                 return None  # it has no coefficients
-            if isinstance(basis, DecodeError):
-                return f"tile {tile.row}, {tile.column}: {basis}"
+            row = rows[tile.row]
+            if row.basis is None:
+                return f"tile {tile.row}, {tile.column}: {row.problem}"
             try:
-                lead, decoded = self._tile(tile, basis, received.units)
+                prefix, decoded = self._tile(tile, row.basis, received.units)
             except DecodeError as error:
                 return f"tile {tile.row}, {tile.column}: {error}"
             quality[tile.row, tile.column] = Quality.EXACT if decoded.problem is None else Quality.MEANS
-            step = np.float32(quantiser_step(lead.code))
+            step = np.float32(quantiser_step(prefix.code))
             pyramid = decoded.pyramid
-            rows[tile.row].tiles[tile.column] = Pyramid(
+            row.tiles[tile.column] = Pyramid(
                 approximation=pyramid.approximation * step, details=tuple(level * step for level in pyramid.details)
             )
             return None if decoded.problem is None else f"tile {tile.row}, {tile.column}: {decoded.problem}"
 
         problems = [problem for problem in ordered_map(decode, grid, self.workers) if problem is not None]
-        return DecodedTiles(coded=rows, quality=quality, problems=problems)
+        return DecodedTiles(coded=rows, quality=quality, problems=tuple(problems))
+
+    def _opened_row(self, row: int, grid: TileGrid, received: ReceivedUnits) -> DecodedRow:
+        """Return a row of tiles with its basis, or with the reason why it has none."""
+        try:
+            basis, lines = self._basis(row, received)
+            if lines != grid.tile(row, 0).lines:
+                raise DecodeError(
+                    f"the basis of its row is of {lines} lines and the scene has {grid.tile(row, 0).lines} there"
+                )
+        except DecodeError as error:
+            return DecodedRow(basis=None, tiles={}, problem=str(error))
+        return DecodedRow(basis=basis, tiles={})
 
     def _basis(self, row: int, received: ReceivedUnits) -> tuple[StripBasis, int]:
         """The basis of a row of tiles, and how many lines it says the row has.
@@ -135,7 +139,7 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
         return basis, lines
 
     def _tile(self, tile: Tile, basis: StripBasis, units: Units) -> tuple[TilePrefix, DecodedTile]:
-        """What arrived of a tile.
+        """Return a tile's prefix, and what arrived of its coefficients.
 
         Raises:
             DecodeError: its first unit is missing or damaged.
@@ -143,18 +147,18 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
         unit = units.get(UnitKey.of(UnitKind.TILE_BASE, tile))
         if unit is None:
             raise DecodeError("its first unit did not arrive whole")
-        lead = unpack_tile_prefix(unit)
+        prefix = unpack_tile_prefix(unit)
         begun = time.perf_counter()
         decoded = self._tiles.decode(
             unit[PREFIX_OCTETS:],
             lambda part: units.get(UnitKey.of(UnitKind.TILE_REFINEMENT, tile, part)),
-            basis.scale(lead.code),
+            basis.scale(prefix.code),
             (tile.lines, tile.samples),
         )
         self._took(time.perf_counter() - begun, 0.0)
-        if decoded.problem is not None and lead.latent_left_out:
+        if decoded.problem is not None and prefix.latent_left_out:
             decoded = DecodedTile(pyramid=decoded.pyramid, problem="its sender left out details to keep its budget")
-        return lead, decoded
+        return prefix, decoded
 
     def _cut_at_end(self, grid: TileGrid, received: ReceivedUnits) -> tuple[TileGrid, int]:
         last = grid.rows - 1
@@ -172,20 +176,22 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
             rows.append(pixel_quality(quality[None], strip))
         return np.concatenate(rows)
 
-    def _finished(self, grid: TileGrid, tiles: list[DecodedRow], header: SceneHeader, finish: Finish) -> Iterator[int]:
-        def own(cube: Cube, tile: Tile) -> Cube:
-            left = tile.column * grid.geometry.tile
-            return cube[:, left : left + tile.samples]
+    def _synthesise(
+        self, grid: TileGrid, tiles: list[DecodedRow], header: SceneHeader, cube: Cube, skip: Container[Place]
+    ) -> Iterator[Tile]:
+        size = grid.geometry.tile
 
-        def finish_row(row: int) -> int:
+        def put(row: int) -> list[Tile]:
             with one_thread_each(where=self.workers > 1 or self.cores == 1):
-                cube = self._strip(grid, row, tiles[row], header)
-            for column in range(grid.columns):
-                tile = grid.tile(row, column)
-                finish(tile, partial(own, cube, tile))
-            return grid.columns
+                strip = self._strip(grid, row, tiles[row], header)
+            of_row = [grid.tile(row, column) for column in range(grid.columns)]
+            for tile in of_row:
+                if (tile.row, tile.column) not in skip:
+                    own = slice(tile.column * size, tile.column * size + tile.samples)
+                    cube[row * size : row * size + tile.lines, own] = strip[:, own]
+            return of_row
 
-        return ordered_map(finish_row, range(grid.rows), self.workers)
+        return chain.from_iterable(ordered_map(put, range(grid.rows), self.workers))
 
     def _strip(self, grid: TileGrid, row: int, decoded: DecodedRow, header: SceneHeader) -> Cube:
         """Pixels of a row of tiles; without its basis they are zero, and marked as lost."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from hyvic_runtime.codec.completeness import check_complete
 from hyvic_runtime.codec.conformance import check_coder
 from hyvic_runtime.codec.quality_map import Quality, pixel_quality
-from hyvic_runtime.codec.scene_decoder import DecodedTiles, Finish, SceneDecoder
+from hyvic_runtime.codec.scene_decoder import DecodedTiles, Place, SceneDecoder
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.families.latent.bundle import DECODER, LatentBundle
 from hyvic_runtime.families.latent.conformance import check_entropy_path
@@ -24,6 +23,7 @@ from hyvic_runtime.families.latent.tile_decoder import TileLatentDecoder, TileLa
 from hyvic_runtime.packets.reassembly import ReceivedUnits, UnitKey, Units
 from hyvic_runtime.packets.scene_header import SceneHeader
 from hyvic_runtime.packets.space_packet import UnitKind
+from hyvic_runtime.scene.scene import Cube
 from hyvic_runtime.scene.tile_grid import Tile, TileGrid
 from hyvic_runtime.support.ordered_map import ordered_map
 
@@ -71,7 +71,7 @@ class LatentDecoder(SceneDecoder[LatentBundle, Mosaic]):
             unit = units.get(UnitKey.of(UnitKind.TILE_EXACT, tile))
             if unit is None:
                 return self.tile_latents(units, tile).parts > 0
-            self._lossless_pixels(unit, tile, self.bundle.manifest.bands, np.dtype(np.uint16))
+            self._exact_pixels(unit, tile, self.bundle.manifest.bands, np.dtype(np.uint16))
         except DecodeError:
             return False
         return True
@@ -98,20 +98,25 @@ class LatentDecoder(SceneDecoder[LatentBundle, Mosaic]):
             return decoded.problem
 
         problems = [problem for problem in ordered_map(place, grid, self.workers) if problem is not None]
-        return DecodedTiles(coded=mosaic, quality=quality, problems=problems)
+        return DecodedTiles(coded=mosaic, quality=quality, problems=tuple(problems))
 
     def _pixel_quality(self, tile_quality: NDArray[np.uint8], grid: TileGrid) -> NDArray[np.uint8]:
         return pixel_quality(tile_quality, grid)
 
-    def _finished(self, grid: TileGrid, tiles: Mosaic, header: SceneHeader, finish: Finish) -> Iterator[int]:
-        mean = header.mean_spectrum
-        assert mean is not None  # by _check_header
+    def _synthesise(
+        self, grid: TileGrid, tiles: Mosaic, header: SceneHeader, cube: Cube, skip: Container[Place]
+    ) -> Iterator[Tile]:
+        mean, size = header.mean_spectrum, grid.geometry.tile
+        assert mean is not None, "checked by _check_header"
 
-        def finish_tile(tile: Tile) -> int:
-            finish(tile, partial(self._synthesised, grid, tile, tiles, mean))
-            return 1
+        def put(tile: Tile) -> Tile:
+            if (tile.row, tile.column) not in skip:
+                top, left = tile.row * size, tile.column * size
+                area = cube[top : top + tile.lines, left : left + tile.samples]
+                area[...] = self._synthesised(grid, tile, tiles, mean)
+            return tile
 
-        return ordered_map(finish_tile, grid, self.workers)
+        return ordered_map(put, grid, self.workers)
 
     def _synthesised(
         self, grid: TileGrid, tile: Tile, mosaic: NDArray[np.float32], mean: NDArray[np.integer[Any]]
