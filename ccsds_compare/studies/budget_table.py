@@ -99,7 +99,7 @@ def measure(name: str, scene: Scene, ratio: float, encoder: AnyEncoder, decoder:
             stream = RateSearch(encoder=encoder, scene=scene, folder=Path(folder)).within(budget)
         except RateError:
             return row
-        decoded = decoder.decode(stream.path.read_bytes()).scene.cube
+        decoded = decoder.decode(stream.read()).scene.cube
     return Row(
         scene=name,
         shape=scene.cube.shape,

@@ -68,7 +68,7 @@ class BundleCodec:
         else:
             with tempfile.TemporaryDirectory() as folder:
                 writer = RateSearch(encoder=encoder, scene=scene, folder=Path(folder))
-                stream = writer.within(budget).path.read_bytes()
+                stream = writer.within(budget).read()
         if len(stream) < LEAST_USE * budget:
             ratio = compression_ratio(scene.cube.size, scene.bit_depth, len(stream))
             raise RateError(

@@ -148,6 +148,7 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
             progress=lambda: (bar.update(), beat()),
         )
         stream = _written(writer, arguments, budget)
+        assert stream.path is not None, "the search has a folder"
         stream.path.replace(partial)
     seconds = time.perf_counter() - begun
     ratio = compression_ratio(scene.cube.size, scene.bit_depth, stream.octets)

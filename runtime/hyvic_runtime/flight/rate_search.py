@@ -1,15 +1,17 @@
-"""A stored scene to a file of packets, at a quality or within a budget.
+"""A stored scene to a stream of packets, at a quality, within a budget or at a fidelity.
 
-A stored scene can be coded more than once, so a budget is kept by what its packets take, not by an estimate of it: the
-stream that is kept is one that was written.
+A stored scene can be coded more than once. So a budget is kept by the octets of packets that were made, not by an
+estimate: the stream that is kept is one that was written.
 """
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from hyvic_runtime.codec.rate_control import Trial, highest_within
 from hyvic_runtime.codec.row_budget import BUDGET_SLACK, LOG_OCTETS_PER_CODE
@@ -29,54 +31,60 @@ from hyvic_runtime.scene.scene import Cube, Scene
 from hyvic_runtime.support.metrics import compression_ratio, psnr
 
 PSNR_SLACK_DB = 0.05
-"""Above the least that is asked for: nearer costs more attempts."""
+"""Distance above the PSNR asked for that ends a search; a smaller one costs more attempts."""
 PSNR_PER_CODE = 1e-3
-"""What a step of the quality's code typically adds, in dB."""
+"""Typical gain in dB from one step of the quality code."""
 RATE_JUMP_RETRIES = (1, 2, 4, 8, 16)
-"""Steps of the quality's code. One component more makes a small scene's stream leap by some percent, and finer steps of
+"""Steps of the quality code. One component more makes a small scene's stream leap by some percent, and finer steps of
 the same components may take less again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenStream:
-    """A stream in a file.
+    """A stream that was written.
 
     Attributes:
-        path: of the file.
-        quality: that it was coded at, LOWEST_QUALITY … HIGHEST_QUALITY.
-        octets: that it takes.
-        packets: that it consists of.
-        psnr_db: of what it decodes to, where that was asked for.
-        attempts: streams that were written to find it.
+        path: file that holds it; None where it is held in memory.
+        held: its octets where it is held in memory, else empty.
+        quality: quality that it was coded at, LOWEST_QUALITY … HIGHEST_QUALITY.
+        octets: number of octets.
+        packets: number of packets.
+        psnr_db: PSNR of the decoded scene, where that was asked for.
+        attempts: number of streams that were written to find it.
     """
 
-    path: Path
+    path: Path | None
+    held: bytes = field(repr=False)
     quality: float
     octets: int
     packets: int
     psnr_db: float | None = None
     attempts: int = 1
 
+    def read(self) -> bytes:
+        """Return its octets."""
+        return self.held if self.path is None else self.path.read_bytes()
+
 
 @dataclass(frozen=True, kw_only=True)
 class RateSearch:
-    """Writes streams of one scene.
+    """Writes streams of one scene, and keeps the one that fits.
 
     Attributes:
-        encoder: of the bundle.
-        scene: what to encode.
-        folder: where attempts are kept until the best is known.
+        encoder: row encoder of a bundle.
+        scene: scene to encode.
+        folder: folder that holds attempts until the best is known; None: memory does.
         saturated: value of samples that had too much light; they are restored exactly.
-        scene_id: in every packet; None: a checksum.
-        packetiser: makes a new one for every stream.
-        key: that its packets are protected with.
-        progressive: latents behind all else, part by part.
+        scene_id: identifier in every packet; None: a checksum.
+        packetiser: makes a new packetiser for every stream.
+        key: key that the packets are protected with.
+        progressive: True to send refinements after all else, part by part.
         progress: called after every tile.
     """
 
     encoder: AnyEncoder
     scene: Scene
-    folder: Path
+    folder: Path | None = None
     saturated: int | None = None
     scene_id: int | None = None
     packetiser: Callable[[], Packetiser] = Packetiser
@@ -85,15 +93,15 @@ class RateSearch:
     progress: Callable[[], object] = lambda: None
 
     def at_quality(self, quality: float | None) -> WrittenStream:
-        """One stream; None: the bundle's middle rate."""
-        path = self.folder / f"quality-{quality}.packets"
+        """Write one stream; None: DEFAULT_QUALITY."""
+        path = None if self.folder is None else self.folder / f"quality-{quality}.packets"
+        file: BinaryIO = io.BytesIO() if path is None else path.open("wb")
         octets = packets = 0
-        packetiser = self.packetiser()
-        with path.open("wb") as file:
+        with file:
             for tile in scene_packets(
                 self.encoder,
                 self.scene,
-                packetiser,
+                self.packetiser(),
                 scene_id=self.scene_id,
                 quality=quality,
                 saturated=self.saturated,
@@ -103,13 +111,14 @@ class RateSearch:
                 octets += sum(map(len, tile))
                 packets += len(tile)
                 self.progress()
+            held = file.getvalue() if isinstance(file, io.BytesIO) else b""
         quality = DEFAULT_QUALITY if quality is None else quality
-        return WrittenStream(path=path, quality=quality, octets=octets, packets=packets)
+        return WrittenStream(path=path, held=held, quality=quality, octets=octets, packets=packets)
 
     def within(self, budget: int) -> WrittenStream:
-        """The best stream of at most so many octets.
+        """Write the best stream of at most so many octets.
 
-        It takes all but BUDGET_SLACK of them, or is the bundle's highest rate.
+        It takes all of them but the share BUDGET_SLACK, or it is the bundle's highest rate.
 
         Raises:
             RateError: the lowest rate takes more.
@@ -140,7 +149,7 @@ class RateSearch:
         return self._kept(best.result, written)
 
     def of_fidelity(self, least_db: float, decoder: AnyDecoder) -> WrittenStream:
-        """The smallest stream found that decodes to at least that PSNR over the bundle's range.
+        """Write the smallest stream found that decodes to at least that PSNR over the bundle's range.
 
         Raises:
             RateError: the highest rate does not reach it.
@@ -148,15 +157,15 @@ class RateSearch:
         """
         self.encoder.check_has_rates()
         written: list[WrittenStream] = []
-        fidelities: dict[Path, float] = {}
+        fidelities: dict[int, float] = {}
 
         def attempt(downwards: int) -> Trial[WrittenStream]:
             stream = self._next(written, MAX_QUALITY_CODE - downwards)
-            decoded = decoder.decode(stream.path.read_bytes(), key=self.key).scene
-            fidelities[stream.path] = self._fidelity(decoded.cube)
-            return Trial(downwards, -fidelities[stream.path], stream)
+            decoded = decoder.decode(stream.read(), key=self.key).scene
+            fidelities[downwards] = self._fidelity(decoded.cube)
+            return Trial(downwards, -fidelities[downwards], stream)
 
-        # What must not be passed is the error, which rises as the quality falls.
+        # The error must not pass a limit; it rises as the quality falls.
         best = highest_within(
             attempt,
             limit=-least_db,
@@ -166,15 +175,15 @@ class RateSearch:
             codes=range(MAX_QUALITY_CODE - HIGHEST_CODE, MAX_QUALITY_CODE - LOWEST_CODE + 1),
         )
         if best is None:
+            highest = fidelities[MAX_QUALITY_CODE - HIGHEST_CODE]
             raise RateError(
-                f"{least_db:g} dB are asked for and the bundle's highest rate gives "
-                f"{fidelities[written[-1].path]:.2f}; "
+                f"{least_db:g} dB are asked for and the bundle's highest rate gives {highest:.2f}; "
                 "ask for less, or use a bundle of a higher rate"
             )
-        return replace(self._kept(best.result, written), psnr_db=fidelities[best.result.path])
+        return replace(self._kept(best.result, written), psnr_db=fidelities[best.code])
 
     def _fidelity(self, decoded: Cube) -> float:
-        """PSNR over the samples that have data, in dB."""
+        """Return the PSNR over the samples that have data, in dB."""
         cube, peak = self.scene.cube, self.encoder.bundle.manifest.peak
         if self.scene.no_data is None:
             return psnr(cube, decoded, peak)
@@ -190,6 +199,6 @@ class RateSearch:
 
     def _kept(self, best: WrittenStream, written: list[WrittenStream]) -> WrittenStream:
         for stream in written:
-            if stream.path != best.path:
+            if stream.path is not None and stream.path != best.path:
                 stream.path.unlink()
         return replace(best, attempts=len(written))

@@ -195,7 +195,7 @@ def test_the_fidelity_asked_for_is_reached_and_hardly_passed(
     writer = RateSearch(encoder=encoder, scene=scene, folder=tmp_path)
 
     def fidelity(quality: float) -> float:
-        return psnr(scene.cube, decoder.decode(writer.at_quality(quality).path.read_bytes()).scene.cube, 10_000)
+        return psnr(scene.cube, decoder.decode(writer.at_quality(quality).read()).scene.cube, 10_000)
 
     asked = (fidelity(0) + fidelity(100)) / 2
     stream = writer.of_fidelity(asked, decoder)
