@@ -23,8 +23,8 @@ from ccsds123.parameters import (
 from ccsds123.predictor import map_samples, narrow_suffices
 from ccsds123.rate import match_ratio
 from ccsds123.reference_predictor import reference_prediction
-from conftest import smooth_cube
 from hypothesis import given, settings
+from scenes import smooth_cube
 from strategies import Case, cases
 
 CODERS = (SampleAdaptive(), Hybrid(), BlockAdaptive())

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
 from hyvic_compare.rate_distortion_table import main
 from hyvic_runtime import cli
+from scenes import BANDS, smooth_cube
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import BANDS, ROOT, smooth_cube
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.families.registry import read_bundle
@@ -33,6 +32,7 @@ from hyvic_runtime.packets.space_packet import (
     parse_stream,
 )
 from hyvic_runtime.scene.scene import SUPPORTED_DTYPES
+from scenes import BANDS, ROOT, smooth_cube
 
 if TYPE_CHECKING:
     from ccsdspy import PacketField

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from fuzz_decoder import BUNDLE, CONCEAL, RESEAL, TIMEOUT_S, WITH_KEY, decode_or_refuse, decoder_of_seeds, seeds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scenes import ROOT
 
 HYPOTHESIS_STREAMS = {"hyvic": 5_000, "adaptive": 1_000}
 LIBFUZZER_STREAMS = {"hyvic": 95_000, "adaptive": 45_000}

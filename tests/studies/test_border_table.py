@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, smooth_cube
 from hyvic_export.families.adaptive.exporter import adaptive_bundle_from_checkpoint
 from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from scenes import ROOT, smooth_cube
 from studies.border_table import beside_borders, main
 
 

@@ -8,9 +8,6 @@ from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
 from hyvic_runtime.packets.space_packet import Packetiser, Segment, parse_stream
 from hyvic_runtime.scene.scene import Scene
 
-TILE = 32
-"""Of the tiny bundle."""
-
 
 def packets_of(
     encoder: AdaptiveRowEncoder,

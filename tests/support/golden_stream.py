@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from conftest import smooth_cube
 from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_encoder import scene_packets
@@ -27,6 +26,7 @@ from hyvic_runtime.scene.scene import Scene
 from hyvic_train.config import config_from_json
 from hyvic_train.data.data_set import NamedCube, SceneSplit
 from hyvic_train.training import train
+from scenes import smooth_cube
 
 BANDS = 6
 KEY = bytes(range(32))

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -31,6 +30,7 @@ from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser, Segment, UnitKind, parse_stream
 from hyvic_runtime.scene.scene import Scene
+from scenes import BANDS, smooth_cube
 
 TILE = 32
 LINES, SAMPLES = 80, 96

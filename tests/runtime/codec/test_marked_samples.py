@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -25,6 +24,7 @@ from hyvic_runtime.scene.files import read_scene, write_scene
 from hyvic_runtime.scene.georeference import Georeference
 from hyvic_runtime.scene.marked_samples import fill_line, pack_marks, unpack_marks
 from hyvic_runtime.scene.scene import Scene, mean_spectrum, next_to_marked, resample_bands
+from scenes import BANDS, smooth_cube
 
 NO_DATA, SATURATED = 65535, 4095
 GEOREFERENCE = Georeference(transform=(30.0, 0.0, 412_345.5, 0.0, -30.0, 5_123_456.25), crs="EPSG:32633")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
 from hypothesis import given
 from hypothesis import strategies as st
 from hyvic_runtime import cli
@@ -39,6 +38,7 @@ from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
 from hyvic_runtime.packets.tile_prefix import TilePrefix, unpack_tile_prefix
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
+from scenes import BANDS, smooth_cube
 
 TILE = 32
 

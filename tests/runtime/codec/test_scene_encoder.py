@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BANDS, ROOT, smooth_cube
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.codec.acquisition import Acquisition, Interleave
@@ -23,6 +22,7 @@ from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.scene.tile_grid import TileGeometry
+from scenes import BANDS, ROOT, smooth_cube
 
 TILE = 32
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
 from hyvic_runtime import cli
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.families.latent.decoder import LatentDecoder
@@ -19,6 +18,7 @@ from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.simulation.channel import Channel, Contact
 from hyvic_runtime.simulation.downlink import FIRST_LINE, DownlinkSimulator, Settings, Simulation
 from hyvic_runtime.simulation.transport import MAX_DATAGRAM_OCTETS, Transport, carried
+from scenes import BANDS, smooth_cube
 
 
 @pytest.fixture(scope="module")

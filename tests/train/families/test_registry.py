@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import SHIPPED_CHECKPOINT, smooth_cube
 from hyvic_train.checkpoint import CheckpointError, load_checkpoint, read_checkpoint_config
 from hyvic_train.cli import main
 from hyvic_train.config import ConfigError, config_from_json
@@ -20,6 +19,7 @@ from hyvic_train.families.registry import model_from_config
 from hyvic_train.model_config import HyVICConfig, JointConfig
 from hyvic_train.pretrained import load_pretrained
 from hyvic_train.run_config import json_from_config
+from scenes import SHIPPED_CHECKPOINT, smooth_cube
 
 JOINT = {
     "family": "joint",

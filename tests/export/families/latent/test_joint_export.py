@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import BANDS, smooth_cube
 from hyvic_export.cli import main
 from hyvic_export.families.latent.analysis_form import AnalysisForm
 from hyvic_export.families.latent.entropy_model import entropy_model
@@ -32,6 +31,7 @@ from hyvic_runtime.scene.scene import Scene
 from hyvic_train.checkpoint import save_checkpoint, weights
 from hyvic_train.config import config_from_json
 from joint_models import ARCHITECTURE, pixels, random_joint_codec
+from scenes import BANDS, smooth_cube
 
 VARIANTS: list[dict[str, object]] = [
     {},
@@ -131,16 +131,16 @@ def _lambdas(fields: dict[str, object]) -> object:
 
 
 def test_the_same_checkpoint_gives_the_same_octets(
-    tiny_joint_checkpoint: Path, tiny_joint_bundle: Path, tmp_path: Path
+    tiny_joint_checkpoint: Path, exported_joint_bundle: Path, tmp_path: Path
 ) -> None:
     bundle_from_checkpoint(tiny_joint_checkpoint, tmp_path / "again", tile=32)
     names = file_names(3)
     assert set(graph_names(3)) <= set(names)
     for name in names:
-        assert (tmp_path / "again" / name).read_bytes() == (tiny_joint_bundle / name).read_bytes()
-    assert {file.name for file in tiny_joint_bundle.iterdir()} == {*names, MANIFEST, "report.json"}
+        assert (tmp_path / "again" / name).read_bytes() == (exported_joint_bundle / name).read_bytes()
+    assert {file.name for file in exported_joint_bundle.iterdir()} == {*names, MANIFEST, "report.json"}
     for name in graph_names(3):
-        graph = onnx.load(tiny_joint_bundle / name).graph
+        graph = onnx.load(exported_joint_bundle / name).graph
         for value in (*graph.input, *graph.output):
             assert value.type.tensor_type.shape.dim[0].dim_param == "tile"
 

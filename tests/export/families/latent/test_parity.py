@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
 from hyvic_export.cli import main
 from hyvic_export.families.latent import parity
 from hyvic_export.families.latent.exporter import bundle_from_checkpoint
@@ -20,6 +19,7 @@ from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
+from scenes import BANDS, smooth_cube
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def test_the_report_holds_the_engine_against_the_model(bundle: Path) -> None:
     assert report["calibrated_on"] == (["s.npz"] if precision is Precision.INT8 else [])
 
 
-def test_a_stream_of_any_precision_decodes_with_every_bundle(bundle: Path, tiny_bundle: Path, scene: Path) -> None:
-    ours, plain = read_bundle(bundle), read_bundle(tiny_bundle)
+def test_a_stream_of_any_precision_decodes_with_every_bundle(bundle: Path, exported_bundle: Path, scene: Path) -> None:
+    ours, plain = read_bundle(bundle), read_bundle(exported_bundle)
     assert ours.identity == plain.identity
     cube = np.load(scene)["cube"]
     packets = scene_packets(LatentRowEncoder(ours), Scene(cube=cube), Packetiser())

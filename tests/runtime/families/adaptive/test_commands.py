@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coded_scenes import TILE, packets_of
-from conftest import ROOT, smooth_cube
+from coded_scenes import packets_of
 from hyvic_runtime import cli
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
@@ -20,6 +19,7 @@ from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.simulation.channel import Channel
 from hyvic_runtime.simulation.downlink import DownlinkSimulator, Settings, Simulation
 from hyvic_runtime.support.metrics import psnr
+from scenes import ROOT, TILE, smooth_cube
 
 BANDS = 6
 SHAPE = (TILE + 3, TILE + 3, BANDS)

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coded_scenes import TILE, packets_of
-from conftest import smooth_cube
+from coded_scenes import packets_of
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.bundle_files import TABLE_FIRST
 from hyvic_runtime.codec.quality_map import Quality
@@ -31,6 +30,7 @@ from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
 from hyvic_runtime.packets.tile_prefix import TilePrefix
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.scene.tile_grid import Tile
+from scenes import TILE, smooth_cube
 
 BANDS = 6
 SCENE = Scene(cube=smooth_cube(TILE + 8, 2 * TILE, BANDS))

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coded_scenes import TILE, packets_of
-from conftest import smooth_cube
+from coded_scenes import packets_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.codec.acquisition import Acquisition, Interleave
@@ -23,6 +22,7 @@ from hyvic_runtime.packets.quality import HIGHEST_QUALITY, LOWEST_QUALITY
 from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
+from scenes import TILE, smooth_cube
 
 BANDS = 5
 AXES = {Interleave.BIP: (0, 1, 2), Interleave.BIL: (0, 2, 1), Interleave.BSQ: (2, 0, 1)}

@@ -9,8 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from coded_scenes import TILE, packets_of, segment_of
-from conftest import smooth_cube
+from coded_scenes import packets_of, segment_of
 from damaged_streams import check_marks_of_damage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,6 +26,7 @@ from hyvic_runtime.packets.reassembly import UnitKey, receive
 from hyvic_runtime.packets.space_packet import Packetiser, Segment, Unit, UnitKind
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import mean_squared_error
+from scenes import TILE, smooth_cube
 
 BANDS = 2
 SHAPE = (TILE + 9, 11 * TILE - 5, BANDS)

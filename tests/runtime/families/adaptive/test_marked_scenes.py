@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from coded_scenes import TILE, packets_of
-from conftest import smooth_cube
+from coded_scenes import packets_of
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.errors import LostTilesError
@@ -17,6 +16,7 @@ from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
 from hyvic_runtime.packets.space_packet import UnitKind
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
+from scenes import TILE, smooth_cube
 
 BANDS = 6
 NO_DATA, SATURATED = 65535, 4095

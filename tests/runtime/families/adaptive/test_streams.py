@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coded_scenes import TILE, packets_of, segment_of
-from conftest import ROOT, smooth_cube
+from coded_scenes import packets_of, segment_of
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_packets, scene_stream
 from hyvic_runtime.entropy.unit_coder import BlockReader, BlockWriter
@@ -27,6 +26,7 @@ from hyvic_runtime.packets.reassembly import receive
 from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import mean_squared_error, psnr
+from scenes import ROOT, TILE, smooth_cube
 
 PEAK = 10_000
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BANDS, SHIPPED_CHECKPOINT, smooth_cube
 from damaged_streams import check_marks_of_damage
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,6 +26,7 @@ from hyvic_runtime.packets.space_packet import OVERHEAD_OCTETS, Packetiser, Unit
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
 from hyvic_train.checkpoint import load_checkpoint
+from scenes import BANDS, SHIPPED_CHECKPOINT, smooth_cube
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
 from damaged_streams import check_marks_of_damage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -46,6 +45,7 @@ from hyvic_runtime.scene.tile_grid import Tile, coded_shape
 from hyvic_runtime.simulation.channel import Channel
 from hyvic_runtime.simulation.downlink import DownlinkSimulator, Settings
 from numpy.typing import NDArray
+from scenes import BANDS, smooth_cube
 
 TILE, PARTS = 32, 3
 SHAPE = (45, 70, BANDS)
