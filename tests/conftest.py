@@ -13,6 +13,8 @@ import pytest
 from golden_bundles import unpack_bundle
 from scenes import SHIPPED_CHECKPOINT
 
+pytest.register_assert_rewrite("stream_contract", "live_contract", "board_contract", "damaged_streams")
+
 # Two test processes on one machine would otherwise compete for its cores.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
