@@ -184,7 +184,12 @@ class BoardContract(CodecUnderTest):
         before = out.read_bytes()
         assert cli.encode_scene([*rest, "--max-bytes", "30"]) == 1
         assert "30 octets are asked for and the bundle's lowest rate takes" in capsys.readouterr().err
+        assert cli.encode_scene([*rest, "--target-ratio", "-2"]) == 1
+        assert "a compression ratio of -2 is" in capsys.readouterr().err
+        assert cli.encode_scene([*rest, "--max-bytes", "0"]) == 1
         assert out.read_bytes() == before
+        with pytest.raises(SystemExit, match="2"):
+            cli.encode_scene([*rest, "--max-bytes", "30", "--quality", "3"])
 
     @pytest.mark.parametrize("suffix", [".npy", ".tif"])
     def test_scene_to_packets_to_file(self, scene_file: Path, folder: Path, suffix: str, capsys: Capture) -> None:
