@@ -24,7 +24,7 @@ from hyvic_runtime.codec.rate_control import DownlinkBudget
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
 from hyvic_runtime.errors import DecodeError, LostTilesError, RateError
-from hyvic_runtime.flight.rate_search import RateSearch
+from hyvic_runtime.flight.rate_search import RateSearch, WrittenStream
 from hyvic_runtime.packets.quality import HIGHEST_QUALITY, LOWEST_QUALITY
 from hyvic_runtime.packets.space_packet import UnitKind
 from hyvic_runtime.scene.scene import Scene
@@ -203,7 +203,7 @@ class LiveContract(CodecUnderTest):
         for budget in [len(stream_of(encoder, scene, quality=quality)) for quality in (0, 30, 70, 100)]:
             stream = writer.within(budget)
             assert 0.97 * budget <= stream.octets <= budget
-            assert stream.path.stat().st_size == stream.octets
+            assert len(stream.read()) == stream.octets
         assert writer.within(10 * most).quality == HIGHEST_QUALITY
         with pytest.raises(
             RateError, match=rf"{least - 1:,} octets are asked for and the bundle's lowest rate takes {least:,}"
@@ -216,12 +216,12 @@ class LiveContract(CodecUnderTest):
         cube = self.cube(TILE + 4, TILE)
         writer = RateSearch(encoder=encoder, scene=Scene(cube=cube), folder=tmp_path)
 
-        def fidelity(stream: Path) -> float:
-            return psnr(cube, decoder.decode(stream.read_bytes()).scene.cube, PEAK)
+        def fidelity(stream: WrittenStream) -> float:
+            return psnr(cube, decoder.decode(stream.read()).scene.cube, PEAK)
 
-        asked = (fidelity(writer.at_quality(0).path) + fidelity(writer.at_quality(100).path)) / 2
+        asked = (fidelity(writer.at_quality(0)) + fidelity(writer.at_quality(100))) / 2
         stream = writer.of_fidelity(asked, decoder)
-        assert stream.psnr_db == pytest.approx(fidelity(stream.path))
+        assert stream.psnr_db == pytest.approx(fidelity(stream))
         assert asked <= stream.psnr_db < asked + 1  # it leaps where a component no longer pays
 
     @pytest.mark.parametrize(("window", "announced"), [(TILE, True), (3 * TILE, False)])
