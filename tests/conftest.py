@@ -6,17 +6,18 @@ Fixtures that train or export import torch when a test asks for them; tests of t
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from golden_bundles import unpack_bundle
-from scenes import SHIPPED_CHECKPOINT
+from scenes import SHIPPED_CHECKPOINT, TILE
 
 pytest.register_assert_rewrite("stream_contract", "live_contract", "board_contract", "damaged_streams")
 
-# Two test processes on one machine would otherwise compete for its cores.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Test processes on one machine would otherwise compete for its cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 
 @pytest.fixture(scope="session")
@@ -37,14 +38,26 @@ def tiny_adaptive_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unpack_bundle("adaptive", tmp_path_factory.mktemp("bundle") / "tiny-adaptive.bundle")
 
 
+def _made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return the folder `name` that the first of the session's test processes made; the others wait for it."""
+    from filelock import FileLock
+
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        done = Path(f"{folder}.done")
+        if not done.exists():
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """HyVIC model of 20 bands and three rates, trained for a few steps."""
     from tiny_models import train_hyvic
 
-    folder = tmp_path_factory.mktemp("checkpoint")
-    train_hyvic(folder)
-    return folder
+    return _made_once(tmp_path_factory, "checkpoint", train_hyvic)
 
 
 @pytest.fixture(scope="session")
@@ -52,9 +65,7 @@ def tiny_joint_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Joint codec of the same bands and rates, in three slices that see their neighbours."""
     from tiny_models import train_joint
 
-    folder = tmp_path_factory.mktemp("joint-checkpoint")
-    train_joint(folder)
-    return folder
+    return _made_once(tmp_path_factory, "joint-checkpoint", train_joint)
 
 
 @pytest.fixture(scope="session")
@@ -62,9 +73,7 @@ def tiny_context_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Context model of random weights."""
     from tiny_models import save_random_context_model
 
-    folder = tmp_path_factory.mktemp("context-checkpoint")
-    save_random_context_model(folder)
-    return folder
+    return _made_once(tmp_path_factory, "context-checkpoint", save_random_context_model)
 
 
 @pytest.fixture(scope="session")
@@ -72,9 +81,9 @@ def exported_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFact
     """Bundle of `tiny_checkpoint`, tiles of 32."""
     from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 
-    out = tmp_path_factory.mktemp("bundle") / "exported.bundle"
-    bundle_from_checkpoint(tiny_checkpoint, out, tile=32)
-    return out
+    return _made_once(
+        tmp_path_factory, "exported.bundle", lambda out: bundle_from_checkpoint(tiny_checkpoint, out, tile=TILE)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -82,9 +91,11 @@ def exported_joint_bundle(tiny_joint_checkpoint: Path, tmp_path_factory: pytest.
     """Bundle of `tiny_joint_checkpoint`, tiles of 32."""
     from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 
-    out = tmp_path_factory.mktemp("bundle") / "exported-joint.bundle"
-    bundle_from_checkpoint(tiny_joint_checkpoint, out, tile=32)
-    return out
+    return _made_once(
+        tmp_path_factory,
+        "exported-joint.bundle",
+        lambda out: bundle_from_checkpoint(tiny_joint_checkpoint, out, tile=TILE),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -92,9 +103,11 @@ def exported_adaptive_bundle(tiny_context_checkpoint: Path, tmp_path_factory: py
     """Bundle of `tiny_context_checkpoint`, tiles of 32."""
     from hyvic_export.families.adaptive.exporter import adaptive_bundle_from_checkpoint
 
-    out = tmp_path_factory.mktemp("bundle") / "exported-adaptive.bundle"
-    adaptive_bundle_from_checkpoint(tiny_context_checkpoint, out, tile=32)
-    return out
+    return _made_once(
+        tmp_path_factory,
+        "exported-adaptive.bundle",
+        lambda out: adaptive_bundle_from_checkpoint(tiny_context_checkpoint, out, tile=TILE),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -102,9 +115,9 @@ def shipped_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bundle of the shipped checkpoint."""
     from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 
-    out = tmp_path_factory.mktemp("bundle") / "hyvic-s-202.bundle"
-    bundle_from_checkpoint(SHIPPED_CHECKPOINT, out)
-    return out
+    return _made_once(
+        tmp_path_factory, "hyvic-s-202.bundle", lambda out: bundle_from_checkpoint(SHIPPED_CHECKPOINT, out)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ def test_a_scene_comes_back_from_a_bundle_that_was_trained_and_exported_here(
     assert np.abs(cube.astype(int) - decoded.scene.cube).mean() < 40
 
 
-@pytest.mark.parametrize(("fresh", "golden"), zip(FRESH, GOLDEN, strict=True))
+@pytest.mark.parametrize(("fresh", "golden"), list(zip(FRESH, GOLDEN, strict=True)))
 def test_a_golden_bundle_has_the_form_of_a_fresh_one(fresh: str, golden: str, request: pytest.FixtureRequest) -> None:
     folders = [Path(request.getfixturevalue(name)) for name in (fresh, golden)]
     names = [{path.name for path in folder.iterdir()} for folder in folders]

@@ -26,7 +26,7 @@ def test_ssim_agrees_with_scikit_image(pair: tuple[np.ndarray, np.ndarray]) -> N
     original, noisy = (x.astype(np.float64) for x in pair)
     expected = np.mean(
         [
-            _valid_mean(structural_similarity(original[..., b], noisy[..., b], data_range=10_000, full=True)[1])
+            _valid_mean(skimage.structural_similarity(original[..., b], noisy[..., b], data_range=10_000, full=True)[1])
             for b in range(original.shape[2])
         ]
     )
