@@ -171,7 +171,7 @@ def test_a_coder_of_other_octets_codes_nothing(
     assert cli.encode_scene([str(tmp_path / "s.npz"), "--bundle", str(tiny_bundle), "--out", str(out)]) == 1
     error = capsys.readouterr().err
     assert _one_line(error)
-    assert "does not code the bundle's tables as the exporter's coder did" in error
+    assert "does not code the tables of the bundle as the exporter did" in error
     assert not out.exists()
 
 

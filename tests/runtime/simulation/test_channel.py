@@ -122,7 +122,7 @@ def test_channels_that_cannot_be_are_refused() -> None:
         Channel(contacts=(Contact(start_s=0, seconds=2, octets=9), Contact(start_s=1, seconds=2, octets=9)))
     with pytest.raises(ValueError, match="an outage of 0 s"):
         Outage(start_s=1, seconds=0)
-    with pytest.raises(ValueError, match="budget is 0 octets"):
+    with pytest.raises(ValueError, match="budget of a contact is 0 octets"):
         Contact(start_s=1, seconds=1, octets=0)
     with pytest.raises(ValueError, match="reorder is -1"):
         Channel(reorder=-1)
