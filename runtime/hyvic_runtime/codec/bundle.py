@@ -83,6 +83,15 @@ class Manifest(Protocol):
         """Checkpoint hash, tool versions and command, for people."""
         ...
 
+    @property
+    def pinned(self) -> dict[str, str]:
+        """Name → SHA-256 of every other file of the bundle."""
+        ...
+
+    def file_bytes(self) -> bytes:
+        """Make the manifest file."""
+        ...
+
 
 class PinnedManifest:
     """Base of the manifests of all families: checks, files and spelling. Each family declares the fields in its order.
