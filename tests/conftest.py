@@ -85,7 +85,7 @@ def tiny_joint_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny HyVIC model exported with tiles of 32."""
-    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     out = tmp_path_factory.mktemp("bundle") / "tiny.bundle"
     bundle_from_checkpoint(tiny_checkpoint, out, tile=32)
@@ -95,7 +95,7 @@ def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def tiny_joint_bundle(tiny_joint_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny joint codec exported with tiles of 32."""
-    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     out = tmp_path_factory.mktemp("bundle") / "tiny-joint.bundle"
     bundle_from_checkpoint(tiny_joint_checkpoint, out, tile=32)
@@ -129,17 +129,17 @@ def tiny_context_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_adaptive_bundle(tiny_context_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That model exported with tiles of 32."""
-    from hyvic_export.families.adaptive.exporter import adaptive_bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     out = tmp_path_factory.mktemp("bundle") / "tiny-adaptive.bundle"
-    adaptive_bundle_from_checkpoint(tiny_context_checkpoint, out, tile=32)
+    bundle_from_checkpoint(tiny_context_checkpoint, out, tile=32)
     return out
 
 
 @pytest.fixture(scope="session")
 def shipped_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped checkpoint, exported."""
-    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     out = tmp_path_factory.mktemp("bundle") / "hyvic-s-202.bundle"
     bundle_from_checkpoint(SHIPPED_CHECKPOINT, out)

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from hyvic_export.families.latent.distributions import gaussians
 from hyvic_export.families.latent.entropy_model import EntropyModel, entropy_model
 from hyvic_export.families.latent.integer_network import run_reference, scale_table
-from hyvic_export.frequency_tables import gaussians, table_bits
+from hyvic_export.families.registry import exportable
+from hyvic_export.frequency_tables import table_bits
 from hyvic_export.integer_layer import Integers
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.entropy.unit_coder import SYMBOL_MAX, SYMBOL_MIN, EntropyCoder
@@ -78,7 +80,7 @@ def _run(arguments: argparse.Namespace) -> Result:
     costs = []
     for folder in tqdm(arguments.checkpoint, unit="checkpoint", disable=None):
         checkpoint = load_checkpoint(folder)
-        entropy = entropy_model(checkpoint.model)
+        entropy = entropy_model(exportable(checkpoint.model))
         digital_numbers = _crop(scene, checkpoint)
         levels = range(checkpoint.config.model.rates)
         costs += [entropy_path_cost(folder.name, checkpoint, entropy, digital_numbers, level) for level in levels]

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.families.latent.bundle import ENCODER

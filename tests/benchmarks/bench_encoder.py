@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from hyvic_compare.indian_pines import load_indian_pines
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
 from hyvic_runtime.codec.row_encoder import StageTimes
 from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY, scene_packets

@@ -21,8 +21,7 @@ import onnx
 from aarch64_root import NoRootError, throwaway_root
 from float_path import distance_to_edge, float_hyperdecoder, table_rows, wrong_share
 from hyvic_compare.indian_pines import load_indian_pines
-from hyvic_export.families.adaptive.exporter import adaptive_bundle_from_checkpoint
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.families.latent.bundle import HYPERDECODER, LatentBundle, read_latent_bundle
@@ -94,7 +93,7 @@ def main() -> None:
         bundle_from_checkpoint(JOINT, folder / "joint.bundle", tile=TILE)
         train_joint(scene, folder / "neighbours")
         bundle_from_checkpoint(folder / "neighbours", folder / "neighbours.bundle", tile=TILE)
-        adaptive_bundle_from_checkpoint(ADAPTIVE, folder / "adaptive.bundle", tile=TILE)
+        bundle_from_checkpoint(ADAPTIVE, folder / "adaptive.bundle", tile=TILE)
         for name in ("hyvic.bundle", "joint.bundle", "neighbours.bundle", "adaptive.bundle"):
             check_bundle(here, arm, name)
             check_streams(here, arm, name, *(COARSE if name == "adaptive.bundle" else ()))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from conftest import smooth_cube
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.families.latent.decoder import LatentDecoder

@@ -96,7 +96,7 @@ def test_it_gives_compressais_reconstruction_and_bits(state_dict: Path) -> None:
 def test_it_is_converted_exported_and_coded_within_one_percent_of_its_estimate(
     state_dict: Path, tmp_path: Path
 ) -> None:
-    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     cube = smooth_cube(64, 64, C)
     np.savez(tmp_path / "scene.npz", cube=cube)

@@ -1,4 +1,4 @@
-"""What exactness costs: code lengths by the integer network and its tables beside those by the model."""
+"""Cost of exactness: code lengths of the integer network and its tables, compared with the model's."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from hyvic_train.families.adaptive.context_model import ContextModel
 from hyvic_train.families.adaptive.validation import ROUNDING, STEPS, rows_bits
 
 from hyvic_export.frequency_tables import table_bits
-from hyvic_export.sample_scenes import sample_of
+from hyvic_export.scene_sample import sample_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeLength:
-    """Of the coefficients of one kind.
+    """Code length of the coefficients of one source at one quantiser step.
 
     Attributes:
-        of: what they are of.
-        coefficients: how many.
-        bits: ideal code length under the tables' rows that the engine chooses.
-        reference_bits: of the model in floating point.
+        of: name of the source and the step.
+        coefficients: number of coefficients.
+        bits: ideal code length under the table rows that the engine chooses.
+        reference_bits: ideal code length under the model in floating point.
     """
 
     of: str
@@ -41,11 +41,11 @@ class CodeLength:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """An engine beside the model in torch, on the same contexts.
+    """Comparison of an engine with the model in torch, on equal contexts.
 
     Attributes:
-        engine: what ran the network.
-        code_lengths: of every scene, or of noise, at every quantiser step.
+        engine: description of the engine that ran the network.
+        code_lengths: code lengths for every scene, or for noise, at every quantiser step.
     """
 
     engine: str
@@ -57,10 +57,10 @@ def measured_parity(model: ContextModel, bundle: AdaptiveBundle, scenes: Sequenc
     """Code the details of scenes with a bundle in ONNX Runtime and with the model.
 
     Args:
-        model: what was exported.
-        bundle: the export.
-        scenes: files; without any, noise serves that is as smooth as scenes are.
-        components: of a scene, at most.
+        model: model that was exported.
+        bundle: bundle of the model.
+        scenes: files; without files, noise as smooth as scenes takes their place.
+        components: largest number of components of a scene.
 
     Raises:
         BundleError: the engine does not compute the network exactly.
@@ -89,7 +89,7 @@ def measured_parity(model: ContextModel, bundle: AdaptiveBundle, scenes: Sequenc
 
 
 def _of_scene(path: Path, tile: int, components: int) -> Iterator[tuple[str, Iterator[Rows]]]:
-    """Details of a scene's first tile at every quantiser step of a validation."""
+    """Yield the details of a scene's first tile at every quantiser step of a validation."""
     cube = np.moveaxis(sample_of(read_scene(path), tile).cube, -1, 0).astype(np.float32)
     transform = spectral_transform(cube, components)
     planes = transform.components(cube)
@@ -98,7 +98,7 @@ def _of_scene(path: Path, tile: int, components: int) -> Iterator[tuple[str, Ite
 
 
 def _of_noise() -> Iterator[tuple[str, Iterator[Rows]]]:
-    """Details of planes whose amplitudes fall as scenes' do: with frequency, and from component to component."""
+    """Yield the details of planes whose amplitudes fall with frequency and from component to component."""
     lines, components = 64, 16
     frequency = np.hypot(np.fft.fftfreq(lines)[:, None], np.fft.rfftfreq(lines))
     frequency[0, 0] = 1

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import BANDS, smooth_cube
 from hyvic_export.cli import main
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.families.latent import parity
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
 from hyvic_runtime.codec.bundle_files import REPORT
 from hyvic_runtime.codec.scene_encoder import scene_packets

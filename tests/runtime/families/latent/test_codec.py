@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_export.families.latent.entropy_model import entropy_model
 from hyvic_export.families.latent.reference_codec import reference_coding
+from hyvic_export.families.registry import exportable
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY, scene_packets
 from hyvic_runtime.errors import DecodeError, LostTilesError, SceneError
@@ -76,7 +77,9 @@ def test_the_decoder_gets_the_encoders_symbols_and_torchs_picture(
     stream = b"".join(_packets(encoder, cube, quality=quality))
     model = load_checkpoint(tiny_checkpoint).model
     mean = encoder.mean_spectrum(Scene(cube=cube))
-    expected = reference_coding(model, entropy_model(model), cube, mean, encoder.bundle.manifest.geometry, quality)
+    expected = reference_coding(
+        exportable(model), entropy_model(exportable(model)), cube, mean, encoder.bundle.manifest.geometry, quality
+    )
 
     # What the encoder's graph chose is what the decoder reads, to the last symbol.
     grid = encoder.grid(Scene(cube=cube))
@@ -104,7 +107,7 @@ def test_tile_borders_do_not_show(
     encoder: LatentRowEncoder, decoder: LatentDecoder, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     """Pixels at the borders of small tiles come out as well as in a tile that has no border there."""
-    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     bundle_from_checkpoint(tiny_checkpoint, tmp_path / "one-tile", tile=128)
     one_tile = read_bundle(tmp_path / "one-tile")
@@ -203,7 +206,7 @@ def test_a_lost_packet_is_an_error_unless_it_may_be_concealed(
 def test_a_stream_of_another_bundle_is_refused(
     encoder: LatentRowEncoder, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     bundle_from_checkpoint(tiny_checkpoint, tmp_path / "other", tile=64)
     other = LatentDecoder(read_bundle(tmp_path / "other"))
@@ -342,7 +345,9 @@ def test_the_shipped_codec_on_a_real_scene(shipped_bundle: Path, indian_pines: n
     model = load_checkpoint(SHIPPED_CHECKPOINT).model
     mean = encoder.mean_spectrum(Scene(cube=indian_pines))
     geometry = bundle.manifest.geometry
-    expected = reference_coding(model, entropy_model(model), indian_pines, mean, geometry, DEFAULT_QUALITY)
+    expected = reference_coding(
+        exportable(model), entropy_model(exportable(model)), indian_pines, mean, geometry, DEFAULT_QUALITY
+    )
 
     # Of a million latents a few lie within float32 rounding of a half and may go either way in torch.
     symbols = _decoded_symbols(decoder, stream, indian_pines)
