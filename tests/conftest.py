@@ -46,7 +46,7 @@ def _trained(model: dict[str, object], folder: Path, steps: int) -> Path:
     """A checkpoint of a few steps on synthetic scenes."""
     from hyvic_train.config import config_from_json
     from hyvic_train.data.data_set import NamedCube, SceneSplit
-    from hyvic_train.training import train
+    from hyvic_train.families.latent.training import train
 
     config = config_from_json(
         {

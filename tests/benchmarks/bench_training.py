@@ -37,8 +37,8 @@ def step_of(side: str, count: int) -> Callable[[], object]:
     from hyvic_train.data.data_set import NamedCube, SceneSplit
     from hyvic_train.families.latent.hyvic import HyVIC
     from hyvic_train.families.latent.klt import initialise
-    from hyvic_train.objective import Objective
-    from hyvic_train.training import _update, batch, gradients, keep_freed_memory, make_optimisers
+    from hyvic_train.families.latent.objective import Objective
+    from hyvic_train.families.latent.training import _update, batch, gradients, keep_freed_memory, make_optimisers
     from lightning_fabric import Fabric
 
     precision = "bf16-mixed" if side == "bf16" else "32-true"

@@ -33,7 +33,7 @@ from hyvic_runtime.scene.scene import Scene, resample_bands
 from hyvic_train.checkpoint import load_checkpoint
 from hyvic_train.config import config_from_json
 from hyvic_train.data.data_set import NamedCube, SceneSplit
-from hyvic_train.training import train
+from hyvic_train.families.latent.training import train
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[2]

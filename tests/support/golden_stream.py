@@ -25,7 +25,7 @@ from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
 from hyvic_train.config import config_from_json
 from hyvic_train.data.data_set import NamedCube, SceneSplit
-from hyvic_train.training import train
+from hyvic_train.families.latent.training import train
 
 BANDS = 6
 KEY = bytes(range(32))

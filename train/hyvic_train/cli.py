@@ -170,9 +170,9 @@ def _run_adaptive(arguments: argparse.Namespace, config: AdaptiveTrainingConfig,
 def _run(arguments: argparse.Namespace, config: TrainingConfig, out: Path) -> Result:
     from hyvic_train.config import in_steps
     from hyvic_train.data.data_set import crops_per_epoch, read_split
-    from hyvic_train.objective import RateDistortion
-    from hyvic_train.training import train
-    from hyvic_train.validation import json_from_points, validate
+    from hyvic_train.families.latent.objective import RateDistortion
+    from hyvic_train.families.latent.training import train
+    from hyvic_train.families.latent.validation import json_from_points, validate
 
     scenes = read_split(arguments.data, config.data, config.model)
     config = in_steps(config, crops_per_epoch(scenes.training, config.data))

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from hyvic_train.model_config import STRICT, AnyModelConfig, refuse
+from hyvic_train.families.latent.model_config import STRICT, AnyModelConfig, refuse
 
 Dataset = Literal["scenes", "hyspecnet-11k", "mlretset"]
 Split = Literal["easy", "hard", "random"]

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from hyvic_train.config import TrainingConfig, config_from_json, validated
 from hyvic_train.families.adaptive.config import AdaptiveTrainingConfig
-from hyvic_train.model_config import family_of
+from hyvic_train.families.latent.model_config import family_of
 
 RunConfig = TrainingConfig | AdaptiveTrainingConfig
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hyvic_runtime.support.atomic_file import replacing
 
-from hyvic_train.objective import RateDistortion
-from hyvic_train.validation import OperatingPoint
+from hyvic_train.families.latent.objective import RateDistortion
+from hyvic_train.families.latent.validation import OperatingPoint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

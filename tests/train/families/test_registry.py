@@ -16,9 +16,9 @@ from hyvic_train.cli import main
 from hyvic_train.config import ConfigError, config_from_json
 from hyvic_train.families.latent.hyvic import HyVIC
 from hyvic_train.families.latent.joint_codec import JointCodec
+from hyvic_train.families.latent.model_config import HyVICConfig, JointConfig
+from hyvic_train.families.latent.pretrained import load_pretrained
 from hyvic_train.families.registry import model_from_config
-from hyvic_train.model_config import HyVICConfig, JointConfig
-from hyvic_train.pretrained import load_pretrained
 from hyvic_train.run_config import json_from_config
 
 JOINT = {

@@ -12,7 +12,7 @@ from hyvic_train.data.cubes import NamedCube, TrainingCube
 from hyvic_train.data.hyspecnet import read_hyspecnet
 from hyvic_train.data.mlretset import read_mlretset
 from hyvic_train.data.scene_folder import read_scenes
-from hyvic_train.model_config import SceneNeeds
+from hyvic_train.families.latent.model_config import SceneNeeds
 
 __all__ = ["ALONE", "NamedCube", "SceneSplit", "Shard", "TrainingCube", "crops", "crops_per_epoch", "read_split"]
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hyvic_train.config import DataConfig
 from hyvic_train.data.cubes import WHOLE, StoredCube
-from hyvic_train.model_config import SceneNeeds
+from hyvic_train.families.latent.model_config import SceneNeeds
 
 _SHOWN = 3
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from hyvic_train.config import BandRange, DataConfig, matches
 from hyvic_train.data.cubes import StoredCube
 from hyvic_train.data.no_data import FreeArea, free_area, no_data_value
-from hyvic_train.model_config import SceneNeeds
+from hyvic_train.families.latent.model_config import SceneNeeds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hyvic_train.families.latent.codec_model import CodecModel
 from hyvic_train.families.latent.hyvic import HyVIC
 from hyvic_train.families.latent.joint_codec import JointCodec
-from hyvic_train.model_config import HyVICConfig, ModelConfig
+from hyvic_train.families.latent.model_config import HyVICConfig, ModelConfig
 
 
 def model_from_config(config: ModelConfig) -> CodecModel:

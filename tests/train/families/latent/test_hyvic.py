@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from hyvic_train.families.latent.hyvic import HyVIC
+from hyvic_train.families.latent.model_config import HyVICConfig
+from hyvic_train.families.latent.objective import Objective
 from hyvic_train.integer_path import LOG2_MIN_SCALE, LOG2_SCALE_STEP
-from hyvic_train.model_config import HyVICConfig
-from hyvic_train.objective import Objective
 
 
 @pytest.mark.parametrize(("latent", "hyperlatent", "millions"), [(1280, 768, 74.6), (768, 460, 26.9), (384, 230, 6.8)])

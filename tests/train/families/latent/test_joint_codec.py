@@ -8,8 +8,8 @@ from hyvic_train.checkpoint import weights
 from hyvic_train.config_file import read_config, read_sweep
 from hyvic_train.families.latent.joint_codec import JointCodec, symbols_of
 from hyvic_train.families.latent.klt import initialise
+from hyvic_train.families.latent.model_config import JointConfig
 from hyvic_train.integer_path import SCALE_BOUND
-from hyvic_train.model_config import JointConfig
 
 CONFIGS = ROOT / "train" / "configs"
 SMALL = {

@@ -9,7 +9,7 @@ from hyvic_runtime.families.adaptive.contexts import MAX_COMPONENTS
 from pydantic import ConfigDict
 
 from hyvic_train.config import DataConfig
-from hyvic_train.model_config import STRICT, AdaptiveConfig, refuse
+from hyvic_train.families.latent.model_config import STRICT, AdaptiveConfig, refuse
 
 MIN_CROP = 2
 _NO_USE = {

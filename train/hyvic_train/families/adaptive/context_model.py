@@ -28,7 +28,7 @@ from hyvic_train.families.adaptive.integer_rows import (
     rounded_log2_scale,
     rounded_mean,
 )
-from hyvic_train.model_config import AdaptiveConfig
+from hyvic_train.families.latent.model_config import AdaptiveConfig
 
 KNOTS = 16
 LEAST_LOG2_RATIO = 0.3

@@ -26,8 +26,8 @@ from hyvic_train.families.adaptive.config import AdaptiveTrainingConfig
 from hyvic_train.families.adaptive.context_model import ContextModel
 from hyvic_train.families.adaptive.samples import Samples
 from hyvic_train.families.adaptive.validation import MeasuredStep, json_from_measured, mean_octaves, measure, rows_bits
+from hyvic_train.families.latent.training import cosine, interrupts, keep_freed_memory, refuse_divergence
 from hyvic_train.run_log import SCALARS_EVERY, RunLog
-from hyvic_train.training import cosine, interrupts, keep_freed_memory, refuse_divergence
 
 _CALIBRATION_SAMPLES = 32
 _LEAST_BITS = 2000
@@ -53,7 +53,7 @@ def train(
 ) -> tuple[ContextModel, tuple[MeasuredStep, ...]]:
     """Train to `config.optimisation.steps`; every checkpoint replaces the last one in `out`.
 
-    Ctrl-C and kills as in `hyvic_train.training.train`.
+    Ctrl-C and kills as in `hyvic_train.families.latent.training.train`.
 
     Args:
         config: the run.

@@ -22,7 +22,7 @@ from hyvic_train.families.adaptive.coefficients import (
     spectral_transform,
 )
 from hyvic_train.families.adaptive.context_model import ContextModel
-from hyvic_train.validation import MAX_SCENES, MAX_SIDE, spread
+from hyvic_train.families.latent.validation import MAX_SCENES, MAX_SIDE, spread
 
 STEPS = (10.0, 40.0, 160.0)
 """Of the quantiser, in digital numbers."""

@@ -19,8 +19,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # compressai 1.2.8 imports torch's deprecated torch.jit
     from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 
+from hyvic_train.families.latent.model_config import ModelConfig
 from hyvic_train.integer_path import SCALE_BOUND
-from hyvic_train.model_config import ModelConfig
 
 _GDN_GAMMA = 1e-4
 """Start of GDN's diagonal γ. Stage outputs reach tens in normalised units, so x·√(1 + γx²) ≈ x, while the

@@ -23,6 +23,7 @@ from hyvic_train.families.latent.codec_model import (
     hyper_encoder,
     upsampling,
 )
+from hyvic_train.families.latent.model_config import HyVICConfig
 from hyvic_train.integer_path import (
     hidden_step,
     raise_peak,
@@ -31,7 +32,6 @@ from hyvic_train.integer_path import (
     rounded_mean,
     rounded_scale,
 )
-from hyvic_train.model_config import HyVICConfig
 
 
 class HyVIC(CodecModel):

@@ -1,8 +1,8 @@
 """The joint spatial–spectral attention codec.
 
 Source: seed paper 001, an end-to-end lossy codec of hyperspectral images by joint spatial–spectral feature extraction
-and local attention, section 3. Its text names the modules and gives neither widths nor counts: those are the
-configuration's, and ours (hyvic_train.model_config.JointConfig). C, M, N, y and z are used as for HyVIC.
+and local attention, section 3. Its text names the modules and gives neither widths nor counts. Widths and counts are
+the configuration's (`JointConfig`), and ours. C, M, N, y and z are used as for HyVIC.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from hyvic_train.families.latent.codec_model import (
 )
 from hyvic_train.families.latent.joint_features import Branches, FeatureExtraction, ImageReconstruction
 from hyvic_train.families.latent.local_attention import LocalAttention
+from hyvic_train.families.latent.model_config import JointConfig
 from hyvic_train.families.latent.slice_entropy_model import Code, SliceEntropyModel
-from hyvic_train.model_config import JointConfig
 
 
 class JointCodec(CodecModel):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hyvic_train.entropy_path_layer import Arithmetic, EntropyPathLayer, watch
 from hyvic_train.families.latent.codec_model import CodedLatent
+from hyvic_train.families.latent.model_config import JointConfig
 from hyvic_train.integer_path import (
     latent_step,
     rounded_correction,
@@ -21,7 +22,6 @@ from hyvic_train.integer_path import (
     rounded_log2_scale,
     rounded_mean,
 )
-from hyvic_train.model_config import JointConfig
 
 Code = Callable[[slice, Tensor], Tensor]
 """Gives the symbols of a slice of channels whose means are known: the encoder rounds y − μ, the decoder reads them."""

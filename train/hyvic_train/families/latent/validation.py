@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hyvic_train.data.data_set import TrainingCube
 from hyvic_train.families.latent.codec_model import CodecModel
-from hyvic_train.objective import RateDistortion, level_weights
+from hyvic_train.families.latent.objective import RateDistortion, level_weights
 
 MAX_SCENES = 256
 """Of a larger set as many are measured, evenly spread: a validation must not cost more than the steps between."""

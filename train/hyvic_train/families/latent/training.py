@@ -28,13 +28,13 @@ from hyvic_train.checkpoint import RunState
 from hyvic_train.config import OptimisationConfig, TrainingConfig
 from hyvic_train.data.data_set import ALONE, SceneSplit, Shard, crops
 from hyvic_train.families.latent.codec_model import CodecModel, uniform_noise
+from hyvic_train.families.latent.figures import rate_distortion_figure, reconstruction_figures
 from hyvic_train.families.latent.klt import initialise, initialise_gains
+from hyvic_train.families.latent.objective import Objective, RateDistortion, levels_of_step
+from hyvic_train.families.latent.pretrained import load_pretrained
+from hyvic_train.families.latent.validation import json_from_points, spread, validate, validation_loss, whole_cells
 from hyvic_train.families.registry import model_from_config
-from hyvic_train.figures import rate_distortion_figure, reconstruction_figures
-from hyvic_train.objective import Objective, RateDistortion, levels_of_step
-from hyvic_train.pretrained import load_pretrained
 from hyvic_train.run_log import CodecLog
-from hyvic_train.validation import json_from_points, spread, validate, validation_loss, whole_cells
 
 _KLT_CROPS = 160
 _CALIBRATION_SCENES = 64

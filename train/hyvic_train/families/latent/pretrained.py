@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hyvic_train.checkpoint import CODING_TABLES, WEIGHTS, CheckpointError, fill, read_checkpoint_config, weights
 from hyvic_train.families.latent.codec_model import CodecModel
-from hyvic_train.model_config import ModelConfig
+from hyvic_train.families.latent.model_config import ModelConfig
 
 _OLD_NAMES = {"_matrix": "matrices.", "_bias": "biases.", "_factor": "factors."}
 

@@ -11,7 +11,7 @@ from hyvic_runtime.scene.scene import TRUE_COLOUR_NM, nearest_bands
 
 from hyvic_train.data.data_set import TrainingCube
 from hyvic_train.families.latent.codec_model import CodecModel
-from hyvic_train.validation import OperatingPoint, whole_cells
+from hyvic_train.families.latent.validation import OperatingPoint, whole_cells
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
