@@ -174,7 +174,6 @@ def _export(arguments: argparse.Namespace, command: str) -> Result:
 
 
 def _holds_context_model(checkpoint: Path) -> bool:
-    from hyvic_train.checkpoint import read_run_config
-    from hyvic_train.families.adaptive.config import AdaptiveTrainingConfig
+    from hyvic_train.families.registry import read_run_config
 
-    return isinstance(read_run_config(checkpoint), AdaptiveTrainingConfig)
+    return read_run_config(checkpoint).model.family == "adaptive"

@@ -1,7 +1,7 @@
 """Configuration files: YAML of one run or a sweep of several, perhaps over another file's values.
 
 base: hyvic-s-202.yaml            another file, whose values hold where this one has none
-model: {kernel_size: 5}           sections of TrainingConfig, or of AdaptiveTrainingConfig
+model: {kernel_size: 5}           sections of the family's configuration
 sweep:                            axes, and the variants of each: a run for every combination
 stages: [{model.spatial_stages: 1}, {model.spatial_stages: 2}]
 """
@@ -17,29 +17,10 @@ from typing import Any
 
 import yaml
 
-from hyvic_train.config import ConfigError, TrainingConfig
-from hyvic_train.run_config import RunConfig, run_config_from_json
+from hyvic_train.config import ConfigError, RunConfig
+from hyvic_train.families.registry import run_config_from_json
 
 MAX_BASES = 8
-
-
-def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
-    """Read a YAML configuration of one run of a codec of one network.
-
-    Args:
-        path: the file. Paths in it are relative to its folder.
-        overrides: `section.key=value` assignments, applied in order; the value is YAML.
-
-    Raises:
-        ConfigError: unreadable file, unknown key, impossible value: all of them in one message.
-    """
-    runs = read_sweep(path, overrides)
-    if list(runs) != [""]:
-        raise ConfigError(f"{path} describes {len(runs)} runs; one is needed here")
-    run = runs[""]
-    if not isinstance(run, TrainingConfig):
-        raise ConfigError(f"{path} describes a context model; a codec of one network is needed here")
-    return run
 
 
 def read_sweep(path: Path, overrides: Sequence[str] = ()) -> dict[str, RunConfig]:

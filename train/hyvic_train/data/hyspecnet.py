@@ -32,13 +32,12 @@ import numpy as np
 from hyvic_runtime.errors import SceneError
 from numpy.typing import NDArray
 
-from hyvic_train.config import DataConfig
+from hyvic_train.config import DataConfig, SceneNeeds
 from hyvic_train.data.array_file import array_start, mapped
 from hyvic_train.data.cubes import StoredCube
 from hyvic_train.data.geotiff import open_geotiff
 from hyvic_train.data.patch_set import only_folder, read_patch_set, split_entries
 from hyvic_train.data.stored_units import REFLECTANCE_SCALE, StoredUnits
-from hyvic_train.families.latent.model_config import SceneNeeds
 
 TITLE = "HySpecNet-11k"
 SIDE = 128

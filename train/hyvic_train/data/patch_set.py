@@ -16,9 +16,8 @@ import numpy as np
 from hyvic_runtime.errors import SceneError
 from numpy.typing import NDArray
 
-from hyvic_train.config import DataConfig
+from hyvic_train.config import DataConfig, SceneNeeds
 from hyvic_train.data.cubes import WHOLE, StoredCube
-from hyvic_train.families.latent.model_config import SceneNeeds
 
 _SHOWN = 3
 

@@ -18,10 +18,9 @@ from hyvic_runtime.scene.files import READABLE_SUFFIXES, read_scene
 from hyvic_runtime.scene.scene import Cube, Scene, mean_spectrum, resample_bands
 from numpy.typing import NDArray
 
-from hyvic_train.config import BandRange, DataConfig, matches
+from hyvic_train.config import BandRange, DataConfig, SceneNeeds, matches
 from hyvic_train.data.cubes import StoredCube
 from hyvic_train.data.no_data import FreeArea, free_area, no_data_value
-from hyvic_train.families.latent.model_config import SceneNeeds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

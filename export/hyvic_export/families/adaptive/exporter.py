@@ -17,7 +17,8 @@ from hyvic_runtime.families.adaptive.contexts import CONTEXT_VERSION, CONTEXTS
 from hyvic_runtime.families.adaptive.table_choice import ESCAPE_OCTETS, FRACTIONS, SCALES
 from hyvic_runtime.families.registry import BUNDLE_FILES
 from hyvic_runtime.support.atomic_file import replacing_folder
-from hyvic_train.checkpoint import WEIGHTS, load_context_model
+from hyvic_train.checkpoint import WEIGHTS
+from hyvic_train.families.adaptive.checkpoint import load_context_model
 from numpy.typing import NDArray
 
 from hyvic_export.bundle_writing import save_arrays, tool_versions

@@ -16,7 +16,8 @@ from hyvic_runtime.families.latent.bundle import LatentManifest, read_latent_bun
 from hyvic_runtime.families.registry import BUNDLE_FILES
 from hyvic_runtime.scene.tile_grid import DEFAULT_TILE
 from hyvic_runtime.support.atomic_file import replacing_folder
-from hyvic_train.checkpoint import WEIGHTS, load_checkpoint
+from hyvic_train.checkpoint import WEIGHTS
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.codec_model import CodecModel
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 from numpy.typing import NDArray

@@ -22,10 +22,10 @@ GRADIENTS = """
 import json, sys
 import numpy as np, torch
 from conftest import smooth_cube
-from hyvic_train.config import config_from_json
+from hyvic_train.families.latent.config import config_from_json
 from hyvic_train.data.data_set import NamedCube, SceneSplit
 from hyvic_train.families.latent.klt import initialise
-from hyvic_train.families.registry import model_from_config
+from hyvic_train.families.latent.checkpoint import model_from_config
 from hyvic_train.families.latent.objective import Objective
 from hyvic_train.families.latent.training import batch, gradients
 from lightning_fabric import Fabric

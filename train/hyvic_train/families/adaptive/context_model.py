@@ -19,6 +19,7 @@ from hyvic_runtime.families.adaptive.table_choice import FRACTIONS
 from torch import Tensor, nn
 
 from hyvic_train.entropy_path_layer import Arithmetic, EntropyPathLayer
+from hyvic_train.families.adaptive.config import AdaptiveConfig
 from hyvic_train.families.adaptive.integer_rows import (
     CONTEXT_STEP,
     LOG2_MAX_SCALE,
@@ -28,7 +29,6 @@ from hyvic_train.families.adaptive.integer_rows import (
     rounded_log2_scale,
     rounded_mean,
 )
-from hyvic_train.families.latent.model_config import AdaptiveConfig
 
 KNOTS = 16
 LEAST_LOG2_RATIO = 0.3

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 with warnings.catch_warnings():
@@ -152,6 +154,10 @@ class CodecModel(nn.Module, ABC):
         """Where its weights lie."""
         return next(self.parameters()).device
 
+    def batch_of(self, cube: NDArray[np.float32]) -> Tensor:
+        """Return a cube (band, line, sample) as a batch of one, where the weights lie."""
+        return torch.from_numpy(cube)[None].to(self.device)
+
     @property
     def peaks(self) -> dict[str, Tensor]:
         """Buffers of the largest magnitudes that the entropy path reached on the training scenes, per channel.
@@ -238,10 +244,6 @@ class CodecModel(nn.Module, ABC):
         """Loss of the factorised prior's quantiles, for the auxiliary optimiser."""
         loss: Tensor = self.entropy_bottleneck.loss()
         return loss
-
-    def parameter_count(self) -> int:
-        """Trainable parameters, the factorised prior's included, as the HyVIC paper counts them."""
-        return sum(p.numel() for p in self.parameters())
 
 
 def hyper_encoder(config: ModelConfig, width: int) -> nn.Sequential:

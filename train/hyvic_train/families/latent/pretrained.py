@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hyvic_train.checkpoint import CODING_TABLES, WEIGHTS, CheckpointError, fill, read_checkpoint_config, weights
+from hyvic_train.checkpoint import CODING_TABLES, WEIGHTS, CheckpointError, fill, weights
+from hyvic_train.families.latent.checkpoint import read_checkpoint_config
 from hyvic_train.families.latent.codec_model import CodecModel
 from hyvic_train.families.latent.model_config import ModelConfig
 

@@ -1,135 +1,104 @@
-"""The training loop: eq. 2 minimised by a main and an auxiliary Adam (seed paper, section IV-B).
+"""Training of the latent codecs: eq. 2 minimised by a main and an auxiliary Adam (seed paper, section IV-B).
 
-On Lightning Fabric: one processor or many, float32 or mixed precision. Whatever a step draws at random (crops,
-augmentation, quantisation noise) is a function of the seed and the step, so a resumed run repeats what an
-uninterrupted one would have done, and several processes share the very batch that one would have seen.
+On Lightning Fabric: one processor or many, float32 or mixed precision. All random draws of a step (crops,
+augmentation, quantisation noise) are a function of the seed and the step. So a resumed run repeats an uninterrupted
+one, and several processes share the batch that one process would see.
 """
 
 from __future__ import annotations
 
-import ctypes
-import logging
-import math
-import signal
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from hyvic_train import checkpoint
-from hyvic_train.checkpoint import RunState
-from hyvic_train.config import OptimisationConfig, TrainingConfig
-from hyvic_train.data.data_set import ALONE, SceneSplit, Shard, crops
+from hyvic_train.checkpoint import weights
+from hyvic_train.data.data_set import ALONE, SceneSplit, Shard, crops, crops_per_epoch
+from hyvic_train.data.measured import middle, spread
+from hyvic_train.entropy_path_layer import reached_peaks
+from hyvic_train.families.latent.checkpoint import model_from_config
 from hyvic_train.families.latent.codec_model import CodecModel, uniform_noise
+from hyvic_train.families.latent.config import OptimisationConfig, TrainingConfig, in_steps
 from hyvic_train.families.latent.figures import rate_distortion_figure, reconstruction_figures
 from hyvic_train.families.latent.klt import initialise, initialise_gains
 from hyvic_train.families.latent.objective import Objective, RateDistortion, levels_of_step
 from hyvic_train.families.latent.pretrained import load_pretrained
-from hyvic_train.families.latent.validation import json_from_points, spread, validate, validation_loss, whole_cells
-from hyvic_train.families.registry import model_from_config
-from hyvic_train.run_log import CodecLog
+from hyvic_train.families.latent.validation import json_from_points, validate, validation_loss
+from hyvic_train.run_log import StepReport, Validation
+from hyvic_train.training_loop import Run, Trained, descend, loop
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _KLT_CROPS = 160
 _CALIBRATION_SCENES = 64
-
-logger = logging.getLogger(__name__)
-
-Report = Callable[[int, RateDistortion], None]
+_ADVICE = "start anew with a lower learning rate or a coarser klt_step"
 
 
-class DivergedError(ValueError):
-    """The loss or its gradient is no longer finite."""
+def check(config: TrainingConfig, run: Run) -> None:
+    """Refuse a run that would neither train nor convert anything."""
+    if not (config.optimisation.steps or config.optimisation.epochs or run.pretrained):
+        raise ValueError("optimisation names neither steps nor epochs: name one, or --weights to convert")
 
 
-def train(
-    config: TrainingConfig,
-    scenes: SceneSplit,
-    out: Path,
-    *,
-    resume: bool,
-    report: Report,
-    devices: int = 1,
-    pretrained: Path | None = None,
-) -> CodecModel:
-    """Train to `config.optimisation.steps`; every checkpoint replaces the last one in `out`.
-
-    Ctrl-C ends the step and leaves a state to resume from; any other stop, even SIGKILL, loses at most the steps since
-    the last state. `resume` continues with the losses that an uninterrupted run would have had.
+def train(config: TrainingConfig, scenes: SceneSplit, run: Run) -> Trained:
+    """Train a latent codec; see `loop`.
 
     Args:
-        config: the run.
-        scenes: on the model's band grid.
-        out: folder of checkpoint and log.
-        resume: continue from `out`.
-        report: called with the steps done and the last batch's mean rate and distortion, by the first process only.
-        pretrained: weights to start from, in place of the KLT.
-        devices: processes, one a processor or accelerator; they share each batch.
+        config: configuration of the run.
+        scenes: scenes on the model's band grid.
+        run: options of the run; without pretrained weights training starts from the KLT.
 
     Raises:
-        CheckpointError: nothing to resume from, or a run of another configuration.
-        DivergedError: the loss is no longer finite; the last checkpoint stands.
         ValueError: the batch cannot be shared evenly.
     """
-    optimisation = config.optimisation
-    Shard(processes=devices).slots(optimisation.batch_size)
-    keep_freed_memory()
-    strategy = "ddp" if devices > 1 else "auto"
-    fabric = Fabric(devices=devices, strategy=strategy, precision=optimisation.precision)
+    config = in_steps(config, crops_per_epoch(scenes.training, config.data))
+    optimisation, peak = config.optimisation, config.model.peak
+    Shard(processes=run.devices).slots(optimisation.batch_size)
+    strategy = "ddp" if run.devices > 1 else "auto"
+    fabric = Fabric(devices=run.devices, strategy=strategy, precision=optimisation.precision)
     fabric.launch()
 
     torch.manual_seed(optimisation.seed)
     model = model_from_config(config.model)
-    if pretrained is not None:
+    if run.pretrained is not None:
         initialise_gains(model, optimisation.lmbdas)
-        load_pretrained(model, pretrained)
-    elif not resume:
+        load_pretrained(model, run.pretrained)
+    elif not run.resume:
         tiles = batch(scenes, config, step=0, count=_KLT_CROPS)
         initialise(model, tiles, optimisation.klt_step, optimisation.lmbdas)
     model.use_channels_last()
     optimisers = make_optimisers(model, optimisation)
     objective, main, aux = fabric.setup(Objective(model, optimisation.lmbdas), *optimisers)
-    first = fabric.is_global_zero
-    state = RunState()
-    if resume:  # now that the model is where it will be trained: the optimisers' moments follow it
-        state = checkpoint.resume(out, config, model, optimisers)
-        logger.info("resuming after step %d", state.step)
-    elif first:
-        checkpoint.save_state(out, model, config, optimisers, state)  # a run that dies at once can be resumed
 
-    begun, begun_at = time.monotonic(), state.step
-    with CodecLog(out, state.step, config.model.peak) if first else nullcontext() as log, interrupts() as interrupted:
-        for step in range(state.step, optimisation.steps):
-            model.integer_path = step >= optimisation.steps - optimisation.integer_path_steps
-            loss, measured = gradients(fabric, objective, model, scenes, config, step)
-            _update(main, aux, loss, step, optimisation)
-            state = replace(state, step=step + 1)
-            stop = _mean(fabric, torch.tensor(float(interrupted()))).item() > 0
-            validating = state.step % optimisation.checkpoint_every == 0 or state.step == optimisation.steps
-            if log is not None:
-                images_per_s = (state.step - begun_at) * optimisation.batch_size / (time.monotonic() - begun)
-                log.step(state.step, measured, images_per_s)
-                report(state.step, measured)
-                if validating:
-                    state = _checkpoint(model, config, scenes, out, state, log)
-                if validating or stop or state.step % optimisation.state_every == 0:
-                    checkpoint.save_state(out, model, config, optimisers, state)
-            if stop:
-                raise KeyboardInterrupt
-        if log is not None and optimisation.steps == 0:
-            _checkpoint(model, config, scenes, out, state, log)
-    fabric.barrier()
-    return model
+    def step(done: int) -> StepReport:
+        model.integer_path = done >= optimisation.steps - optimisation.integer_path_steps
+        loss, measured = gradients(fabric, objective, model, scenes, config, done)
+        update(main, aux, loss, done, optimisation)
+        psnr = measured.psnr(peak)
+        return StepReport(
+            values=asdict(measured),
+            curves={"training/rate, bit per sample": measured.rate_bpppb, "training/PSNR, dB": psnr},
+            text=f"CR {measured.compression_ratio:.0f}, {psnr:.2f} dB",
+        )
+
+    return loop(
+        step,
+        lambda: _validation(model, config, scenes),
+        run=run,
+        config=config,
+        model=model,
+        optimisers=optimisers,
+        unit="images",
+        units=optimisation.batch_size,
+        fabric=fabric,
+    )
 
 
 def make_optimisers(model: CodecModel, config: OptimisationConfig) -> tuple[torch.optim.Adam, torch.optim.Adam]:
-    """Main and auxiliary Adam."""
+    """Return the main and the auxiliary Adam."""
     quantiles = model.entropy_bottleneck.quantiles
     transforms = list(model.transform_parameters())
     known = {id(p) for p in (*transforms, quantiles)}
@@ -144,7 +113,7 @@ def make_optimisers(model: CodecModel, config: OptimisationConfig) -> tuple[torc
 
 
 def batch(scenes: SceneSplit, config: TrainingConfig, *, step: int, count: int, shard: Shard = ALONE) -> Tensor:
-    """A process's crops of a step's `count`, (crop, band, line, sample)."""
+    """Return a process's share of the `count` crops of a step, (crop, band, line, sample)."""
     seed = config.optimisation.seed
     drawn = crops(scenes.training, count=count, config=config.data, seed=seed, step=step, shard=shard)
     return torch.from_numpy(drawn)
@@ -153,7 +122,7 @@ def batch(scenes: SceneSplit, config: TrainingConfig, *, step: int, count: int, 
 def gradients(
     fabric: Fabric, objective: Any, model: CodecModel, scenes: SceneSplit, config: TrainingConfig, step: int
 ) -> tuple[Tensor, RateDistortion]:
-    """Gradients of a step, from this process's slice of its batch; with several processes they are averaged.
+    """Compute the gradients of a step from this process's slice of its batch; several processes average them.
 
     Returns:
         The loss of the slice, and mean rate and distortion of the whole batch.
@@ -173,50 +142,31 @@ def gradients(
 
 
 def _mean(fabric: Fabric, values: Tensor) -> Tensor:
-    """Over all processes."""
+    """Average over all processes."""
     mean = fabric.all_reduce(values)
     assert isinstance(mean, Tensor)
     return mean
 
 
-def _update(main: Any, aux: Any, loss: Tensor, step: int, config: OptimisationConfig) -> None:
-    decay = cosine(step, config.steps)
-    rates = (config.learning_rate, config.hyperprior_learning_rate)
-    for group, rate in zip(main.param_groups, rates, strict=True):
-        group["lr"] = rate * decay
-    parameters = [p for group in main.param_groups for p in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
-    refuse_divergence(step, loss, norm, "start anew with a lower learning rate or a coarser klt_step")
-    main.step()
+def update(main: Any, aux: Any, loss: Tensor, step: int, config: OptimisationConfig) -> None:
+    """Do one step of both optimisers; see `descend`."""
+    descend(main, (config.learning_rate, config.hyperprior_learning_rate), loss, step, config, _ADVICE)
     aux.step()
 
 
-def cosine(step: int, steps: int) -> float:
-    """Factor of the learning rate, from 1 to 0."""
-    return 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-def refuse_divergence(step: int, loss: Tensor, norm: Tensor, advice: str) -> None:
-    """Raise DivergedError where the loss or its gradient's norm is not finite."""
-    if not (torch.isfinite(loss) and torch.isfinite(norm)):
-        raise DivergedError(
-            f"step {step + 1} diverged (loss {loss.item():g}, gradient {norm.item():g}); the last checkpoint is whole: "
-            f"{advice}"
-        )
-
-
-def _checkpoint(
-    model: CodecModel, config: TrainingConfig, scenes: SceneSplit, out: Path, state: RunState, log: CodecLog
-) -> RunState:
-    """Validate, and write the checkpoint and perhaps the best one."""
-    model.integer_path = False  # what is measured is what the checkpoint gives
+def _validation(model: CodecModel, config: TrainingConfig, scenes: SceneSplit) -> Validation:
+    """Measure the model as the checkpoint gives it, and draw pictures of one scene."""
+    model.integer_path = False
     peak, lmbdas = config.model.peak, config.optimisation.lmbdas
-    tensors = checkpoint.weights(model) | _calibrated(model, scenes)
+
+    def observe() -> None:
+        for scene in spread(scenes.training, _CALIBRATION_SCENES):
+            model.calibrate(model.batch_of(middle(scene.cube, config.model.cell)))
+
+    tensors = weights(model) | reached_peaks(model.peaks, observe)
     points = validate(model, scenes.validation, lmbdas)
-    document = json_from_points(points, peak)
-    figures = {}
+    figures: dict[str, Figure] = {}
     if scenes.validation:
-        loss = validation_loss(points)
         level = len(lmbdas) // 2
         picture, spectra = reconstruction_figures(model, scenes.validation[0], level, config.data.wavelengths)
         figures = {
@@ -224,57 +174,20 @@ def _checkpoint(
             f"reconstruction, λ {lmbdas[level]:g}": picture,
             f"spectra, λ {lmbdas[level]:g}": spectra,
         }
-        if state.best_loss is None or loss < state.best_loss:
-            state = replace(state, best_loss=loss)
-            checkpoint.save_checkpoint(out / checkpoint.BEST, tensors, config, state.step, document)
-    checkpoint.save_checkpoint(out, tensors, config, state.step, document)
-    log.validation(state.step, points, figures)
-    return state
-
-
-def _calibrated(model: CodecModel, scenes: SceneSplit) -> dict[str, Tensor]:
-    """What the entropy path reaches on training scenes, for the exporter; the model stays as it is."""
-    peaks = model.peaks
-    before = {name: peak.clone() for name, peak in peaks.items()}
-    for peak in peaks.values():
-        peak.zero_()
-    for scene in spread(scenes.training, _CALIBRATION_SCENES):
-        model.calibrate(whole_cells(scene.cube, model.config.cell).to(model.device))
-    reached = {name: peak.clone() for name, peak in peaks.items()}
-    for name, peak in peaks.items():
-        peak.copy_(before[name])
-    return reached
-
-
-@contextmanager
-def interrupts() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C waits for the end of the step, so that a state never holds half of one; a second one does not."""
-    received: list[int] = []
-
-    def receive(signal_number: int, frame: object) -> None:
-        received.append(signal_number)
-        signal.signal(signal.SIGINT, previous)
-
-    try:
-        previous = signal.signal(signal.SIGINT, receive)
-    except ValueError:  # not in the main thread, where no Ctrl-C arrives
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(received)
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep the memory of freed tensors for the next ones.
-
-    By default it maps every large tensor anew, and the page faults of a step take longer than its convolutions
-    (tests/benchmarks/bench_training.py).
-    """
-    M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-        if mallopt is not None:
-            mallopt(M_MMAP_MAX, 0)
-            mallopt(M_TRIM_THRESHOLD, -1)
+    measured = [(name, point.lmbda, result) for point in points for name, result in point.scenes.items()]
+    curves = {}
+    for name, lmbda, result in measured:
+        curves[f"{name}/rate, λ {lmbda:g}"] = result.rate_bpppb
+        curves[f"{name}/PSNR, λ {lmbda:g}"] = result.psnr(peak)
+    return Validation(
+        tensors=tensors,
+        document=json_from_points(points, peak),
+        loss=validation_loss(points) if scenes.validation else None,
+        entries=[{"scene": name, "lmbda": lmbda, **asdict(result)} for name, lmbda, result in measured],
+        curves=curves,
+        figures=figures,
+        summary=[
+            f"{name}, λ {lmbda:g}: {r.rate_bpppb:.4f} bit, CR {r.compression_ratio:.0f}, {r.psnr(peak):.2f} dB"
+            for name, lmbda, r in measured
+        ],
+    )
