@@ -50,55 +50,34 @@ class SceneNeeds(Protocol):
 
 
 class ModelConfig(SceneNeeds, Protocol):
-    """Section `model` of a run of any family."""
+    """Section `model` of a run of any family; `family` is the name in the registry."""
 
     @property
-    def family(self) -> str:
-        """Name of the family in the registry."""
-        ...
+    def family(self) -> str: ...
 
 
 class Optimisation(Protocol):
     """Settings that the training loop reads in the section `optimisation` of any family."""
 
     @property
-    def steps(self) -> int:
-        """Number of gradient steps."""
-        ...
-
+    def steps(self) -> int: ...
     @property
-    def gradient_clip(self) -> float:
-        """Bound of the gradient's norm."""
-        ...
-
+    def gradient_clip(self) -> float: ...
     @property
-    def checkpoint_every(self) -> int:
-        """Number of steps between checkpoints and validations."""
-        ...
-
+    def checkpoint_every(self) -> int: ...
     @property
-    def state_every(self) -> int:
-        """Number of steps between states to resume from."""
-        ...
+    def state_every(self) -> int: ...
 
 
 class RunConfig(Protocol):
-    """Configuration of a run of any family."""
+    """Configuration of a run of any family; the model's `family` chooses the family."""
 
     @property
-    def model(self) -> ModelConfig:
-        """Architecture; its `family` chooses the family."""
-        ...
-
+    def model(self) -> ModelConfig: ...
     @property
-    def optimisation(self) -> Optimisation:
-        """Search of the weights."""
-        ...
-
+    def optimisation(self) -> Optimisation: ...
     @property
-    def data(self) -> DataConfig:
-        """Choice of the scenes."""
-        ...
+    def data(self) -> DataConfig: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,7 +70,7 @@ def _axes(sweep: object, path: Path) -> list[list[dict[str, Any]]]:
 
 
 def _document(path: Path, *, depth: int) -> dict[str, Any]:
-    """A file's mapping over its base's, names of JSON files replaced by what they hold."""
+    """Read a file's mapping over its base's, with the contents of JSON files in place of their names."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
@@ -139,7 +139,7 @@ def _assign(document: dict[str, Any], keys: str, value: object) -> None:
 
 
 def _number_or_yaml(value: str) -> object:
-    """YAML, but 1e-4 is a number too; YAML 1.1 wants 1.0e-4."""
+    """Read a value as YAML, but 1e-4 is a number too; YAML 1.1 wants 1.0e-4."""
     try:
         return float(value) if "e" in value.lower() else yaml.safe_load(value)
     except ValueError:

@@ -12,12 +12,12 @@ from hyvic_train.integer_path import hidden_step, raise_peak, rounded_hidden
 
 
 class Arithmetic(Enum):
-    """How a pass through the entropy path counts.
+    """Arithmetic of a pass through the entropy path.
 
     Attributes:
-        REAL: in floating point.
-        ROUNDED: rounding as the integer network will, straight-through; a training pass raises the peaks first.
-        OBSERVED: as REAL, and the peaks are raised to what is reached; without gradient.
+        REAL: floating point.
+        ROUNDED: rounding as in the integer network, straight-through; a training pass raises the peaks first.
+        OBSERVED: floating point, and the peaks are raised to the magnitudes reached; without gradient.
     """
 
     REAL = auto()

@@ -98,10 +98,10 @@ def loop(
         run: options of the run.
         config: configuration of the run, stored with every checkpoint and state.
         model: where it will be trained: the optimisers' moments follow its parameters.
-        optimisers: of `model`; their states are kept.
-        unit: what the speed counts.
-        units: how many of them a step takes.
-        fabric: of several processes; None: there is one.
+        optimisers: optimisers of `model`; their states are kept.
+        unit: name of what the speed counts.
+        units: number of units of a step.
+        fabric: Fabric of several processes; None: there is one process.
 
     Raises:
         CheckpointError: nothing to resume from, or a run of another configuration.

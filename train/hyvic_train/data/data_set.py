@@ -20,7 +20,7 @@ __all__ = ["ALONE", "NamedCube", "SceneSplit", "Shard", "TrainingCube", "crops",
 class SceneSplit:
     """Scenes or patches to train on, and others only to measure.
 
-    Their pixels are read at every use of `cube`, and an archive may be larger than memory: hold one at a time.
+    Pixels are read at every use of `cube`, and an archive may be larger than memory: hold one cube at a time.
     """
 
     training: tuple[TrainingCube, ...]

@@ -47,18 +47,13 @@ class HyVICConfig:
         refuse(_impossible_values(self))
 
     @property
-    def latent_stride(self) -> int:
-        """Pixels a latent element spans along a line: 2**S."""
-        return 1 << self.spatial_stages
-
-    @property
     def hyper_stride(self) -> int:
         """Pixels a hyper-latent element spans along a line: 2**(S + 2)."""
-        return 4 * self.latent_stride
+        return 4 << self.spatial_stages
 
     @property
     def cell(self) -> int:
-        """Pixels that lines and samples must be multiples of: those of a hyper-latent element."""
+        """Pixels that lines and samples must be multiples of: whole hyper-latents."""
         return self.hyper_stride
 
 
@@ -77,16 +72,16 @@ class JointConfig:
         hyperlatent_channels: channels of the hyper-latent z.
         slices: parts of y that are coded one after the other, each predicted from those before.
         slice_channels: width of the networks that predict a slice.
-        slice_kernel_size: of their first convolution; odd.
+        slice_kernel_size: side of the kernel of their first convolution; odd.
         extraction_blocks: residual blocks in each branch of extraction and of reconstruction (section 3.1).
         spatial_features: channels that a spatial block gives each band between its two convolutions.
         spectral_features: channels that a spectral block gives each band between its two convolutions.
-        spectral_branch: whether there is a spectral branch. Off: an ablation.
-        attention: whether there is local attention (section 3.3). Off: an ablation.
+        spectral_branch: whether there is a spectral branch; without it, an ablation.
+        attention: whether there is local attention (section 3.3); without it, an ablation.
         attention_block: features along a side of the blocks that attention looks at.
         kernel_size: k of every strided convolution; odd.
         spatial_stages: S, stride-2 stages of the fusion encoder and decoder.
-        peak, rates, leaky_slope_bits: as HyVICConfig's.
+        peak, rates, leaky_slope_bits: see HyVICConfig.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT

@@ -30,7 +30,7 @@ def load_pretrained(model: CodecModel, path: Path) -> None:
 
     Args:
         model: changed in place.
-        path: a checkpoint folder, a .safetensors file, or what torch.save wrote of a state_dict.
+        path: a checkpoint folder, a .safetensors file, or a state_dict that torch.save wrote.
 
     Raises:
         CheckpointError: unreadable, or of another architecture than the configuration's.
@@ -77,11 +77,11 @@ def _read(path: Path) -> dict[str, Tensor]:
     if isinstance(document, dict) and isinstance(document.get("state_dict"), dict):
         document = document["state_dict"]
     if not isinstance(document, dict) or not all(isinstance(value, Tensor) for value in document.values()):
-        raise CheckpointError(f"{path} is no state_dict: a mapping of names to tensors is needed")
+        raise CheckpointError(f"{path} is not a state_dict: a mapping of names to tensors is needed")
     return {_name(str(name)): tensor for name, tensor in document.items() if not str(name).endswith(CODING_TABLES)}
 
 
 def _name(name: str) -> str:
-    """Today's name of a CompressAI parameter, without the prefix that a parallel wrapper leaves."""
+    """Return today's name of a CompressAI parameter, without the prefix that a parallel wrapper leaves."""
     name = name.removeprefix("module.")
     return re.sub(r"(?<=entropy_bottleneck\.)(_matrix|_bias|_factor)(?=\d)", lambda m: _OLD_NAMES[m[0]], name)
