@@ -25,7 +25,7 @@ from hyvic_runtime.families.latent.hyperlatent import hyperlatent_rows
 from hyvic_runtime.scene.files import read_scene
 from hyvic_runtime.scene.scene import Scene, mean_spectrum, resample_bands
 from hyvic_runtime.support.atomic_file import replacing
-from hyvic_train.checkpoint import Checkpoint, load_checkpoint
+from hyvic_train.families.latent.checkpoint import LatentCheckpoint, load_checkpoint
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 
 MAX_SIDE = 128
@@ -90,7 +90,7 @@ def _run(arguments: argparse.Namespace) -> Result:
     return {"out": str(arguments.out), "costs": [asdict(cost) | {"lost": cost.lost} for cost in costs]}, text
 
 
-def _crop(scene: Scene, checkpoint: Checkpoint) -> torch.Tensor:
+def _crop(scene: Scene, checkpoint: LatentCheckpoint) -> torch.Tensor:
     """(1, band, line, sample) digital numbers as the model takes them."""
     wavelengths = checkpoint.config.data.wavelengths
     if wavelengths is not None:
@@ -105,7 +105,7 @@ def _crop(scene: Scene, checkpoint: Checkpoint) -> torch.Tensor:
 
 @torch.no_grad()
 def entropy_path_cost(
-    name: str, checkpoint: Checkpoint, entropy: EntropyModel, digital_numbers: torch.Tensor, level: int
+    name: str, checkpoint: LatentCheckpoint, entropy: EntropyModel, digital_numbers: torch.Tensor, level: int
 ) -> EntropyPathCost:
     """Code one crop.
 

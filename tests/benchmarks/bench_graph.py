@@ -33,9 +33,9 @@ from hyvic_export.graph_files import save_graph
 from hyvic_export.precision import Precision
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
 from hyvic_runtime.scene.tile_grid import TileGeometry, geometry_of
-from hyvic_train.checkpoint import load_checkpoint
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.hyvic import HyVIC
-from hyvic_train.model_config import HyVICConfig
+from hyvic_train.families.latent.model_config import HyVICConfig
 from spox import Tensor, argument, build
 from studies.roofline import PAPER_HYPERLATENT_CHANNELS, PAPER_LATENT_CHANNELS
 

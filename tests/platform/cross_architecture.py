@@ -29,10 +29,11 @@ from hyvic_runtime.families.latent.encoder import LatentRowEncoder, TileSymbols
 from hyvic_runtime.packets.quality import quality_code
 from hyvic_runtime.scene.files import write_scene
 from hyvic_runtime.scene.scene import Scene, resample_bands
-from hyvic_train.checkpoint import load_checkpoint
-from hyvic_train.config import config_from_json
 from hyvic_train.data.data_set import NamedCube, SceneSplit
-from hyvic_train.training import train
+from hyvic_train.families.latent.checkpoint import load_checkpoint
+from hyvic_train.families.latent.config import config_from_json
+from hyvic_train.families.latent.training import train
+from hyvic_train.training_loop import Run
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +133,7 @@ def train_joint(scene: Scene, out: Path) -> None:
     cube = np.moveaxis(scene.cube, -1, 0).astype(np.float32)
     named = NamedCube(name="Indian Pines", cube=cube - cube.mean(axis=(1, 2), keepdims=True))
     split = SceneSplit(training=(named,), validation=())
-    train(config, split, out, resume=False, report=lambda step, measured: None)
+    train(config, split, Run(out=out))
 
 
 def check_bundle(here: Side, arm: Side, name: str) -> None:

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from hyvic_runtime.families.adaptive.bundle import ADAPTIVE
-from hyvic_train.checkpoint import read_run_config
 from hyvic_train.families.latent.codec_model import CodecModel
+from hyvic_train.families.registry import read_run_config
 
 from hyvic_export.families.adaptive.exporter import AdaptiveExport
 from hyvic_export.families.latent.exportable import Exportable

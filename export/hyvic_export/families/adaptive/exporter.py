@@ -15,7 +15,7 @@ from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle, AdaptiveManif
 from hyvic_runtime.families.adaptive.conformance import network_sha256
 from hyvic_runtime.families.adaptive.contexts import CONTEXT_VERSION, CONTEXTS
 from hyvic_runtime.families.adaptive.table_choice import FRACTIONS, SCALES
-from hyvic_train.checkpoint import load_context_model
+from hyvic_train.families.adaptive.checkpoint import load_context_model
 from numpy.typing import NDArray
 
 from hyvic_export.families.adaptive.context_network import OUTPUTS, context_graph, context_network, context_weights

@@ -15,7 +15,7 @@ from hyvic_runtime.codec.conformance import outputs_sha256
 from hyvic_runtime.families.latent import bundle as layout
 from hyvic_runtime.families.latent.bundle import LatentBundle, LatentManifest, latent_bundle
 from hyvic_runtime.scene.tile_grid import DEFAULT_TILE
-from hyvic_train.checkpoint import load_checkpoint
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.codec_model import CodecModel
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 from numpy.typing import NDArray

@@ -12,8 +12,8 @@ from hyvic_runtime.errors import SceneError
 from hyvic_runtime.scene.files import read_scene
 from hyvic_runtime.scene.scene import Scene, mean_spectrum, resample_bands
 from hyvic_runtime.scene.tile_grid import TileGeometry
-from hyvic_train.config import TrainingConfig
 from hyvic_train.families.latent.codec_model import CodecModel
+from hyvic_train.families.latent.config import TrainingConfig
 from hyvic_train.integer_path import MEAN_STEP_BITS
 
 from hyvic_export.families.latent.entropy_model import EntropyModel

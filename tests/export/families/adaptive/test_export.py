@@ -41,8 +41,9 @@ from hyvic_runtime.families.adaptive.table_choice import (
     ROWS,
     SCALES,
 )
-from hyvic_train.checkpoint import load_context_model, save_checkpoint, weights
+from hyvic_train.checkpoint import save_checkpoint, weights
 from hyvic_train.entropy_path_layer import Arithmetic
+from hyvic_train.families.adaptive.checkpoint import load_context_model
 from hyvic_train.families.adaptive.context_model import ContextModel
 from hyvic_train.families.adaptive.integer_rows import LOG2_MIN_SCALE, LOG2_SCALE_STEP
 

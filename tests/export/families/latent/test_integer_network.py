@@ -26,10 +26,10 @@ from hyvic_export.integer_layer import (
 )
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
 from hyvic_runtime.scene.tile_grid import geometry_of
-from hyvic_train.checkpoint import load_checkpoint
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.hyvic import HyVIC
+from hyvic_train.families.latent.model_config import HyVICConfig
 from hyvic_train.integer_path import LOG2_MIN_SCALE, LOG2_SCALE_STEP, MEAN_STEP_BITS
-from hyvic_train.model_config import HyVICConfig
 
 
 def no_symbols(part: int, scale_index: Integers, mean_steps: Integers) -> Integers:

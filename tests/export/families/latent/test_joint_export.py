@@ -30,7 +30,7 @@ from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
 from hyvic_train.checkpoint import save_checkpoint, weights
-from hyvic_train.config import config_from_json
+from hyvic_train.families.latent.config import config_from_json
 from joint_models import ARCHITECTURE, pixels, random_joint_codec
 
 VARIANTS: list[dict[str, object]] = [

@@ -19,8 +19,8 @@ from hyvic_export.families.latent.integer_network import REST_STEPS, IntegerNetw
 from hyvic_export.families.registry import exportable
 from hyvic_export.integer_layer import MAX_OPERAND, MAX_SUM, IntegerLayer, Integers, Requantisation, largest_sum
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
-from hyvic_train.checkpoint import load_checkpoint
 from hyvic_train.entropy_path_layer import Arithmetic
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.joint_codec import JointCodec
 from hyvic_train.integer_path import (
     CORRECTION_MAX,

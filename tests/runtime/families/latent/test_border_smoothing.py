@@ -21,7 +21,7 @@ from hyvic_runtime.packets.reassembly import UnitKey
 from hyvic_runtime.packets.space_packet import UnitKind
 from hyvic_runtime.packets.tile_prefix import TilePrefix
 from hyvic_runtime.scene.tile_grid import Tile, coded_shape, geometry_of
-from hyvic_train.checkpoint import load_checkpoint
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 
 SHAPE = (3, 4, 8)
 STEP = 16

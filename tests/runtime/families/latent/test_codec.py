@@ -27,7 +27,7 @@ from hyvic_runtime.packets.scene_header import SceneHeader
 from hyvic_runtime.packets.space_packet import OVERHEAD_OCTETS, Packetiser, Unit, UnitKind
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
-from hyvic_train.checkpoint import load_checkpoint
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module")

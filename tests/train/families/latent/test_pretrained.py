@@ -18,11 +18,12 @@ from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import OVERHEAD_OCTETS, Packetiser
 from hyvic_runtime.scene.scene import Scene
-from hyvic_train.checkpoint import CheckpointError, load_checkpoint
+from hyvic_train.checkpoint import CheckpointError
 from hyvic_train.cli import main
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.hyvic import HyVIC
-from hyvic_train.model_config import HyVICConfig
-from hyvic_train.pretrained import load_pretrained
+from hyvic_train.families.latent.model_config import HyVICConfig
+from hyvic_train.families.latent.pretrained import load_pretrained
 from torch import nn
 
 with warnings.catch_warnings():
