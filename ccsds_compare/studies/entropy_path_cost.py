@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from hyvic_export.families.latent.distributions import gaussians
 from hyvic_export.families.latent.entropy_model import EntropyModel, entropy_model
 from hyvic_export.families.latent.integer_network import run_reference, scale_table
-from hyvic_export.frequency_tables import gaussians, table_bits
+from hyvic_export.families.registry import exportable
+from hyvic_export.frequency_tables import table_bits
 from hyvic_export.integer_layer import Integers
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.entropy.unit_coder import SYMBOL_MAX, SYMBOL_MIN, EntropyCoder
@@ -23,7 +25,7 @@ from hyvic_runtime.families.latent.hyperlatent import hyperlatent_rows
 from hyvic_runtime.scene.files import read_scene
 from hyvic_runtime.scene.scene import Scene, mean_spectrum, resample_bands
 from hyvic_runtime.support.atomic_file import replacing
-from hyvic_train.checkpoint import Checkpoint, load_checkpoint
+from hyvic_train.families.latent.checkpoint import LatentCheckpoint, load_checkpoint
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 
 MAX_SIDE = 128
@@ -78,7 +80,7 @@ def _run(arguments: argparse.Namespace) -> Result:
     costs = []
     for folder in tqdm(arguments.checkpoint, unit="checkpoint", disable=None):
         checkpoint = load_checkpoint(folder)
-        entropy = entropy_model(checkpoint.model)
+        entropy = entropy_model(exportable(checkpoint.model))
         digital_numbers = _crop(scene, checkpoint)
         levels = range(checkpoint.config.model.rates)
         costs += [entropy_path_cost(folder.name, checkpoint, entropy, digital_numbers, level) for level in levels]
@@ -88,7 +90,7 @@ def _run(arguments: argparse.Namespace) -> Result:
     return {"out": str(arguments.out), "costs": [asdict(cost) | {"lost": cost.lost} for cost in costs]}, text
 
 
-def _crop(scene: Scene, checkpoint: Checkpoint) -> torch.Tensor:
+def _crop(scene: Scene, checkpoint: LatentCheckpoint) -> torch.Tensor:
     """(1, band, line, sample) digital numbers as the model takes them."""
     wavelengths = checkpoint.config.data.wavelengths
     if wavelengths is not None:
@@ -103,7 +105,7 @@ def _crop(scene: Scene, checkpoint: Checkpoint) -> torch.Tensor:
 
 @torch.no_grad()
 def entropy_path_cost(
-    name: str, checkpoint: Checkpoint, entropy: EntropyModel, digital_numbers: torch.Tensor, level: int
+    name: str, checkpoint: LatentCheckpoint, entropy: EntropyModel, digital_numbers: torch.Tensor, level: int
 ) -> EntropyPathCost:
     """Code one crop.
 

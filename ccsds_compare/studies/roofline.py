@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.families.latent.bundle import ENCODER
 from hyvic_runtime.scene.tile_grid import DEFAULT_TILE
-from hyvic_train.checkpoint import load_checkpoint, save_checkpoint, weights
-from hyvic_train.config import config_from_json
-from hyvic_train.families.registry import model_from_config
+from hyvic_train.checkpoint import save_checkpoint, weights
+from hyvic_train.families.latent.checkpoint import load_checkpoint, model_from_config
+from hyvic_train.families.latent.config import config_from_json
 from numpy.typing import NDArray
 from onnx import numpy_helper
 

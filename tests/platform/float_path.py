@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import spox.opset.ai.onnx.v17 as op
 from hyvic_export.families.latent.integer_network import scale_table
-from hyvic_export.graph_nodes import convolution, upsampling
+from hyvic_export.families.latent.layer_nodes import convolution, upsampling
 from hyvic_runtime.entropy.ans import installed_coder
 from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_train.families.latent.hyvic import HyVIC

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hyvic_export.families.adaptive.exporter import adaptive_bundle_from_checkpoint
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_export.exporter import bundle_from_checkpoint
 from scenes import ROOT, smooth_cube
 from studies.border_table import beside_borders, main
 
@@ -28,7 +27,7 @@ def test_rows_of_scene_adaptive_tiles_are_measured_on_mirrored_scenes(
 ) -> None:
     np.savez(tmp_path / "scene.npz", cube=smooth_cube(40, 20, 9))
     for tile in (32, 64):
-        adaptive_bundle_from_checkpoint(ROOT / "checkpoints" / "adaptive", tmp_path / f"{tile}.bundle", tile=tile)
+        bundle_from_checkpoint(ROOT / "checkpoints" / "adaptive", tmp_path / f"{tile}.bundle", tile=tile)
 
     arguments = ["--bundle", str(tmp_path / "32.bundle"), "--whole", str(tmp_path / "64.bundle"), "--mirror-to", "64"]
     arguments += ["--qualities", "40", "--out", str(tmp_path / "table.md"), "--json"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from hyvic_train.families.latent.joint_codec import JointCodec
-from hyvic_train.model_config import JointConfig
+from hyvic_train.families.latent.model_config import JointConfig
 from scenes import smooth_cube
 
 ARCHITECTURE = {

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from golden_bundles import pack_arrays
-from hyvic_export.families.adaptive.exporter import adaptive_bundle_from_checkpoint
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.families.adaptive.contexts import CONTEXTS
 from hyvic_train.checkpoint import save_checkpoint, weights
-from hyvic_train.config import config_from_json
 from hyvic_train.data.data_set import NamedCube, SceneSplit
 from hyvic_train.entropy_path_layer import Arithmetic
 from hyvic_train.families.adaptive.context_model import ContextModel
-from hyvic_train.run_config import run_config_from_json
-from hyvic_train.training import train
+from hyvic_train.families.latent.config import config_from_json
+from hyvic_train.families.latent.training import train
+from hyvic_train.families.registry import run_config_from_json
+from hyvic_train.training_loop import Run
 from scenes import BANDS, BUNDLES, TILE, smooth_cube
 
 HYVIC = {"bands": BANDS, "latent_channels": 20, "hyperlatent_channels": 12, "spatial_stages": 2, "rates": 3}
@@ -68,7 +68,7 @@ def _train(model: dict[str, object], folder: Path, steps: int) -> None:
     cubes = [np.moveaxis(smooth_cube(64, 64, BANDS, seed), -1, 0).astype(np.float32) for seed in (1, 2, 3)]
     cubes = [cube - cube.mean(axis=(1, 2), keepdims=True) for cube in cubes]
     scenes = SceneSplit(training=tuple(NamedCube(name=str(i), cube=c) for i, c in enumerate(cubes)), validation=())
-    train(config, scenes, folder, resume=False, report=lambda step, measured: None)
+    train(config, scenes, Run(out=folder))
 
 
 def save_random_context_model(folder: Path) -> None:
@@ -87,15 +87,11 @@ def save_random_context_model(folder: Path) -> None:
 
 def main(out: Path) -> None:
     """Make the three bundles in `out`, which loses what it held of them."""
-    for name, make, export in (
-        ("hyvic", train_hyvic, bundle_from_checkpoint),
-        ("joint", train_joint, bundle_from_checkpoint),
-        ("adaptive", save_random_context_model, adaptive_bundle_from_checkpoint),
-    ):
+    for name, make in (("hyvic", train_hyvic), ("joint", train_joint), ("adaptive", save_random_context_model)):
         shutil.rmtree(out / name, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix="hyvic-golden-") as scratch:
             make(Path(scratch))
-            export(Path(scratch), out / name, tile=TILE)
+            bundle_from_checkpoint(Path(scratch), out / name, tile=TILE)
         pack_arrays(out / name)
 
 

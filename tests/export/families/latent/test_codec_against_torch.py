@@ -9,6 +9,7 @@ import pytest
 from coded_scenes import packets_of
 from hyvic_export.families.latent.entropy_model import entropy_model
 from hyvic_export.families.latent.reference_codec import reference_coding
+from hyvic_export.families.registry import exportable
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY
 from hyvic_runtime.families.latent.bundle import LatentBundle
@@ -20,7 +21,7 @@ from hyvic_runtime.packets.reassembly import receive
 from hyvic_runtime.packets.space_packet import OVERHEAD_OCTETS
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
-from hyvic_train.checkpoint import load_checkpoint
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 from scenes import BANDS, SHIPPED_CHECKPOINT, smooth_cube
 from torch_codec import check_picture, check_tile
 
@@ -60,11 +61,11 @@ def _check_against_torch(
 ) -> None:
     """Compare every stage with torch, within what float32 may round on any processor (tests/support/rounding.py)."""
     model, scene = load_checkpoint(checkpoint).model, Scene(cube=cube)
-    entropy = entropy_model(model)
+    entropy = entropy_model(exportable(model))
     stream = b"".join(packets_of(encoder, cube, quality=quality))
     mean = encoder.mean_spectrum(scene)
 
-    expected = reference_coding(model, entropy, cube, mean, encoder.bundle.manifest.geometry, quality)
+    expected = reference_coding(exportable(model), entropy, cube, mean, encoder.bundle.manifest.geometry, quality)
     # What the encoder's graph chose is what the decoder reads, to the last symbol.
     grid = encoder.grid(scene)
     size = grid.geometry.latents
@@ -100,7 +101,7 @@ def test_tile_borders_do_not_show(
     encoder: LatentRowEncoder, decoder: LatentDecoder, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     """Pixels at the borders of small tiles come out as well as in a tile that has no border there."""
-    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     bundle_from_checkpoint(tiny_checkpoint, tmp_path / "one-tile", tile=128)
     one_tile = read_bundle(tmp_path / "one-tile")
@@ -122,7 +123,7 @@ def test_the_shipped_codec_on_a_real_scene(shipped_bundle: Path, indian_pines: n
 
     # The stream's size against the float entropy model's estimate: tables, integer path and coder included.
     packets = packets_of(encoder, indian_pines)
-    model, mean = load_checkpoint(SHIPPED_CHECKPOINT).model, encoder.mean_spectrum(Scene(cube=indian_pines))
+    model, mean = exportable(load_checkpoint(SHIPPED_CHECKPOINT).model), encoder.mean_spectrum(Scene(cube=indian_pines))
     geometry = bundle.manifest.geometry
     expected = reference_coding(model, entropy_model(model), indian_pines, mean, geometry, DEFAULT_QUALITY)
     estimate = expected.estimated_bits / 8 + len(packets) * OVERHEAD_OCTETS

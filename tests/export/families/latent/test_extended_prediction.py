@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hyvic_export.families.latent.entropy_model import entropy_model
 from hyvic_export.families.latent.integer_network import run_reference
+from hyvic_export.families.registry import exportable
 from hyvic_runtime.families.latent.border_smoothing import extended_prediction
 from hyvic_runtime.families.latent.bundle import LatentBundle
 from hyvic_runtime.families.latent.entropy_path import EntropyPath, load_entropy_path
 from hyvic_runtime.families.registry import read_bundle
-from hyvic_train.checkpoint import load_checkpoint
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_a_tile_is_predicted_as_part_of_a_larger_one_that_goes_on(
     hyperlatent = np.random.default_rng(0).integers(-3, 4, (channels, *coded))
     # Whatever comes two cells behind the end is out of reach.
     larger = np.pad(hyperlatent, [(0, 0), *((0, 5 - cells) for cells in coded)], mode="edge")
-    network = entropy_model(load_checkpoint(tiny_checkpoint).model).network
+    network = entropy_model(exportable(load_checkpoint(tiny_checkpoint).model)).network
     expected = run_reference(network, larger, lambda part, scale_index, mean_steps: np.zeros_like(mean_steps))
 
     continued = extended_prediction(path.predict, hyperlatent, bundle.manifest.geometry)

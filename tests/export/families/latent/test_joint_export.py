@@ -10,10 +10,10 @@ import onnx
 import pytest
 import torch
 from hyvic_export.cli import main
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.families.latent.analysis_form import AnalysisForm
 from hyvic_export.families.latent.entropy_model import entropy_model
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
-from hyvic_export.families.latent.graphs import decoder_graph, encoder_graph
+from hyvic_export.families.latent.graphs import decoder_graph, encoder_graph, with_latent
 from hyvic_export.families.latent.reference_codec import reference_coding
 from hyvic_export.families.registry import exportable
 from hyvic_export.graph_files import save_graph
@@ -29,7 +29,7 @@ from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
 from hyvic_train.checkpoint import save_checkpoint, weights
-from hyvic_train.config import config_from_json
+from hyvic_train.families.latent.config import config_from_json
 from joint_models import ARCHITECTURE, pixels, random_joint_codec
 from scenes import BANDS, smooth_cube
 
@@ -53,14 +53,12 @@ def _name(fields: dict[str, object]) -> str:
 @torch.no_grad()
 def test_transforms_are_torchs_on_a_window(tmp_path: Path, fields: dict[str, object]) -> None:
     model = random_joint_codec(**fields)
-    entropy, geometry = entropy_model(model), exportable(model).geometry(32)
+    entropy, geometry = entropy_model(exportable(model)), exportable(model).geometry(32)
     stride = geometry.latent_stride
     x = pixels(geometry.window)
     mean = x.mean(dim=(2, 3), keepdim=True)
     form = AnalysisForm()
-    save_graph(
-        encoder_graph(model, entropy.network, entropy.prior, geometry, form, with_latent=True), tmp_path / "e.onnx"
-    )
+    save_graph(with_latent(encoder_graph(exportable(model), entropy, geometry, form)), tmp_path / "e.onnx")
     outputs = OnnxRuntimeEngine(tmp_path / "e.onnx").run(
         {
             "tile": np.ascontiguousarray(x.permute(0, 2, 3, 1).numpy()),
@@ -76,7 +74,7 @@ def test_transforms_are_torchs_on_a_window(tmp_path: Path, fields: dict[str, obj
     # Another order of summation, over some hundreds of products a layer: a few parts in 2^20 of the largest.
     assert np.abs(outputs["latent"] - latent).max() <= 1e-5 * np.abs(latent).max()
 
-    save_graph(decoder_graph(model, geometry), tmp_path / "d.onnx")
+    save_graph(decoder_graph(exportable(model), geometry), tmp_path / "d.onnx")
     size = geometry.latent_window
     y_hat = 20 * torch.randn(1, 12, size, size, generator=torch.Generator().manual_seed(1))
     picture = OnnxRuntimeEngine(tmp_path / "d.onnx").run({"latent": y_hat.numpy()})["reconstruction"]
@@ -119,7 +117,12 @@ def test_every_architecture_exports_and_its_stream_decodes(tmp_path: Path, field
     decoded = LatentDecoder(bundle).decode(b"".join(packet for tile in packets for packet in tile))
     assert (decoded.quality == Quality.EXACT).all()
     expected = reference_coding(
-        model, entropy_model(model), cube, np.zeros(7, np.uint16), bundle.manifest.geometry, DEFAULT_QUALITY
+        exportable(model),
+        entropy_model(exportable(model)),
+        cube,
+        np.zeros(7, np.uint16),
+        bundle.manifest.geometry,
+        DEFAULT_QUALITY,
     )
     # A latent within float32's rounding of a half may round the other way, and later slices follow it: a few pixels.
     difference = np.abs(decoded.scene.cube - expected.reconstruction.clip(0, 65535))
@@ -205,7 +208,7 @@ def test_pixels_farther_in_than_the_halo_know_nothing_of_the_neighbour(
     """A quality map calls them exact where the neighbour is lost."""
     model = random_joint_codec(**fields)
     geometry = exportable(model).geometry(64)
-    save_graph(decoder_graph(model, geometry), tmp_path / "d.onnx")
+    save_graph(decoder_graph(exportable(model), geometry), tmp_path / "d.onnx")
     engine = OnnxRuntimeEngine(tmp_path / "d.onnx")
     shape = (1, model.config.latent_channels, geometry.latent_window, geometry.latent_window)
     latent = np.random.default_rng(0).normal(0, 0.5, shape).astype(np.float32)

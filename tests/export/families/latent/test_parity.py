@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hyvic_export.cli import main
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.families.latent import parity
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
 from hyvic_runtime.codec.bundle_files import REPORT
 from hyvic_runtime.codec.scene_encoder import scene_packets

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hyvic_train.families.latent.hyvic import HyVIC
 from hyvic_train.families.latent.klt import initialise
-from hyvic_train.model_config import HyVICConfig
+from hyvic_train.families.latent.model_config import HyVICConfig
 from scenes import smooth_cube
 
 
