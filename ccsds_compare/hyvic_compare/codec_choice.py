@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ccsds123.parameters import BlockAdaptive, Hybrid, SampleAdaptive
+from ccsds123 import BlockAdaptive, Hybrid, SampleAdaptive
 
 from hyvic_compare.codecs.bundle_codec import BundleCodec
 from hyvic_compare.codecs.ccsds123 import Ccsds123Lossless, Ccsds123NearLossless

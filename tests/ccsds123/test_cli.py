@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ccsds123.cli import main as ccsds123
 from golden_vectors import Vector, vector
-from hyvic_compare.cli import ccsds123
 
 
 @pytest.fixture

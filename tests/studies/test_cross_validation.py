@@ -17,7 +17,8 @@ from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.scene.scene import Scene, resample_bands
 from hyvic_runtime.support.metrics import psnr
 from studies.cross_validation import main
-from studies.cross_validation_report import REFERENCES, CodedPoint, CodedScene, gains_of, markdown_report
+from studies.cross_validation_report import REFERENCES, CodedScene, gains_of, markdown_report
+from studies.harness import CodedPoint
 
 # Dask's own doings at start and end, in threads and sockets of its own.
 pytestmark = [
@@ -198,4 +199,4 @@ def test_what_is_no_comparison_is_said(tmp_path: Path, text: str) -> None:
 def test_a_fold_names_bundle_and_scenes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["a.npz", "--fold", "a.bundle", "--reference", "c.json", "--out", "t.md"])
-    assert "'a.bundle' is no BUNDLE=PATTERN,..." in capsys.readouterr().err
+    assert "'a.bundle' is not BUNDLE=PATTERN,..." in capsys.readouterr().err

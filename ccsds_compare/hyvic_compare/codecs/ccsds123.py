@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ccsds123.codec import compress, decompress
-from ccsds123.parameter_files import CODER_NAMES
-from ccsds123.parameters import (
+from ccsds123 import (
     EntropyCoder,
     ErrorLimit,
     ErrorLimits,
@@ -14,6 +12,7 @@ from ccsds123.parameters import (
     Parameters,
     Predictor,
 )
+from ccsds123.codec import compress, decompress
 from ccsds123.rate import match_ratio
 from hyvic_runtime.scene.scene import Scene
 
@@ -37,7 +36,7 @@ class Ccsds123Lossless:
 
     @property
     def name(self) -> str:
-        return f"CCSDS-123 lossless, {CODER_NAMES[type(self.coder)]}"
+        return f"CCSDS-123 lossless, {self.coder.name}"
 
     @property
     def identity(self) -> str:
@@ -65,7 +64,7 @@ class Ccsds123NearLossless:
 
     @property
     def name(self) -> str:
-        return f"CCSDS-123, {CODER_NAMES[type(self.coder)]}"
+        return f"CCSDS-123, {self.coder.name}"
 
     @property
     def identity(self) -> str:
