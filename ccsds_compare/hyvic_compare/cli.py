@@ -20,7 +20,7 @@ DEFAULT_RATIOS = tuple(float(2**power) for power in range(3, 11))
 
 
 def compare_codecs(argv: Sequence[str] | None = None) -> int:
-    """Hold codecs against each other on scenes, and write a report."""
+    """Compare codecs on scenes, and write a report."""
     parser = command_parser(
         "compare-codecs",
         "Code scenes with classical codecs and bundles at several compression ratios, and write a report that opens in "
@@ -36,31 +36,40 @@ def compare_codecs(argv: Sequence[str] | None = None) -> int:
         type=_words,
         default=(),
         metavar="NAME,...",
-        help="of these only (default: all; 'list' prints their names)",
+        help="codecs to compare (default: all; 'list' prints their names)",
     )
     parser.add_argument(
-        "--ratios", type=_ratios, default=DEFAULT_RATIOS, metavar="R,...", help="targets (default: 8,16,...,1024)"
+        "--ratios",
+        type=_ratios,
+        default=DEFAULT_RATIOS,
+        metavar="R,...",
+        help="target compression ratios (default: 8,16,...,1024)",
     )
-    parser.add_argument("--bundle", type=Path, nargs="+", default=[], help="what export-engine wrote")
+    parser.add_argument("--bundle", type=Path, nargs="+", default=[], help="bundles that export-engine wrote")
     parser.add_argument(
         "--resample",
         action="store_true",
-        help="interpolate scenes to the band centres of the first bundle that has any, where they reach that far, "
-        "for all codecs alike",
+        help="interpolate scenes, for all codecs, to the band centres of the first bundle that has any, if the scenes "
+        "cover them",
     )
     parser.add_argument(
         "--facts",
         type=Path,
         metavar="FACTS.json",
-        help="sensor, wavelengths and no-data by scene name, and what models saw",
+        help="sensor, wavelengths and no-data by scene name, and scenes that models were trained on",
     )
     parser.add_argument(
-        "--peak", type=float, help="largest digital number, for PSNR (default: 10,000; of 8-bit scenes 255)"
+        "--peak", type=float, help="largest digital number, for PSNR (default: 10,000; for 8-bit scenes 255)"
     )
     parser.add_argument(
-        "--cache", type=Path, metavar="DIR", help="of measurements (default: beside the report, DIR.cache)"
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="folder that keeps measurements (default: beside the report, DIR.cache)",
     )
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster (default: the cores of this machine)")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="address of a Dask cluster (default: the cores of this machine)"
+    )
     parser.add_argument("--report", type=Path, metavar="DIR", help="folder to write")
     return run_command(parser, argv, lambda arguments: _compare(parser, arguments, argv), extra="compare")
 
@@ -73,9 +82,9 @@ def _ratios(text: str) -> tuple[float, ...]:
     try:
         ratios = sorted({float(word) for word in _words(text)})
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is no list of numbers like 16,32") from error
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of numbers such as 16,32") from error
     if not ratios or not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
-        raise argparse.ArgumentTypeError(f"'{text}' holds no positive numbers only")
+        raise argparse.ArgumentTypeError(f"'{text}' must hold positive numbers only")
     return tuple(ratios)
 
 
@@ -87,7 +96,7 @@ def _compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace, arg
     if not arguments.scenes or arguments.report is None:
         parser.error("SCENE and --report are needed")
     if arguments.resample and not arguments.bundle:
-        parser.error("--resample needs a --bundle, whose bands are meant")
+        parser.error("--resample needs a --bundle that has the wanted bands")
     if arguments.peak is not None and not (math.isfinite(arguments.peak) and arguments.peak > 0):
         parser.error("--peak must be a positive number")
 
@@ -138,7 +147,7 @@ def _compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace, arg
 
 
 def _bands(codecs: Sequence[AnyCodec]) -> tuple[float, ...]:
-    """Of the first bundle that has any: one of the scene-adaptive family takes every other's."""
+    """Return the band centres of the first bundle that has any; a scene-adaptive bundle codes any bands."""
     from hyvic_compare.codecs.bundle_codec import BundleCodec
 
     centres = [codec.wavelengths for codec in codecs if isinstance(codec, BundleCodec) and codec.wavelengths]
@@ -148,7 +157,7 @@ def _bands(codecs: Sequence[AnyCodec]) -> tuple[float, ...]:
 
 
 def _row(point: Measurement) -> dict[str, str | float | None]:
-    """The figures that fit a line; an exact reconstruction has no PSNR."""
+    """Return the figures that fit a line; an exact reconstruction has no PSNR."""
     fidelity = point.fidelity
     return {
         "scene": point.scene,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from hyvic_runtime.codec.row_encoder import AnyEncoder
+from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.scene.scene import Cube, Scene
@@ -99,7 +100,7 @@ def measure(name: str, scene: Scene, tiled: AnyEncoder, whole: AnyEncoder, quali
     # Without a halo, the tiles of a row share one transform, so only the rows have borders.
     border = near_borders(scene.cube.shape[:2], geometry.tile, rows_only=geometry.halo_before == 0)
     cubes = [
-        decoder_of(encoder.bundle).decode(encoder.stream(scene, quality=quality)).scene.cube
+        decoder_of(encoder.bundle).decode(scene_stream(encoder, scene, quality=quality)).scene.cube
         for encoder in (tiled, whole)
     ]
 

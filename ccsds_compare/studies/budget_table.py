@@ -92,7 +92,7 @@ def measure(name: str, scene: Scene, ratio: float, encoder: AnyEncoder, decoder:
             stream = RateSearch(encoder=encoder, scene=scene, folder=Path(folder)).within(budget)
         except RateError:
             return row
-        decoded = decoder.decode(stream.path.read_bytes()).scene.cube
+        decoded = decoder.decode(stream.read()).scene.cube
     return replace(
         row,
         octets=stream.octets,

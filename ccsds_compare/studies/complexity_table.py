@@ -27,8 +27,8 @@ class Complexity:
     Attributes:
         parameters: constants of its graphs that are not zero: weights, and the few integers that requantise.
         macs_a_sample: multiply–accumulates of a tile and its halo, over the samples of the tile.
-        macs_a_sample_nonzero: those whose weight is not zero. Convolutions along the bands are products with matrices
-            of three diagonals, and transposed convolutions leave taps of their sub-pixel form empty.
+        macs_a_sample_nonzero: multiply–accumulates whose weight is not zero. Convolutions along the bands are products
+            with matrices of three diagonals, and transposed convolutions leave taps of their sub-pixel form empty.
     """
 
     parameters: int

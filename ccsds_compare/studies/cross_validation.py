@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from hyvic_compare.figure_files import save_svg
-from hyvic_compare.results_file import RecordedScene, read_recorded_scenes
+from hyvic_compare.results_file import RecordedScene, read_results
 from hyvic_compare.scene_facts import Facts, read_facts
 from hyvic_compare.scene_source import SceneSource
 from hyvic_runtime.codec.row_encoder import AnyEncoder
@@ -95,7 +95,7 @@ def _fold(text: str) -> Fold:
 def _study(arguments: argparse.Namespace) -> Findings:
     if not arguments.quality_step > 0:
         raise ValueError(f"--quality-step {arguments.quality_step:g} is invalid; it must be positive")
-    recorded = read_recorded_scenes(arguments.reference)
+    recorded = read_results(arguments.reference)
     facts = Facts() if arguments.facts is None else read_facts(arguments.facts)
     # All are prepared before any is coded: a mistake in the last one should not cost the work on the others.
     tasks = [

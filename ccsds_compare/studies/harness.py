@@ -12,6 +12,7 @@ import numpy as np
 from hyvic_compare.markdown import markdown_table
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
+from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.scene.files import read_scene
@@ -152,7 +153,7 @@ class CodedPoint:
 
 def coded_point(scene: Scene, encoder: AnyEncoder, decoder: AnyDecoder, quality: float, *, peak: float) -> CodedPoint:
     """Code a scene into real packets and decode them; samples without data do not count for PSNR."""
-    stream = encoder.stream(scene, quality=quality)
+    stream = scene_stream(encoder, scene, quality=quality)
     original, decoded = scene.cube, decoder.decode(stream).scene.cube
     if scene.no_data is not None:
         valid = original != scene.no_data

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyvic_compare.figure_files import save_svg
+from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.families.latent.bundle import LatentBundle, read_latent_bundle
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
@@ -87,7 +88,7 @@ def measure(
 ) -> Iterator[Row]:
     """Measure one scene, from no part to all parts."""
     manifest = encoder.bundle.manifest
-    tiles = encoder.tile_packets(scene, Packetiser(), quality=quality, progressive=True)
+    tiles = scene_packets(encoder, scene, Packetiser(), quality=quality, progressive=True)
     packets = [(packet, _parts_needed(packet)) for packets in tiles for packet in packets]
     for parts in range(manifest.parts + 1):
         stream = b"".join(packet for packet, needed in packets if needed <= parts)
