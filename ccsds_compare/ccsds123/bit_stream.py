@@ -1,8 +1,8 @@
 """Bits of a body, most significant first, inside compiled loops.
 
 Writing collects bits in a 64-bit accumulator and stores 32 bits at a time. Reading looks at 64 bits from any position.
-Spare words of zeros lie around the octets to read. So a position may pass the end, or the beginning, by the 64 bits of
-the longest codeword before the caller compares the position with the number of bits.
+Spare words of zeros lie around the octets to read. So a position may pass either end by the 64 bits of the longest
+codeword before the caller compares it with the number of bits.
 """
 
 from __future__ import annotations

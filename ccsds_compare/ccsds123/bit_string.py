@@ -91,4 +91,4 @@ class BitReader:
 
     def refuse(self, reason: str) -> NoReturn:
         """Raise an error that says what is wrong with these octets."""
-        raise DecodeError(f"{reason}; this is no CCSDS 123.0-B-2 image, or a damaged one")
+        raise DecodeError(f"{reason}; this is not a CCSDS 123.0-B-2 image, or is a damaged one")

@@ -12,16 +12,7 @@ import numpy as np
 from hyvic_runtime.errors import DecodeError
 from numpy.typing import NDArray
 
-from ccsds123.bit_stream import (
-    Window,
-    Words,
-    leading_zeros,
-    octets_from_words,
-    put,
-    take,
-    window,
-    words_from_octets,
-)
+from ccsds123.bit_stream import Window, Words, leading_zeros, octets_from_words, put, take, window, words_from_octets
 from ccsds123.encoding_order import EncodingLoops, InlineLimits, Mapped
 from ccsds123.entropy_coders import BlockAdaptive
 from ccsds123.kernel import kernel, signed

@@ -73,8 +73,8 @@ def decompress(octets: bytes, known: Parameters | None = None) -> Cube:
 
     The header may announce a larger image than the octets could hold, which is refused before memory is taken. An octet
     of the body holds at most 8 samples of the sample-adaptive coder and 2048 of the hybrid coder. It holds 64 · 8 · J/7
-    to 64 · 8 · J/11 samples of the block-adaptive coder: 4681 for J = 64 and D ≤ 2, and 3277 for 16 bits. So a file of
-    n octets from an unknown sender may ask for memory for that many times n samples.
+    to 64 · 8 · J/11 samples of the block-adaptive coder. With J = 64, these are 4681 for D ≤ 2 and 3277 for 16
+    bits. So a file of n octets from an unknown sender may ask for memory for that many times n samples.
 
     Args:
         octets: a complete compressed image.
@@ -167,7 +167,7 @@ def _need_tables(parameters: Parameters) -> None:
 def _with_known_tables(parameters: Parameters, known: Parameters | None, shape: ImageShape) -> Parameters:
     """Return the parameters of a header, with the tables that it leaves out, and nothing else, taken from `known`.
 
-    A single value for all bands is no table: the header itself would hold it.
+    A single value for all bands is not a table, because the header itself would hold it.
     """
     if known is not None:
         wrong = Violations()

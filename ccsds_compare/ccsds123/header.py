@@ -256,7 +256,7 @@ def _write_quantization(bits: BitWriter, parameters: Parameters) -> None:
         bits.put(0, 2)
         bits.put(limit.bit_depth % 16, 4)
         if exponent is None:
-            _write_row(bits, limit.values[0], limit.bit_depth)
+            _write_rows(bits, limit.values[:1], limit.bit_depth)
 
 
 def _read_quantization(
@@ -288,12 +288,6 @@ def _read_quantization(
     return ErrorLimits(absolute=absolute, relative=relative, update_period_exponent=exponent)
 
 
-def _write_row(bits: BitWriter, row: Sequence[int], width: int) -> None:
-    for value in row:
-        bits.put(value, width)
-    bits.fill()
-
-
 def _read_row(bits: BitReader, length: int, width: int) -> tuple[int, ...]:
     row = tuple(bits.get(width) for _ in range(length))
     bits.skip_fill()
@@ -319,7 +313,7 @@ def _write_sample_representative(bits: BitWriter, representatives: SampleReprese
         bits.put(fixed or 0, 4)
     for values, in_header in tables:
         if isinstance(values, tuple) and in_header:
-            _write_row(bits, values, representatives.resolution)
+            _write_rows(bits, (values,), representatives.resolution)
 
 
 def _read_sample_representative(bits: BitReader, bands: int) -> SampleRepresentatives:
@@ -371,7 +365,7 @@ def _write_entropy_coder(bits: BitWriter, coder: EntropyCoder) -> None:
     bits.put(initial if isinstance(initial, int) else NO_CONSTANT, 4)
     table = initial if isinstance(initial, tuple) and coder.in_header else None
     bits.put(table is not None, 1)
-    _write_row(bits, table or (), 4)
+    _write_rows(bits, None if table is None else (table,), 4)
 
 
 def _read_entropy_coder(bits: BitReader, bands: int, kind: type[EntropyCoder]) -> EntropyCoder:

@@ -1,7 +1,7 @@
 """Sixteen low-entropy codes of the hybrid coder as arrays: CCSDS 123.0-B-2, 5.4.3.3.3.3 and annex B.
 
-A code is a tree. A node is a sequence of input symbols; a leaf is a complete input codeword, and any other node is a
-proper prefix, which has a flush word. The encoder walks down from the root and writes at a leaf. The decoder reads
+A code is a tree. A node is a sequence of input symbols. A leaf is a complete input codeword; any other node is a proper
+prefix, which has a flush word. The encoder walks down from the root and writes at a leaf. The decoder reads
 output words backwards, which finds a leaf, and walks up to the root, one symbol a step.
 """
 

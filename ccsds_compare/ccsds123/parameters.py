@@ -149,7 +149,7 @@ class Predictor:
         wrong.outside("R", self.register_size, 32, 64, "4.7.2")
         wrong.outside("Ω", self.weight_resolution, 4, 19, "4.6.1.2")
         if self.weight_change_interval not in (1 << exponent for exponent in range(4, 12)):
-            wrong.append(f"t_inc {self.weight_change_interval} is no power of two in 16..2048 (4.10.2)")
+            wrong.append(f"t_inc {self.weight_change_interval} is not a power of two in 16..2048 (4.10.2)")
         wrong.outside("ν_min", self.weight_initial_exponent, -6, 9, "4.10.2")
         wrong.outside("ν_max", self.weight_final_exponent, self.weight_initial_exponent, 9, "4.10.2")
         custom = self.weight_initialization

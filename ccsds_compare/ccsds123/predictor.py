@@ -9,11 +9,11 @@ same short operation on every band, which the compiler turns into vector instruc
     index's error  ──▶ weights for the next pixel                                               all bands at once
 
 The middle step is a chain from band to band, since a representative enters the next bands' predictions. The encoder
-knows the representatives beforehand in lossless mode with φ = 0, where they are the samples; then this step, too, runs
+knows the representatives beforehand in lossless mode with φ = 0, where they are the samples. Then this step, too, runs
 over all bands at once. The chain, about twenty cycles a sample, limits the decoder.
 
 Arrays are (line, sample, band). Rows 0 to 2 of the differences are the directional ones. Row 3 holds the central ones,
-after P zeros for the bands that do not exist. Their weights lie likewise, and a zero difference leaves a zero weight
+after P zeros for the bands that do not exist. Their weights lie in the same way. A zero difference leaves a zero weight
 zero (eq. (51)).
 
 Width: with D ≤ 16 a representative lies in −2^15 − 1..2^16, so a difference |4s″ − σ| ≤ 8·2^16 + 8 < 2^20, more
@@ -33,14 +33,7 @@ from numpy.typing import NDArray
 from ccsds123.encoding_order import Mapped
 from ccsds123.kernel import Integers, kernel, signed
 from ccsds123.parameters import ImageShape, LocalSum, Parameters, SampleRepresentatives
-from ccsds123.quantizer import (
-    UNLIMITED,
-    limit_table,
-    map_index,
-    maximum_error,
-    quantize,
-    unmap_index,
-)
+from ccsds123.quantizer import UNLIMITED, limit_table, map_index, maximum_error, quantize, unmap_index
 
 Samples = NDArray[np.signedinteger[Any]]
 

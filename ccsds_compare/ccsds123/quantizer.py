@@ -43,7 +43,7 @@ def maximum_error(absolute: int, relative: int, predicted: int, dynamic_range: i
 def quantize(residual: int, maximum: int) -> int:
     """Return q_z(t), eq. (41), for t > 0; at t = 0 the maximum error is 0 and the index is the residual itself.
 
-    A correctly rounded quotient of integers below 2^52 never reaches the next integer, so its floor is exact, and
+    A correctly rounded quotient of integers below 2^52 never reaches the next integer, so its floor is exact;
     a floating-point division is several times as fast as an integer one.
     """
     if maximum == 0:

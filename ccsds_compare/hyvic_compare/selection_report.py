@@ -74,18 +74,8 @@ def write_selection(selection: Selection, folder: Path) -> None:
 
 # ----------------------------------------------------------------------------------------------- tables
 
-_HEADINGS = (
-    "",
-    "model",
-    "points",
-    "CR",
-    "BD-PSNR dB",
-    "over CR",
-    "parameters",
-    "encoder GFLOPs",
-    "decoder GFLOPs",
-    "remark",
-)
+_FIGURES = ("points", "CR", "BD-PSNR dB", "over CR", "parameters", "encoder GFLOPs", "decoder GFLOPs")
+_HEADINGS = ("", "model", *_FIGURES, "remark")
 _LEFT = (0, 1, 9)
 
 
@@ -135,19 +125,8 @@ def _markdown(selection: Selection) -> str:
     return "\n".join(lines)
 
 
-_CSV_HEADINGS = (
-    "model",
-    "runs",
-    "points",
-    "bd_psnr_db",
-    "cr_min",
-    "cr_max",
-    "parameters",
-    "encoder_flops",
-    "decoder_flops",
-    "candidate",
-    "gap",
-)
+_CSV_FIGURES = ("points", "bd_psnr_db", "cr_min", "cr_max", "parameters", "encoder_flops", "decoder_flops")
+_CSV_HEADINGS = ("model", "runs", *_CSV_FIGURES, "candidate", "gap")
 
 
 def _csv_row(model: Model) -> tuple[object, ...]:

@@ -182,7 +182,7 @@ def _points(path: Path, points: object, problems: list[str]) -> Iterator[RatePoi
         scenes = {}
         for name, scene in point["scenes"].items():
             if not isinstance(scene, dict):
-                problems.append(f"{where}, {name} is no JSON object")
+                problems.append(f"{where}, {name} is not a JSON object")
                 continue
             scenes[name] = SceneMeasure(
                 rate_bpppb=_number(f"{where}, {name}", scene, "rate_bpppb", positive=True, problems=problems),

@@ -20,17 +20,7 @@ from hyvic_runtime.scene.scene import Cube, Scene
 from hyvic_runtime.support.metrics import psnr
 from numpy.typing import NDArray
 
-from studies.harness import (
-    Findings,
-    add_qualities,
-    add_scenes,
-    or_dash,
-    progress,
-    run_study,
-    scenes_on_bands,
-    study_parser,
-    table,
-)
+from studies import harness
 
 REACH = 8
 """Pixels on either side of a border between tiles that count as near it."""
@@ -62,30 +52,32 @@ class Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write the table; 0 done, 1 failed with one line, 2 wrong usage."""
-    parser = study_parser(
+    parser = harness.study_parser(
         "border_table",
         "PSNR near borders of tiles and away from them, and PSNR of the same pixels without any border.",
         "scene.npz --bundle tiles-64.bundle --whole tiles-256.bundle --out t.md",
     )
-    add_scenes(parser)
-    add_qualities(parser)
+    harness.add_scenes(parser)
+    harness.add_qualities(parser)
     parser.add_argument("--bundle", type=Path, required=True, help="bundle with tiles smaller than the scenes")
     parser.add_argument(
         "--whole", type=Path, required=True, help="bundle of the same checkpoint, with tiles as large as the scenes"
     )
     parser.add_argument("--mirror-to", type=int, metavar="LINES", help="extend scenes to so many lines by mirroring")
-    return run_study(parser, argv, _study)
+    return harness.run_study(parser, argv, _study)
 
 
-def _study(arguments: argparse.Namespace) -> Findings:
+def _study(arguments: argparse.Namespace) -> harness.Findings:
     tiled, whole = encoder_of(read_bundle(arguments.bundle)), encoder_of(read_bundle(arguments.whole))
-    scenes = [(name, _mirrored(scene, arguments.mirror_to or 0)) for name, scene in scenes_on_bands(arguments, tiled)]
+    scenes = [
+        (name, _mirrored(scene, arguments.mirror_to or 0)) for name, scene in harness.scenes_on_bands(arguments, tiled)
+    ]
     for name, scene in scenes:
         if tiled.grid(scene).rows * tiled.grid(scene).columns == 1 or whole.grid(scene).rows > 1:
             raise SceneError(f"{name}: {arguments.bundle} must cut it into tiles and {arguments.whole} must not")
     points = [(name, scene, quality) for name, scene in scenes for quality in arguments.qualities or (None,)]
-    rows = [measure(name, scene, tiled, whole, quality) for name, scene, quality in progress(points, "point")]
-    return Findings(document={"rows": [asdict(row) for row in rows]}, text=markdown(rows))
+    rows = [measure(name, scene, tiled, whole, quality) for name, scene, quality in harness.progress(points, "point")]
+    return harness.Findings(document={"rows": [asdict(row) for row in rows]}, text=markdown(rows))
 
 
 def _mirrored(scene: Scene, lines: int) -> Scene:
@@ -147,7 +139,7 @@ def markdown(rows: Sequence[Row]) -> str:
     cells = (
         (
             row.scene,
-            or_dash(row.quality, "g"),
+            harness.or_dash(row.quality, "g"),
             f"{row.border_db:.3f}",
             f"{row.interior_db:.3f}",
             f"{row.border_db - row.interior_db:+.3f}",
@@ -156,7 +148,7 @@ def markdown(rows: Sequence[Row]) -> str:
         )
         for row in rows
     )
-    return table(headings, cells)
+    return harness.table(headings, cells)
 
 
 if __name__ == "__main__":

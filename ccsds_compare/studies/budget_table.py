@@ -20,7 +20,7 @@ from hyvic_runtime.flight.rate_search import RateSearch
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
 
-from studies.harness import Findings, add_scenes, progress, run_study, scenes_on_bands, shape_text, study_parser, table
+from studies import harness
 
 DEFAULT_RATIOS = (32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
@@ -59,28 +59,28 @@ class Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write the table; 0 done, 1 failed with one line, 2 wrong usage."""
-    parser = study_parser(
+    parser = harness.study_parser(
         "budget_table",
         "Code scenes within budgets: the used share of each budget, PSNR and quality.",
         "scene.npz --bundle hyvic.bundle --out table.md",
     )
-    add_scenes(parser)
+    harness.add_scenes(parser)
     parser.add_argument("--bundle", type=Path, required=True, help="bundle of several rates")
     parser.add_argument(
         "--ratios", type=float, nargs="+", metavar="R", default=DEFAULT_RATIOS, help="default: 32 … 1,024"
     )
-    return run_study(parser, argv, _study)
+    return harness.run_study(parser, argv, _study)
 
 
-def _study(arguments: argparse.Namespace) -> Findings:
+def _study(arguments: argparse.Namespace) -> harness.Findings:
     bundle = read_bundle(arguments.bundle)
     encoder, decoder = encoder_of(bundle), decoder_of(bundle)
     encoder.check_has_rates()
-    scenes = scenes_on_bands(arguments, encoder)
+    scenes = harness.scenes_on_bands(arguments, encoder)
     points = [(name, scene, ratio) for name, scene in scenes for ratio in arguments.ratios]
-    rows = [measure(name, scene, ratio, encoder, decoder) for name, scene, ratio in progress(points, "point")]
+    rows = [measure(name, scene, ratio, encoder, decoder) for name, scene, ratio in harness.progress(points, "point")]
     document = {"bundle": bundle.identity.hex(), "rows": [asdict(row) for row in rows]}
-    return Findings(document=document, text=markdown(rows))
+    return harness.Findings(document=document, text=markdown(rows))
 
 
 def measure(name: str, scene: Scene, ratio: float, encoder: AnyEncoder, decoder: AnyDecoder) -> Row:
@@ -106,8 +106,8 @@ def markdown(rows: Sequence[Row]) -> str:
     """Return a table with a row for each scene and a column for each ratio, then the figures of all together."""
     ratios = dict.fromkeys(row.ratio for row in rows)
     by_scene = {name: [row for row in rows if row.scene == name] for name in dict.fromkeys(row.scene for row in rows)}
-    cells = ((name, shape_text(own[0].shape), *(row.cell for row in own)) for name, own in by_scene.items())
-    text = table(("scene", "shape", *(f"{ratio:g}" for ratio in ratios)), cells, words=2)
+    cells = ((name, harness.shape_text(own[0].shape), *(row.cell for row in own)) for name, own in by_scene.items())
+    text = harness.table(("scene", "shape", *(f"{ratio:g}" for ratio in ratios)), cells, words=2)
     shares = [row.octets / row.budget for row in rows if row.octets is not None]
     attempts = [row.attempts for row in rows if row.attempts is not None]
     text += f"\n{len(shares)} of {len(rows)} budgets can be met."

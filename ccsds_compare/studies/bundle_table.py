@@ -17,18 +17,7 @@ from hyvic_runtime.errors import SceneError
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.scene.scene import Scene
 
-from studies.harness import (
-    DEFAULT_QUALITIES,
-    Findings,
-    add_qualities,
-    add_scenes,
-    coded_point,
-    progress,
-    run_study,
-    scenes_on_bands,
-    study_parser,
-    table,
-)
+from studies import harness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,20 +41,20 @@ class BundleCurve:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write the table; 0 done, 1 failed with one line, 2 wrong usage."""
-    parser = study_parser(
+    parser = harness.study_parser(
         "bundle_table",
         "Code scenes with several bundles at several qualities, and give their BD-PSNR against the first.",
         "scene.npz --bundle fp32.bundle int8.bundle --out table.md",
     )
-    add_scenes(parser)
-    add_qualities(parser)
+    harness.add_scenes(parser)
+    harness.add_qualities(parser)
     parser.add_argument("--bundle", type=Path, nargs="+", required=True, help="bundles, the reference first")
-    return run_study(parser, argv, _study)
+    return harness.run_study(parser, argv, _study)
 
 
-def _study(arguments: argparse.Namespace) -> Findings:
+def _study(arguments: argparse.Namespace) -> harness.Findings:
     encoders = [encoder_of(read_bundle(folder)) for folder in arguments.bundle]
-    scenes = scenes_on_bands(arguments, encoders[0])
+    scenes = harness.scenes_on_bands(arguments, encoders[0])
     reference = encoders[0].bundle
     for encoder in encoders[1:]:
         manifest = encoder.bundle.manifest
@@ -73,9 +62,9 @@ def _study(arguments: argparse.Namespace) -> Findings:
             raise SceneError(f"{encoder.bundle.folder} codes other bands than {reference.folder}; compare them apart")
     if any(encoder.bundle.manifest.rates == 1 for encoder in encoders):
         raise ValueError("a bundle of a single rate has one point and no curve; compare bundles of several rates")
-    qualities = arguments.qualities or DEFAULT_QUALITIES
+    qualities = arguments.qualities or harness.DEFAULT_QUALITIES
     tasks = [(name, scene, encoder) for name, scene in scenes for encoder in encoders]
-    curves = [curve_of(scene, encoder, qualities) for _, scene, encoder in progress(tasks, "curve")]
+    curves = [curve_of(scene, encoder, qualities) for _, scene, encoder in harness.progress(tasks, "curve")]
     measured = [
         BundleCurve(
             scene=name,
@@ -86,7 +75,7 @@ def _study(arguments: argparse.Namespace) -> Findings:
         )
         for index, ((name, _, encoder), curve) in enumerate(zip(tasks, curves, strict=True))
     ]
-    return Findings(document={"curves": [asdict(curve) for curve in measured]}, text=markdown(measured))
+    return harness.Findings(document={"curves": [asdict(curve) for curve in measured]}, text=markdown(measured))
 
 
 def _bd_psnr_db(curve: Curve, reference: Curve) -> float | None:
@@ -99,7 +88,7 @@ def _bd_psnr_db(curve: Curve, reference: Curve) -> float | None:
 def curve_of(scene: Scene, encoder: AnyEncoder, qualities: Sequence[float]) -> Curve:
     """Code a scene at several qualities."""
     decoder, peak = decoder_of(encoder.bundle), encoder.bundle.manifest.peak
-    points = [coded_point(scene, encoder, decoder, quality, peak=peak) for quality in qualities]
+    points = [harness.coded_point(scene, encoder, decoder, quality, peak=peak) for quality in qualities]
     ratios, psnr_db = zip(*sorted((point.compression_ratio, point.psnr_db) for point in points), strict=True)
     return Curve(ratios=ratios, psnr_db=psnr_db)
 
@@ -112,7 +101,7 @@ def markdown(curves: Sequence[BundleCurve]) -> str:
         cells = " · ".join(f"{ratio:.1f} → {db:.3f}" for ratio, db in points)
         gap = "–" if row.bd_psnr_db is None else f"{row.bd_psnr_db:+.3f} dB"
         rows.append((row.scene, row.bundle, row.precision, cells, gap))
-    return table(("scene", "bundle", "analysis", "CR → PSNR in dB", "BD-PSNR"), rows, words=4)
+    return harness.table(("scene", "bundle", "analysis", "CR → PSNR in dB", "BD-PSNR"), rows, words=4)
 
 
 if __name__ == "__main__":

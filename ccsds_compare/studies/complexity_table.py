@@ -16,7 +16,7 @@ import onnx
 from hyvic_runtime.families.latent.bundle import ENCODER, graph_names, read_latent_bundle
 from onnx import numpy_helper
 
-from studies.harness import Findings, run_study, study_parser, table
+from studies import harness
 from studies.roofline import graph_cost
 
 
@@ -38,17 +38,17 @@ class Complexity:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; 0 done, 1 failed with one line, 2 wrong usage."""
-    parser = study_parser(
+    parser = harness.study_parser(
         "complexity_table",
         "Parameters and multiply–accumulates of the graphs of a bundle's encoder and decoder.",
         "hyvic.bundle joint.bundle",
         out=False,
     )
     parser.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="bundles that export-engine wrote")
-    return run_study(parser, argv, _study, extra="export")
+    return harness.run_study(parser, argv, _study, extra="export")
 
 
-def _study(arguments: argparse.Namespace) -> Findings:
+def _study(arguments: argparse.Namespace) -> harness.Findings:
     sides = {str(folder): bundle_complexity(folder) for folder in arguments.bundles}
     rows = (
         (folder, side, *(f"{count:,.0f}" for count in asdict(complexity).values()))
@@ -59,7 +59,7 @@ def _study(arguments: argparse.Namespace) -> Findings:
     document = {
         folder: {side: asdict(complexity) for side, complexity in both.items()} for folder, both in sides.items()
     }
-    return Findings(document=document, text=table(headings, rows, words=2))
+    return harness.Findings(document=document, text=harness.table(headings, rows, words=2))
 
 
 def bundle_complexity(folder: Path) -> dict[str, Complexity]:

@@ -68,8 +68,8 @@ class Gain:
         reference: key of REFERENCES.
         bd_psnr_db: eq. 6 over the ratios that both reach; None if there are no such ratios.
         bd_rate_percent: octets at equal PSNR beyond the reference's; None if there is no common PSNR.
-        at: target ratio of the reference, to the bundle's PSNR above the reference's at the octets that the reference
-            took; None if the reference has no stream there, or the bundle has no stream so long or so short.
+        at: bundle's PSNR above the reference's, at the octets that the reference took for a target ratio; None if the
+            reference has no stream there, or the bundle has no stream of this length.
     """
 
     scene: str

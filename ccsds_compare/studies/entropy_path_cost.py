@@ -24,7 +24,7 @@ from hyvic_runtime.scene.scene import Scene, mean_spectrum, resample_bands
 from hyvic_train.checkpoint import Checkpoint, load_checkpoint
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 
-from studies.harness import Findings, progress, run_study, study_parser, table
+from studies import harness
 
 MAX_SIDE = 128
 """Pixels of the crop that is coded, from the scene's first line and sample."""
@@ -59,7 +59,7 @@ class EntropyPathCost:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write the table; 0 done, 1 failed with one line, 2 wrong usage."""
-    parser = study_parser(
+    parser = harness.study_parser(
         "entropy_path_cost",
         "Bits that the integer entropy path, the frequency tables and the coder add to the float model's estimate.",
         "scene.npz --checkpoint checkpoints/hyvic-s-202 --out table.md",
@@ -68,20 +68,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--checkpoint", type=Path, nargs="+", required=True, metavar="DIR", help="folders that train-model wrote"
     )
-    return run_study(parser, argv, _study, extra="export")
+    return harness.run_study(parser, argv, _study, extra="export")
 
 
-def _study(arguments: argparse.Namespace) -> Findings:
+def _study(arguments: argparse.Namespace) -> harness.Findings:
     scene = read_scene(arguments.scene)
     costs = []
-    for folder in progress(arguments.checkpoint, "checkpoint"):
+    for folder in harness.progress(arguments.checkpoint, "checkpoint"):
         checkpoint = load_checkpoint(folder)
         entropy = entropy_model(checkpoint.model)
         digital_numbers = _crop(scene, checkpoint)
         levels = range(checkpoint.config.model.rates)
         costs += [entropy_path_cost(folder.name, checkpoint, entropy, digital_numbers, level) for level in levels]
     document = {"costs": [asdict(cost) | {"lost": cost.lost} for cost in costs]}
-    return Findings(document=document, text=markdown(costs))
+    return harness.Findings(document=document, text=markdown(costs))
 
 
 def _crop(scene: Scene, checkpoint: Checkpoint) -> torch.Tensor:
@@ -168,7 +168,7 @@ def markdown(costs: Sequence[EntropyPathCost]) -> str:
         for index, (scale, row) in enumerate(zip(scale_table(), gaussians(scale_table()), strict=True))
     )
     table_headings = ("scale index", "σ, quantiser steps", "entropy, bits a symbol", "the table's excess")
-    return table(headings, rows) + "\n" + table(table_headings, tables, words=0)
+    return harness.table(headings, rows) + "\n" + harness.table(table_headings, tables, words=0)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from ccsds123 import ENTROPY_CODERS, EntropyCoder, Parameters, compress, decompr
 from hyvic_runtime.scene.files import read_scene
 from hyvic_runtime.scene.scene import Cube
 
-from studies.harness import Findings, run_study, shape_text, study_parser, table
+from studies import harness
 
 INTRODUCTION = """# CCSDS 123.0-B-2, lossless
 
@@ -32,17 +32,17 @@ U_max = 18, γ* = 6, γ0 = 1; J = 32. D is the width of the scene's integers, wh
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the page; 0 done, 1 failed with one line, 2 wrong usage."""
-    parser = study_parser(
+    parser = harness.study_parser(
         "lossless_table",
         "Bits per sample of scenes with CCSDS 123.0-B-2 without loss, for each entropy coder.",
         "scene.npz > docs/results/ccsds123-lossless.md",
         out=False,
     )
     parser.add_argument("scenes", type=Path, nargs="+", metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
-    return run_study(parser, argv, _study)
+    return harness.run_study(parser, argv, _study)
 
 
-def _study(arguments: argparse.Namespace) -> Findings:
+def _study(arguments: argparse.Namespace) -> harness.Findings:
     coders = [coder() for coder in ENTROPY_CODERS]
     rates: list[list[float]] = []
     rows = []
@@ -50,12 +50,13 @@ def _study(arguments: argparse.Namespace) -> Findings:
         cube = read_scene(path).cube
         rates.append([_bits_per_sample(cube, coder) for coder in coders])
         signed = ", signed" if cube.dtype.kind == "i" else ""
-        rows.append([path.stem, shape_text(cube.shape), f"{8 * cube.dtype.itemsize}{signed}", *_texts(rates[-1])])
+        facts = (path.stem, harness.shape_text(cube.shape), f"{8 * cube.dtype.itemsize}{signed}")
+        rows.append([*facts, *_texts(rates[-1])])
     rows.append(["mean", "", "", *_texts(np.mean(rates, axis=0).tolist())])
     headings = ("scene", "lines × samples × bands", "D", *(coder.name for coder in coders))
-    text = INTRODUCTION.format(version=version("hyvic-onboard")) + "\n" + table(headings, rows, words=2)
+    text = INTRODUCTION.format(version=version("hyvic-onboard")) + "\n" + harness.table(headings, rows, words=2)
     document = {"bits_per_sample": {row[0]: own for row, own in zip(rows, rates, strict=False)}}
-    return Findings(document=document, text=text)
+    return harness.Findings(document=document, text=text)
 
 
 def _texts(rates: Sequence[float]) -> list[str]:

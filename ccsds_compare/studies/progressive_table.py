@@ -24,7 +24,7 @@ from hyvic_runtime.packets.space_packet import Packetiser, Segment, UnitKind, pa
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import compression_ratio, psnr
 
-from studies.harness import Findings, add_scenes, run_study, scenes_on_bands, study_parser, table
+from studies import harness
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,30 +53,30 @@ class Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write table and plot; 0 done, 1 failed with one line, 2 wrong usage."""
-    parser = study_parser(
+    parser = harness.study_parser(
         "progressive_table",
         "PSNR of scenes of which only the first parts of the latents arrived; a plot (.svg) stands beside the table.",
         "scene.npz --bundle joint.bundle --out table.md",
     )
-    add_scenes(parser)
+    harness.add_scenes(parser)
     parser.add_argument("--bundle", type=Path, required=True, help="bundle that export-engine wrote")
     parser.add_argument("--quality", type=float, metavar="Q", help="quality, as in encode-scene (default: the middle)")
-    return run_study(parser, argv, _study)
+    return harness.run_study(parser, argv, _study)
 
 
-def _study(arguments: argparse.Namespace) -> Findings:
+def _study(arguments: argparse.Namespace) -> harness.Findings:
     from tqdm import tqdm
 
     bundle = read_latent_bundle(arguments.bundle)
     encoder, decoder = LatentRowEncoder(bundle), LatentDecoder(bundle)
-    scenes = scenes_on_bands(arguments, encoder)
+    scenes = harness.scenes_on_bands(arguments, encoder)
     rows = []
     with tqdm(total=len(scenes) * (bundle.manifest.parts + 1), unit="point", disable=None) as bar:
         for name, scene in scenes:
             for row in measure(name, scene, encoder, decoder, arguments.quality):
                 rows.append(row)
                 bar.update()
-    return Findings(
+    return harness.Findings(
         document={"bundle": bundle.identity.hex(), "rows": [asdict(row) for row in rows]},
         text=markdown(rows, bundle),
         beside={".svg": lambda path: save_svg(figure_of(rows), path)},
@@ -128,7 +128,7 @@ def markdown(rows: Sequence[Row], bundle: LatentBundle) -> str:
         f"PSNR in dB over {bundle.manifest.peak:g} of scenes of which only the first parts of the latents arrived; "
         "without any, all latents are their predicted means. CR and octets are of the packets that arrived, headers "
         "included.\n\n"
-    ) + table(("scene", "parts", "fraction", "octets", "CR", "PSNR, dB", "below all parts, dB"), cells)
+    ) + harness.table(("scene", "parts", "fraction", "octets", "CR", "PSNR, dB", "below all parts, dB"), cells)
 
 
 def figure_of(rows: Sequence[Row]) -> Figure:

@@ -44,7 +44,7 @@ def limit(value: int, bits: int = 4) -> ErrorLimits:
         (lambda: Parameters(dynamic_range=32, predictor=Predictor(register_size=40)), r"R 40 .* 53..64 \(4.7.2\)"),
         (lambda: Parameters(user_defined_data=True), r"user_defined_data is not an integer but True"),
         (lambda: Predictor(prediction_bands=16), r"P 16 is outside 0..15 \(4.2\)"),
-        (lambda: Predictor(weight_change_interval=48), r"t_inc 48 is no power of two in 16..2048 \(4.10.2\)"),
+        (lambda: Predictor(weight_change_interval=48), r"t_inc 48 is not a power of two in 16..2048 \(4.10.2\)"),
         (lambda: Predictor(weight_initial_exponent=4), r"ν_max 3 is outside 4..9 \(4.10.2\)"),
         (
             lambda: Predictor(weight_resolution=3, prediction_bands=-1),

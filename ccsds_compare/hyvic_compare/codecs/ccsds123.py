@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ccsds123 import (
-    EntropyCoder,
-    ErrorLimit,
-    ErrorLimits,
-    LocalSum,
-    Parameters,
-    Predictor,
-)
+from ccsds123 import EntropyCoder, ErrorLimit, ErrorLimits, LocalSum, Parameters, Predictor
 from ccsds123.codec import compress, decompress
 from ccsds123.rate import match_ratio
 from hyvic_runtime.scene.scene import Cube, Scene

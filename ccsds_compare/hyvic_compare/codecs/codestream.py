@@ -30,8 +30,8 @@ def encode_planes(planes: ComponentPlanes, octets: int) -> bytes:
 
     OpenJPEG's rate control picks the code-block passes that lower the squared error most per octet, whatever
     component they belong to. The result is near the given rate, on either side. So the rate is corrected until the
-    codestream is no longer than `octets` and within 0.5 % of it, or 8 tries found no nearer one, or there is nothing
-    more to code.
+    codestream is no longer than `octets` and within 0.5 % of it. The search also ends after 8 tries, or if there is
+    nothing more to code.
 
     Args:
         planes: (component, line, sample), uint8, uint16 or int16.
