@@ -30,7 +30,7 @@ DRAWS = 4
 """Directions that are drawn for `float_bound`."""
 
 
-def gamma(terms: int, unit: float) -> float:
+def gamma(terms: float, unit: float) -> float:
     """Largest relative error of a sum of products, γ_n (Higham, 3.1).
 
     Args:
@@ -39,6 +39,11 @@ def gamma(terms: int, unit: float) -> float:
     """
     assert terms * unit < 0.5, f"{terms} roundings of {unit} leave no digit"
     return terms * unit / (1 - terms * unit)
+
+
+def worst_roundings(terms: int) -> float:
+    """All roundings of a sum go the same way."""
+    return terms
 
 
 _SUMS = frozenset({"convolution", "mm", "bmm", "addmm", "baddbmm"})
@@ -96,16 +101,17 @@ class RoundedArithmetic(TorchDispatchMode):
     Operations on other types are left alone.
     """
 
-    def __init__(self, seed: int, unit: float = FLOAT32) -> None:
+    def __init__(self, seed: int, unit: float = FLOAT32, roundings: Callable[[int], float] = worst_roundings) -> None:
         """Begin to draw directions.
 
         Args:
             seed: seed of the directions.
             unit: u of the arithmetic that is bounded.
+            roundings: units by which a sum of so many terms moves.
         """
         super().__init__()
         self._generator = torch.Generator().manual_seed(seed)
-        self._unit = unit
+        self._unit, self._roundings = unit, roundings
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -117,11 +123,12 @@ class RoundedArithmetic(TorchDispatchMode):
             return made
         if name in _SUMS:
             magnitude = func(*(part.abs() if isinstance(part, Tensor) else part for part in args), **kwargs)
-            moved = gamma(_terms(name, args), self._unit) * magnitude
+            terms = _terms(name, args)
         else:
             # Softmax, norms and means add up at most one axis of what they see.
             summed = max(args[0].shape, default=1) if name in {"_softmax", "mean", "sum", "native_layer_norm"} else 0
-            moved = gamma(ELEMENTWISE_ROUNDINGS + summed, self._unit) * made.abs()
+            terms, magnitude = ELEMENTWISE_ROUNDINGS + summed, made.abs()
+        moved = gamma(self._roundings(terms), self._unit) * magnitude
         signs = torch.randint(0, 2, made.shape, generator=self._generator) * 2 - 1
         return made.add_(moved * signs) if name.endswith("_") else made + moved * signs
 
@@ -168,6 +175,22 @@ def float_bound(compute: Callable[[], Tensor], unit: float = FLOAT32) -> Bounded
         torch.maximum(moved, (drawn - exact).abs(), out=moved)
     largest = moved.amax(dim=[axis for axis in range(moved.dim()) if axis != 1], keepdim=True)
     return Bounded(exact.numpy(), 2 * 2 * largest.numpy())
+
+
+@torch.no_grad()
+def movement(compute: Callable[[], Tensor], unit: float, roundings: Callable[[int], float]) -> float:
+    """Root mean square of what rounded arithmetic moves a result by, in one draw.
+
+    Args:
+        compute: the computation, in float64.
+        unit: u of the arithmetic.
+        roundings: units by which a sum of so many terms moves. Of roundings that go either way as if drawn, √n of n
+            (Higham & Mary, A New Approach to Probabilistic Rounding Error Analysis, 2019).
+    """
+    exact = compute()
+    with RoundedArithmetic(0, unit, roundings):
+        drawn = compute()
+    return float((drawn - exact).square().mean().sqrt())
 
 
 def check_rounded(found: NDArray[Any], bounded: Bounded) -> float:
