@@ -70,12 +70,14 @@ bench: $(VENV)/dev.stamp  ## timings, both sides in one run
 	$(BIN)/python tests/benchmarks/bench_training.py
 	$(BIN)/python tests/benchmarks/bench_ccsds123.py
 
-# An environment of its own, because the one of the tests needs the file. Index addresses stay out of it.
-constraints: | $(BIN)/python  ## choose constraints.txt anew, the newest versions that pyproject.toml allows
+# In an environment of its own, because that of the tests is made with the file.
+constraints: | $(BIN)/python  ## choose constraints.txt anew: the newest versions that pyproject.toml allows
 	$(PYTHON) -m venv $(VENV)/constraints
 	$(VENV)/constraints/bin/python -m pip install -q uv
-	$(VENV)/constraints/bin/uv pip compile -q --universal --python-version 3.11 --upgrade --extra dev pyproject.toml \
-	  --no-annotate --no-emit-index-url --custom-compile-command "make constraints" -o constraints.txt
+	echo '# Made by "make constraints" from pyproject.toml.' > $(VENV)/constraints.txt
+	$(VENV)/constraints/bin/uv pip compile -q --universal --python-version 3.11 --extra dev pyproject.toml \
+	  --no-annotate --no-header --no-emit-index-url >> $(VENV)/constraints.txt
+	mv $(VENV)/constraints.txt constraints.txt
 
 test-libraries: $(VENV)/dev.stamp  ## the tests with the newest and the oldest libraries, on Python 3.11 and 3.13
 	$(BIN)/python tests/platform/libraries.py

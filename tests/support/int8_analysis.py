@@ -14,9 +14,9 @@ import torch
 from hyvic_export.families.latent.analysis_form import ConvolutionPeaks
 from hyvic_export.families.latent.hyvic import INT8_MAX
 from hyvic_train.families.latent.hyvic import HyVIC
-from rounding import DRAWS
 from torch import Tensor
 from torch.nn.functional import conv2d, unfold
+from torch_rounding import DRAWS
 
 ZERO = 128
 """Activations are octets about it."""
@@ -43,7 +43,7 @@ def int8_bound(
     defined = _analysed(double, x, peaks, None)[where]
     steps = _rms(defined - double.analyse(x)[where])
     draws = [_analysed(double, x, peaks, torch.Generator().manual_seed(seed))[where] for seed in range(DRAWS)]
-    # Twice the largest draw, as in `rounding.float_bound`.
+    # Twice the largest draw, as in `torch_rounding.float_bound`.
     return steps, 2 * max(_rms(drawn - defined) for drawn in draws)
 
 

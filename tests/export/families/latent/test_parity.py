@@ -27,8 +27,9 @@ from hyvic_runtime.scene.scene import Scene
 from hyvic_train.checkpoint import load_checkpoint
 from hyvic_train.families.latent.hyvic import HyVIC
 from int8_analysis import int8_bound
-from rounding import FLOAT16, float_bound, movement
+from rounding import FLOAT16
 from torch.nn.functional import pad
+from torch_rounding import float_bound, movement
 
 
 @pytest.fixture(scope="module")

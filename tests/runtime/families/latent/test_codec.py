@@ -27,7 +27,7 @@ from hyvic_runtime.packets.space_packet import OVERHEAD_OCTETS, Packetiser, Unit
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
 from hyvic_train.checkpoint import load_checkpoint
-from torch_codec import check_picture, check_tile
+from torch_codec import check_picture, check_tile, decoded_latents
 
 
 @pytest.fixture(scope="module")
@@ -52,21 +52,6 @@ def _packets(
     return [p for packets in encoder.tile_packets(Scene(cube=cube), packetiser, quality=quality) for p in packets]
 
 
-def _decoded_symbols(decoder: LatentDecoder, stream: bytes, cube: np.ndarray) -> np.ndarray:
-    received = receive(stream).scene()
-    grid = decoder._grid(received.header)
-    stride, size = grid.geometry.latent_stride, grid.geometry.latents
-    channels = decoder.bundle.manifest.latent_channels
-    symbols = np.full((channels, -(-cube.shape[0] // stride), -(-cube.shape[1] // stride)), 10**6)
-    for tile in grid:
-        decoded = decoder.tile_latents(received.units, tile)
-        assert decoded.problem is None
-        _, lines, samples = decoded.symbols.shape
-        line, sample = tile.row * size, tile.column * size
-        symbols[:, line : line + lines, sample : sample + samples] = decoded.symbols
-    return symbols
-
-
 @pytest.mark.parametrize(
     ("shape", "quality"), [((32, 32), 50), ((45, 71), 100), ((1, 1), 0), ((33, 5), 62.5), ((3, 64), 12.34)]
 )
@@ -89,7 +74,7 @@ def _check_against_torch(
     # What the encoder's graph chose is what the decoder reads, to the last symbol.
     grid = encoder.grid(scene)
     size = grid.geometry.latents
-    symbols = _decoded_symbols(decoder, stream, cube)
+    symbols, _ = decoded_latents(decoder, stream)
     for tile in grid:
         chosen = encoder.symbols(scene, grid, tile, mean, quality_code(quality)).symbols
         line, sample = tile.row * size, tile.column * size
