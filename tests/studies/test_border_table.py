@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from hyvic_export.exporter import bundle_from_checkpoint
 from scenes import ROOT, smooth_cube
-from studies.border_table import beside_borders, main
+from studies.border_table import main, near_borders
 
 
 def test_pixels_within_eight_of_a_border_between_tiles_are_beside_it() -> None:
-    border = beside_borders((40, 70), tile=32)
+    border = near_borders((40, 70), tile=32)
 
     assert np.flatnonzero(border[0]).tolist() == [*range(24, 40), *range(56, 70)]
     assert border[24:].all()
     assert not border[:24, :24].any()
-    assert not beside_borders((32, 32), tile=32).any()
-    assert np.array_equal(beside_borders((40, 70), tile=32, rows_only=True), np.outer(border[:, 0], np.ones(70, bool)))
+    assert not near_borders((32, 32), tile=32).any()
+    assert np.array_equal(near_borders((40, 70), tile=32, rows_only=True), np.outer(border[:, 0], np.ones(70, bool)))
 
 
 def test_rows_of_scene_adaptive_tiles_are_measured_on_mirrored_scenes(

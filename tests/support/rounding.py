@@ -5,32 +5,22 @@ n products lies within γ_n Σ|a b| of the exact sum, with γ_n = n u / (1 − n
 next number (Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, section 3.1). Tests take their bounds
 from here, so that none is a figure that one machine happened to stay below.
 
-`RoundedArithmetic` carries the bound of one operation through a whole network: in float64, every result is moved by as
-much as the operation may round, in a direction drawn for each number. `float_bound` is how far that moves the end.
+For bounds of whole networks see torch_rounding.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 FLOAT16, FLOAT32, FLOAT64 = 2.0**-11, 2.0**-24, 2.0**-53
 """u, the unit roundoff of each."""
-ELEMENTWISE_ROUNDINGS = 8
-"""Roundings of an operation that adds nothing up. Libraries promise 4 units in the last place of exponentials and
-divisions, and a layer's own scalars are up to four operations that another library folds into one."""
-DRAWS = 4
-"""Directions that are drawn for `float_bound`."""
 
 
-def gamma(terms: int, unit: float) -> float:
+def gamma(terms: float, unit: float) -> float:
     """Largest relative error of a sum of products, γ_n (Higham, 3.1).
 
     Args:
@@ -39,100 +29,6 @@ def gamma(terms: int, unit: float) -> float:
     """
     assert terms * unit < 0.5, f"{terms} roundings of {unit} leave no digit"
     return terms * unit / (1 - terms * unit)
-
-
-_SUMS = frozenset({"convolution", "mm", "bmm", "addmm", "baddbmm"})
-_ADDS_FIRST = frozenset({"addmm", "baddbmm"})
-_MOVES_NOTHING = frozenset(
-    {
-        "_reshape_alias",
-        "_to_copy",
-        "_unsafe_view",
-        "abs",
-        "alias",
-        "as_strided",
-        "cat",
-        "clamp",
-        "clamp_min",
-        "clone",
-        "constant_pad_nd",
-        "copy_",
-        "detach",
-        "expand",
-        "index",
-        "leaky_relu",
-        "lift_fresh",
-        "max",
-        "maximum",
-        "minimum",
-        "neg",
-        "permute",
-        "pixel_shuffle",
-        "reflection_pad2d",
-        "relu",
-        "relu_",
-        "repeat",
-        "replication_pad2d",
-        "round",
-        "select",
-        "slice",
-        "split",
-        "split_with_sizes",
-        "squeeze",
-        "stack",
-        "t",
-        "transpose",
-        "unfold",
-        "unsqueeze",
-        "view",
-        "where",
-    }
-)
-
-
-class RoundedArithmetic(TorchDispatchMode):
-    """Arithmetic in float64 whose every result is moved as a shorter type may round it.
-
-    Operations on other types are left alone.
-    """
-
-    def __init__(self, seed: int, unit: float = FLOAT32) -> None:
-        """Begin to draw directions.
-
-        Args:
-            seed: seed of the directions.
-            unit: u of the arithmetic that is bounded.
-        """
-        super().__init__()
-        self._generator = torch.Generator().manual_seed(seed)
-        self._unit = unit
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        name = func.overloadpacket.__name__
-        made = func(*args, **kwargs)
-        if name in _MOVES_NOTHING or not (isinstance(made, Tensor) and made.dtype == torch.float64):
-            return made
-        if name in _SUMS:
-            magnitude = func(*(part.abs() if isinstance(part, Tensor) else part for part in args), **kwargs)
-            moved = gamma(_terms(name, args), self._unit) * magnitude
-        else:
-            # Softmax, norms and means add up at most one axis of what they see.
-            summed = max(args[0].shape, default=1) if name in {"_softmax", "mean", "sum", "native_layer_norm"} else 0
-            moved = gamma(ELEMENTWISE_ROUNDINGS + summed, self._unit) * made.abs()
-        signs = torch.randint(0, 2, made.shape, generator=self._generator) * 2 - 1
-        return made.add_(moved * signs) if name.endswith("_") else made + moved * signs
-
-
-def _terms(name: str, args: Sequence[Any]) -> int:
-    """Number of products in each sum of an operation, and one for what is added to it."""
-    if name == "convolution":
-        weight, transposed = args[1], args[6]
-        inputs = weight.shape[0] if transposed else weight.shape[1]
-        return int(inputs * weight[0, 0].numel()) + 1
-    return int(args[1 if name in _ADDS_FIRST else 0].shape[-1]) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,26 +44,25 @@ class Bounded:
     bound: NDArray[np.float64]
 
 
-@torch.no_grad()
-def float_bound(compute: Callable[[], Tensor], unit: float = FLOAT32) -> Bounded:
-    """How far apart two libraries may be, derived by `RoundedArithmetic`.
+def deviation_bound(
+    spectra: NDArray[np.float64], vectors: NDArray[np.float64], deviations: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How far apart two computations of the standard deviation along vectors may be in float64.
 
-    Twice the largest movement of DRAWS draws, for the places and directions that were not drawn: of sums of many
-    independent parts, the largest of another draw is not twice as large. And that twice, for each library errs.
-    Every operation was moved by its worst case, of which a library's own roundings, n to a sum, reach about 1 / √n.
+    A variance vᵀ C v is a sum of as many products as there are pixels, and one over all pairs of bands after it. Of
+    standard deviations s and σ, (s - σ) (s + σ) is the difference of variances.
 
     Args:
-        compute: the computation, in float64 (a model's `double()`).
-        unit: u of the arithmetic that is bounded.
+        spectra: (pixel, band) about a mean.
+        vectors: (component, band) unit vectors.
+        deviations: (component,) one of the results.
     """
-    exact = compute()
-    moved = torch.zeros_like(exact)
-    for seed in range(DRAWS):
-        with RoundedArithmetic(seed, unit):
-            drawn = compute()
-        torch.maximum(moved, (drawn - exact).abs(), out=moved)
-    largest = moved.amax(dim=[axis for axis in range(moved.dim()) if axis != 1], keepdim=True)
-    return Bounded(exact.numpy(), 2 * 2 * largest.numpy())
+    pixels, bands = spectra.shape
+    magnitude, weight = np.abs(spectra), np.abs(vectors)
+    products = magnitude.T @ magnitude / pixels
+    moved = 2 * gamma(pixels + 2 * bands + 4, FLOAT64) * ((weight @ products) * weight).sum(axis=1)
+    bound: NDArray[np.float64] = moved / deviations
+    return bound
 
 
 def check_rounded(found: NDArray[Any], bounded: Bounded) -> float:

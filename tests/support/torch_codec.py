@@ -21,9 +21,10 @@ from hyvic_runtime.scene.tile_grid import Tile
 from hyvic_train.families.latent.hyvic import HyVIC
 from hyvic_train.integer_path import MEAN_STEP_BITS
 from numpy.typing import NDArray
-from rounding import FLOAT32, Bounded, check_rounded, float_bound
+from rounding import FLOAT32, Bounded, check_rounded
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
+from torch_rounding import float_bound
 
 MARGIN = 8
 """Latents on every side of a picture: more than any kernel reaches."""
@@ -107,6 +108,35 @@ def check_tile(
     return check_rounded(coded.symbols[None], Bounded(residual, y.bound + last))
 
 
+def decoded_latents(decoder: LatentDecoder, stream: bytes) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Symbols and latents of a whole stream, put together from its tiles.
+
+    Args:
+        decoder: decoder under test.
+        stream: coded scene, whole.
+
+    Returns:
+        Both (M, line, sample), as far as they cover the scene; latents times their inverse gain.
+    """
+    received = receive(stream).scene()
+    grid = decoder._grid(received.header)
+    stride, size = grid.geometry.latent_stride, grid.geometry.latents
+    shape = (
+        decoder.bundle.manifest.latent_channels,
+        -(-received.header.lines // stride),
+        -(-received.header.samples // stride),
+    )
+    symbols, latents = np.zeros(shape, np.int64), np.full(shape, np.nan)
+    for tile in grid:
+        decoded = decoder.tile_latents(received.units, tile)
+        assert decoded.problem is None
+        lines, samples = decoded.symbols.shape[1:]
+        line, sample = tile.row * size, tile.column * size
+        area = (slice(None), slice(line, line + lines), slice(sample, sample + samples))
+        symbols[area], latents[area] = decoded.symbols, decoded.latent
+    return symbols, latents
+
+
 @torch.no_grad()
 def check_picture(
     model: HyVIC, decoder: LatentDecoder, stream: bytes, mean: NDArray[np.integer]
@@ -123,19 +153,13 @@ def check_picture(
         (band,) how far apart two libraries may be, in digital numbers, before they round.
     """
     double = copy.deepcopy(model).double()
-    received = receive(stream).scene()
-    grid = decoder._grid(received.header)
-    stride, size = grid.geometry.latent_stride, grid.geometry.latents
-    covered = -(-received.header.lines // stride), -(-received.header.samples // stride)
-    mosaic = np.full((decoder.bundle.manifest.latent_channels, *covered), np.nan)
-    for tile in grid:
-        latent = decoder.tile_latents(received.units, tile).latent
-        line, sample = tile.row * size, tile.column * size
-        mosaic[:, line : line + latent.shape[1], sample : sample + latent.shape[2]] = latent
+    header = receive(stream).scene().header
+    stride = decoder.bundle.manifest.geometry.latent_stride
+    _, mosaic = decoded_latents(decoder, stream)
     padded = torch.from_numpy(np.pad(mosaic, [(0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)], mode="edge"))[None]
     centre = torch.from_numpy(mean.astype(np.float64))[:, None, None]
-    inside = slice(MARGIN * stride, MARGIN * stride + received.header.lines)
-    across = slice(MARGIN * stride, MARGIN * stride + received.header.samples)
+    inside = slice(MARGIN * stride, MARGIN * stride + header.lines)
+    across = slice(MARGIN * stride, MARGIN * stride + header.samples)
     picture = float_bound(lambda: (double.synthesise(padded) + centre)[..., inside, across])
     cube = decoder.decode(stream).scene.cube
     limits = np.iinfo(cube.dtype)
