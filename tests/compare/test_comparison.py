@@ -13,7 +13,6 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
 from hyvic_compare.cli import compare_codecs
 from hyvic_compare.codec_choice import CODECS, AnyCodec, chosen_codecs
 from hyvic_compare.codecs.bundle_codec import BundleCodec
@@ -27,6 +26,7 @@ from hyvic_runtime.families.adaptive.bundle import read_adaptive_bundle
 from hyvic_runtime.families.adaptive.context_network import load_context_network
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.scene.scene import Cube, Scene, resample_bands
+from scenes import BANDS, smooth_cube
 
 # Dask's own doings at start and end, in threads and sockets of its own.
 pytestmark = [

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from conftest import smooth_cube
 from hyvic_compare.codecs.pca import Pca
 from hyvic_compare.measure_codec import measure
 from hyvic_compare.metrics import distortion
@@ -15,6 +14,7 @@ from hyvic_compare.scene_source import PreparedScene
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.scene.scene import Cube, Scene
 from hyvic_runtime.support.metrics import psnr, spectral_angle, ssim
+from scenes import smooth_cube
 from skimage.metrics import peak_signal_noise_ratio
 
 PEAK = 10_000.0

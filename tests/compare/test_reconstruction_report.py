@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import smooth_cube
 from hyvic_compare.demo import _packet_octets, _stages
 from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_compare.reconstruction_report import measure, write_report
 from hyvic_runtime.packets.space_packet import Packetiser, Unit, UnitKind
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
+from scenes import smooth_cube
 
 
 @pytest.fixture

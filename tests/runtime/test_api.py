@@ -7,9 +7,9 @@ from pathlib import Path
 import hyvic_runtime
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
 from hyvic_runtime import Quality, RateError, Scene, decode, encode, encoder_of, read_bundle, scene_stream
 from hyvic_runtime.support.metrics import psnr
+from scenes import BANDS, smooth_cube
 
 
 def test_every_public_name_is_there_and_described() -> None:
