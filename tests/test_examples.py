@@ -92,6 +92,14 @@ def test_the_library_examples_of_the_readme_run(capsys: pytest.CaptureFixture[st
     assert sent
 
 
+@pytest.mark.slow  # Numba compiles the coder
+def test_the_example_of_the_standards_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs" / "ccsds123.md").read_text(encoding="utf-8")
+    (code,) = (code for language, code in FENCE.findall(text) if language == "python")
+    exec(code, {})
+    assert int(capsys.readouterr().out) >= 0
+
+
 def test_a_scene_goes_round_trip(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [str(folder / "scene.npy"), "--bundle", str(folder / "hyvic.bundle"), "--target-ratio", "3"]
     assert _example("roundtrip").main(arguments) == 0
