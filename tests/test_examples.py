@@ -77,6 +77,10 @@ def test_the_interfaces_page_names_every_public_name() -> None:
     assert [name for name in hyvic_runtime.__all__ if not re.search(rf"\b{name}\b", text)] == []
 
 
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 100
+
+
 @pytest.mark.usefixtures("folder")
 def test_the_library_examples_of_the_readme_run(capsys: pytest.CaptureFixture[str]) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
