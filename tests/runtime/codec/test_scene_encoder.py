@@ -130,7 +130,7 @@ def test_what_cannot_be_a_scene_is_refused_before_its_first_line(encoder: Latent
     with pytest.raises(SceneError, match="the scene has 0 samples; at least 1 is needed"):
         Acquisition(samples=0, dtype=np.dtype(np.uint8))
     for bad in (-1, 2**32):
-        with pytest.raises(SceneError, match=rf"scene {bad} is outside 0\.\.4294967295"):
+        with pytest.raises(SceneError, match=rf"scene id {bad} is outside 0\.\.4294967295"):
             Acquisition(samples=4, dtype=np.dtype(np.uint8), scene_id=bad)
     with pytest.raises(SceneError, match="the scene has 16777217 lines; a scene header holds at most 16777216"):
         Acquisition(samples=4, dtype=np.dtype(np.uint8), lines=2**24 + 1)

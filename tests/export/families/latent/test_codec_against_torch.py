@@ -109,6 +109,8 @@ def test_the_shipped_codec_on_a_real_scene(shipped_bundle: Path, indian_pines: n
     packets = packets_of(encoder, indian_pines)
     model, mean = exportable(load_checkpoint(SHIPPED_CHECKPOINT).model), encoder.mean_spectrum(Scene(cube=indian_pines))
     geometry = bundle.manifest.geometry
-    expected = reference_coding(model, entropy_model(model), indian_pines, mean, geometry, DEFAULT_QUALITY)
+    expected = reference_coding(
+        exportable(model), entropy_model(exportable(model)), indian_pines, mean, geometry, DEFAULT_QUALITY
+    )
     estimate = expected.estimated_bits / 8 + len(packets) * OVERHEAD_OCTETS
     assert abs(sum(map(len, packets)) - estimate) < 0.01 * estimate

@@ -24,7 +24,7 @@ from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
-from hyvic_train.checkpoint import load_checkpoint
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.hyvic import HyVIC
 from int8_analysis import int8_bound
 from rounding import FLOAT16
