@@ -107,7 +107,7 @@ def test_the_shipped_codec_on_a_real_scene(shipped_bundle: Path, indian_pines: n
 
     # The stream's size against the float entropy model's estimate: tables, integer path and coder included.
     packets = packets_of(encoder, indian_pines)
-    model, mean = exportable(load_checkpoint(SHIPPED_CHECKPOINT).model), encoder.mean_spectrum(Scene(cube=indian_pines))
+    model, mean = load_checkpoint(SHIPPED_CHECKPOINT).model, encoder.mean_spectrum(Scene(cube=indian_pines))
     geometry = bundle.manifest.geometry
     expected = reference_coding(
         exportable(model), entropy_model(exportable(model)), indian_pines, mean, geometry, DEFAULT_QUALITY
