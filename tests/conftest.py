@@ -113,7 +113,7 @@ def exported_adaptive_bundle(tiny_context_checkpoint: Path, tmp_path_factory: py
 @pytest.fixture(scope="session")
 def shipped_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bundle of the shipped checkpoint."""
-    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     return _made_once(
         tmp_path_factory, "hyvic-s-202.bundle", lambda out: bundle_from_checkpoint(SHIPPED_CHECKPOINT, out)
