@@ -8,6 +8,7 @@ from typing import Protocol
 from hyvic_runtime.engines.selection import EngineSet
 from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
+from hyvic_runtime.kernels import KernelKind
 from hyvic_runtime.scene.tile_grid import TileGeometry
 
 
@@ -103,6 +104,6 @@ class Bundle(Protocol):
         """Frequency tables of its symbols."""
         ...
 
-    def entropy_coder(self) -> EntropyCoder:
-        """Make a coder of the tables."""
+    def entropy_coder(self, kernels: KernelKind | None = None) -> EntropyCoder:
+        """Make a coder of the tables; see `chosen_kernels`."""
         ...

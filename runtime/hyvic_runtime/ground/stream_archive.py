@@ -25,6 +25,7 @@ from hyvic_runtime.engines.selection import EngineKind, usable_cores
 from hyvic_runtime.errors import ArchiveError, BundleError, DecodeError, HyvicError
 from hyvic_runtime.families.registry import decoder_of, read_bundle
 from hyvic_runtime.ground.scene_outputs import write_scenes
+from hyvic_runtime.kernels import KernelKind
 from hyvic_runtime.packets.protection import read_key
 from hyvic_runtime.support.atomic_file import replacing_folder
 
@@ -44,6 +45,7 @@ class ArchiveOptions:
         bundle: folder of the bundle.
         identity: of the bundle; a worker that finds another there refuses it.
         engine: what runs its graphs; None: what the bundle was compiled for.
+        kernels: inner loops in C or the reference; None: see `chosen_kernels`.
         suffix: of the scenes' files.
         conceal: write what arrived even if tiles were lost, and quality maps.
         key: file with the key; None: the streams are not protected. Workers read it themselves, so it does not travel.
@@ -52,6 +54,7 @@ class ArchiveOptions:
     bundle: Path
     identity: bytes
     engine: EngineKind | None
+    kernels: KernelKind | None
     suffix: str
     conceal: bool
     key: Path | None
@@ -184,7 +187,7 @@ def _decode_stream(stream: Path, folder: Path, options: ArchiveOptions) -> Strea
         and record["files"].items() <= _sizes(folder).items()
     ):
         return _outcome(stream, record, already_there=True)
-    decoder = _decoder(options.bundle, options.identity, options.engine)
+    decoder = _decoder(options.bundle, options.identity, options.engine, options.kernels)
     received = decoder.receive(octets, key=None if options.key is None else read_key(options.key))
     with replacing_folder(folder, contents=[] if record is None else [RECORD, *record["files"]]) as partial:
         written, failed = write_scenes(decoder, received, partial, suffix=options.suffix, conceal=options.conceal)
@@ -234,9 +237,9 @@ def _record(folder: Path) -> dict[str, Any] | None:
 
 
 @lru_cache(maxsize=1)
-def _decoder(folder: Path, identity: bytes, engine: EngineKind | None) -> AnyDecoder:
+def _decoder(folder: Path, identity: bytes, engine: EngineKind | None, kernels: KernelKind | None) -> AnyDecoder:
     """Loaded once a process. It keeps one core busy: the scheduler gives the others their own tasks."""
     bundle = read_bundle(folder)
     if bundle.identity != identity:
         raise BundleError(f"{folder} is bundle {bundle.identity.hex()[:16]} on a worker and not on this machine")
-    return decoder_of(bundle, engine=engine, workers=1, cores=1)
+    return decoder_of(bundle, engine, kernels=kernels, workers=1, cores=1)

@@ -39,8 +39,10 @@ from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import BundleError
 from hyvic_runtime.families.adaptive.context_weights import ContextWeights
-from hyvic_runtime.families.adaptive.contexts import CONTEXT_VERSION, CONTEXTS, LEVELS
+from hyvic_runtime.families.adaptive.contexts import CONTEXT_VERSION, CONTEXTS
+from hyvic_runtime.families.adaptive.planes import LEVELS
 from hyvic_runtime.families.adaptive.table_choice import ESCAPE_OCTETS, FRACTIONS, ROWS, SCALES
+from hyvic_runtime.kernels import KernelKind
 from hyvic_runtime.packets.scene_header import BUNDLE_ID_OCTETS
 from hyvic_runtime.scene.tile_grid import TileGeometry
 
@@ -179,9 +181,9 @@ class AdaptiveBundle:
         """What names this bundle in a scene header."""
         return self.identity[:BUNDLE_ID_OCTETS]
 
-    def entropy_coder(self) -> EntropyCoder:
-        """A coder of its tables."""
-        return EntropyCoder(self.tables, escape_octets=ESCAPE_OCTETS)
+    def entropy_coder(self, kernels: KernelKind | None = None) -> EntropyCoder:
+        """Make a coder of its tables; see `chosen_kernels`."""
+        return EntropyCoder(self.tables, kernels, escape_octets=ESCAPE_OCTETS)
 
 
 def manifest_bytes(manifest: AdaptiveManifest) -> bytes:

@@ -48,6 +48,7 @@ from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import BundleError, EngineError
 from hyvic_runtime.families.latent.rate_gains import RateGains
+from hyvic_runtime.kernels import KernelKind
 from hyvic_runtime.packets.scene_header import BUNDLE_ID_OCTETS
 from hyvic_runtime.packets.space_packet import MAX_PARTS
 from hyvic_runtime.scene.tile_grid import TileGeometry
@@ -223,9 +224,9 @@ class LatentBundle:
         """What names this bundle in a scene header."""
         return self.identity[:BUNDLE_ID_OCTETS]
 
-    def entropy_coder(self) -> EntropyCoder:
+    def entropy_coder(self, kernels: KernelKind | None = None) -> EntropyCoder:
         """Make a coder of the tables."""
-        return EntropyCoder(self.tables)
+        return EntropyCoder(self.tables, kernels)
 
     def load_engine(
         self, graph: str, kind: EngineKind | None = None, *, workers: int = 1, cores: int | None = None

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from conftest import smooth_cube
 from hyvic_runtime.families.adaptive.contexts import CONTEXT_MAX, CONTEXTS
+from hyvic_runtime.families.adaptive.kernels import kernels_of
 from hyvic_runtime.families.adaptive.strip import basis_of_strip
-from hyvic_runtime.families.adaptive.wavelet import Pyramid, analyse, synthesise
+from hyvic_runtime.families.adaptive.wavelet import Pyramid
 from hyvic_train.families.adaptive.coefficients import (
     Choice,
     Details,
@@ -73,8 +74,8 @@ def test_chosen_rows_are_some_of_all_and_as_many_as_their_chance_says(tile: Deta
 def test_plain_rounding_costs_a_twelfth_of_a_squared_step(cube: np.ndarray) -> None:
     planes = spectral_transform(cube, 3).components(cube)
     quantised = rounded(details(planes, np.ones(3, np.float32), 4.0), 0.5)
-    approximation = analyse(planes / 4).approximation
-    again = 4 * synthesise(Pyramid(approximation=approximation, details=quantised.levels), (37, 30))
+    approximation = kernels_of().analyse(planes / 4).approximation
+    again = 4 * kernels_of().synthesise(Pyramid(approximation=approximation, details=quantised.levels), (37, 30))
     # The wavelet is nearly orthonormal, so errors of coefficients are those of the plane.
     assert np.square(again - planes).mean() == pytest.approx(4**2 / 12, rel=0.1)
 

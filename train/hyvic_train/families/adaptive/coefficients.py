@@ -6,23 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from hyvic_runtime.families.adaptive.contexts import (
-    CONTEXT_MAX,
-    LEVELS,
-    ORIENTATIONS,
-    GroupContexts,
-    LevelContexts,
-    Scale,
-    Squares,
-    both_squares,
-    groups,
-    level_contexts,
-)
+from hyvic_runtime.families.adaptive.checkerboard import Positions, both_positions
+from hyvic_runtime.families.adaptive.contexts import CONTEXT_MAX, GroupContexts, LevelContexts, Scale, groups
+from hyvic_runtime.families.adaptive.kernels import kernels_of
+from hyvic_runtime.families.adaptive.planes import LEVELS, ORIENTATIONS, Planes
 from hyvic_runtime.families.adaptive.strip import basis_of_strip
-from hyvic_runtime.families.adaptive.wavelet import analyse, present
+from hyvic_runtime.families.adaptive.wavelet import present
 from numpy.typing import NDArray
-
-Planes = NDArray[np.float32]
 
 LEAST_MAGNITUDE = 0.8
 """In quantiser steps: a component that never reaches it is worth no bit, nor is any behind it."""
@@ -94,7 +84,7 @@ def details(planes: Planes, spread: NDArray[np.float32], step: float) -> Details
     count = int(reached[-1]) + 1 if len(reached) else 1
     return Details(
         shape=(planes.shape[1], planes.shape[2]),
-        levels=analyse(planes[:count] / np.float32(step)).details,
+        levels=kernels_of().analyse(planes[:count] / np.float32(step)).details,
         scale=_scale(spread[:count], step),
     )
 
@@ -191,25 +181,25 @@ def rows_in_order(of: Details, choice: Choice | None = None) -> Iterator[Rows]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """Coefficients of one group, orientation and colour of squares.
+    """Coefficients of one group and orientation, anchors or non-anchors.
 
     Attributes:
         level: all coefficients of their level, as far as they are decided.
         group: of components.
         orientation: of the three.
-        squares: those.
+        positions: anchors or non-anchors.
         contexts: of the group.
     """
 
     level: Planes
     group: slice
     orientation: int
-    squares: Squares
+    positions: Positions
     contexts: GroupContexts
 
     def rows(self) -> Rows:
         """The coefficients with what is known of them."""
-        contexts, prediction = self.contexts.of(self.orientation, self.level[self.group], self.squares)
+        contexts, prediction = self.contexts.at(self.orientation, self.level[self.group], self.positions)
         return Rows(
             contexts=contexts.reshape(len(contexts), -1),
             prediction=prediction.ravel(),
@@ -218,12 +208,12 @@ class _Part:
 
     def of_part(self, level: Planes) -> Planes:
         """Those of another level of that shape, in the rows' order."""
-        return self._flat(level)[:, self.squares.places[0]].ravel()
+        return self._flat(level)[:, self.positions.places[0]].ravel()
 
     def write(self, level: Planes, values: Planes) -> None:
         """The opposite."""
         flat = self._flat(level)
-        flat[:, self.squares.places[0]] = values.reshape(len(flat), -1)
+        flat[:, self.positions.places[0]] = values.reshape(len(flat), -1)
 
     def _flat(self, level: Planes) -> Planes:
         planes = level.reshape(*level.shape[:2], -1)
@@ -236,19 +226,19 @@ def _parts(of: Details, level: int, choice: Choice | None = None) -> Iterator[_P
     shape = (values.shape[2], values.shape[3])
     exist = present(*of.shape, level).reshape(ORIENTATIONS, -1)
     known = _level_contexts(of, level)
-    squares = both_squares(shape)
-    parts = [(orientation, colour) for orientation in range(ORIENTATIONS) for colour in squares]
+    both = both_positions(shape)
+    parts = [(orientation, positions) for orientation in range(ORIENTATIONS) for positions in both]
     for group in groups(len(of.scale)):
         begun = [part for part in parts if choice is None or choice.part()]
         contexts = known.next_group(group.stop - group.start) if begun else None
-        for orientation, colour in begun:
+        for orientation, positions in begun:
             assert contexts is not None
-            chosen = exist[orientation, colour.places[0]]
+            chosen = exist[orientation, positions.places[0]]
             if choice is not None:
                 chosen = chosen & choice.places(len(chosen))
             if chosen.any():
-                some = _chosen(colour, chosen)
-                yield _Part(level=values, group=group, orientation=orientation, squares=some, contexts=contexts)
+                some = _chosen(positions, chosen)
+                yield _Part(level=values, group=group, orientation=orientation, positions=some, contexts=contexts)
         known.add(values[group])
 
 
@@ -259,12 +249,12 @@ def _level_contexts(of: Details, level: int) -> LevelContexts:
     else:
         parents = of.levels[level + 1]
     grandparents = of.levels[level + 2] if level + 2 < LEVELS else None
-    return level_contexts(level, parents, grandparents, (lines, samples), of.scale)
+    return kernels_of().level_contexts(level, parents, grandparents, (lines, samples), of.scale)
 
 
-def _chosen(squares: Squares, chosen: NDArray[np.bool_]) -> Squares:
-    here, twice, four_times = (places[chosen] for places in squares.places)
-    return Squares(black=squares.black, lines=None, places=(here, twice, four_times))
+def _chosen(positions: Positions, chosen: NDArray[np.bool_]) -> Positions:
+    here, twice, four_times = (places[chosen] for places in positions.places)
+    return Positions(non_anchor=positions.non_anchor, lines=None, places=(here, twice, four_times))
 
 
 def together(parts: Sequence[Rows]) -> Rows:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from hyvic_runtime.families.adaptive.planes import Planes
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from hyvic_train import checkpoint
 from hyvic_train.checkpoint import RunState
 from hyvic_train.data.data_set import SceneSplit
 from hyvic_train.entropy_path_layer import Arithmetic
-from hyvic_train.families.adaptive.coefficients import Bits, Planes, Rows
+from hyvic_train.families.adaptive.coefficients import Bits, Rows
 from hyvic_train.families.adaptive.config import AdaptiveTrainingConfig
 from hyvic_train.families.adaptive.context_model import ContextModel
 from hyvic_train.families.adaptive.samples import Samples
