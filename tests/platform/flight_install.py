@@ -90,7 +90,7 @@ def main() -> None:
         # As without a compiler: the reference kernels, with constriction, instead of the C code.
         described = run(flight / "verify-bundle", folder / "bundle", cwd=folder)
         assert "the runtime's own C coder" in described, described
-        (native,) = (folder / "env").glob("lib/python*/site-packages/hyvic_runtime/_native.*.so")
+        (native,) = (folder / "env").glob("lib/python*/site-packages/hyvic_runtime/kernels/_native.*.so")
         native.unlink()
         described = run(flight / "verify-bundle", folder / "bundle", cwd=folder)
         assert "constriction" in described, described

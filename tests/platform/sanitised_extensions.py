@@ -37,7 +37,7 @@ def main() -> None:
         shutil.copytree(ROOT / "runtime" / "hyvic_runtime", package, ignore=shutil.ignore_patterns("*.so"))
         headers = ("-isystem", sysconfig.get_path("include"), "-isystem", sysconfig.get_path("platinclude"))
         language = ("-std=c11", "-DPy_LIMITED_API=0x030B0000", "-fPIC", "-shared")
-        library, sources = package / "_native.abi3.so", sorted((package / "native").glob("*.c"))
+        library, sources = package / "kernels" / "_native.abi3.so", sorted((package / "kernels").glob("*.c"))
         subprocess.run(["gcc", *language, *SANITISERS, *WARNINGS, *headers, *sources, "-o", library], check=True)
         runtime = subprocess.run(["gcc", "-print-file-name=libasan.so"], stdout=subprocess.PIPE, text=True, check=True)
         environment = os.environ | {
@@ -55,7 +55,7 @@ def main() -> None:
                 sys.exit(f"{done.stdout}the sanitised build failed: exit status {done.returncode}")
             return done.stdout.strip()
 
-        imported = python("-c", "from hyvic_runtime import _native; print(_native.__file__)")
+        imported = python("-c", "from hyvic_runtime.kernels import _native; print(_native.__file__)")
         assert imported == str(library), f"{imported} would be tested"
         # capture=sys: the sanitisers write their reports to the descriptor, which pytest must leave alone.
         options = ["-q", "--capture=sys", "--noconftest", "--import-mode=importlib", "-p", "no:cacheprovider", "-c"]

@@ -152,7 +152,7 @@ class NativeCoder(AnsCoder):
             EngineError: the package was installed without its C code.
         """
         chosen_kernels(KernelKind.NATIVE)
-        from hyvic_runtime import _native
+        from hyvic_runtime.kernels import _native
 
         self._library = _native
         self._tables = _native.ans_tables(

@@ -260,7 +260,7 @@ class TestNativeMemory:
 
     @staticmethod
     def _library() -> Any:
-        from hyvic_runtime import _native
+        from hyvic_runtime.kernels import _native
 
         return _native
 
@@ -414,6 +414,7 @@ def test_the_runtimes_own_coder_is_taken_where_it_was_built() -> None:
 @without_constriction
 def test_constriction_is_taken_where_no_compiler_was(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(ans_coder(EXTREMES, KernelKind.REFERENCE), ConstrictionCoder)
+    assert isinstance(ans_coder(EXTREMES, KernelKind("reference")), ConstrictionCoder)
     monkeypatch.setattr(kernels, "why_not_native", lambda: "not built")
     coder = ans_coder(EXTREMES)
     assert isinstance(coder, ConstrictionCoder)

@@ -10,11 +10,11 @@ from functools import cached_property
 
 import numpy as np
 
-from hyvic_runtime import _native
 from hyvic_runtime.families.adaptive.checkerboard import Positions
 from hyvic_runtime.families.adaptive.contexts import CONTEXTS, GroupContexts, LevelContexts
 from hyvic_runtime.families.adaptive.planes import ORIENTATIONS, Planes
 from hyvic_runtime.families.adaptive.prediction import Prediction
+from hyvic_runtime.kernels import _native
 
 
 def _magnitudes(planes: Planes) -> tuple[Planes, Planes]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime import _native
 from hyvic_runtime.entropy.symbol_costs import SymbolCosts
 from hyvic_runtime.families.adaptive import checkerboard, table_choice
 from hyvic_runtime.families.adaptive.checkerboard import CodedPositions
@@ -20,7 +19,7 @@ from hyvic_runtime.families.adaptive.wavelet import (
     coefficient_weights,
     empty_pyramid,
 )
-from hyvic_runtime.kernels import KernelKind
+from hyvic_runtime.kernels import KernelKind, _native
 
 
 class NativeKernels:

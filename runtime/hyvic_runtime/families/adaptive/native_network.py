@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime import _native
 from hyvic_runtime.families.adaptive.context_weights import (
     BIAS,
     HIGH,
@@ -28,6 +27,7 @@ from hyvic_runtime.families.adaptive.native_contexts import NativeGroupContexts
 from hyvic_runtime.families.adaptive.native_kernels import NativeKernels
 from hyvic_runtime.families.adaptive.planes import Planes
 from hyvic_runtime.families.adaptive.table_choice import RANGES
+from hyvic_runtime.kernels import _native
 
 INSTRUCTION_SETS = _native.instruction_sets()
 """Instruction sets of this processor, the fastest first."""

@@ -11,7 +11,7 @@ high-pass coefficient. Where rows of tiles meet, lines count more than once in t
 them.
 
 Every step is an addition, a product or a quotient of float32 numbers, each rounded on its own. So all processors agree,
-and so does the same wavelet in C (native/wavelet.c).
+and so does the same wavelet in C (kernels/wavelet.c).
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def test_coefficients_are_taken_line_by_line_and_put_back(
 
 @needs_native
 def test_buffers_of_another_size_are_refused() -> None:
-    from hyvic_runtime import _native
+    from hyvic_runtime.kernels import _native
 
     planes, coefficients = np.zeros((2, ORIENTATIONS, 3, 3), np.float32), np.zeros((2, 4), np.float32)
     for move in (_native.take_positions, _native.put_positions):

@@ -71,7 +71,7 @@ class TestNativeContexts:
                 assert np.array_equal(np.concatenate([part[which] for part in found], axis=-1), expected)
 
     def test_buffers_of_another_size_are_refused(self) -> None:
-        from hyvic_runtime import _native as native
+        from hyvic_runtime.kernels import _native as native
 
         plane = np.zeros((3, 4, 4), np.float32)
         with pytest.raises(ValueError, match="buffer 2 holds 128 octets, not 48 items of 4"):

@@ -20,9 +20,9 @@ from noise_levels import HUGE, LEVEL, level_of_noise
 from numpy.typing import NDArray
 
 if TYPE_CHECKING or why_not_native() is None:
-    from hyvic_runtime import _native
     from hyvic_runtime.families.adaptive.native_contexts import NativeGroupContexts
     from hyvic_runtime.families.adaptive.native_network import INSTRUCTION_SETS, NativeNetwork
+    from hyvic_runtime.kernels import _native
 
 
 def _weights(rng: np.random.Generator, hidden: tuple[int, ...], leaky_slope_bits: int = 5) -> ContextWeights:

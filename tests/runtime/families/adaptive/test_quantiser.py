@@ -82,7 +82,7 @@ def test_both_choose_the_same(seed: int, largest: float) -> None:
 @needs_native
 @pytest.mark.parametrize("table", [-1, ROWS])
 def test_a_number_outside_the_tables_is_refused(table: int) -> None:
-    from hyvic_runtime import _native as native
+    from hyvic_runtime.kernels import _native as native
 
     values, offsets = np.ones(4, np.float32), np.zeros(4, np.int32)
     costs = (COSTS.first, COSTS.length, COSTS.starts, COSTS.of_frequencies)

@@ -173,7 +173,7 @@ def test_c_and_numpy_give_the_same(shape: tuple[int, int, int], seed: int, scale
 
 @needs_native
 def test_buffers_of_another_size_are_refused() -> None:
-    from hyvic_runtime import _native
+    from hyvic_runtime.kernels import _native
 
     planes, factors = np.zeros((2, 5, 9), np.float32), (1.0, 1.0, 0.0, 0.0, 0.0, 0.0)
     empty, one = empty_pyramid(*planes.shape), empty_pyramid(1, *planes.shape[1:])

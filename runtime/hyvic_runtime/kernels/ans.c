@@ -188,7 +188,7 @@ static int set_row(Row *row, Symbol *symbols, const uint32_t *frequencies, uint3
     return start == TOTAL ? 0 : -1;
 }
 
-static const char TABLES[] = "hyvic_runtime._native.tables";
+static const char TABLES[] = "hyvic_runtime.kernels._native.tables";
 
 static void free_tables(Tables *tables)
 {

@@ -1,4 +1,4 @@
-"""Inner loops in C; absent where the package was built without a compiler. Sources are in native/.
+"""Inner loops in C; absent where the package was built without a compiler. Sources are in this folder.
 
 All arrays are C-contiguous and aligned, and any contents are safe. A size that does not fit the others is refused.
 `planes` are (component, orientation, line, sample) unless another shape is given.

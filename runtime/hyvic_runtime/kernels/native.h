@@ -1,5 +1,5 @@
-/* Common to all files of the extension `hyvic_runtime._native`: target processors, checks of callers' buffers, and the
- * functions that each file gives to Python.
+/* Common to all files of the extension `hyvic_runtime.kernels._native`: target processors, checks of callers' buffers, and
+ * the functions that each file gives to Python.
  *
  * Memory: a function's scratch is freed before it returns. All other buffers are the caller's. Their lengths are checked
  * before they are used, and the interpreter's lock is not held while they are.

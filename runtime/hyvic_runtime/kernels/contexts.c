@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-static const char GROUP[] = "hyvic_runtime._native.group", NETWORK[] = "hyvic_runtime._native.network";
+static const char GROUP[] = "hyvic_runtime.kernels._native.group", NETWORK[] = "hyvic_runtime.kernels._native.network";
 
 #define GROUP_VIEWS 11
 

@@ -1,4 +1,4 @@
-/* The extension `hyvic_runtime._native`: the functions of all files here, under the names that _native.pyi documents. */
+/* The extension `hyvic_runtime.kernels._native`: the functions of all files here, as _native.pyi documents them. */
 
 #include "native.h"
 

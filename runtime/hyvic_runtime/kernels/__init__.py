@@ -1,6 +1,6 @@
 """The choice between the inner loops in C and their reference in Python; both give the same octets.
 
-native      C that was built with the package, `hyvic_runtime._native`
+native      C that was built with the package, `hyvic_runtime.kernels._native`
 reference   NumPy, and constriction as the ANS coder
 """
 
@@ -33,6 +33,7 @@ def chosen_kernels(kind: KernelKind | None = None) -> KernelKind:
     Raises:
         EngineError: native code is named and was not built.
     """
+    kind = None if kind is None else KernelKind(kind)
     if kind is KernelKind.REFERENCE:
         return kind
     problem = why_not_native()
@@ -51,7 +52,7 @@ def chosen_kernels(kind: KernelKind | None = None) -> KernelKind:
 def why_not_native() -> str | None:
     """Return why the C code cannot be used, or None if it can."""
     try:
-        from hyvic_runtime import _native  # noqa: F401 - the import is the question
+        import hyvic_runtime.kernels._native  # noqa: F401 - the import is the question
     except ImportError as error:
         return str(error)
     return None
@@ -61,8 +62,8 @@ def why_not_native() -> str | None:
 def _warn(problem: str) -> None:
     """Warn once in a process."""
     _LOGGER.warning(
-        "hyvic-onboard runs without its C code (%s): scene-adaptive coding takes about SLOWER times as long, other "
-        "entropy coding about twice; %s, or choose %s kernels to accept that",
+        "hyvic-onboard runs without its C code (%s): scene-adaptive coding takes 3 to 6 times as long, the "
+        "entropy coding of other bundles about twice; %s, or choose %s kernels to accept it",
         problem,
         INSTALL_NATIVE,
         KernelKind.REFERENCE,
