@@ -21,6 +21,7 @@ from hyvic_runtime.codec.exact_tile import ExactTileCoder
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.engines.selection import EngineKind, default_workers, usable_cores
 from hyvic_runtime.errors import DecodeError, LostTilesError
+from hyvic_runtime.kernels import KernelKind, chosen_kernels
 from hyvic_runtime.packets.protection import PacketOpener, Refusal
 from hyvic_runtime.packets.reassembly import ReceivedStream, ReceivedUnits, UnitKey, damage_clause, receive
 from hyvic_runtime.packets.scene_header import SceneHeader
@@ -96,6 +97,7 @@ class SceneDecoder(ABC, Generic[BundleT, CodedT]):
         engine: library that runs its graphs; None: what the bundle was compiled for.
         workers: number of tiles to work on at a time; they share the cores.
         cores: number of processor cores that it may keep busy.
+        kernels: inner loops in C or the reference; None: see `chosen_kernels`.
         times: seconds by stage, for reports.
     """
 
@@ -103,11 +105,13 @@ class SceneDecoder(ABC, Generic[BundleT, CodedT]):
     engine: EngineKind | None = None
     workers: int = field(default_factory=default_workers)
     cores: int = field(default_factory=usable_cores)
+    kernels: KernelKind | None = None
     times: StageTimes = field(default_factory=StageTimes)
 
     def __post_init__(self) -> None:
         self._lock = Lock()  # guards the times, which all workers add to
-        self._coder = self.bundle.entropy_coder()
+        self.kernels = chosen_kernels(self.kernels)
+        self._coder = self.bundle.entropy_coder(self.kernels)
         self._exact = ExactTileCoder(self._coder, self.bundle.manifest.scales)
         self._load()
 

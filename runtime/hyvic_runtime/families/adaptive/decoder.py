@@ -26,7 +26,7 @@ from hyvic_runtime.families.adaptive.context_network import load_context_network
 from hyvic_runtime.families.adaptive.strip import quantiser_step
 from hyvic_runtime.families.adaptive.strip_basis import StripBasis
 from hyvic_runtime.families.adaptive.tile_coder import DecodedTile, TileCoder
-from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid, synthesise
+from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid
 from hyvic_runtime.packets.reassembly import ReceivedUnits, UnitKey, Units, damage_clause
 from hyvic_runtime.packets.scene_header import SceneHeader
 from hyvic_runtime.packets.space_packet import UnitKind
@@ -57,7 +57,9 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
     """Decodes streams of a bundle of the scene-adaptive family."""
 
     def _load(self) -> None:
-        network = load_context_network(self.bundle, self.engine, workers=self.workers, cores=self.cores)
+        network = load_context_network(
+            self.bundle, self.engine, kernels=self.kernels, workers=self.workers, cores=self.cores
+        )
         check_network(self.bundle, network)
         check_coder(self.bundle, self._coder)
         self._tiles = TileCoder(network=network, coder=self._coder)
@@ -204,7 +206,7 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
             for level, (whole, part) in enumerate(zip(pyramid.details, tile.details, strict=True)):
                 _put(whole, part, left >> (level + 1))
             _put(pyramid.approximation, tile.approximation, left >> len(pyramid.details))
-        planes = synthesise(pyramid, (lines, grid.samples))
+        planes = self._tiles.network.kernels.synthesise(pyramid, (lines, grid.samples))
         return decoded.basis.reconstruct(planes, header.dtype)
 
 

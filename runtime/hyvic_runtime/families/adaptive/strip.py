@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.families.adaptive.contexts import LEVELS, Planes, Scale
-from hyvic_runtime.families.adaptive.quantiser import LAGRANGIAN, estimated_rd
+from hyvic_runtime.families.adaptive.contexts import Scale
+from hyvic_runtime.families.adaptive.kernels import Kernels
+from hyvic_runtime.families.adaptive.planes import LEVELS, Planes
+from hyvic_runtime.families.adaptive.quantiser import LAGRANGIAN
 from hyvic_runtime.families.adaptive.strip_basis import Each, SpectralBasis, SpectralStatistics, StripBasis
-from hyvic_runtime.families.adaptive.wavelet import Pyramid, analyse, empty_pyramid
+from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid
 from hyvic_runtime.scene.scene import Cube
 
 STATISTICS_PIXELS = 1 << 15
@@ -72,7 +74,9 @@ class TransformedStrip:
     tiles: list[Pyramid]
 
 
-def transform_strip(cube: Cube, basis: SpectralBasis, code: int, tile: int, *, each: Each = map) -> TransformedStrip:
+def transform_strip(
+    cube: Cube, basis: SpectralBasis, code: int, tile: int, *, kernels: Kernels, each: Each = map
+) -> TransformedStrip:
     """Transform a strip, of as many components as pay at a quality.
 
     Args:
@@ -80,6 +84,7 @@ def transform_strip(cube: Cube, basis: SpectralBasis, code: int, tile: int, *, e
         basis: of its pixels.
         code: of the quality.
         tile: samples of a tile, a multiple of 2**LEVELS.
+        kernels: inner loops.
         each: see `Each`.
     """
     step = quantiser_step(code)
@@ -92,9 +97,9 @@ def transform_strip(cube: Cube, basis: SpectralBasis, code: int, tile: int, *, e
     def analyse_some(first: int, planes: Planes, start: int) -> None:
         some = planes[start : start + _ANALYSED_AT_ONCE]
         some /= np.float32(step)
-        pyramid = analyse(some)
+        pyramid = kernels.analyse(some)
         components = slice(first + start, first + start + len(some))
-        gains[components] += _rd_gains(pyramid)
+        gains[components] += _rd_gains(pyramid, kernels)
         for column, of_tile in enumerate(tiles):
             _put_tile(pyramid, column * tile, of_tile, components)
 
@@ -113,12 +118,12 @@ def transform_strip(cube: Cube, basis: SpectralBasis, code: int, tile: int, *, e
     )
 
 
-def _rd_gains(pyramid: Pyramid) -> NDArray[np.float64]:
+def _rd_gains(pyramid: Pyramid, kernels: Kernels) -> NDArray[np.float64]:
     """Squared error that components take off beyond what their coefficients cost, (component,)."""
-    saved, bits = estimated_rd(pyramid.approximation)
+    saved, bits = kernels.estimated_rd(pyramid.approximation)
     gains = saved - LAGRANGIAN * bits
     for planes in pyramid.details:
-        saved, bits = estimated_rd(planes)
+        saved, bits = kernels.estimated_rd(planes)
         # What does not pay in a level is not coded there.
         gains += np.maximum(saved - LAGRANGIAN * bits, 0)
     return gains
