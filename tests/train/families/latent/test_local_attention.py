@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -33,7 +34,8 @@ def test_a_block_does_not_look_at_another(attention: BlockAttention) -> None:
 @torch.no_grad()
 def test_attention_is_equations_5_and_6(attention: BlockAttention) -> None:
     x = torch.randn(1, 6, 8, 8).double()
-    z = attention.double()(x)
+    attention = copy.deepcopy(attention).double()
+    z = attention(x)
     weights = {name: getattr(attention, name).weight[:, :, 0, 0] for name in ("theta", "phi", "g", "w")}
     biases = {name: getattr(attention, name).bias for name in weights}
     places = [(line, sample) for line in range(4) for sample in range(4)]
@@ -52,7 +54,7 @@ def test_attention_is_equations_5_and_6(attention: BlockAttention) -> None:
 
 @torch.no_grad()
 def test_a_place_in_a_block_makes_a_difference(attention: BlockAttention) -> None:
-    attention, x = attention.double(), torch.randn(1, 6, 4, 4).double()
+    attention, x = copy.deepcopy(attention).double(), torch.randn(1, 6, 4, 4).double()
     turned = attention(x.flip(2)).flip(2)
     assert not torch.allclose(turned, attention(x), atol=1e-4)
     attention.position.zero_()
@@ -61,7 +63,7 @@ def test_a_place_in_a_block_makes_a_difference(attention: BlockAttention) -> Non
 
 @torch.no_grad()
 def test_a_tile_on_the_grid_of_blocks_sees_the_scenes_blocks(attention: BlockAttention) -> None:
-    attention, x = attention.double(), torch.randn(1, 6, 16, 16).double()
+    attention, x = copy.deepcopy(attention).double(), torch.randn(1, 6, 16, 16).double()
     # Products of another shape may be summed in another order.
     assert torch.allclose(attention(x)[:, :, 8:, 4:12], attention(x[:, :, 8:, 4:12]), rtol=0, atol=ROUNDED)
 
