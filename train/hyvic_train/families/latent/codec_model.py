@@ -125,7 +125,7 @@ class CodecModel(nn.Module, ABC):
             y = y.float() * gain
             z_hat, z_likelihoods = self.code_hyperlatent(self.h_a(y))
             coded = self.quantise(y, z_hat)
-            rated = self.noise(y) + (y - coded.means) if self.training else coded.symbols
+            rated = self.noisy(y - coded.means) if self.training else coded.symbols
             likelihoods = self.latent_likelihoods(rated, coded.scales)
             y_hat = (rated + coded.means if self.decodes_noise else coded.y_hat) * inverse_gain
         return CodecOutput(
@@ -133,6 +133,10 @@ class CodecModel(nn.Module, ABC):
             latent_likelihoods=likelihoods,
             hyperlatent_likelihoods=z_likelihoods,
         )
+
+    def noisy(self, residual: Tensor) -> Tensor:
+        """Add noise to y − μ. The first term decides the memory layout, and so the last bit of later sums."""
+        return self.noise(residual) + residual
 
     @abstractmethod
     def quantise(self, y: Tensor, z_hat: Tensor) -> CodedLatent:

@@ -100,6 +100,9 @@ class JointCodec(CodecModel):
         coded: CodedLatent = self.slices(hidden, code, arithmetic)
         return coded
 
+    def noisy(self, residual: Tensor) -> Tensor:
+        return residual + self.noise(residual)
+
     def quantise(self, y: Tensor, z_hat: Tensor) -> CodedLatent:
         arithmetic = Arithmetic.ROUNDED if self.integer_path else Arithmetic.REAL
         return self.code_latent(z_hat, symbols_of(y), arithmetic)
