@@ -79,7 +79,7 @@ def tiny_context_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bundle of `tiny_checkpoint`, tiles of 32."""
-    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     return _made_once(
         tmp_path_factory, "exported.bundle", lambda out: bundle_from_checkpoint(tiny_checkpoint, out, tile=TILE)
@@ -89,7 +89,7 @@ def exported_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="session")
 def exported_joint_bundle(tiny_joint_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bundle of `tiny_joint_checkpoint`, tiles of 32."""
-    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     return _made_once(
         tmp_path_factory,
@@ -101,19 +101,19 @@ def exported_joint_bundle(tiny_joint_checkpoint: Path, tmp_path_factory: pytest.
 @pytest.fixture(scope="session")
 def exported_adaptive_bundle(tiny_context_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bundle of `tiny_context_checkpoint`, tiles of 32."""
-    from hyvic_export.families.adaptive.exporter import adaptive_bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     return _made_once(
         tmp_path_factory,
         "exported-adaptive.bundle",
-        lambda out: adaptive_bundle_from_checkpoint(tiny_context_checkpoint, out, tile=TILE),
+        lambda out: bundle_from_checkpoint(tiny_context_checkpoint, out, tile=TILE),
     )
 
 
 @pytest.fixture(scope="session")
 def shipped_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bundle of the shipped checkpoint."""
-    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     return _made_once(
         tmp_path_factory, "hyvic-s-202.bundle", lambda out: bundle_from_checkpoint(SHIPPED_CHECKPOINT, out)

@@ -101,7 +101,7 @@ def test_tile_borders_do_not_show(
     encoder: LatentRowEncoder, decoder: LatentDecoder, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     """Pixels at the borders of small tiles come out as well as in a tile that has no border there."""
-    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     bundle_from_checkpoint(tiny_checkpoint, tmp_path / "one-tile", tile=128)
     one_tile = read_bundle(tmp_path / "one-tile")
