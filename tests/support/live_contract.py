@@ -206,7 +206,7 @@ class LiveContract(CodecUnderTest):
             assert len(stream.read()) == stream.octets
         assert writer.within(10 * most).quality == HIGHEST_QUALITY
         with pytest.raises(
-            RateError, match=rf"{least - 1:,} octets are asked for and the bundle's lowest rate takes {least:,}"
+            RateError, match=rf"the budget is {least - 1:,} octets and the bundle's lowest rate takes {least:,}"
         ):
             writer.within(least - 1)
 

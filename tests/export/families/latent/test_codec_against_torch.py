@@ -17,13 +17,12 @@ from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.quality import quality_code
-from hyvic_runtime.packets.reassembly import receive
 from hyvic_runtime.packets.space_packet import OVERHEAD_OCTETS
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
 from hyvic_train.families.latent.checkpoint import load_checkpoint
 from scenes import BANDS, SHIPPED_CHECKPOINT, smooth_cube
-from torch_codec import check_picture, check_tile
+from torch_codec import check_picture, check_tile, decoded_latents
 
 
 @pytest.fixture(scope="module")
@@ -41,21 +40,6 @@ def decoder(bundle: LatentBundle) -> LatentDecoder:
     return LatentDecoder(bundle)
 
 
-def _decoded_symbols(decoder: LatentDecoder, stream: bytes, cube: np.ndarray) -> np.ndarray:
-    received = receive(stream).scene()
-    grid = decoder._grid(received.header)
-    stride, size = grid.geometry.latent_stride, grid.geometry.latents
-    channels = decoder.bundle.manifest.latent_channels
-    symbols = np.full((channels, -(-cube.shape[0] // stride), -(-cube.shape[1] // stride)), 10**6)
-    for tile in grid:
-        decoded = decoder.tile_latents(received.units, tile)
-        assert decoded.problem is None
-        _, lines, samples = decoded.symbols.shape
-        line, sample = tile.row * size, tile.column * size
-        symbols[:, line : line + lines, sample : sample + samples] = decoded.symbols
-    return symbols
-
-
 def _check_against_torch(
     encoder: LatentRowEncoder, decoder: LatentDecoder, checkpoint: Path, cube: np.ndarray, quality: float
 ) -> None:
@@ -69,7 +53,7 @@ def _check_against_torch(
     # What the encoder's graph chose is what the decoder reads, to the last symbol.
     grid = encoder.grid(scene)
     size = grid.geometry.latents
-    symbols = _decoded_symbols(decoder, stream, cube)
+    symbols, _ = decoded_latents(decoder, stream)
     for tile in grid:
         chosen = encoder.symbols(scene, grid, tile, mean, quality_code(quality)).symbols
         line, sample = tile.row * size, tile.column * size
