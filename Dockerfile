@@ -42,10 +42,10 @@ COPY train train
 COPY export export
 COPY runtime runtime
 COPY ccsds_compare ccsds_compare
-# What else lies among them stays behind: no requirement may be met there. setuptools leaves what is in C out without
-# a word where it does not compile.
+# What else lies among them stays behind: no requirement may be met there. setuptools leaves the C code out without a
+# word if it does not compile, so it is imported here.
 RUN /opt/hyvic/bin/pip install --no-cache-dir --ignore-installed '.[cpu,security,tensorrt]' 'cuda-bindings==13.2.*' \
- && /opt/hyvic/bin/python -c 'import hyvic_runtime.entropy._ans, hyvic_runtime.families.adaptive._contexts, hyvic_runtime.families.adaptive._quantiser, hyvic_runtime.families.adaptive._wavelet' \
+ && /opt/hyvic/bin/python -c 'import hyvic_runtime.kernels._native' \
  && /opt/hyvic/bin/pip uninstall -y pip setuptools
 
 FROM flight-base AS flight
@@ -75,7 +75,7 @@ COPY export export
 COPY runtime runtime
 COPY ccsds_compare ccsds_compare
 RUN /opt/hyvic/bin/pip install --no-cache-dir '.[cpu,formats,security,archive]' \
- && /opt/hyvic/bin/python -c 'import hyvic_runtime.entropy._ans, hyvic_runtime.families.adaptive._contexts, hyvic_runtime.families.adaptive._quantiser, hyvic_runtime.families.adaptive._wavelet' \
+ && /opt/hyvic/bin/python -c 'import hyvic_runtime.kernels._native' \
  && /opt/hyvic/bin/pip uninstall -y pip setuptools
 
 FROM ground-base AS ground

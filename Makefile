@@ -13,7 +13,7 @@ help:                ## list the targets
 CHECKPOINT ?= checkpoints/adaptive
 
 demo: $(VENV)/demo.stamp  ## a real scene from checkpoint to packets and back, with a report
-	$(BIN)/python -m hyvic_compare.demo --checkpoint $(CHECKPOINT) --out demo-report
+	PYTHONPATH=ccsds_compare $(BIN)/python -m studies.demo --checkpoint $(CHECKPOINT) --out demo-report
 
 # A process per core would run out of memory on large machines: make test JOBS=8
 JOBS ?= 2

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         SecurityError,
     )
     from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle, verify
+    from hyvic_runtime.kernels import KernelKind
     from hyvic_runtime.packets.protection import PacketProtector, read_key
     from hyvic_runtime.packets.space_packet import Packetiser
     from hyvic_runtime.scene.files import read_scene, write_scene
@@ -59,6 +60,7 @@ _MODULES = {
         "SecurityError",
     ),
     "families.registry": ("decoder_of", "encoder_of", "read_bundle", "verify"),
+    "kernels": ("KernelKind",),
     "packets.protection": ("PacketProtector", "read_key"),
     "packets.space_packet": ("Packetiser",),
     "scene.files": ("read_scene", "write_scene"),
@@ -81,6 +83,7 @@ __all__ = [
     "Georeference",
     "HyvicError",
     "Interleave",
+    "KernelKind",
     "LostTilesError",
     "PacketProtector",
     "Packetiser",

@@ -1,6 +1,7 @@
 """The scene-adaptive codec on a swath: speed of encoder and decoder by rate, memory and time over the swath's length.
 
-    python tests/benchmarks/bench_adaptive.py [--scene SCENE...] [--quality Q...] [--lines L...] [--samples S] [--json]
+    python tests/benchmarks/bench_adaptive.py [--scene SCENE...] [--quality Q...] [--lines L...] [--samples S]
+        [--kernels native|reference] [--json]
 
 The swath is made as bench_push_broom.py makes it, on the scenes' own bands. Everything counts: statistics, basis,
 projection, wavelet, quantiser, contexts, network, entropy coder, packets. Every figure is of a process of its own;
@@ -26,6 +27,7 @@ from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_encoder import SceneEncoder
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
+from hyvic_runtime.kernels import KernelKind
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.files import read_scene
 from hyvic_runtime.scene.scene import Cube
@@ -55,7 +57,7 @@ def measure(bundle_folder: Path, source: Cube, arguments: argparse.Namespace) ->
     """One quality and length, in this process."""
     (quality,), (lines,) = arguments.quality, arguments.lines
     bundle = read_bundle(bundle_folder)
-    encoder = encoder_of(bundle)
+    encoder = encoder_of(bundle, kernels=arguments.kernels)
     samples = lines * source.shape[1] * source.shape[2]
     loaded = memory_mb("VmRSS")
     encode(encoder, source, min(lines, len(source), 256), quality, keep=False)
@@ -69,7 +71,7 @@ def measure(bundle_folder: Path, source: Cube, arguments: argparse.Namespace) ->
     }
     if arguments.decode:
         _, _, stream = encode(encoder, source, lines, quality, keep=True)
-        decoder, seconds = decoder_of(bundle), []
+        decoder, seconds = decoder_of(bundle, kernels=arguments.kernels), []
         for _ in range(arguments.runs + 1):
             begun = time.perf_counter()
             decoded = decoder.decode(stream).scene.cube
@@ -88,6 +90,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1000, metavar="S")
     parser.add_argument("--runs", type=int, default=3, help="(default: 3)")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, metavar="DIR", help="(default: the shipped one)")
+    parser.add_argument("--kernels", type=KernelKind, choices=list(KernelKind), help="(default: native, if built)")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--decode", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--worker", nargs=2, metavar=("BUNDLE", "CUBES"), help=argparse.SUPPRESS)
@@ -112,6 +115,8 @@ def main() -> None:
         def worker(quality: float, lines: int, *options: str) -> dict[str, Any]:
             command = [sys.executable, __file__, "--worker", str(folder), str(cubes_file), "--quality", str(quality)]
             command += ["--lines", str(lines), "--samples", str(arguments.samples), "--runs", str(arguments.runs)]
+            if arguments.kernels is not None:
+                command += ["--kernels", arguments.kernels]
             done = subprocess.run([*command, *options], check=True, capture_output=True)
             result: dict[str, Any] = json.loads(done.stdout)
             return result

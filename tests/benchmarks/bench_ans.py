@@ -23,17 +23,18 @@ from bench_encoder import CHECKPOINT, WARM_UP, alternating, processor
 from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY
-from hyvic_runtime.entropy.ans import AnsCoder, ConstrictionCoder, NativeCoder
+from hyvic_runtime.entropy.ans import ans_coder
 from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.families.latent.bundle import LatentBundle
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.latent.hyperlatent import hyperlatent_rows
 from hyvic_runtime.families.registry import read_bundle
+from hyvic_runtime.kernels import KernelKind
 from hyvic_runtime.packets.quality import quality_code
 from hyvic_runtime.scene.scene import Scene, resample_bands
 
-SIDES: dict[str, Callable[[FrequencyTables], AnsCoder]] = {"constriction": ConstrictionCoder, "native": NativeCoder}
+SIDES = {"constriction": KernelKind.REFERENCE, "native": KernelKind.NATIVE}
 
 
 def real_units(bundle: LatentBundle) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -79,7 +80,7 @@ def main() -> None:
     calls: dict[str, Callable[[], object]] = {}
     written = []
     for name, side in SIDES.items():
-        coder, entropy_coder = side(bundle.tables), EntropyCoder(bundle.tables, side)
+        coder, entropy_coder = ans_coder(bundle.tables, side), EntropyCoder(bundle.tables, side)
         words, unit = coder.encode(positions, counts), entropy_coder.encode(unit_symbols, unit_rows)
         decoded, exhausted = coder.decode(words, counts)
         assert exhausted

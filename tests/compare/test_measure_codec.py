@@ -139,7 +139,7 @@ def test_a_codec_that_fails_is_a_gap_with_its_reason(scene: Scene, promise: str,
 
 
 def test_a_lossless_codec_that_loses_is_a_gap(scene: Scene) -> None:
-    assert measured(Liar(), scene, None).gap == "liar calls itself lossless and did not give the scene back"
+    assert measured(Liar(), scene, None).gap == "liar is called lossless and did not give the scene back"
 
 
 def test_a_mistake_in_the_program_is_no_gap(scene: Scene) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hyvic_runtime.entropy.ans import ConstrictionCoder, NativeCoder
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import EngineError
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.latent.hyperlatent import hyperlatent_rows
 from hyvic_runtime.families.registry import read_bundle
+from hyvic_runtime.kernels import KernelKind
 from hyvic_runtime.packets.quality import quality_code
 from hyvic_runtime.scene.scene import Scene
 
@@ -22,8 +22,8 @@ def test_both_coders_write_the_same_units_and_read_them(
     shipped_bundle: Path, indian_pines: np.ndarray, quality: float
 ) -> None:
     bundle = read_bundle(shipped_bundle)
-    theirs = EntropyCoder(bundle.tables, ConstrictionCoder)
-    ours = EntropyCoder(bundle.tables, NativeCoder)
+    theirs = EntropyCoder(bundle.tables, KernelKind.REFERENCE)
+    ours = EntropyCoder(bundle.tables, KernelKind.NATIVE)
     try:
         ours.describe()
     except EngineError as error:

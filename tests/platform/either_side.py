@@ -65,8 +65,8 @@ def without_checks(made_by: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def coded(out: Path, command: str, *arguments: str) -> int:
-    LatentBundle.entropy_coder = lambda self: HeardCoder(self.tables)  # type: ignore[method-assign]
-    AdaptiveBundle.entropy_coder = lambda self: HeardCoder(self.tables, escape_octets=ESCAPE_OCTETS)  # type: ignore[method-assign]
+    LatentBundle.entropy_coder = lambda self, _=None: HeardCoder(self.tables)  # type: ignore[method-assign]
+    AdaptiveBundle.entropy_coder = lambda self, _=None: HeardCoder(self.tables, escape_octets=ESCAPE_OCTETS)  # type: ignore[method-assign]
     model_family.encoder_of = without_checks(model_family.encoder_of)
     model_family.decoder_of = without_checks(model_family.decoder_of)
     status = COMMANDS[command](arguments)

@@ -87,13 +87,14 @@ def main() -> None:
         print(f"no torch; {', '.join(versions)}; import in {1000 * seconds:.0f} ms")
         print("packets encoded there decode to the same pixels on both sides")
 
-        # As where no compiler was: constriction instead of the coder in C.
+        # As without a compiler: the reference kernels, with constriction, instead of the C code.
         described = run(flight / "verify-bundle", folder / "bundle", cwd=folder)
         assert "the runtime's own C coder" in described, described
-        (native,) = (folder / "env").glob("lib/python*/site-packages/hyvic_runtime/entropy/_ans.*.so")
+        (native,) = (folder / "env").glob("lib/python*/site-packages/hyvic_runtime/kernels/_native.*.so")
         native.unlink()
         described = run(flight / "verify-bundle", folder / "bundle", cwd=folder)
         assert "constriction" in described, described
+        assert "reference kernels" in described, described
         run(flight / "encode-scene", folder / "scene.npz", *coding, "other.packets", "--resample", cwd=folder)
         assert (folder / "other.packets").read_bytes() == (folder / "flight.packets").read_bytes()
         run(flight / "decode-packets", "other.packets", *coding, "other.npy", cwd=folder)

@@ -9,6 +9,7 @@ import numpy as np
 from hyvic_runtime.entropy.frequency_table import TOTAL, FrequencyTables
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.families.adaptive.context_network import OnnxContextNetwork
+from hyvic_runtime.families.adaptive.kernels import Kernels, kernels_of
 from hyvic_runtime.families.adaptive.table_choice import ESCAPE_OCTETS, FRACTIONS, SCALES
 from hyvic_runtime.families.adaptive.tile_coder import TileCoder
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def tables() -> FrequencyTables:
     )
 
 
-def tile_coder() -> TileCoder:
-    """With both."""
-    of = tables()
-    return TileCoder(network=OnnxContextNetwork(GuessingNetwork()), coder=EntropyCoder(of, escape_octets=ESCAPE_OCTETS))
+def tile_coder(kernels: Kernels | None = None) -> TileCoder:
+    """A coder with both."""
+    network = OnnxContextNetwork(GuessingNetwork(), kernels or kernels_of())
+    return TileCoder(network=network, coder=EntropyCoder(tables(), escape_octets=ESCAPE_OCTETS))

@@ -6,16 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 from hypothesis import strategies as st
-from hyvic_runtime.families.adaptive.contexts import (
-    CONTEXT_MAX,
-    LEVELS,
-    ORIENTATIONS,
-    GroupContexts,
-    LevelContexts,
-    Planes,
-    Scale,
-    groups,
-)
+from hyvic_runtime.families.adaptive.contexts import CONTEXT_MAX, GroupContexts, Scale, groups
+from hyvic_runtime.families.adaptive.kernels import Kernels
+from hyvic_runtime.families.adaptive.planes import LEVELS, ORIENTATIONS, Planes
 
 HUGE = 2.0**22
 LEVEL = {
@@ -30,7 +23,7 @@ LEVEL = {
 
 
 def level_of_noise(
-    made: type[LevelContexts],
+    kernels: Kernels,
     rng: np.random.Generator,
     components: int,
     shape: tuple[int, int],
@@ -47,7 +40,7 @@ def level_of_noise(
     half, quarter = ((-(-lines // n), -(-samples // n)) for n in (2, 4))
     details = noise(components, ORIENTATIONS, lines, samples)
     coarsest = level == LEVELS - 1
-    contexts = made(
+    contexts = kernels.level_contexts(
         level,
         noise(components, ORIENTATIONS, *half) * (not coarsest),
         None if coarsest else noise(components, ORIENTATIONS, *quarter),

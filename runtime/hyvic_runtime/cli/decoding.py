@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hyvic_runtime.cli.options import add_engine_option, add_key_option, engine_of, refuse_input_as_output
+from hyvic_runtime.cli.options import add_engine_option, add_key_option, engine_of, kernels_of, refuse_input_as_output
 from hyvic_runtime.command_line import PartlyDoneError, Result, command_parser, run_command
 from hyvic_runtime.errors import DecodeError
 
@@ -98,7 +98,7 @@ def _decode_stream(arguments: argparse.Namespace, out: Path, *, folder: bool) ->
         raise DecodeError(f"{arguments.stream}: cannot be read ({error.strerror})") from error
     bundle = read_bundle(arguments.bundle)
     refuse_input_as_output(out, arguments.stream, bundle)
-    decoder = decoder_of(bundle, engine=engine_of(arguments))
+    decoder = decoder_of(bundle, engine=engine_of(arguments), kernels=kernels_of(arguments))
     begun = time.perf_counter()
     with tqdm(unit="tile", disable=None) as bar:
 
@@ -223,6 +223,7 @@ def _decode_archive(arguments: argparse.Namespace, out: Path) -> Result:
         bundle=bundle.folder.resolve(),
         identity=bundle.identity,
         engine=engine_of(arguments),
+        kernels=kernels_of(arguments),
         suffix=_suffix(arguments),
         conceal=arguments.conceal,
         key=None if arguments.key is None else arguments.key.resolve(),

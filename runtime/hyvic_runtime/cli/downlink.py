@@ -8,7 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyvic_runtime.cli.options import add_coded_scene, engine_of, on_band_centres, refuse_input_as_output
+from hyvic_runtime.cli.options import (
+    add_coded_scene,
+    engine_of,
+    kernels_of,
+    on_band_centres,
+    refuse_input_as_output,
+)
 from hyvic_runtime.command_line import Result, command_parser, run_command
 
 if TYPE_CHECKING:
@@ -133,8 +139,9 @@ def _simulate_downlink(arguments: argparse.Namespace) -> Result:
     bundle = read_bundle(arguments.bundle)
     refuse_input_as_output(arguments.report, arguments.scene, bundle)
     scene = on_band_centres(scene, bundle, resample=arguments.resample)
-    engine = engine_of(arguments)
-    simulator = DownlinkSimulator(scene, encoder_of(bundle, engine=engine), decoder_of(bundle, engine=engine))
+    engine, kernels = engine_of(arguments), kernels_of(arguments)
+    encoder, decoder = encoder_of(bundle, engine, kernels=kernels), decoder_of(bundle, engine, kernels=kernels)
+    simulator = DownlinkSimulator(scene, encoder, decoder)
     with tqdm(total=simulator.steps, unit="step", disable=None) as bar:
         simulation = simulator.simulate(settings, bar.update)
     write_downlink_report(

@@ -15,6 +15,7 @@ from hyvic_runtime.cli.options import (
     add_coded_scene,
     add_key_option,
     engine_of,
+    kernels_of,
     on_band_centres,
     refuse_input_as_output,
 )
@@ -135,7 +136,7 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
         refuse_input_as_output(arguments.health, arguments.scene, bundle, option="--health")
     scene = on_band_centres(scene, bundle, resample=arguments.resample)
     budget = _budget(arguments, scene)
-    encoder = encoder_of(bundle, engine=engine_of(arguments))
+    encoder = encoder_of(bundle, engine=engine_of(arguments), kernels=kernels_of(arguments))
     grid = encoder.grid(scene)
     begun = time.perf_counter()
     with (
@@ -230,7 +231,8 @@ def _written(writer: RateSearch, arguments: argparse.Namespace, budget: int | No
     if arguments.min_psnr is not None:
         from hyvic_runtime.families.registry import decoder_of
 
-        return writer.of_fidelity(arguments.min_psnr, decoder_of(writer.encoder.bundle, engine=engine_of(arguments)))
+        decoder = decoder_of(writer.encoder.bundle, engine_of(arguments), kernels=kernels_of(arguments))
+        return writer.of_fidelity(arguments.min_psnr, decoder)
     return writer.at_quality(arguments.quality)
 
 

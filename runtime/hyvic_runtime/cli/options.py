@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hyvic_runtime.codec.bundle import Bundle
     from hyvic_runtime.engines.selection import EngineKind
+    from hyvic_runtime.kernels import KernelKind
     from hyvic_runtime.scene.scene import Scene
 
 MAX_BAND_SHIFT_NM = 5.0
@@ -28,13 +29,21 @@ def add_coded_scene(parser: argparse.ArgumentParser) -> None:
 
 
 def add_engine_option(parser: argparse.ArgumentParser) -> None:
+    """Add the options `engine_of` and `kernels_of` read."""
     from hyvic_runtime.engines.selection import EngineKind
+    from hyvic_runtime.kernels import KernelKind
 
     parser.add_argument(
         "--engine",
         choices=[kind.value for kind in EngineKind],
         help="engine for the graphs (default: the one that the bundle was compiled for, else onnxruntime; native for "
-        "scene-adaptive bundles, if the package was built with a C compiler)",
+        "scene-adaptive bundles with native kernels)",
+    )
+    parser.add_argument(
+        "--kernels",
+        choices=[kind.value for kind in KernelKind],
+        help="inner loops: native in C, or the reference in Python, which gives the same octets and is several times "
+        "slower (default: native where the package was built with a C compiler)",
     )
 
 
@@ -42,6 +51,12 @@ def engine_of(arguments: argparse.Namespace) -> EngineKind | None:
     from hyvic_runtime.engines.selection import EngineKind
 
     return None if arguments.engine is None else EngineKind(arguments.engine)
+
+
+def kernels_of(arguments: argparse.Namespace) -> KernelKind | None:
+    from hyvic_runtime.kernels import KernelKind
+
+    return None if arguments.kernels is None else KernelKind(arguments.kernels)
 
 
 def add_key_option(parser: argparse.ArgumentParser, purpose: str) -> None:

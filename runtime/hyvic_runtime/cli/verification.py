@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from hyvic_runtime.cli.options import add_engine_option, engine_of
+from hyvic_runtime.cli.options import add_engine_option, engine_of, kernels_of
 from hyvic_runtime.command_line import Result, command_parser, run_command
 
 
@@ -26,10 +26,12 @@ def verify_bundle(argv: Sequence[str] | None = None) -> int:
 def _verify_bundle(arguments: argparse.Namespace) -> Result:
     from hyvic_runtime.codec.conformance import check_coder
     from hyvic_runtime.families.registry import read_bundle, verify
+    from hyvic_runtime.kernels import chosen_kernels
 
     bundle = read_bundle(arguments.bundle)
-    verified = verify(bundle, engine_of(arguments))
-    coder = bundle.entropy_coder()
+    kernels = kernels_of(arguments)
+    verified = verify(bundle, engine_of(arguments), kernels)
+    coder = bundle.entropy_coder(kernels)
     check_coder(bundle, coder)
     result = {
         "bundle": str(arguments.bundle),
@@ -38,6 +40,7 @@ def _verify_bundle(arguments: argparse.Namespace) -> Result:
         **verified.facts,
         "engine": verified.engine,
         "entropy_coder": coder.describe(),
+        "kernels": chosen_kernels(kernels),
         "conformance_vectors": len(bundle.manifest.conformance),
         "expected_outputs": verified.expected,
         "compiled": None if bundle.manifest.engines is None else asdict(bundle.manifest.engines),
@@ -47,5 +50,6 @@ def _verify_bundle(arguments: argparse.Namespace) -> Result:
     symbols = "" if share is None else f" and {share:.2%} of the expected symbols"
     return result, (
         f"{arguments.bundle}: intact; {verified.engine} computes all {vectors} conformance vectors "
-        f"exactly{symbols}, and {coder.describe()} codes every symbol of its tables as the exporter did"
+        f"exactly{symbols}, and {coder.describe()} codes every symbol of its tables as the exporter did; "
+        f"{chosen_kernels(kernels)} kernels"
     )

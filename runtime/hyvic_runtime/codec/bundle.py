@@ -11,6 +11,7 @@ from hyvic_runtime.codec.bundle_files import canonical_sha256, check_peak, check
 from hyvic_runtime.engines.selection import EngineSet
 from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_runtime.entropy.unit_coder import ESCAPE_OCTETS, EntropyCoder
+from hyvic_runtime.kernels import KernelKind
 from hyvic_runtime.packets.scene_header import BUNDLE_ID_OCTETS
 from hyvic_runtime.scene.tile_grid import TileGeometry
 
@@ -162,6 +163,6 @@ class Bundle:
         """First octets of the identity, which name this bundle in a scene header."""
         return self.identity[:BUNDLE_ID_OCTETS]
 
-    def entropy_coder(self) -> EntropyCoder:
-        """Make a coder of the tables."""
-        return EntropyCoder(self.tables, escape_octets=self.escape_octets)
+    def entropy_coder(self, kernels: KernelKind | None = None) -> EntropyCoder:
+        """Make a coder of the tables; see `chosen_kernels`."""
+        return EntropyCoder(self.tables, kernels, escape_octets=self.escape_octets)

@@ -22,6 +22,7 @@ from hyvic_runtime.codec.health import Fallback, Health
 from hyvic_runtime.codec.strip import Strip
 from hyvic_runtime.engines.selection import EngineKind, default_workers, usable_cores
 from hyvic_runtime.errors import BundleError, EngineError, SceneError
+from hyvic_runtime.kernels import KernelKind, chosen_kernels
 from hyvic_runtime.packets.space_packet import MAX_GRID, UnitKind
 from hyvic_runtime.packets.tile_prefix import TilePrefix
 from hyvic_runtime.scene.marked_samples import pack_marks
@@ -99,6 +100,7 @@ class RowEncoder(ABC, Generic[BundleT]):
         workers: number of tiles to work on at a time. They share the cores: many workers give the most throughput,
             one gives the least latency of a tile.
         cores: number of processor cores that it may keep busy.
+        kernels: inner loops in C or the reference; None: see `chosen_kernels`.
         times: seconds by stage, for reports.
         health: counts of tiles, failures and repairs.
     """
@@ -110,10 +112,12 @@ class RowEncoder(ABC, Generic[BundleT]):
     engine: EngineKind | None = None
     workers: int = field(default_factory=default_workers)
     cores: int = field(default_factory=usable_cores)
+    kernels: KernelKind | None = None
     times: StageTimes = field(default_factory=StageTimes)
     health: Health = field(default_factory=Health)
 
     def __post_init__(self) -> None:
+        self.kernels = chosen_kernels(self.kernels)
         self._pool = ThreadPoolExecutor(self.workers, "tile")
         self._lock = Lock()  # guards times and health, which all workers change
         self._exact: ExactTileCoder
@@ -258,6 +262,7 @@ class RowEncoder(ABC, Generic[BundleT]):
                 "bundle": self.bundle.identity.hex(),
                 "engine": self.engine_name,
                 "entropy_coder": self.entropy_coder_name,
+                "kernels": self.kernels,
                 "workers": self.workers,
                 **asdict(self.health),
                 "stages": asdict(self.times),

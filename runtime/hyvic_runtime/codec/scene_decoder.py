@@ -21,6 +21,7 @@ from hyvic_runtime.codec.exact_tile import ExactTileCoder
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.engines.selection import EngineKind, default_workers, usable_cores
 from hyvic_runtime.errors import DecodeError, LostTilesError
+from hyvic_runtime.kernels import KernelKind, chosen_kernels
 from hyvic_runtime.packets.protection import PacketOpener, Refusal
 from hyvic_runtime.packets.reassembly import ReceivedStream, ReceivedUnits, UnitKey, damage_clause, receive
 from hyvic_runtime.packets.scene_header import SceneHeader
@@ -96,6 +97,7 @@ class SceneDecoder(ABC, Generic[BundleT, CodedT]):
         engine: library that runs its graphs; None: what the bundle was compiled for.
         workers: number of tiles to work on at a time; they share the cores.
         cores: number of processor cores that it may keep busy.
+        kernels: inner loops in C or the reference; None: see `chosen_kernels`.
         times: seconds by stage, for reports.
     """
 
@@ -103,11 +105,13 @@ class SceneDecoder(ABC, Generic[BundleT, CodedT]):
     engine: EngineKind | None = None
     workers: int = field(default_factory=default_workers)
     cores: int = field(default_factory=usable_cores)
+    kernels: KernelKind | None = None
     times: StageTimes = field(default_factory=StageTimes)
 
     def __post_init__(self) -> None:
         self._lock = Lock()  # guards the times, which all workers add to
-        self._coder = self.bundle.entropy_coder()
+        self.kernels = chosen_kernels(self.kernels)
+        self._coder = self.bundle.entropy_coder(self.kernels)
         self._exact = ExactTileCoder(self._coder, self.bundle.manifest.scales)
         self._load()
 
@@ -341,10 +345,10 @@ def _refuse(problems: list[str], grid: TileGrid, received: ReceivedUnits) -> NoR
 
 
 def _empty_cube(grid: TileGrid, header: SceneHeader) -> Cube:
-    """Room for the scene.
+    """Take the memory of a scene, (line, sample, band).
 
     Raises:
-        DecodeError: there is none, as a bad header may have it.
+        DecodeError: there is not enough, as a bad header may announce any size.
     """
     shape = (grid.lines, grid.samples, header.bands)
     try:
@@ -355,7 +359,7 @@ def _empty_cube(grid: TileGrid, header: SceneHeader) -> Cube:
 
 
 def _put_marks(pixels: NDArray[np.integer[Any]], values: tuple[int, ...], masks: Sequence[Mask]) -> None:
-    """Put a tile's marked values where they belong, and nowhere else; without masks it has none."""
+    """Put a tile's marked values where its masks say, and nowhere else; without masks the tile has none."""
     for value in values:
         # A measurement that comes out as this number by chance must not look like none.
         pixels[pixels == value] = next_to_marked(value, values, pixels.dtype)
@@ -364,6 +368,6 @@ def _put_marks(pixels: NDArray[np.integer[Any]], values: tuple[int, ...], masks:
 
 
 def _area(tile: Tile, grid: TileGrid) -> tuple[slice, slice]:
-    """Lines and samples of a tile's pixels."""
+    """Return lines and samples of a tile's pixels in the scene."""
     top, left = tile.row * grid.geometry.tile, tile.column * grid.geometry.tile
     return slice(top, top + tile.lines), slice(left, left + tile.samples)

@@ -1,17 +1,15 @@
 """Asymmetric numeral systems over positions grouped by row, in two implementations that write the same words.
 
-A position says which frequency of its row codes a symbol. Positions come in blocks, of which a decoder may have to know
-one before it can tell the rows of the next; in a block they are grouped, those of row 0 first, and `counts` says how
-many each row has, so that a row is one stretch of work instead of a model per symbol. ANS is a stack: the encoder
-pushes the last block first, in a block the last row and in a row the last position, and the decoder pops in reading
-order.
+A position says which frequency of its row codes a symbol. Positions come in blocks; a decoder may have to know one
+block before it can tell the rows of the next. In a block positions are grouped by row, row 0 first, and `counts` says
+how many each row has. So a row is one stretch of work instead of a model per symbol. ANS is a stack: the encoder pushes
+the last block first, in a block the last row, and in a row the last position. The decoder pops in reading order.
 
 State of 64 bits, words of 32, precision of 24 (docs/packet-format.md).
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_runtime.errors import EngineError
+from hyvic_runtime.kernels import INSTALL_NATIVE, KernelKind, chosen_kernels
 
 STATE_WORDS = 2
 
@@ -32,23 +31,38 @@ class AnsDecoder(Protocol):
 
     @property
     def exhausted(self) -> bool:
-        """Whether the words hold the positions taken so far and nothing else."""
+        """True if the words hold the positions taken so far and nothing else."""
         ...
 
     def decode(self, counts: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Positions of the next block, or of several; counts are as in `AnsCoder.encode`."""
+        """Return positions of the next block, or of several; counts are as in `AnsCoder.encode`."""
         ...
 
 
 class AnsCoder(Protocol):
     """Codes positions under the rows of one set of frequency tables."""
 
-    def encode(self, positions: NDArray[np.int32], counts: NDArray[np.int64]) -> NDArray[np.uint32]:
-        """Words of the positions, the last not zero.
+    def grouped(self, rows: NDArray[np.integer[Any]], row_count: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """Group the symbols of a block by row, each row's in their order.
 
         Args:
-            positions: of block after block, those of a block grouped by row, each at most its row's length.
-            counts: (block, row), or (row,) where there is but one block, adding up to the positions.
+            rows: (symbol,) rows of a block.
+            row_count: number of rows of the tables.
+
+        Returns:
+            Places (symbol,) in the block, row by row; and how many symbols each row has, (row,).
+
+        Raises:
+            ValueError: there is no such row.
+        """
+        ...
+
+    def encode(self, positions: NDArray[np.int32], counts: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Return the words of positions; the last word is not zero.
+
+        Args:
+            positions: positions block after block, grouped by row in a block, each at most its row's length.
+            counts: (block, row), or (row,) for a single block; they add up to the positions.
         """
         ...
 
@@ -57,17 +71,17 @@ class AnsCoder(Protocol):
         ...
 
     def decode(self, words: NDArray[np.uint32], counts: NDArray[np.int64]) -> tuple[NDArray[np.int32], bool]:
-        """All positions at once, and whether the words hold them and nothing else."""
+        """Return all positions at once, and whether the words hold them and nothing else."""
         decoder = self.decoder(words)
         return decoder.decode(counts), decoder.exhausted
 
     def describe(self) -> str:
-        """Implementation and version, for reports."""
+        """Return implementation and version, for reports."""
         ...
 
 
 class ConstrictionCoder(AnsCoder):
-    """constriction's `AnsCoder` (Bamler 2022), one call a row."""
+    """The reference: constriction's `AnsCoder` (Bamler 2022), one call a row."""
 
     def __init__(self, tables: FrequencyTables) -> None:
         """Make a model of every row.
@@ -78,7 +92,10 @@ class ConstrictionCoder(AnsCoder):
         try:
             constriction: Any = import_module("constriction")  # its submodules exist at run time only
         except ImportError as error:
-            raise EngineError("constriction is missing: pip install constriction") from error
+            raise EngineError(
+                f"the {KernelKind.REFERENCE} ANS coder is missing: pip install constriction; where it has no wheel, "
+                f"{INSTALL_NATIVE}"
+            ) from error
         self._stream: Any = constriction.stream
         # constriction rescales (2^24 - n) by the sum of n "probabilities" and adds 1 to each. Frequencies
         # minus one sum to exactly 2^24 - n, so the scale is 1, every step is exact and the model's
@@ -87,6 +104,14 @@ class ConstrictionCoder(AnsCoder):
             self._stream.model.Categorical((row - np.uint32(1)).astype(np.float64), perfect=False, lazy=False)
             for row in np.split(tables.frequencies, tables.starts()[1:])
         ]
+
+    def grouped(self, rows: NDArray[np.integer[Any]], row_count: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        counts = np.bincount(rows, minlength=row_count).astype(np.int64, copy=False)
+        if counts.size > row_count:
+            raise ValueError(f"row {counts.size - 1} is outside the {row_count} frequency tables")
+        # uint8 and uint16 keys sort by radix, several times faster than a comparison sort.
+        keys = rows.astype(np.uint8 if row_count <= 256 else np.uint16 if row_count <= 65536 else np.intp)
+        return keys.argsort(kind="stable"), counts
 
     def encode(self, positions: NDArray[np.int32], counts: NDArray[np.int64]) -> NDArray[np.uint32]:
         coder = self._stream.stack.AnsCoder()
@@ -118,34 +143,36 @@ class _ConstrictionDecoder:
 
 
 class NativeCoder(AnsCoder):
-    """The runtime's own, in C, where a compiler built it with the package: about twice as fast (`make bench`)."""
+    """The runtime's own coder in C, about twice as fast (`make bench`)."""
 
     def __init__(self, tables: FrequencyTables) -> None:
         """Prepare the rows.
 
         Raises:
-            EngineError: the package was installed without it.
+            EngineError: the package was installed without its C code.
         """
-        try:
-            from hyvic_runtime.entropy import _ans
-        except ImportError as error:
-            raise EngineError(
-                "hyvic-onboard was installed without its C coder: install gcc and python3-dev, then it again"
-            ) from error
-        self._library = _ans
-        self._tables = _ans.tables(
+        chosen_kernels(KernelKind.NATIVE)
+        from hyvic_runtime.kernels import _native
+
+        self._library = _native
+        self._tables = _native.ans_tables(
             np.ascontiguousarray(tables.length, np.int32), np.ascontiguousarray(tables.frequencies, np.uint32)
         )
 
+    def grouped(self, rows: NDArray[np.integer[Any]], row_count: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        counts, order = np.empty(row_count, np.int64), np.empty(rows.size, np.int64)
+        self._library.ans_group(np.ascontiguousarray(rows, np.int32), counts, order)
+        return order, counts
+
     def encode(self, positions: NDArray[np.int32], counts: NDArray[np.int64]) -> NDArray[np.uint32]:
         words = np.empty(positions.size + STATE_WORDS, np.uint32)  # a position writes one word at most
-        used = self._library.encode(
+        used = self._library.ans_encode(
             self._tables, np.ascontiguousarray(positions, np.int32), np.ascontiguousarray(counts, np.int64), words
         )
         return words[:used]
 
     def decoder(self, words: NDArray[np.uint32]) -> AnsDecoder:
-        return _NativeDecoder(partial(self._library.decode, self._tables, np.ascontiguousarray(words, np.uint32)))
+        return _NativeDecoder(partial(self._library.ans_decode, self._tables, np.ascontiguousarray(words, np.uint32)))
 
     def describe(self) -> str:
         return "the runtime's own C coder"
@@ -164,47 +191,21 @@ class _NativeDecoder:
         return positions
 
 
-def grouped(rows: NDArray[np.integer[Any]], row_count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where the symbols of a block stand when they are grouped by row, each row's in their order; and `counts`.
+def ans_coder(tables: FrequencyTables, kernels: KernelKind | None = None) -> AnsCoder:
+    """Make the ANS coder of some tables.
 
     Args:
-        rows: (symbol,), of a block.
-        row_count: how many the tables have.
+        tables: frequency tables.
+        kernels: implementation; None: see `chosen_kernels`.
 
     Raises:
-        ValueError: there is no such row.
+        EngineError: the implementation is not installed.
     """
-    try:
-        from hyvic_runtime.entropy import _ans
-    except ImportError:
-        counts = np.bincount(rows, minlength=row_count).astype(np.int64, copy=False)
-        if counts.size > row_count:
-            raise ValueError(f"row {counts.size - 1} is outside the {row_count} frequency tables") from None
-        # uint8 and uint16 keys sort by radix, several times faster than a comparison sort.
-        keys = rows.astype(np.uint8 if row_count <= 256 else np.uint16 if row_count <= 65536 else np.intp)
-        return keys.argsort(kind="stable"), counts
-    counts, order = np.empty(row_count, np.int64), np.empty(rows.size, np.int64)
-    _ans.group(np.ascontiguousarray(rows, np.int32), counts, order)
-    return order, counts
-
-
-def installed_coder(tables: FrequencyTables) -> AnsCoder:
-    """The runtime's own coder where it was built, constriction's where it was not.
-
-    Raises:
-        EngineError: neither is there.
-    """
-    for implementation in (NativeCoder, ConstrictionCoder):
-        with contextlib.suppress(EngineError):
-            return implementation(tables)
-    raise EngineError(
-        "no ANS coder: install gcc and python3-dev and then hyvic-onboard again or, where it has a wheel, "
-        "pip install constriction"
-    )
+    return NativeCoder(tables) if chosen_kernels(kernels) is KernelKind.NATIVE else ConstrictionCoder(tables)
 
 
 def _groups(counts: NDArray[np.int64]) -> list[tuple[int, slice]]:
-    """Rows in use, block after block, and the stretch of positions of each."""
+    """Return the rows in use, block after block, and the stretch of positions of each."""
     used = np.flatnonzero(counts)
     sizes = counts.ravel()[used]
     ends = np.cumsum(sizes)

@@ -1,4 +1,4 @@
-"""Integer frequency tables: what symbols cost, agreed between orbit and ground to the last bit."""
+"""Integer frequency tables, which orbit and ground share to the last bit."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ TOTAL = 2**PRECISION_BITS
 class FrequencyTables:
     """Rows of integer frequencies.
 
-    A row codes the symbols first, first + 1, …, first + length - 1; behind them stands one frequency more,
-    the escape's, for every other symbol.
+    A row codes the symbols first, first + 1, …, first + length - 1. After them stands one more frequency, the escape's,
+    for every other symbol.
 
     Attributes:
         first: (row,) int32, smallest symbol.
-        length: (row,) int32, symbols of the row, at least 1.
-        frequencies: uint32, the rows' length + 1 frequencies one after another; each at least 1, each row
-            adding up to TOTAL.
+        length: (row,) int32, number of symbols, at least 1.
+        frequencies: uint32, length + 1 frequencies a row, row after row. Each is at least 1; a row's add up to TOTAL.
     """
 
     first: NDArray[np.int32]
@@ -43,11 +42,11 @@ class FrequencyTables:
             raise BundleError(f"a frequency table does not add up to {TOTAL}; export the bundle again")
 
     def starts(self) -> NDArray[np.int64]:
-        """Position of every row's first frequency, (row,)."""
+        """Return the position of every row's first frequency, (row,)."""
         ends = np.cumsum(self.length.astype(np.int64) + 1)
         return np.concatenate(([0], ends[:-1]))
 
     def row(self, index: int) -> NDArray[np.uint32]:
-        """Frequencies of one row, the escape's last."""
+        """Return the frequencies of one row, the escape's last."""
         start = int(self.starts()[index])
         return self.frequencies[start : start + int(self.length[index]) + 1]

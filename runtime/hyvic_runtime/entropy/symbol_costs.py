@@ -1,4 +1,4 @@
-"""What symbols cost under the bundle's tables, for who chooses by it."""
+"""Costs of symbols under the bundle's tables."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from hyvic_runtime.entropy.unit_coder import EntropyCoder
 
 @dataclass(frozen=True)
 class SymbolCosts:
-    """Bits of every symbol of the tables; worked out when first asked for.
+    """Bits of every symbol of the tables, computed when first needed.
 
     Attributes:
-        coder: of the tables.
+        coder: entropy coder of the tables.
     """
 
     coder: EntropyCoder
 
     @cached_property
     def first(self) -> NDArray[np.int32]:
-        """(row,) the first symbol."""
+        """Return the first symbol of each row, (row,)."""
         return np.ascontiguousarray(self.coder.tables.first, np.int32)
 
     @cached_property
     def length(self) -> NDArray[np.int32]:
-        """(row,) how many symbols it has besides the escape."""
+        """Return the number of symbols of each row without the escape, (row,)."""
         return np.ascontiguousarray(self.coder.tables.length, np.int32)
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
-        """(row,) where its symbols stand in `of_frequencies`."""
+        """Return where the symbols of each row begin in `of_frequencies`, (row,)."""
         return self.coder.tables.starts()
 
     @cached_property
     def of_frequencies(self) -> NDArray[np.float32]:
-        """Bits of every frequency of the tables, an escape's with the octets of its value."""
+        """Return the bits of every frequency of the tables; an escape's include the octets of its value."""
         tables = self.coder.tables
         bits = (np.log2(TOTAL) - np.log2(tables.frequencies.astype(np.float64))).astype(np.float32)
         bits[self.starts + tables.length] += 8 * self.coder.escape_octets
         return np.asarray(bits, np.float32)
 
     def bits(self, symbols: NDArray[np.integer[Any]], rows: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """Of symbols under rows, both of one shape."""
+        """Return the bits of symbols under rows, both of one shape."""
         position = symbols - self.first[rows]
         length = self.length[rows]
         inside = (position >= 0) & (position < length)

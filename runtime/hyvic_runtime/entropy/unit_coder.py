@@ -1,13 +1,13 @@
-"""Symbols to octets: which table codes which symbol, in what order, and what no table holds.
+"""Units of symbols: which table codes which symbol, in what order, and the values that no table holds.
 
-Symbols come in blocks, mostly one, but where rows of later symbols depend on earlier ones. Those of a block are sorted,
-stably, by the row of the frequency table that codes them, so that each row is one stretch of the ANS coder's work. Its
-words are stored little-endian.
+Symbols come in blocks: one, or several where rows of later symbols depend on earlier symbols. A block's symbols are
+sorted, stably, by the row of the frequency table that codes them. So each row is one stretch of the ANS coder's work.
+The coder's words are stored little-endian.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,15 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.entropy.ans import AnsCoder, AnsDecoder, grouped, installed_coder
+from hyvic_runtime.entropy.ans import AnsCoder, AnsDecoder, ans_coder
 from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_runtime.errors import DecodeError
+from hyvic_runtime.kernels import KernelKind
 
 SYMBOL_MIN, SYMBOL_MAX = -32768, 32767
 ESCAPE_OCTETS = 2
-"""An escaped value stands beside the ANS words."""
+"""Octets of an escaped value, which stands beside the ANS words."""
 _GROUPED_AT_ONCE = 1 << 16
-"""Symbols of small blocks wait for each other up to here: a call for each would take longer, and many more memory."""
+"""Symbols up to which small blocks wait for each other. A call for each takes longer, and more take more memory."""
 
 
 @dataclass(frozen=True)
@@ -31,21 +32,21 @@ class EntropyCoder:
     """Codes integer symbols under the rows of a bundle's frequency tables.
 
     Attributes:
-        tables: what every symbol costs.
-        coder: makes the ANS coder of the tables; all write the same octets.
-        escape_octets: of an escaped value, 2 or 4.
+        tables: frequency tables.
+        kernels: implementation of the ANS coder, see `ans_coder`; all write the same octets.
+        escape_octets: octets of an escaped value, 2 or 4.
     """
 
     tables: FrequencyTables
-    coder: Callable[[FrequencyTables], AnsCoder] = installed_coder
+    kernels: KernelKind | None = None
     escape_octets: int = ESCAPE_OCTETS
 
     @cached_property
     def _ans(self) -> AnsCoder:
-        return self.coder(self.tables)
+        return ans_coder(self.tables, self.kernels)
 
     def describe(self) -> str:
-        """Which ANS coder is in use, for reports."""
+        """Return which ANS coder is in use, for reports."""
         return self._ans.describe()
 
     def encode(self, symbols: NDArray[np.integer[Any]], rows: NDArray[np.integer[Any]]) -> bytes:
@@ -90,22 +91,22 @@ class EntropyCoder:
         if words.size and words[-1] == 0:
             raise DecodeError("a coded unit ends in a zero word, which no encoder writes")
         escapes = np.frombuffer(data, f">i{self.escape_octets}", escape_count, offset=4)
-        return BlockReader(self.tables, self._ans.decoder(words), escapes)
+        return BlockReader(self.tables, self._ans, words, escapes)
 
 
 class BlockWriter:
     """Encodes a unit block after block; `EntropyCoder.writer` makes it.
 
-    What it keeps of a block is a number a symbol; the octets are made of all blocks in the end, from the last on.
+    It keeps one number a symbol. The octets are made at the end, from the last block on.
     """
 
     def __init__(self, tables: FrequencyTables, coder: AnsCoder, escape_octets: int) -> None:
         """Begin.
 
         Args:
-            tables: of the entropy coder.
-            coder: of these tables.
-            escape_octets: of an escaped value.
+            tables: frequency tables.
+            coder: ANS coder of these tables.
+            escape_octets: octets of an escaped value.
         """
         self._tables, self._coder, self._escape_octets = tables, coder, escape_octets
         self._waiting: list[tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]] = []
@@ -118,8 +119,8 @@ class BlockWriter:
         """Add a block.
 
         Args:
-            symbols: 1-D, which fit an escaped value.
-            rows: of the frequency tables, 1-D of the same length.
+            symbols: 1-D symbols, which fit an escaped value.
+            rows: rows of the frequency tables, 1-D of the same length.
 
         Raises:
             ValueError: there is no such row.
@@ -132,14 +133,14 @@ class BlockWriter:
             self._group()
 
     def _group(self) -> None:
-        """Positions of the blocks that wait, as if every one had tables of its own: many may be small."""
+        """Make positions of the blocks that wait, as if each had tables of its own: many may be small."""
         blocks, self._waiting, self._symbols_waiting = self._waiting, [], 0
         row_count = len(self._tables.first)
         rows = np.concatenate([rows for _, rows in blocks], dtype=np.int32, casting="same_kind")
         if not 0 <= rows.min(initial=0) <= rows.max(initial=0) < row_count:
             raise ValueError(f"rows {rows.min()} to {rows.max()}: one is outside the {row_count} frequency tables")
         rows += np.repeat(np.arange(len(blocks), dtype=np.int32) * row_count, [len(of) for of, _ in blocks])
-        grouping = _grouping(self._tables, rows, len(blocks))
+        grouping = _grouping(self._coder, self._tables, rows, len(blocks))
         symbols = np.concatenate([symbols for symbols, _ in blocks])[grouping.order].astype(np.int32, copy=False)
         positions = symbols - grouping.first
         # A negative position is a large unsigned one.
@@ -150,7 +151,7 @@ class BlockWriter:
         self._escapes.append(symbols[escaped])
 
     def finish(self) -> bytes:
-        """The unit.
+        """Return the unit.
 
         Returns:
             Octets: count of escaped symbols (big-endian u32), their values in coding order (big-endian, signed),
@@ -167,24 +168,32 @@ class BlockWriter:
 class BlockReader:
     """Decodes a unit block after block; `EntropyCoder.reader` makes it."""
 
-    def __init__(self, tables: FrequencyTables, decoder: AnsDecoder, escapes: NDArray[np.signedinteger[Any]]) -> None:
+    def __init__(
+        self,
+        tables: FrequencyTables,
+        coder: AnsCoder,
+        words: NDArray[np.uint32],
+        escapes: NDArray[np.signedinteger[Any]],
+    ) -> None:
         """Begin.
 
         Args:
-            tables: of the entropy coder.
-            decoder: of the unit's words.
-            escapes: values that its tables do not hold, of all blocks.
+            tables: frequency tables.
+            coder: ANS coder of these tables.
+            words: ANS words of the unit.
+            escapes: values of all blocks that the tables do not hold.
         """
-        self._tables, self._decoder, self._escapes = tables, decoder, escapes
+        self._tables, self._coder, self._escapes = tables, coder, escapes
+        self._decoder: AnsDecoder = coder.decoder(words)
         self._symbols_read = self._escapes_read = 0
 
     def read(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
-        """Symbols of the next block, given its rows.
+        """Return the symbols of the next block, given its rows.
 
         Raises:
-            DecodeError: it takes more escaped symbols than the unit has.
+            DecodeError: the block takes more escaped symbols than the unit has.
         """
-        grouping = _grouping(self._tables, rows)
+        grouping = _grouping(self._coder, self._tables, rows)
         of_rows = self._decoder.decode(grouping.counts)  # positions so far
         escaped = np.flatnonzero(of_rows == grouping.length)
         of_rows += grouping.first
@@ -203,7 +212,7 @@ class BlockReader:
         """Check that the unit holds the blocks that were read and nothing else.
 
         Raises:
-            DecodeError: it holds more.
+            DecodeError: the unit holds more.
         """
         if self._escapes.size > self._symbols_read:
             raise DecodeError(
@@ -214,11 +223,11 @@ class BlockReader:
 
 
 class _Grouping(NamedTuple):
-    """How the symbols of a block are grouped by row.
+    """Symbols of a block, grouped by row.
 
     Attributes:
-        order: (symbol,) where each stands in the block; stable.
-        counts: (row,) how many symbols every row of the tables has.
+        order: (symbol,) place of each in the block; stable.
+        counts: (row,) number of symbols of every row of the tables.
         first: (symbol,) grouped, `first` of its row.
         length: (symbol,) grouped, `length` of its row.
     """
@@ -229,9 +238,9 @@ class _Grouping(NamedTuple):
     length: NDArray[np.int32]
 
 
-def _grouping(tables: FrequencyTables, rows: NDArray[np.integer[Any]], blocks: int = 1) -> _Grouping:
-    """Of so many blocks, whose rows follow each other's."""
-    order, counts = grouped(rows, blocks * len(tables.first))
+def _grouping(coder: AnsCoder, tables: FrequencyTables, rows: NDArray[np.integer[Any]], blocks: int = 1) -> _Grouping:
+    """Group so many blocks, whose rows follow each other's."""
+    order, counts = coder.grouped(rows, blocks * len(tables.first))
     first, length = (np.tile(values, blocks) for values in (tables.first, tables.length))
     # Looking rows up symbol by symbol is faster for a small block, and several times slower for a large one.
     if rows.size < counts.size:

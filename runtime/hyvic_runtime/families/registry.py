@@ -24,6 +24,7 @@ from hyvic_runtime.families.latent import bundle as latent
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.latent.verification import verify_latent_bundle
+from hyvic_runtime.kernels import KernelKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class Family:
     read: Callable[[Path, int, dict[str, Any]], Bundle]
     encoder: Callable[..., AnyEncoder]
     decoder: Callable[..., AnyDecoder]
-    verify: Callable[[Any, EngineKind | None], Verification]
+    verify: Callable[[Any, EngineKind | None, KernelKind | None], Verification]
     files: tuple[str, ...]
     processor_engine: EngineKind | None
 
@@ -84,31 +85,41 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def encoder_of(
-    bundle: Bundle, engine: EngineKind | None = None, *, workers: int | None = None, cores: int | None = None
+    bundle: Bundle,
+    engine: EngineKind | None = None,
+    *,
+    kernels: KernelKind | None = None,
+    workers: int | None = None,
+    cores: int | None = None,
 ) -> AnyEncoder:
-    """Make an encoder of a bundle; see `RowEncoder`.
+    """Make an encoder of a bundle; see `RowEncoder`, and `chosen_kernels` for the kernels.
 
     Raises:
         BundleError: engine or coder do not compute what the bundle's exporter did.
         EngineError: the engine is not in the bundle, or does not run here.
     """
     encoder = FAMILIES[bundle.manifest.family].encoder
-    return encoder(bundle, engine, workers=workers or default_workers(), cores=cores or usable_cores())
+    return encoder(bundle, engine, kernels=kernels, workers=workers or default_workers(), cores=cores or usable_cores())
 
 
 def decoder_of(
-    bundle: Bundle, engine: EngineKind | None = None, *, workers: int | None = None, cores: int | None = None
+    bundle: Bundle,
+    engine: EngineKind | None = None,
+    *,
+    kernels: KernelKind | None = None,
+    workers: int | None = None,
+    cores: int | None = None,
 ) -> AnyDecoder:
     """Make a decoder of a bundle's streams; see `SceneDecoder`, and `encoder_of` for what it raises."""
     decoder = FAMILIES[bundle.manifest.family].decoder
-    return decoder(bundle, engine, workers=workers or default_workers(), cores=cores or usable_cores())
+    return decoder(bundle, engine, kernels=kernels, workers=workers or default_workers(), cores=cores or usable_cores())
 
 
-def verify(bundle: Bundle, engine: EngineKind | None = None) -> Verification:
+def verify(bundle: Bundle, engine: EngineKind | None = None, kernels: KernelKind | None = None) -> Verification:
     """Check that an engine computes a bundle's entropy path exactly.
 
     Raises:
         BundleError: it does not.
         EngineError: the engine is not in the bundle, or does not run here.
     """
-    return FAMILIES[bundle.manifest.family].verify(bundle, engine)
+    return FAMILIES[bundle.manifest.family].verify(bundle, engine, kernels)

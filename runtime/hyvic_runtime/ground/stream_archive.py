@@ -25,6 +25,7 @@ from hyvic_runtime.engines.selection import EngineKind, usable_cores
 from hyvic_runtime.errors import ArchiveError, BundleError, DecodeError, HyvicError
 from hyvic_runtime.families.registry import decoder_of, read_bundle
 from hyvic_runtime.ground.scene_outputs import write_scenes
+from hyvic_runtime.kernels import KernelKind
 from hyvic_runtime.packets.protection import read_key
 from hyvic_runtime.support.atomic_file import replacing_folder
 
@@ -44,6 +45,7 @@ class ArchiveOptions:
         bundle: folder of the bundle.
         identity: identity of the bundle; a worker that finds another bundle in the folder refuses it.
         engine: engine for the graphs; None for the engine that the bundle was compiled for.
+        kernels: inner loops, in C or the reference; None: see `chosen_kernels`.
         suffix: suffix of the scene files, which names their format.
         conceal: write scenes even if tiles were lost, and write quality maps.
         key: file with the key; None for unprotected streams. Workers read the file, so the key is not sent to them.
@@ -52,6 +54,7 @@ class ArchiveOptions:
     bundle: Path
     identity: bytes
     engine: EngineKind | None
+    kernels: KernelKind | None
     suffix: str
     conceal: bool
     key: Path | None
@@ -184,7 +187,7 @@ def _decode_stream(stream: Path, folder: Path, options: ArchiveOptions) -> Strea
         and record["files"].items() <= _sizes(folder).items()
     ):
         return _outcome(stream, record, already_there=True)
-    decoder = _decoder(options.bundle, options.identity, options.engine)
+    decoder = _decoder(options.bundle, options.identity, options.engine, options.kernels)
     received = decoder.receive(octets, key=None if options.key is None else read_key(options.key))
     with replacing_folder(folder, contents=[] if record is None else [RECORD, *record["files"]]) as partial:
         written, failed = write_scenes(decoder, received, partial, suffix=options.suffix, conceal=options.conceal)
@@ -234,11 +237,11 @@ def _record(folder: Path) -> dict[str, Any] | None:
 
 
 @lru_cache(maxsize=1)
-def _decoder(folder: Path, identity: bytes, engine: EngineKind | None) -> AnyDecoder:
+def _decoder(folder: Path, identity: bytes, engine: EngineKind | None, kernels: KernelKind | None) -> AnyDecoder:
     """Load the decoder once a process. It uses one core, because the other cores run other tasks."""
     bundle = read_bundle(folder)
     if bundle.identity != identity:
         raise BundleError(
             f"{folder} holds bundle {bundle.identity.hex()[:16]} on a worker and {identity.hex()[:16]} on this machine"
         )
-    return decoder_of(bundle, engine=engine, workers=1, cores=1)
+    return decoder_of(bundle, engine, kernels=kernels, workers=1, cores=1)

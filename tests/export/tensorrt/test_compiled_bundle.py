@@ -20,7 +20,7 @@ from hyvic_export.tensorrt.builder import EngineBuilder
 from hyvic_export.tensorrt.compiled_bundle import Target, TargetName, compiled_bundle
 from hyvic_runtime.cli import verify_bundle
 from hyvic_runtime.codec.bundle_files import MANIFEST, REPORT
-from hyvic_runtime.engines.selection import EngineKind, load_engine
+from hyvic_runtime.engines.selection import EngineKind
 from hyvic_runtime.engines.tensorrt.library import TensorRTLibrary
 from hyvic_runtime.errors import EngineError
 from hyvic_runtime.families.latent.bundle import (
@@ -92,12 +92,12 @@ def test_a_compiled_bundle_is_not_run_on_a_processor_unasked(
     bundle = read_bundle(tmp_path / "b")
     assert bundle.manifest.engines is not None
     assert bundle.manifest.engines.compute_capability == "8.0 and later"
-    assert load_engine(bundle, HYPERDECODER, EngineKind.ONNXRUNTIME).describe().startswith("ONNX Runtime")
+    assert bundle.load_engine(HYPERDECODER, EngineKind.ONNXRUNTIME).describe().startswith("ONNX Runtime")
     with pytest.raises(EngineError, match="holds no engines of tensorrt; build them: export-engine --bundle"):
-        load_engine(bundle, HYPERDECODER, EngineKind.TENSORRT)
+        bundle.load_engine(HYPERDECODER, EngineKind.TENSORRT)
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", HostCuda(devices=0))
     with pytest.raises(EngineError, match=r"no CUDA device here .* pass --engine onnxruntime"):
-        load_engine(bundle, HYPERDECODER)
+        bundle.load_engine(HYPERDECODER)
 
 
 @pytest.mark.usefixtures("no_tensorrt")
@@ -113,7 +113,7 @@ def test_without_tensorrt_a_bundle_says_how_its_device_builds_the_engines(
     assert bundle.identity == read_bundle(exported_bundle).identity
     assert {path.name for path in out.iterdir()} == {MANIFEST, *file_names(0), *EXTRAS}
     with pytest.raises(EngineError, match=r"has no engines yet: run its build-on-device.sh .* --engine onnxruntime"):
-        load_engine(bundle, ENCODER)
+        bundle.load_engine(ENCODER)
     assert verify_bundle([str(out), "--engine", "onnxruntime", "--json"]) == 0
     agreement = json.loads(capsys.readouterr().out)["expected_outputs"]
     assert agreement["symbols_equal"] == 1

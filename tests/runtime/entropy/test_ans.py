@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from hyvic_runtime.entropy.ans import STATE_WORDS, AnsCoder, ConstrictionCoder, NativeCoder, installed_coder
+from hyvic_runtime import kernels
+from hyvic_runtime.entropy.ans import STATE_WORDS, AnsCoder, ConstrictionCoder, NativeCoder, ans_coder
 from hyvic_runtime.entropy.frequency_table import TOTAL, FrequencyTables
 from hyvic_runtime.errors import EngineError
+from hyvic_runtime.kernels import KernelKind, why_not_native
 
 Implementation = Callable[[FrequencyTables], AnsCoder]
 
 without_constriction = pytest.mark.skipif(find_spec("constriction") is None, reason="constriction is not installed")
-without_native = pytest.mark.skipif(
-    find_spec("hyvic_runtime.entropy._ans") is None, reason="the package was installed without a C compiler"
-)
+without_native = pytest.mark.skipif(why_not_native() is not None, reason="the package was installed without its C code")
 each_implementation = pytest.mark.parametrize(
     "implementation",
     [
@@ -260,9 +260,9 @@ class TestNativeMemory:
 
     @staticmethod
     def _library() -> Any:
-        from hyvic_runtime.entropy import _ans
+        from hyvic_runtime.kernels import _native
 
-        return _ans
+        return _native
 
     @pytest.mark.parametrize(
         ("length", "frequencies"),
@@ -284,7 +284,7 @@ class TestNativeMemory:
     )
     def test_tables_that_are_none_are_refused(self, length: list[int], frequencies: list[int]) -> None:
         with pytest.raises(ValueError, match="add up to 2\\^24"):
-            self._library().tables(np.array(length, np.int32), np.array(frequencies, np.uint32))
+            self._library().ans_tables(np.array(length, np.int32), np.array(frequencies, np.uint32))
 
     @pytest.mark.parametrize(
         "counts", [[-1, 3], [3, -1], [2**63 - 1, 1], [1, 2**63 - 1], [-(2**63), 2], [0, 1], [2, 1]]
@@ -293,9 +293,9 @@ class TestNativeMemory:
         library, tables = self._library(), NativeCoder(self.GOOD)._tables
         positions, words = np.zeros(2, np.int32), np.ones(4, np.uint32)
         with pytest.raises(ValueError, match="counts"):
-            library.encode(tables, positions, np.array(counts, np.int64), words)
+            library.ans_encode(tables, positions, np.array(counts, np.int64), words)
         with pytest.raises(ValueError, match="counts"):
-            library.decode(tables, words, np.array(counts, np.int64), positions)
+            library.ans_decode(tables, words, np.array(counts, np.int64), positions)
 
     @pytest.mark.parametrize("position", [3, 2**31 - 1, -1, -(2**31)])
     def test_a_position_that_no_frequency_has_is_refused(self, position: int) -> None:
@@ -306,23 +306,23 @@ class TestNativeMemory:
         library, tables = self._library(), NativeCoder(self.GOOD)._tables
         positions, counts, words = np.zeros(2, np.int32), np.array([1, 1]), np.ones(4, np.uint32)
         with pytest.raises(ValueError, match="words are too few"):
-            library.encode(tables, positions, counts, words[:3])
+            library.ans_encode(tables, positions, counts, words[:3])
         with pytest.raises(TypeError, match="one 64-bit integer a row"):
-            library.encode(tables, positions, counts[:1], words)
+            library.ans_encode(tables, positions, counts[:1], words)
         with pytest.raises(TypeError, match="one 64-bit integer a row"):
-            library.encode(tables, positions, counts.astype(np.int32), words)
+            library.ans_encode(tables, positions, counts.astype(np.int32), words)
         with pytest.raises(TypeError, match="32-bit integers"):
-            library.decode(tables, bytes(7), counts, positions)
+            library.ans_decode(tables, bytes(7), counts, positions)
         with pytest.raises(TypeError, match="32-bit integers"):  # not aligned
-            library.decode(tables, np.zeros(9, np.uint8)[1:], counts, positions)
+            library.ans_decode(tables, np.zeros(9, np.uint8)[1:], counts, positions)
         with pytest.raises((BufferError, ValueError), match="contiguous"):
-            library.decode(tables, np.zeros(8, np.uint32)[::2], counts, positions)
+            library.ans_decode(tables, np.zeros(8, np.uint32)[::2], counts, positions)
         with pytest.raises((BufferError, ValueError, TypeError), match=r"read-only|read-write"):
-            library.decode(tables, words, counts, bytes(8))
+            library.ans_decode(tables, words, counts, bytes(8))
         with pytest.raises(ValueError, match="PyCapsule_GetPointer"):
-            library.decode(object(), words, counts, positions)
+            library.ans_decode(object(), words, counts, positions)
         with pytest.raises(TypeError, match="arrays of 32-bit integers"):
-            library.tables(bytes(5), bytes(8))
+            library.ans_tables(bytes(5), bytes(8))
 
     @given(data=st.data())
     @settings(deadline=None, max_examples=1000)
@@ -333,7 +333,7 @@ class TestNativeMemory:
         numbers = st.lists(st.integers(-1, 3) | st.integers(-(2**31), 2**31 - 1), max_size=30)
         octets = data.draw(numbers.map(lambda values: np.array(values, np.int32).tobytes()) | st.binary(max_size=80))
         room = data.draw(st.integers(0, 40))
-        for function in (library.encode, library.decode):
+        for function in (library.ans_encode, library.ans_decode):
             guarded = np.full(room + 16, 0x5A5A5A5A, np.uint32)
             with contextlib.suppress(TypeError, ValueError):
                 function(tables, octets, counts, guarded[8 : room + 8])
@@ -348,7 +348,7 @@ class TestNativeMemory:
         tables = random_tables(rng, 10, 3000)
         counts = rng.integers(0, 40, 10)
         positions = np.empty(counts.sum(), np.int32)
-        self._library().decode(NativeCoder(tables)._tables, words, counts, positions)
+        self._library().ans_decode(NativeCoder(tables)._tables, words, counts, positions)
         assert ((positions >= 0) & (positions <= np.repeat(tables.length, counts))).all()
 
     @given(
@@ -368,11 +368,11 @@ class TestNativeMemory:
         cursor = np.array([state, taken], np.uint64)
         arguments = NativeCoder(tables)._tables, np.array(words, np.uint32), counts, positions, cursor
         if taken > len(words):
-            with pytest.raises(ValueError, match="cursor is behind the words"):
-                self._library().decode(*arguments)
+            with pytest.raises(ValueError, match="cursor is after the words"):
+                self._library().ans_decode(*arguments)
             assert cursor.tolist() == [state, taken]
             return
-        self._library().decode(*arguments)
+        self._library().ans_decode(*arguments)
         assert ((positions >= 0) & (positions <= np.repeat(np.tile(tables.length, 2), counts.ravel()))).all()
         assert taken <= cursor[1] <= len(words)
 
@@ -381,16 +381,16 @@ class TestNativeMemory:
         positions, counts, words = np.zeros(2, np.int32), np.array([1, 1]), np.ones(4, np.uint32)
         for cursor in (bytearray(), bytearray(8), bytearray(24)):
             with pytest.raises(TypeError, match="two 64-bit integers"):
-                library.decode(tables, words, counts, positions, cursor)
+                library.ans_decode(tables, words, counts, positions, cursor)
         with pytest.raises((BufferError, ValueError, TypeError), match=r"read-only|read-write"):
-            library.decode(tables, words, counts, positions, bytes(16))
+            library.ans_decode(tables, words, counts, positions, bytes(16))
         # Aligned or not: it is copied.
-        assert library.decode(tables, words[:0], counts, positions, memoryview(bytearray(17))[1:])
+        assert library.ans_decode(tables, words[:0], counts, positions, memoryview(bytearray(17))[1:])
 
     def test_words_that_no_position_takes_are_noticed(self) -> None:
         tables, counts, positions = NativeCoder(self.GOOD)._tables, np.zeros(2, np.int64), np.empty(0, np.int32)
         for words, exhausted in (([], True), ([1], False), ([0], True), ([5, 0, 0], False)):
-            assert self._library().decode(tables, np.array(words, np.uint32), counts, positions) is exhausted
+            assert self._library().ans_decode(tables, np.array(words, np.uint32), counts, positions) is exhausted
 
     def test_exact_room_is_enough_where_positions_are_rarest(self) -> None:
         count = 300
@@ -405,27 +405,26 @@ class TestNativeMemory:
 
 @without_native
 def test_the_runtimes_own_coder_is_taken_where_it_was_built() -> None:
-    coder = installed_coder(EXTREMES)
-    assert isinstance(coder, NativeCoder)
-    assert coder.describe() == "the runtime's own C coder"
+    for kind in (None, KernelKind.NATIVE):
+        coder = ans_coder(EXTREMES, kind)
+        assert isinstance(coder, NativeCoder)
+        assert coder.describe() == "the runtime's own C coder"
 
 
 @without_constriction
 def test_constriction_is_taken_where_no_compiler_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    import hyvic_runtime
-
-    monkeypatch.setitem(sys.modules, "hyvic_runtime.entropy._ans", None)
-    monkeypatch.delattr(hyvic_runtime, "_ans", raising=False)
-    coder = installed_coder(EXTREMES)
+    assert isinstance(ans_coder(EXTREMES, KernelKind.REFERENCE), ConstrictionCoder)
+    assert isinstance(ans_coder(EXTREMES, KernelKind("reference")), ConstrictionCoder)
+    monkeypatch.setattr(kernels, "why_not_native", lambda: "not built")
+    coder = ans_coder(EXTREMES)
     assert isinstance(coder, ConstrictionCoder)
     assert coder.describe().startswith("constriction 0.")
+    with pytest.raises(EngineError, match=r"without its C code \(not built\): install gcc and python3-dev"):
+        ans_coder(EXTREMES, KernelKind.NATIVE)
 
 
 def test_no_coder_at_all_is_an_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    import hyvic_runtime
-
     monkeypatch.setitem(sys.modules, "constriction", None)
-    monkeypatch.setitem(sys.modules, "hyvic_runtime.entropy._ans", None)
-    monkeypatch.delattr(hyvic_runtime, "_ans", raising=False)
-    with pytest.raises(EngineError, match=r"install gcc and python3-dev .* pip install constriction"):
-        installed_coder(EXTREMES)
+    monkeypatch.setattr(kernels, "why_not_native", lambda: "not built")
+    with pytest.raises(EngineError, match=r"pip install constriction; .* install gcc and python3-dev"):
+        ans_coder(EXTREMES)

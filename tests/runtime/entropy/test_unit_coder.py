@@ -1,27 +1,24 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hyvic_runtime.entropy.ans import AnsCoder, ConstrictionCoder, NativeCoder
+from hyvic_runtime.entropy.ans import ans_coder
 from hyvic_runtime.entropy.frequency_table import TOTAL, FrequencyTables
 from hyvic_runtime.entropy.unit_coder import SYMBOL_MAX, SYMBOL_MIN, EntropyCoder
 from hyvic_runtime.errors import BundleError, DecodeError, EngineError
+from hyvic_runtime.kernels import KernelKind
 
-Ans = Callable[[FrequencyTables], AnsCoder]
 
-
-@pytest.fixture(scope="module", params=[ConstrictionCoder, NativeCoder])
-def ans(request: pytest.FixtureRequest) -> Ans:
-    implementation: Ans = request.param
+@pytest.fixture(scope="module", params=KernelKind)
+def ans(request: pytest.FixtureRequest) -> KernelKind:
+    kind: KernelKind = request.param
     try:
-        implementation(_tables(0))
+        ans_coder(_tables(0), kind)
     except EngineError as error:
         pytest.skip(str(error))
-    return implementation
+    return kind
 
 
 def _tables(seed: int, rows: int = 5, longest: int = 40) -> FrequencyTables:
@@ -39,7 +36,7 @@ def _tables(seed: int, rows: int = 5, longest: int = 40) -> FrequencyTables:
 
 @given(seed=st.integers(0, 2**32), count=st.integers(0, 400), rows=st.integers(1, 300))
 @settings(deadline=None)
-def test_symbols_come_back(ans: Ans, seed: int, count: int, rows: int) -> None:
+def test_symbols_come_back(ans: KernelKind, seed: int, count: int, rows: int) -> None:
     rng = np.random.default_rng(seed)
     coder = EntropyCoder(_tables(seed % 7, rows), ans)
     which = rng.integers(0, rows, count)
@@ -51,7 +48,7 @@ def test_symbols_come_back(ans: Ans, seed: int, count: int, rows: int) -> None:
     assert np.array_equal(coder.decode(data, which), symbols)
 
 
-def test_the_stream_format_is_frozen(ans: Ans) -> None:
+def test_the_stream_format_is_frozen(ans: KernelKind) -> None:
     tables = FrequencyTables(
         first=np.array([-1, 0], np.int32),
         length=np.array([3, 2], np.int32),
@@ -66,7 +63,7 @@ def test_the_stream_format_is_frozen(ans: Ans) -> None:
 
 @given(data=st.binary(max_size=200), count=st.integers(0, 100))
 @settings(deadline=None, max_examples=500)
-def test_random_octets_are_refused_or_decoded(ans: Ans, data: bytes, count: int) -> None:
+def test_random_octets_are_refused_or_decoded(ans: KernelKind, data: bytes, count: int) -> None:
     coder = EntropyCoder(_tables(1), ans)
     rows = np.arange(count) % 5
     try:
@@ -94,7 +91,7 @@ def _blocks(seed: int, rows: int, sizes: list[int]) -> list[tuple[np.ndarray, np
     rows=st.integers(1, 300),
 )
 @settings(deadline=None)
-def test_blocks_come_back_one_by_one(ans: Ans, seed: int, sizes: list[int], rows: int) -> None:
+def test_blocks_come_back_one_by_one(ans: KernelKind, seed: int, sizes: list[int], rows: int) -> None:
     coder = EntropyCoder(_tables(seed % 7, rows), ans)
     blocks = _blocks(seed, rows, sizes)
     data = coder.encode_blocks(blocks)
@@ -106,13 +103,13 @@ def test_blocks_come_back_one_by_one(ans: Ans, seed: int, sizes: list[int], rows
 
 @given(seed=st.integers(0, 2**32), size=st.integers(0, 200), rows=st.integers(1, 300))
 @settings(deadline=None, max_examples=50)
-def test_blocks_without_symbols_cost_nothing(ans: Ans, seed: int, size: int, rows: int) -> None:
+def test_blocks_without_symbols_cost_nothing(ans: KernelKind, seed: int, size: int, rows: int) -> None:
     coder = EntropyCoder(_tables(seed % 7, rows), ans)
     empty, block = _blocks(seed, rows, [0, size])
     assert coder.encode_blocks([empty, block, empty]) == coder.encode(*block)
 
 
-def test_how_many_blocks_are_grouped_at_a_time_does_not_show(ans: Ans, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_many_blocks_are_grouped_at_a_time_does_not_show(ans: KernelKind, monkeypatch: pytest.MonkeyPatch) -> None:
     coder = EntropyCoder(_tables(5), ans)
     blocks = _blocks(5, 5, [30, 0, 7, 200, 1, 40])
     together = coder.encode_blocks(blocks)
@@ -121,7 +118,7 @@ def test_how_many_blocks_are_grouped_at_a_time_does_not_show(ans: Ans, monkeypat
         assert coder.encode_blocks(blocks) == together
 
 
-def test_blocks_whose_rows_rise_are_one_block(ans: Ans) -> None:
+def test_blocks_whose_rows_rise_are_one_block(ans: KernelKind) -> None:
     """What `encode` writes is frozen; blocks only change the order of symbols."""
     coder = EntropyCoder(_tables(3), ans)
     symbols, rows = _blocks(3, 5, [300])[0]
@@ -131,7 +128,7 @@ def test_blocks_whose_rows_rise_are_one_block(ans: Ans) -> None:
 
 @given(data=st.binary(max_size=200), sizes=st.lists(st.integers(0, 40), min_size=1, max_size=5))
 @settings(deadline=None, max_examples=500)
-def test_random_octets_are_refused_or_decoded_in_blocks(ans: Ans, data: bytes, sizes: list[int]) -> None:
+def test_random_octets_are_refused_or_decoded_in_blocks(ans: KernelKind, data: bytes, sizes: list[int]) -> None:
     coder = EntropyCoder(_tables(1), ans)
     try:
         reader = coder.reader(data)
@@ -145,7 +142,7 @@ def test_random_octets_are_refused_or_decoded_in_blocks(ans: Ans, data: bytes, s
 
 @given(data=st.data())
 @settings(deadline=None, max_examples=200)
-def test_damaged_blocks_are_refused_or_decoded(ans: Ans, data: st.DataObject) -> None:
+def test_damaged_blocks_are_refused_or_decoded(ans: KernelKind, data: st.DataObject) -> None:
     coder = EntropyCoder(_tables(4), ans)
     blocks = _blocks(4, 5, [60, 0, 90])
     octets = bytearray(coder.encode_blocks(blocks))
@@ -160,7 +157,7 @@ def test_damaged_blocks_are_refused_or_decoded(ans: Ans, data: st.DataObject) ->
         return
 
 
-def test_more_or_fewer_blocks_than_were_written_are_noticed(ans: Ans) -> None:
+def test_more_or_fewer_blocks_than_were_written_are_noticed(ans: KernelKind) -> None:
     coder = EntropyCoder(_tables(2), ans)
     blocks = _blocks(0, 5, [100, 100, 100])
     data = coder.encode_blocks(blocks)
@@ -177,7 +174,7 @@ def test_more_or_fewer_blocks_than_were_written_are_noticed(ans: Ans) -> None:
         coder.reader(bytes(4) + words).read(blocks[0][1])
 
 
-def test_every_truncation_is_noticed(ans: Ans) -> None:
+def test_every_truncation_is_noticed(ans: KernelKind) -> None:
     coder = EntropyCoder(_tables(2), ans)
     rng = np.random.default_rng(0)
     rows = rng.integers(0, 5, 300)
@@ -199,7 +196,7 @@ def test_every_truncation_is_noticed(ans: Ans) -> None:
         ("00000001 0000", "holds more than its symbols"),
     ],
 )
-def test_what_is_wrong_with_a_unit_is_said(ans: Ans, octets: str, problem: str) -> None:
+def test_what_is_wrong_with_a_unit_is_said(ans: KernelKind, octets: str, problem: str) -> None:
     tables = FrequencyTables(
         first=np.array([0], np.int32), length=np.array([1], np.int32), frequencies=np.array([TOTAL - 1, 1], np.uint32)
     )
@@ -207,7 +204,7 @@ def test_what_is_wrong_with_a_unit_is_said(ans: Ans, octets: str, problem: str) 
         EntropyCoder(tables, ans).decode(bytes.fromhex(octets), np.zeros(1, np.int32))
 
 
-def test_a_row_that_no_table_has_is_refused(ans: Ans) -> None:
+def test_a_row_that_no_table_has_is_refused(ans: KernelKind) -> None:
     coder = EntropyCoder(_tables(0), ans)
     for row in (5, -1):
         rows = np.array([0, row])

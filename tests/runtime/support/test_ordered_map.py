@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from both_kernels import both_kernels
 from hyvic_runtime.codec.scene_encoder import scene_packets
-from hyvic_runtime.entropy.ans import ConstrictionCoder, NativeCoder
-from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError
+from hyvic_runtime.families.adaptive.kernels import Kernels
 from hyvic_runtime.families.latent.bundle import LatentBundle
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
@@ -73,15 +73,14 @@ def test_an_item_that_fails_stops_the_rest() -> None:
     assert not _tile_threads()
 
 
-@pytest.mark.parametrize("coder", [ConstrictionCoder, NativeCoder])
+@both_kernels
 @pytest.mark.parametrize("loss", [0, 7])
 def test_many_workers_give_the_pixels_of_one(
-    bundle: LatentBundle, packets: list[bytes], loss: int, coder: type[ConstrictionCoder | NativeCoder]
+    bundle: LatentBundle, packets: list[bytes], loss: int, kernels: Kernels
 ) -> None:
     stream = b"".join(packet for index, packet in enumerate(packets) if not loss or index % loss != 3)
     serial = LatentDecoder(bundle, workers=1).decode(stream, conceal=True)
-    parallel = LatentDecoder(bundle, workers=5)
-    parallel._coder = EntropyCoder(bundle.tables, coder)
+    parallel = LatentDecoder(bundle, workers=5, kernels=kernels.kind)
     for _ in range(3):
         decoded = parallel.decode(stream, conceal=True)
         assert np.array_equal(decoded.scene.cube, serial.scene.cube)

@@ -35,7 +35,8 @@ from hyvic_runtime.codec.bundle_files import (
 from hyvic_runtime.engines.selection import EngineSet
 from hyvic_runtime.errors import BundleError
 from hyvic_runtime.families.adaptive.context_weights import ContextWeights
-from hyvic_runtime.families.adaptive.contexts import CONTEXT_VERSION, CONTEXTS, LEVELS
+from hyvic_runtime.families.adaptive.contexts import CONTEXT_VERSION, CONTEXTS
+from hyvic_runtime.families.adaptive.planes import LEVELS
 from hyvic_runtime.families.adaptive.table_choice import ESCAPE_OCTETS, FRACTIONS, ROWS, SCALES
 from hyvic_runtime.scene.tile_grid import TileGeometry
 

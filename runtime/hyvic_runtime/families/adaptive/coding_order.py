@@ -1,10 +1,10 @@
-"""The order in which a tile's wavelet coefficients are coded, and the table row of each: the same walk at both ends.
+"""The order in which a tile's wavelet coefficients are coded, and the table of each; the same at both ends.
 
-    level, coarse to fine ─▶ group of components ─▶ orientation ─▶ white squares, black squares
-        contexts ─▶ network ─▶ rows, shifts ─▶ `Code`: the encoder chooses the coefficients, the decoder reads them
+    level, coarse to fine ─▶ group of components ─▶ orientation ─▶ anchors, non-anchors
+        contexts ─▶ network ─▶ tables, offsets ─▶ `BlockCoder`: the encoder chooses coefficients, the decoder reads them
 
-A *part* is what components of a doubling have in a level: components 0, 1, 2 … 3, 4 … 7 and so on. Parts are what a
-stream may end behind; from the first one on that is missing, coefficients are zero.
+A *part* is a level's coefficients of components 0, 1, 2 … 3, 4 … 7 and so on. A stream may end after any part; the
+coefficients of the first missing part, and of all later parts, are zero.
 """
 
 from __future__ import annotations
@@ -18,16 +18,8 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.families.adaptive.checkerboard import CodedPositions, coded_positions
 from hyvic_runtime.families.adaptive.context_network import ContextNetwork
-from hyvic_runtime.families.adaptive.contexts import (
-    LEVELS,
-    MAX_COMPONENTS,
-    ORIENTATIONS,
-    GroupContexts,
-    Planes,
-    Scale,
-    groups,
-    level_contexts,
-)
+from hyvic_runtime.families.adaptive.contexts import GroupContexts, Scale, groups
+from hyvic_runtime.families.adaptive.planes import LEVELS, MAX_COMPONENTS, ORIENTATIONS, Planes
 from hyvic_runtime.families.adaptive.wavelet import present
 
 PARTS_OF_LEVEL = MAX_COMPONENTS.bit_length()
@@ -39,44 +31,44 @@ class Block:
     """Coefficients that are coded at once.
 
     Attributes:
-        level: of the wavelet.
-        components: a group.
-        orientation: of the three.
-        squares: of one colour.
+        level: level of the wavelet.
+        components: group of components.
+        orientation: orientation of the coefficients.
+        positions: anchors or non-anchors.
     """
 
     level: int
     components: slice
     orientation: int
-    squares: CodedPositions
+    positions: CodedPositions
 
     @property
     def part(self) -> int:
-        """That it belongs to, 0 … PARTS - 1; rises from block to block."""
+        """Return the part that it belongs to, 0 … PARTS - 1; it rises from block to block."""
         return part_of(self.level, self.components.start)
 
 
-class Code(Protocol):
-    """Gives coefficients whose tables are known."""
+class BlockCoder(Protocol):
+    """Chooses or reads the coefficients of a block whose tables are known."""
 
-    def __call__(self, block: Block, rows: NDArray[np.int32], shifts: NDArray[np.int32]) -> NDArray[np.float32] | None:
-        """Coefficients (component, square); None: these and all that follow did not arrive.
+    def __call__(self, block: Block, tables: NDArray[np.int32], offsets: NDArray[np.int32]) -> Planes | None:
+        """Return coefficients (component, position); None: these and all later ones did not arrive.
 
         Args:
-            block: which.
-            rows: (component, square), of the frequency tables.
-            shifts: likewise, what is subtracted from a coefficient to give its symbol.
+            block: coefficients to code.
+            tables: (component, position) numbers of frequency tables.
+            offsets: (component, position) numbers that are subtracted from coefficients to give symbols.
         """
         ...
 
 
 def part_of(level: int, component: int) -> int:
-    """The part of a coefficient."""
+    """Return the part of a coefficient."""
     return (LEVELS - 1 - level) * PARTS_OF_LEVEL + component.bit_length()
 
 
 def parts_of(components: Sequence[int]) -> tuple[int, ...]:
-    """Parts of a tile that codes so many components in each level, finest first, in the order of coding."""
+    """Return the parts of a tile in the order of coding, given its components in each level, finest first."""
     return tuple(
         part_of(level, first)
         for level in reversed(range(LEVELS))
@@ -91,18 +83,18 @@ def code_details(
     components: Sequence[int],
     shape: tuple[int, int],
     details: Sequence[Planes],
-    code: Code,
+    code: BlockCoder,
 ) -> None:
-    """Fill in the details of a tile, coefficient after coefficient.
+    """Fill in the details of a tile, block by block.
 
     Args:
-        network: the bundle's.
-        scale: of the tile's components.
-        components: how many of them have coefficients in each level, finest first; the others are made zero there.
+        network: network that chooses the tables.
+        scale: scale of the tile's components.
+        components: number of components with coefficients in each level, finest first; the others become zero there.
         shape: lines and samples of the tile's pixels.
-        details: by level, finest first: (component, orientation, line, sample), contiguous, zero where none exists.
-            None counts before it was written, so those of an encoder may hold what it chooses from.
-        code: asked for each block in turn.
+        details: (component, orientation, line, sample) by level, finest first; contiguous, and zero in the padding.
+            A coefficient is not read before it is written, so an encoder may pass the coefficients to choose from.
+        code: called for each block in turn.
     """
     parents = grandparents = None
     arriving = True
@@ -114,7 +106,7 @@ def code_details(
         planes[coded.stop :] = 0
         if parents is None:
             parents = np.zeros((len(scale), ORIENTATIONS, *(-(-axis // 2) for axis in size)), np.float32)
-        contexts = level_contexts(
+        contexts = network.kernels.level_contexts(
             level,
             parents[coded],
             None if grandparents is None else grandparents[coded],
@@ -122,9 +114,11 @@ def code_details(
             scale.leading(coded.stop),
         )
         of_both = [
-            (which, coded_positions(exist[which], black)) for which in range(ORIENTATIONS) for black in (False, True)
+            (which, coded_positions(exist[which], non_anchor))
+            for which in range(ORIENTATIONS)
+            for non_anchor in (False, True)
         ]
-        blocks = [(orientation, squares) for orientation, squares in of_both if squares.count]
+        blocks = [(orientation, positions) for orientation, positions in of_both if positions.count]
         for group in groups(coded.stop) if arriving else ():
             of_group = contexts.next_group(group.stop - group.start)
             arriving = _code_group(network, level, group, of_group, planes[group], blocks, code)
@@ -141,15 +135,16 @@ def _code_group(
     contexts: GroupContexts,
     decoded: Planes,
     blocks: Sequence[tuple[int, CodedPositions]],
-    code: Code,
+    code: BlockCoder,
 ) -> bool:
-    """Fill in the coefficients of a group; whether they arrived."""
-    for orientation, squares in blocks:
-        # What does not exist is left out behind the network: it is seldom, and zero.
-        rows, shifts = map(squares.of_all, network.tables_and_offsets(contexts, orientation, decoded, squares.black))
-        block = Block(level=level, components=components, orientation=orientation, squares=squares)
-        values = code(block, rows, shifts)
+    """Fill in the coefficients of a group; return whether they arrived."""
+    for orientation, positions in blocks:
+        chosen = network.tables_and_offsets(contexts, orientation, decoded, positions.non_anchor)
+        # Padding is left out only after the network: it is rare.
+        tables, offsets = map(positions.existing_of, chosen)
+        block = Block(level=level, components=components, orientation=orientation, positions=positions)
+        values = code(block, tables, offsets)
         if values is None:
             return False
-        squares.put(values, decoded, orientation)
+        network.kernels.put(positions, values, decoded, orientation)
     return True

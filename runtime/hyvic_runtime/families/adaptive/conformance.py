@@ -1,6 +1,6 @@
-"""Does the engine at hand compute the network of contexts to the bit?
+"""Check that an engine computes the context network to the bit.
 
-If it does not, everything after the first wrong table is noise on the ground, so the runtime asks before it codes.
+After the first wrong table a decoder reads only noise, so the runtime checks before it codes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
 
 
 def network_sha256(outputs: Mapping[str, NDArray[np.integer[Any]]]) -> str:
-    """Digest of what the network makes of a conformance vector, from its outputs by name."""
+    """Return the digest of the network's outputs for a conformance vector, by name."""
     return outputs_sha256(outputs["scale_index"], outputs["mean_steps"], outputs["gain"])
 
 
@@ -26,15 +26,15 @@ def check_network(bundle: AdaptiveBundle, network: Engine) -> None:
     """Run every conformance vector.
 
     Args:
-        bundle: whose vectors.
-        network: engine of its CONTEXT_NETWORK.
+        bundle: bundle of the vectors.
+        network: engine of the bundle's CONTEXT_NETWORK.
 
     Raises:
-        BundleError: an output differs from the integer definition's.
+        BundleError: an output differs from the integer definition.
     """
     for index, (contexts, expected) in enumerate(zip(bundle.conformance, bundle.manifest.conformance, strict=True)):
         if network_sha256(network.run({"contexts": contexts[None].astype(np.float32)})) != expected:
             raise BundleError(
                 f"{network.describe()} fails conformance vector {index} of {len(bundle.conformance)}: it does not "
-                "compute the network of contexts exactly, so streams would not decode; use another engine"
+                "compute the context network exactly, so streams would not decode; use another engine"
             )

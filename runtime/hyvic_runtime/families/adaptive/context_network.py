@@ -1,9 +1,9 @@
-"""What says which table codes a coefficient: the bundle's network, in C or as a graph."""
+"""The network that chooses the table of each coefficient: a bundle's network, in C or as a graph."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -14,58 +14,63 @@ from hyvic_runtime.engines.engine import Engine
 from hyvic_runtime.engines.selection import PROVIDERS, EngineKind, load_engine
 from hyvic_runtime.errors import EngineError
 from hyvic_runtime.families.adaptive.bundle import CONTEXT_NETWORK, AdaptiveBundle
+from hyvic_runtime.families.adaptive.checkerboard import Positions, both_positions
 from hyvic_runtime.families.adaptive.context_weights import ContextWeights
-from hyvic_runtime.families.adaptive.contexts import GroupContexts, Planes, Squares, both_squares
-from hyvic_runtime.families.adaptive.table_choice import tables_and_offsets
-
-try:
-    from hyvic_runtime.families.adaptive.native_network import NativeNetwork
-except ImportError:  # the package was built without a C compiler
-    NativeNetwork = None  # type: ignore[assignment, misc]
+from hyvic_runtime.families.adaptive.contexts import GroupContexts
+from hyvic_runtime.families.adaptive.kernels import Kernels, kernels_of
+from hyvic_runtime.families.adaptive.planes import Planes
+from hyvic_runtime.kernels import KernelKind, chosen_kernels
 
 CONTEXTS_AT_ONCE = 8192
-"""Made and given to a graph at a time: more outgrow the processor's cache."""
+"""Number of contexts that are made and given to a graph at a time; more do not fit the processor's cache."""
 
 
 class ContextNetwork(Engine, Protocol):
-    """A network of contexts. Several threads may use it at once."""
+    """A context network. Several threads may use it at once."""
+
+    @property
+    def kernels(self) -> Kernels:
+        """Inner loops that make its contexts, and that its user should use too."""
+        ...
 
     def tables_and_offsets(
-        self, contexts: GroupContexts, orientation: int, decoded: Planes, black: bool
+        self, contexts: GroupContexts, orientation: int, decoded: Planes, non_anchor: bool
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Of a group's coefficients of one orientation on the squares of one colour; see `table_rows`.
+        """Choose the tables of a group's coefficients of one orientation; see `table_choice`.
 
         Args:
-            contexts: of the group.
-            orientation: of the three.
-            decoded: (component, orientation, line, sample), of the group; see `GroupContexts.of`.
-            black: or white squares.
+            contexts: contexts of the group, made by `kernels`.
+            orientation: orientation of the coefficients.
+            decoded: (component, orientation, line, sample) of the group; see `GroupContexts.at`.
+            non_anchor: True for non-anchors, False for anchors.
 
         Returns:
-            (component, square) both.
+            Tables (component, position) and offsets (component, position).
 
         Raises:
-            EngineError: the network fails, or gives what no such network does.
+            EngineError: the network fails, or gives what no valid network gives.
         """
         ...
 
     def holds(self, weights: ContextWeights) -> bool:
-        """Whether it has these in memory, as far as that can be seen."""
+        """Return whether it has these weights in memory, as far as that can be seen."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxContextNetwork:
-    """A graph of it.
+    """A context network that an engine runs as a graph.
 
     Attributes:
-        engine: that runs the graph.
+        engine: engine of the graph.
+        kernels: inner loops that make the contexts.
     """
 
     engine: Engine
+    kernels: Kernels = field(default_factory=kernels_of)
 
     def describe(self) -> str:
-        """Library, version and device."""
+        """Return library, version and device."""
         return self.engine.describe()
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -73,75 +78,85 @@ class OnnxContextNetwork:
         return self.engine.run(inputs)
 
     def tables_and_offsets(
-        self, contexts: GroupContexts, orientation: int, decoded: Planes, black: bool
+        self, contexts: GroupContexts, orientation: int, decoded: Planes, non_anchor: bool
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """See `ContextNetwork`."""
-        portions = _line_batches((decoded.shape[2], decoded.shape[3]), black)
-        rows = np.empty((len(decoded), sum(len(squares.places[0]) for squares in portions)), np.int32)
-        shifts = np.empty_like(rows)
+        batches = _line_batches((decoded.shape[2], decoded.shape[3]), non_anchor)
+        tables = np.empty((len(decoded), sum(len(positions.places[0]) for positions in batches)), np.int32)
+        offsets = np.empty_like(tables)
         first = 0
-        for squares in portions:
-            end = first + len(squares.places[0])
-            for only in _components(len(decoded), end - first):
-                found, prediction = contexts.of(orientation, decoded, squares, only)
-                rows[only, first:end], shifts[only, first:end] = self._of_contexts(found, prediction)
+        for positions in batches:
+            end = first + len(positions.places[0])
+            for only in _component_batches(len(decoded), end - first):
+                found, prediction = contexts.at(orientation, decoded, positions, only)
+                tables[only, first:end], offsets[only, first:end] = self._chosen(found, prediction)
             first = end
-        return rows, shifts
+        return tables, offsets
 
     def holds(self, weights: ContextWeights) -> bool:
-        """See `ContextNetwork`: an engine shows what it computes alone."""
+        """Return True: an engine shows only what it computes."""
         return True
 
-    def _of_contexts(self, contexts: Planes, prediction: Planes) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Of contexts (CONTEXTS, component, square), (component, square) both."""
+    def _chosen(self, contexts: Planes, prediction: Planes) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Choose tables and offsets (component, position) by contexts (CONTEXTS, component, position)."""
         outputs = self.engine.run({"contexts": contexts[None]})
         scale_index, mean_steps, gain = (
             outputs[name].reshape(prediction.shape) for name in ("scale_index", "mean_steps", "gain")
         )
         try:
-            return tables_and_offsets(scale_index, mean_steps, gain, prediction)
+            return self.kernels.tables_and_offsets(scale_index, mean_steps, gain, prediction)
         except ValueError as error:
             raise EngineError(f"{self.engine.describe()} gave {error}") from error
 
 
 def load_context_network(
-    bundle: AdaptiveBundle, kind: EngineKind | None = None, *, workers: int = 1, cores: int | None = None
+    bundle: AdaptiveBundle,
+    engine: EngineKind | None = None,
+    *,
+    kernels: KernelKind | None = None,
+    workers: int = 1,
+    cores: int | None = None,
 ) -> ContextNetwork:
     """Load a bundle's network.
 
     Args:
-        bundle: whose.
-        kind: what runs it; None: native code, or ONNX Runtime where the package was built without.
-        workers: threads that will run it at once; see `load_engine`.
-        cores: that they may keep busy; None: all that the process may use.
+        bundle: bundle that holds the network.
+        engine: engine of the network; None: native code with native kernels, ONNX Runtime with the reference.
+        kernels: inner loops; None: see `chosen_kernels`.
+        workers: number of threads that will run it at once; see `load_engine`.
+        cores: processor cores that they may use; None: all that the process may use.
 
     Raises:
-        EngineError: that does not run here.
+        EngineError: the engine or the kernels do not run here.
     """
-    if NativeNetwork is not None and kind in (None, EngineKind.NATIVE):
-        return NativeNetwork(bundle.weights)
-    if kind is EngineKind.NATIVE:
+    if engine is EngineKind.NATIVE and kernels is KernelKind.REFERENCE:
         raise EngineError(
-            "the package was built without a C compiler, so there is no native code; install it again where there is "
-            f"one, or pass --engine {EngineKind.ONNXRUNTIME}"
+            f"engine {engine} needs {KernelKind.NATIVE} kernels; choose engine {EngineKind.ONNXRUNTIME} with "
+            f"{kernels} kernels"
         )
-    if kind is not None and kind not in PROVIDERS:
+    kind = KernelKind.NATIVE if engine is EngineKind.NATIVE else kernels
+    if engine in (None, EngineKind.NATIVE) and chosen_kernels(kind) is KernelKind.NATIVE:
+        from hyvic_runtime.families.adaptive.native_network import NativeNetwork
+
+        return NativeNetwork(bundle.weights)
+    if engine is not None and engine not in PROVIDERS:
         raise EngineError(
             f"{bundle.folder} is of the family {bundle.manifest.family}, whose network runs in native code or ONNX "
-            f"Runtime alone; choose another --engine than {kind}"
+            f"Runtime alone; choose another --engine than {engine}"
         )
-    return OnnxContextNetwork(load_engine(bundle.folder / CONTEXT_NETWORK, kind, workers=workers, cores=cores))
+    graph = load_engine(bundle.folder / CONTEXT_NETWORK, engine, workers=workers, cores=cores)
+    return OnnxContextNetwork(graph, kernels_of(kernels))
 
 
 @lru_cache(maxsize=64)
-def _line_batches(shape: tuple[int, int], black: bool) -> tuple[Squares, ...]:
-    """The squares of one colour in whole lines, at most CONTEXTS_AT_ONCE of them at a time or a line's."""
+def _line_batches(shape: tuple[int, int], non_anchor: bool) -> tuple[Positions, ...]:
+    """Return positions in batches of whole lines: at most CONTEXTS_AT_ONCE of them, or one line."""
     lines, samples = shape
     height = max(2 * CONTEXTS_AT_ONCE // (samples + 1), 1)
-    return tuple(both_squares(shape, slice(line, line + height))[black] for line in range(0, lines, height))
+    return tuple(both_positions(shape, slice(line, line + height))[non_anchor] for line in range(0, lines, height))
 
 
-def _components(count: int, squares: int) -> Iterator[slice]:
-    """A few at a time."""
-    portion = max(CONTEXTS_AT_ONCE // max(squares, 1), 1)
-    return (slice(first, min(first + portion, count)) for first in range(0, count, portion))
+def _component_batches(count: int, positions: int) -> Iterator[slice]:
+    """Yield batches of components, of at most CONTEXTS_AT_ONCE contexts or one component."""
+    batch = max(CONTEXTS_AT_ONCE // max(positions, 1), 1)
+    return (slice(first, min(first + batch, count)) for first in range(0, count, batch))

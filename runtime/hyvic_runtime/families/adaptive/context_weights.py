@@ -1,8 +1,8 @@
-"""The network of contexts in integers, as a bundle carries it for what runs it without a graph.
+"""The context network in integers, as a bundle carries it for code that runs it without a graph.
 
-A layer's row is 2**-shift · (Σ weight · input + bias), or 2**-negative_shift where that is negative, rounded to the
-nearest, half to even, and clamped to low … high: see export/hyvic_export/integer_layer.py. The bundle's graph computes
-the same.
+A layer's row is 2**-shift · (Σ weight · input + bias), with 2**-negative_shift instead for a negative sum. It is
+rounded to the nearest integer with ties to even, and clamped to low … high: see export/hyvic_export/integer_layer.py.
+The bundle's graph computes the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hyvic_runtime.families.adaptive.table_choice import RANGES
 MAX_LAYERS = 9
 MAX_WIDTH = 256
 MAX_SUM = 2**24
-"""float32 holds smaller integers."""
+"""float32 holds all smaller integers."""
 MAX_SHIFT = 24
 BIAS, SHIFT, NEGATIVE_SHIFT, LOW, HIGH = range(5)
 """Columns of `ContextWeights.rows`."""
@@ -27,7 +27,7 @@ BIAS, SHIFT, NEGATIVE_SHIFT, LOW, HIGH = range(5)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layer:
-    """One layer.
+    """One layer of the network.
 
     Attributes:
         weight: (row, input) int16.
@@ -40,15 +40,15 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ContextWeights:
-    """All layers.
+    """All layers of the network.
 
     Attributes:
-        widths: CONTEXTS, rows of every layer.
-        weights: int16, (row, input) layer after layer.
+        widths: CONTEXTS, and then the number of rows of every layer.
+        weights: int16, the layers' (row, input) one after another.
         rows: (row, 5) int32, layer after layer.
 
     Raises:
-        ValueError: they are none of a network whose sums are exact and whose results are such.
+        ValueError: the arrays are not a network's, its sums are not exact, or its outputs may be out of range.
     """
 
     widths: tuple[int, ...]
@@ -64,7 +64,7 @@ class ContextWeights:
         sizes = sum(a * b for a, b in pairwise(widths)), (sum(widths[1:]), HIGH + 1)
         if (self.weights.shape, self.rows.shape) != ((sizes[0],), sizes[1]):
             found = f"weights {self.weights.shape} and rows {self.rows.shape}"
-            raise ValueError(f"{found} are none of a network of widths {widths}")
+            raise ValueError(f"{found} are not of a network of widths {widths}")
         peak = np.full(CONTEXTS, CONTEXT_MAX, np.int64)
         layers = self.layers
         for layer in layers:
@@ -83,7 +83,7 @@ class ContextWeights:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """One by one."""
+        """Return the layers one by one."""
         counts = [a * b for a, b in pairwise(self.widths)]
         weights = np.split(self.weights, np.cumsum(counts)[:-1])
         rows = np.split(self.rows, np.cumsum(self.widths[1:])[:-1])

@@ -1,4 +1,4 @@
-"""Packets to scenes with a bundle of the scene-adaptive family.
+"""Units to scenes with a bundle of the scene-adaptive family.
 
 units ─▶ tiles: coefficients ─▶ rows of tiles: wavelet, spectra ─▶ pixels
 """
@@ -26,7 +26,7 @@ from hyvic_runtime.families.adaptive.context_network import load_context_network
 from hyvic_runtime.families.adaptive.strip import quantiser_step
 from hyvic_runtime.families.adaptive.strip_basis import StripBasis
 from hyvic_runtime.families.adaptive.tile_coder import DecodedTile, TileCoder
-from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid, synthesise
+from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid
 from hyvic_runtime.packets.reassembly import ReceivedUnits, UnitKey, Units, damage_clause
 from hyvic_runtime.packets.scene_header import SceneHeader
 from hyvic_runtime.packets.space_packet import UnitKind
@@ -57,7 +57,9 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
     """Decodes streams of a bundle of the scene-adaptive family."""
 
     def _load(self) -> None:
-        network = load_context_network(self.bundle, self.engine, workers=self.workers, cores=self.cores)
+        network = load_context_network(
+            self.bundle, self.engine, kernels=self.kernels, workers=self.workers, cores=self.cores
+        )
         check_network(self.bundle, network)
         check_coder(self.bundle, self._coder)
         self._tiles = TileCoder(network=network, coder=self._coder)
@@ -123,7 +125,7 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
         return DecodedRow(basis=basis, tiles={})
 
     def _basis(self, row: int, received: ReceivedUnits) -> tuple[StripBasis, int]:
-        """The basis of a row of tiles, and how many lines it says the row has.
+        """Return the basis of a row of tiles, and the number of lines that its unit gives the row.
 
         Raises:
             DecodeError: its unit is missing or damaged.
@@ -194,7 +196,7 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
         return chain.from_iterable(ordered_map(put, range(grid.rows), self.workers))
 
     def _strip(self, grid: TileGrid, row: int, decoded: DecodedRow, header: SceneHeader) -> Cube:
-        """Pixels of a row of tiles; without its basis they are zero, and marked as lost."""
+        """Return the pixels of a row of tiles; without its basis they are zero, and marked as lost."""
         lines = grid.tile(row, 0).lines
         if decoded.basis is None:
             return np.zeros((lines, grid.samples, header.bands), header.dtype)
@@ -204,15 +206,15 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
             for level, (whole, part) in enumerate(zip(pyramid.details, tile.details, strict=True)):
                 _put(whole, part, left >> (level + 1))
             _put(pyramid.approximation, tile.approximation, left >> len(pyramid.details))
-        planes = synthesise(pyramid, (lines, grid.samples))
+        planes = self._tiles.network.kernels.synthesise(pyramid, (lines, grid.samples))
         return decoded.basis.reconstruct(planes, header.dtype)
 
 
 def _bands_of(kind: UnitKind, octets: int) -> int:
-    """Bands that a scene may have of which a unit has so many octets; only two kinds tell."""
+    """Return the most bands that a scene may have, given the octets of one of its units; only two kinds tell."""
     return octets * {UnitKind.STRIP_BASIS: SYMBOLS_PER_OCTET, UnitKind.TILE_EXACT: 1}.get(kind, 0)
 
 
 def _put(whole: NDArray[np.float32], part: NDArray[np.float32], left: int) -> None:
-    """A tile's planes into those of its strip, which may have more components."""
+    """Copy a tile's planes into those of its strip, which may have more components."""
     whole[: len(part), ..., left : left + part.shape[-1]] = part

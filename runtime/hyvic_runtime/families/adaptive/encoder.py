@@ -42,9 +42,11 @@ class AdaptiveRowEncoder(RowEncoder[AdaptiveBundle]):
     writes_mean = False
 
     def _load(self, bundle: AdaptiveBundle) -> None:
-        network = load_context_network(bundle, self.engine, workers=self.workers, cores=self.cores)
+        network = load_context_network(
+            bundle, self.engine, kernels=self.kernels, workers=self.workers, cores=self.cores
+        )
         check_network(bundle, network)
-        coder = bundle.entropy_coder()
+        coder = bundle.entropy_coder(self.kernels)
         check_coder(bundle, coder)
         tiles = TileCoder(network=network, coder=coder)
         self.bundle, self._tiles = bundle, tiles
@@ -104,7 +106,14 @@ class AdaptiveRowEncoder(RowEncoder[AdaptiveBundle]):
         """
         begun = time.perf_counter()
         with self._one_thread_each():
-            made = transform_strip(strip.cube, basis, quality_code, strip.grid.geometry.tile, each=self._pool.map)
+            made = transform_strip(
+                strip.cube,
+                basis,
+                quality_code,
+                strip.grid.geometry.tile,
+                kernels=self._tiles.network.kernels,
+                each=self._pool.map,
+            )
         self.took(tile_input_s=time.perf_counter() - begun)
         for tile in strip.tiles:
             # Taken off the list, a tile's coefficients are freed as soon as the tile is coded.

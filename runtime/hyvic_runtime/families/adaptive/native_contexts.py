@@ -1,128 +1,102 @@
-"""Contexts made in C, where a compiler built that with the package; what they are stands in `contexts`.
+"""Contexts made in C; `contexts` defines them.
 
-NumPy makes them in many short calls, which two threads only hand to each other: this one lets go of the interpreter's
-lock, so that tiles are coded on all cores, and takes a fraction of the time (tests/benchmarks/bench_adaptive.py).
+NumPy makes contexts in many short calls, during which two threads only hand the interpreter's lock to each other. C
+releases the lock, so all cores code tiles, and takes a fraction of the time (tests/benchmarks/bench_adaptive.py).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from hyvic_runtime.families.adaptive import _contexts
-from hyvic_runtime.families.adaptive.contexts import (
-    CONTEXTS,
-    ORIENTATIONS,
-    GroupContexts,
-    LevelContexts,
-    Planes,
-    Prediction,
-    Squares,
-    clipped,
-)
+from hyvic_runtime.families.adaptive.checkerboard import Positions
+from hyvic_runtime.families.adaptive.contexts import CONTEXTS, GroupContexts, LevelContexts
+from hyvic_runtime.families.adaptive.planes import ORIENTATIONS, Planes
+from hyvic_runtime.families.adaptive.prediction import Prediction
+from hyvic_runtime.kernels import _native
 
 
 def _magnitudes(planes: Planes) -> tuple[Planes, Planes]:
     planes = np.ascontiguousarray(planes)
-    there, around = np.empty_like(planes), np.empty_like(planes)
+    own, sums = np.empty_like(planes), np.empty_like(planes)
     lines, samples = planes.shape[-2:]
-    _contexts.magnitudes(lines, samples, planes, there, around)
-    return there, around
+    _native.magnitudes(lines, samples, planes, own, sums)
+    return own, sums
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _predict(
+    parents: Planes, predictor_parents: Planes, predictor_details: Planes, shape: tuple[int, int]
+) -> Prediction:
+    components, half = len(parents), parents.shape[2:]
+    predicted = Prediction(
+        prediction=np.empty((components, ORIENTATIONS, *shape), np.float32),
+        parent_energy=np.empty((components, *half), np.float32),
+        residual_energy=np.empty((components, *half), np.float32),
+    )
+    arrays = (predicted.prediction, predicted.parent_energy, predicted.residual_energy)
+    _native.predict(components, len(predictor_details), *shape, parents, predictor_parents, predictor_details, *arrays)
+    return predicted
+
+
 class NativeGroupContexts(GroupContexts):
-    """Of whole lines in C."""
+    """Contexts of a group, made in C for whole lines."""
 
     _magnitudes = staticmethod(_magnitudes)
 
-    def of(
-        self, orientation: int, decoded: Planes, squares: Squares, only: slice = slice(None)
+    @cached_property
+    def group(self) -> _native.Group:
+        """Return the group's arrays as C holds them."""
+        lines, samples = self.largest.shape[1:]
+        return _native.group_contexts(
+            self.level,
+            self.first,
+            lines,
+            samples,
+            self.parent,
+            self.parent_sum_3x3,
+            self.grandparent,
+            self.previous_components,
+            self.mean,
+            self.previous_sum_3x3,
+            self.largest,
+            self.predicted.prediction,
+            self.predicted.parent_energy,
+            self.predicted.residual_energy,
+            self.log2_spread,
+        )
+
+    def at(
+        self, orientation: int, decoded: Planes, positions: Positions, only: slice = slice(None)
     ) -> tuple[Planes, Planes]:
-        if squares.lines is None:
-            return GroupContexts.of(self, orientation, decoded, squares, only)
-        contexts = np.empty((CONTEXTS, len(self.log2_spread[only]), len(squares.places[0])), np.float32)
+        lines = positions.lines
+        if lines is None:
+            return super().at(orientation, decoded, positions, only)
+        first, end, _ = only.indices(len(decoded))
+        contexts = np.empty((CONTEXTS, end - first, len(positions.places[0])), np.float32)
         prediction = np.empty(contexts.shape[1:], np.float32)
-        description = self.description(orientation, decoded, squares.black, squares.lines, only)
-        _contexts.describe(description, contexts, prediction)
+        sums = self.decoded_sums(orientation, decoded)
+        block = (self.group, orientation, positions.non_anchor, decoded, *sums)
+        _native.describe(*block, lines.start, lines.stop, first, end, contexts, prediction)
         return contexts, prediction
 
-    def description(
-        self, orientation: int, decoded: Planes, black: bool, lines: slice, only: slice = slice(None)
-    ) -> _contexts.Description:
-        """What contexts are made of, for C.
-
-        Args:
-            orientation: see `of`.
-            decoded: likewise.
-            black: or white squares.
-            lines: first and end of those that are described.
-            only: of these components of the group.
-        """
-        around, second_around = (
-            self._around(which, decoded)[only] if which < orientation else None for which in range(ORIENTATIONS - 1)
-        )
-        first, end, _ = only.indices(len(decoded))
-        height, width = decoded.shape[2:]
+    def decoded_sums(self, orientation: int, decoded: Planes) -> tuple[Planes | None, Planes | None]:
+        """Return `decoded_sum_3x3` of the first two orientations, as far as they come before this one."""
         return (
-            end - first,
-            self.level,
-            orientation,
-            black,
-            self.first + first,
-            lines.start,
-            lines.stop,
-            height,
-            width,
-            self.parent[only],
-            self.around_parent[only],
-            None if self.grandparent is None else self.grandparent[only],
-            self.nearest,
-            self.mean,
-            self.around_nearest,
-            self.largest,
-            self.predicted.prediction[only],
-            self.predicted.energy[only],
-            self.predicted.rest[only],
-            around,
-            second_around,
-            decoded[only],
-            self.log2_spread[only],
+            self._sum_3x3_of(0, decoded) if orientation > 0 else None,
+            self._sum_3x3_of(1, decoded) if orientation > 1 else None,
         )
 
 
 class NativeLevelContexts(LevelContexts):
-    """Predicts and adds up in C."""
+    """Contexts of a level, predicted and added up in C."""
 
     _group = NativeGroupContexts
     _magnitudes = staticmethod(_magnitudes)
+    _predict = staticmethod(_predict)
 
     def _add_magnitudes(self, details: Planes) -> None:
-        before = (self._nearest, self._sum, self._largest)
-        after = tuple(map(np.empty_like, before))
-        _contexts.add_magnitudes(len(details), *self._shape, np.ascontiguousarray(details), *before, *after)
-        self._nearest, self._sum, self._largest = after
-
-    def _predicted(self, of: slice) -> Prediction:
-        parents = clipped(self._parents[of])
-        details, half = (len(parents), ORIENTATIONS, *self._shape), (len(parents), *parents.shape[2:])
-        predicted = Prediction(
-            prediction=np.empty(details, np.float32),
-            energy=np.empty(half, np.float32),
-            rest=np.empty(half, np.float32),
-        )
-        lines, samples = self._shape
-        _contexts.predict(
-            len(parents),
-            len(self._predictors),
-            lines,
-            samples,
-            parents,
-            clipped(self._parents[self._predictors_of]),
-            self._predictors,
-            predicted.prediction,
-            predicted.energy,
-            predicted.rest,
-        )
-        return predicted
+        before = (self._previous, self._sum, self._largest)
+        after = (np.empty_like(before[0]), np.empty_like(before[1]), np.empty_like(before[2]))
+        _native.add_magnitudes(len(details), *self._shape, np.ascontiguousarray(details), *before, *after)
+        self._previous, self._sum, self._largest = after

@@ -1,11 +1,11 @@
-"""The spectral transform of a strip: made for its own pixels, quantised, and sent with them.
+"""The spectral transform of a strip: computed from its own pixels, quantised, and sent with them.
 
     pixels ─▶ SpectralStatistics: mean, covariances ─▶ SpectralBasis: eigenvectors ─▶ StripBasis: integers, as sent
 
-A vector is orthogonal to those before it, so of the k-th, k - 1 elements need not be sent: Householder reflections,
-made of those before as they were sent, turn each into one axis, where the next ones have nothing. Reflections do not
-stretch, so a vector may be rounded as coarsely as its coefficients deserve, and what is sent, whatever it is, stands
-for an orthonormal basis.
+A vector is orthogonal to the vectors before it, so k - 1 elements of the k-th need not be sent. Householder
+reflections, made of the vectors before as they were sent, turn each of these into one axis, where later vectors are
+zero. Reflections do not stretch, so a vector may be rounded as coarsely as its coefficients allow. Whatever integers
+are sent, they stand for an orthonormal basis.
 """
 
 from __future__ import annotations
@@ -19,45 +19,44 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.entropy.unit_coder import SYMBOL_MAX, SYMBOL_MIN
 from hyvic_runtime.errors import EngineError
-from hyvic_runtime.families.adaptive.contexts import CONTEXT_MAX, MAX_COMPONENTS, Scale
+from hyvic_runtime.families.adaptive.contexts import CONTEXT_MAX, Scale
+from hyvic_runtime.families.adaptive.planes import MAX_COMPONENTS, Integers, Planes
 from hyvic_runtime.scene.scene import Cube
 
-Planes = NDArray[np.float32]
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-"""Gives what a function makes of each of some arguments, in their order: `map`, or that of many threads."""
-Integers = NDArray[np.integer[Any]]
+"""Applies a function to arguments and returns the results in order: `map`, or a thread pool's."""
 
 STEP_RATIO = 0.85
 """κ: a vector's quantiser step is κ Δ / √(N w σ²) for steps Δ of N coefficients of deviation σ. A vector's error is
-scaled by σ and shared by N pixels, so this spends octets on vectors and on coefficients to the same effect."""
+scaled by σ and shared by N pixels, so an octet has the same effect in vectors and in coefficients."""
 QUANTISER_VARIANCE = 1 / 12
-"""Squared quantiser steps: the variance below which coefficients are lost."""
+"""Variance below which coefficients are lost, in squared quantiser steps."""
 LEAST_WEIGHT = 1e-3
-"""Of a vector's error: one whose coefficients vary as all later ones do may be any."""
+"""Least weight of a vector's error: a vector whose coefficients vary as much as all later ones may be any."""
 PIXEL_SHARE = 0.2
-"""Of the pixels' covariance, beside that of details: most coefficients are of the finest wavelet levels, which slow
-changes, however large, leave alone."""
+"""Share of the pixels' covariance beside the details'. Most coefficients are of the finest wavelet levels, which slow
+changes do not touch, however large they are."""
 _DETAIL_GAIN = 1 + 2 * 0.5**2
-"""Of noise that differs from pixel to pixel."""
+"""Factor by which details amplify noise that differs from pixel to pixel."""
 MEAN_STEP_RATIO = 1.5
-"""Likewise of the mean, whose step is κ Δ / √N."""
+"""κ of the mean, whose step is κ Δ / √N."""
 COARSEST_EXPONENT, FINEST_EXPONENT = -32, 127
 SPREADS = 256
-"""A component's spread is one octet: quarters of an octave, of deviations from one digital number on."""
+"""Number of spreads, one octet: quarters of an octave, for deviations from one digital number on."""
 _PROJECTED_TOGETHER = 40
-"""Components whose planes are one array: a row of 1,000 samples is then large enough to go back to the system."""
+"""Components whose planes are one array: for rows of 1,000 samples, large enough to go back to the system."""
 _BLOCK_PIXELS = 2048
-"""Worked on at a time: with the bands of a sensor they stay in the processor's cache."""
+"""Pixels that are worked on at a time: with all bands of a sensor they stay in the processor's cache."""
 
 
 class SpectralStatistics:
-    """Mean and covariance of pixels that come a few lines at a time, and covariance of what is fine in them.
+    """Mean and covariance of pixels that come a few lines at a time, and covariance of their details.
 
-    A pixel's detail is what it differs by from the mean of its neighbours one line up and one sample left.
+    A pixel's detail is its difference from the mean of its neighbours one line up and one sample left.
 
-    In float64: beside clouds of 65,000 numbers the rounding of float32 is more than all that noise varies by, whose
-    components would seem to have no variance. Spectra are taken relative to the mean of the first block, so that what
-    is summed are deviations and not their differences to large means.
+    Sums are in float64: beside clouds of 65,000 digital numbers the rounding of float32 exceeds the noise, and
+    components of noise would seem to have no variance. Spectra are taken relative to the mean of the first block, so
+    that sums are of deviations, and not of differences to large means.
     """
 
     def __init__(self, bands: int) -> None:
@@ -79,8 +78,8 @@ class SpectralStatistics:
 
         Args:
             cube: (line, sample, band) digital numbers, of any type.
-            counted: (line, sample), which pixels hold measurements; all where None.
-            run: so many samples each lie side by side; all where None.
+            counted: (line, sample), True for pixels that hold measurements; None: all do.
+            run: number of samples that lie side by side in the scene; None: all do.
             each: see `Each`.
         """
         counted = np.ones(cube.shape[:2], np.bool_) if counted is None else counted
@@ -111,17 +110,17 @@ class SpectralStatistics:
             self._detail_products += of_details
 
     def basis(self) -> SpectralBasis:
-        """Components, as many as there are bands or MAX_COMPONENTS.
+        """Return as many components as there are bands, or MAX_COMPONENTS.
 
-        They are the principal ones of a mixture of both covariances, by falling variance of the pixels.
+        They are the principal components of a mixture of both covariances, by falling variance of the pixels.
 
         Raises:
-            EngineError: the matrix library gave what no sums of digital numbers are.
+            EngineError: the matrix library gave sums that are not finite.
         """
         pixels = max(self._pixels, 1)
         offset = self._sum / pixels
         covariance = self._products / pixels - np.outer(offset, offset)
-        # Seen on one of them, of a product of a matrix with itself in single precision: half a picture, and no word.
+        # Seen with one library, in a product of a matrix with itself in single precision: half a picture, and no error.
         if not (np.isfinite(covariance).all() and np.isfinite(self._detail_products).all()):
             raise EngineError("NumPy's matrix library gave a covariance that is not finite; use another build of NumPy")
         mixed = PIXEL_SHARE * covariance + self._detail_products / (_DETAIL_GAIN * max(self._details, 1))
@@ -141,7 +140,7 @@ class SpectralBasis:
     """Mean and components of pixels, before they are quantised.
 
     Attributes:
-        pixels: how many there were.
+        pixels: number of pixels.
         mean: (band,) float64 digital numbers.
         vectors: (component, band) float64, orthonormal, by falling variance.
         deviations: (component,) float64, standard deviations of the coefficients in digital numbers.
@@ -153,11 +152,11 @@ class SpectralBasis:
     deviations: NDArray[np.float64]
 
     def quantised(self, components: int, step: float) -> StripBasis:
-        """What is sent of the mean and the leading components.
+        """Quantise the mean and the leading components.
 
         Args:
-            components: how many.
-            step: Δ, the quantiser step of their coefficients in digital numbers.
+            components: number of components.
+            step: Δ, quantiser step of their coefficients in digital numbers.
         """
         bands = len(self.mean)
         deviations = np.maximum(self.deviations[:components], 2.0**-32)
@@ -174,7 +173,7 @@ class SpectralBasis:
             vector[~free] = 0
             if not vector.any():
                 vector[free.argmax()] = 1
-            # Never so coarse that nothing is left of a vector, nor so fine that symbols end before it does.
+            # Never so coarse that a vector becomes zero, nor so fine that it outgrows the symbols.
             steps = np.clip(wanted[component] * np.abs(vector).max(), 2, SYMBOL_MAX)
             sent[component] = np.rint(vector * (steps / np.abs(vector).max()))
             free[pivot(sent[component])] = False
@@ -187,11 +186,11 @@ class SpectralBasis:
         )
 
     def _weights(self, components: int, step: float) -> NDArray[np.float64]:
-        """w: how much of a vector's error counts, (component,), on average over the directions that it may have.
+        """Return w, the weight of each vector's error, (component,), averaged over the error's directions.
 
-        Towards a component that is sent too, an error of angle δ loses nothing but mixes both: with variances v and
-        u, quantisation noise t among them, bits are lost as if t δ² (v - u)² / (v u) were added to the squared error.
-        Where nothing is sent v δ² is added, which is the same for u = t.
+        Towards another component that is sent, an error of angle δ loses nothing but mixes both. With variances v and
+        u, both including quantisation noise t, the lost bits are worth a squared error of t δ² (v - u)² / (v u).
+        Towards a direction that is not sent, v δ² is added to the squared error, which is the same for u = t.
         """
         bands = len(self.mean)
         lost = step**2 * QUANTISER_VARIANCE
@@ -207,10 +206,10 @@ class StripBasis:
     """A strip's spectral transform as both ends know it.
 
     Attributes:
-        mean_exponent: e, the mean's step being 2**(-e / 2) digital numbers.
-        mean: (band,) int32, in its steps; from the least to the greatest less than 2**16.
-        vectors: (component, band) int32 within 16 bits, of any length, as the reflections of those before leave them:
-            zero in the pivots of these, and somewhere not.
+        mean_exponent: e, where the mean's step is 2**(-e / 2) digital numbers.
+        mean: (band,) int32 in these steps; the greatest minus the least is less than 2**16.
+        vectors: (component, band) int32 within 16 bits, of any length, after the reflections of the vectors before.
+            Each is zero in the pivots of the vectors before, and not zero everywhere.
         spread: (component,) uint8, round(4 log2 σ) for coefficients of standard deviation σ digital numbers.
     """
 
@@ -227,7 +226,7 @@ class StripBasis:
             raise ValueError(f"vectors of shape {self.vectors.shape} for {len(self)} components of {bands} bands")
         if not COARSEST_EXPONENT <= self.mean_exponent <= FINEST_EXPONENT:
             raise ValueError(
-                f"a step of 2**({-self.mean_exponent} / 2) is none; the coarsest is 2**{-COARSEST_EXPONENT // 2}"
+                f"a step of 2**({-self.mean_exponent} / 2) is invalid; the coarsest is 2**{-COARSEST_EXPONENT // 2}"
             )
         extent = int(self.mean.max()) - int(self.mean.min())
         if extent > SYMBOL_MAX - SYMBOL_MIN:
@@ -239,40 +238,40 @@ class StripBasis:
             raise ValueError("a spectral vector is zero, or is not in the pivot of one before it")
 
     def __len__(self) -> int:
-        """How many components."""
+        """Return the number of components."""
         return len(self.spread)
 
     def leading(self, components: int) -> StripBasis:
-        """The same without the components from this one on."""
+        """Return the basis of the first components."""
         first = slice(components)
         return replace(self, vectors=self.vectors[first], spread=self.spread[first])
 
     def bits(self) -> NDArray[np.float64]:
-        """About what the vectors take, (component,): as if magnitudes were geometric.
+        """Estimate the bits of each vector, (component,), as if magnitudes were geometric.
 
-        The signs are left out, which is about what their rows save by following the vectors before.
+        The bits of signs are left out: about as many are saved by tables that follow the vectors before.
         """
         elements = self.vectors.shape[1] - np.arange(len(self))
         mean = np.abs(self.vectors).sum(axis=1) / elements
         return np.asarray(elements * (np.log2(1 + mean) + mean * np.log2(1 + 1 / mean)))
 
     def scale(self, code: int) -> Scale:
-        """What contexts know of the components, for tiles of a quality; in integers."""
+        """Return the components' scale for tiles of a quality; in integers."""
         log2_step = (160_000 - 16 * code + 500) // 1000  # in sixteenths, of 2**(10 - code / 1000)
         log2_spread = 4 * self.spread.astype(np.int32) - log2_step
         return Scale(log2_spread=np.clip(log2_spread, -CONTEXT_MAX, CONTEXT_MAX).astype(np.float32))
 
     def project(self, cube: Cube, *, each: Each = map) -> list[Planes]:
-        """Coefficients in digital numbers, (component, line, sample), of a cube (line, sample, band).
+        """Return the coefficients (component, line, sample) of a cube (line, sample, band), in digital numbers.
 
-        Their combination of the vectors that were sent is the one nearest to the pixels.
+        With the vectors that are sent, they come nearest to the pixels.
 
         Args:
-            cube: whose.
+            cube: pixels.
             each: see `Each`.
 
         Returns:
-            _PROJECTED_TOGETHER components after the other, so that whoever is done with some can let go of them.
+            Arrays of _PROJECTED_TOGETHER components each, so that the caller can free them one by one.
         """
         onto, mean = self._vectors().astype(np.float32), self._mean()
         lines, samples, bands = cube.shape
@@ -290,7 +289,7 @@ class StripBasis:
         return planes
 
     def reconstruct(self, planes: Planes, dtype: np.dtype[Any]) -> Cube:
-        """The cube (line, sample, band) of coefficients (component, line, sample), rounded to the type's numbers."""
+        """Return the cube (line, sample, band) of coefficients (component, line, sample), rounded to the type."""
         vectors, mean = self._vectors().astype(np.float32), self._mean()
         limits = np.iinfo(dtype)
         _, lines, samples = planes.shape
@@ -308,7 +307,7 @@ class StripBasis:
         return mean
 
     def _vectors(self) -> NDArray[np.float64]:
-        """The orthonormal basis, (component, band)."""
+        """Return the orthonormal basis, (component, band)."""
         vectors = np.array([_unit(vector) for vector in self.vectors]).reshape(self.vectors.shape)
         for component in range(len(self) - 2, -1, -1):
             _reflect(vectors[component + 1 :], _mirror(vectors[component]))
@@ -316,7 +315,7 @@ class StripBasis:
 
 
 def pivot(vector: NDArray[np.number[Any]]) -> int:
-    """The band that vectors behind this one have nothing in: where it is largest, the first such."""
+    """Return the band in which later vectors are zero: the first where this vector is largest."""
     return int(np.abs(vector).argmax())
 
 
@@ -326,7 +325,7 @@ def _unit(vector: Integers) -> NDArray[np.float64]:
 
 
 def _mirror(unit: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The normal, of unit length, of the reflection that takes a unit vector to the axis of its pivot."""
+    """Return the unit normal of the reflection that takes a unit vector to the axis of its pivot."""
     at = pivot(unit)
     normal = unit.copy()
     normal[at] += np.copysign(1, unit[at])
@@ -339,11 +338,11 @@ def _reflect(vectors: NDArray[np.float64], normal: NDArray[np.float64]) -> None:
 
 
 def _blocks(lines: int, samples: int) -> Iterator[slice]:
-    """Lines in portions of about _BLOCK_PIXELS pixels."""
-    portion = max(_BLOCK_PIXELS // samples, 2)
-    return (slice(start, min(start + portion, lines)) for start in range(0, lines, portion))
+    """Yield blocks of lines of about _BLOCK_PIXELS pixels."""
+    height = max(_BLOCK_PIXELS // samples, 2)
+    return (slice(start, min(start + height, lines)) for start in range(0, lines, height))
 
 
 def _step(exponent: int) -> float:
-    """Quantiser step of a spectrum."""
+    """Return the quantiser step of a spectrum."""
     return float(2.0 ** (-int(exponent) / 2))

@@ -1,10 +1,9 @@
-"""A tile's wavelet coefficients to units, and back.
+"""Units of a tile's wavelet coefficients, coded and decoded.
 
-    first unit    the tile's lead, what its coefficients are reconstructed as, how many components each level has, the
-                  approximation
-    part units    the details of consecutive parts, one ANS stream: as many as fill a unit that is worth its packet
+    first unit    the tile's prefix, the centroids, the number of components of each level, the approximation
+    part units    the details of consecutive parts in one ANS stream: as many parts as make a unit worth its packet
 
-A unit of part p holds the parts from p on that its first octet counts.
+A unit of part p holds as many parts, from p on, as its first octet says.
 """
 
 from __future__ import annotations
@@ -22,35 +21,30 @@ from hyvic_runtime.entropy.unit_coder import BlockReader, EntropyCoder
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.families.adaptive.coding_order import PARTS, Block, code_details, parts_of
 from hyvic_runtime.families.adaptive.context_network import ContextNetwork
-from hyvic_runtime.families.adaptive.contexts import LEVELS, Planes, Scale
+from hyvic_runtime.families.adaptive.contexts import Scale
+from hyvic_runtime.families.adaptive.kernels import Kernels
 from hyvic_runtime.families.adaptive.lowpass_unit import pack_lowpass, unpack_lowpass
-from hyvic_runtime.families.adaptive.quantiser import (
-    LAGRANGIAN,
-    LARGEST,
-    Centroids,
-    choose,
-    estimated_rd,
-    trailing_count,
-)
+from hyvic_runtime.families.adaptive.planes import LEVELS, Planes
+from hyvic_runtime.families.adaptive.quantiser import LAGRANGIAN, LARGEST, Centroids, trailing_count
 from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid, low_size
 
 FULL_UNIT_BITS = 8 * 2048
-"""From here on a unit is closed: what frames it is then below 2 % of it."""
+"""Size at which a unit is closed: its framing is then below 2 %."""
 
 _NONZERO_BITS = 6.0
-"""What a coefficient that is not zero takes, about, zeros between them included."""
+"""Approximate cost of a coefficient that is not zero, with the zeros before it."""
 
 PartUnit = tuple[int, bytes]
-"""First part, and octets."""
+"""First part and octets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodedTile:
-    """A tile's units.
+    """Units of a tile.
 
     Attributes:
-        first: octets behind the tile's lead.
-        parts: in the order of coding.
+        first: octets after the tile's prefix.
+        parts: part units in the order of coding.
     """
 
     first: bytes
@@ -59,11 +53,11 @@ class CodedTile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedTile:
-    """What arrived of a tile.
+    """Coefficients of a tile that arrived.
 
     Attributes:
-        pyramid: its coefficients in quantiser steps, of the components that it has.
-        problem: why details are missing, or None: nothing is.
+        pyramid: coefficients in quantiser steps, of the tile's components.
+        problem: reason why details are missing; None if none are missing.
     """
 
     pyramid: Pyramid
@@ -75,8 +69,8 @@ class TileCoder:
     """Codes tiles with a bundle's network and tables. Several threads may use it at once.
 
     Attributes:
-        network: the bundle's.
-        coder: of its tables.
+        network: the bundle's context network.
+        coder: entropy coder of the bundle's tables.
     """
 
     network: ContextNetwork
@@ -84,7 +78,7 @@ class TileCoder:
 
     @cached_property
     def costs(self) -> SymbolCosts:
-        """Of the tables, for what is encoded."""
+        """Return the costs of symbols, for encoding."""
         return SymbolCosts(self.coder)
 
     def encode(
@@ -93,17 +87,23 @@ class TileCoder:
         """Quantise and code a tile.
 
         Args:
-            pyramid: in quantiser steps; its details, contiguous, are used up: the integers that were chosen take the
-                place of those that are coded.
-            scale: of its components.
-            shape: lines and samples of its pixels.
-            lagrangian: see `choose`.
+            pyramid: coefficients in quantiser steps; the chosen integers replace its details, which are contiguous.
+            scale: scale of the tile's components.
+            shape: lines and samples of the tile's pixels.
+            lagrangian: see `quantiser.choose`.
         """
-        components = tuple(trailing_count(np.greater(*_weighed(planes, lagrangian))) for planes in pyramid.details)
+        kernels = self.network.kernels
+        estimates = [kernels.estimated_rd(planes) for planes in pyramid.details]
+        components = tuple(trailing_count(saved > lagrangian * bits) for saved, bits in estimates)
         used = max(*components, trailing_count((np.abs(pyramid.approximation) > 0.5).any(axis=(1, 2))))
         details = tuple(level[:used] for level in pyramid.details)
         chooser = _Chooser(
-            details=details, coder=self.coder, parts=parts_of(components), costs=self.costs, lagrangian=lagrangian
+            details=details,
+            coder=self.coder,
+            kernels=kernels,
+            parts=parts_of(components),
+            costs=self.costs,
+            lagrangian=lagrangian,
         )
         code_details(self.network, scale.leading(used), components, shape, details, chooser)
         units = chooser.finished()
@@ -115,12 +115,12 @@ class TileCoder:
     def decode(
         self, first: bytes, part_unit: Callable[[int], bytes | None], scale: Scale, shape: tuple[int, int]
     ) -> DecodedTile:
-        """Inverse of `encode`, as far as units arrived.
+        """Invert `encode`, as far as units arrived.
 
         Args:
-            first: octets behind the tile's lead.
-            part_unit: gives the unit of a part, or None.
-            scale: of the strip's components.
+            first: octets after the tile's prefix.
+            part_unit: returns the unit of a part, or None.
+            scale: scale of the strip's components.
             shape: lines and samples of the tile's pixels.
 
         Raises:
@@ -150,46 +150,43 @@ class TileCoder:
 
 
 _COMPONENTS = struct.Struct(f">{LEVELS}H")
-"""How many components have details in each level, the finest first."""
-
-
-def _weighed(planes: Planes, lagrangian: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What components take off the squared error, and what that is to be more than."""
-    saved, bits = estimated_rd(planes)
-    return saved, lagrangian * bits
+"""Number of components that have details in each level, the finest first."""
 
 
 class _Chooser:
-    """Quantises block by block, and codes what is chosen unit after unit."""
+    """Quantises block by block, and codes the integers unit by unit."""
 
     def __init__(
         self,
         *,
         details: tuple[Planes, ...],
         coder: EntropyCoder,
+        kernels: Kernels,
         parts: tuple[int, ...],
         costs: SymbolCosts,
         lagrangian: float,
     ) -> None:
-        self._details, self._coder, self._costs, self._lagrangian = details, coder, costs, lagrangian
+        self._details, self._coder, self._kernels = details, coder, kernels
+        self._costs, self._lagrangian = costs, lagrangian
         self._parts, self._ended = list(parts), 0
         self._units: list[PartUnit] = []
         self._writer, self._bits = coder.writer(), 0.0
         self._off = np.zeros(2)
         self._counts = np.zeros(2)
 
-    def __call__(self, block: Block, rows: NDArray[np.int32], shifts: NDArray[np.int32]) -> Planes:
+    def __call__(self, block: Block, tables: NDArray[np.int32], offsets: NDArray[np.int32]) -> Planes:
         self._end_parts(block.part)
-        coefficients = block.squares.taken(self._details[block.level][block.components], block.orientation)
-        choice = choose(coefficients, rows, shifts, self._costs, self._lagrangian)
-        self._writer.write(choice.symbols.ravel(), rows.ravel())
+        planes = self._details[block.level][block.components]
+        coefficients = self._kernels.take(block.positions, planes, block.orientation)
+        choice = self._kernels.choose(coefficients, tables, offsets, self._costs, self._lagrangian)
+        self._writer.write(choice.symbols.ravel(), tables.ravel())
         self._bits += _NONZERO_BITS * sum(choice.counts)
         self._off += choice.off
         self._counts += choice.counts
         return choice.integers
 
     def _end_parts(self, until: int) -> None:
-        """Of those before this one: close the unit where it is full, or holds the last."""
+        """End the parts before this one; close the unit if it is full, or holds the last part."""
         while self._ended < len(self._parts) and self._parts[self._ended] < until:
             self._ended += 1
             if self._bits >= FULL_UNIT_BITS or self._ended == len(self._parts):
@@ -198,18 +195,18 @@ class _Chooser:
                 self._writer, self._bits = self._coder.writer(), 0.0
 
     def finished(self) -> tuple[PartUnit, ...]:
-        """The units; to be asked for behind the last block."""
+        """Return the units; call it after the last block."""
         self._end_parts(PARTS)
         return tuple(self._units)
 
     def centroids(self) -> Centroids:
-        """How much nearer to zero than their integers the coefficients lie."""
+        """Return the mean distances by which coefficients lie nearer to zero than their integers."""
         one, more = self._off / np.maximum(self._counts, 1)
         return Centroids.nearest(float(one), float(more))
 
 
 class _Reader:
-    """Reads block by block, unit after unit."""
+    """Reads block by block, unit by unit."""
 
     def __init__(
         self, *, coder: EntropyCoder, part_unit: Callable[[int], bytes | None], parts: tuple[int, ...]
@@ -219,12 +216,12 @@ class _Reader:
         self._open: set[int] = set()
         self._problem: str | None = None
 
-    def __call__(self, block: Block, rows: NDArray[np.int32], shifts: NDArray[np.int32]) -> Planes | None:
+    def __call__(self, block: Block, tables: NDArray[np.int32], offsets: NDArray[np.int32]) -> Planes | None:
         try:
             while block.part not in self._open:
                 self._next_unit()
             assert self._reader is not None
-            integers = self._reader.read(rows.ravel()).reshape(rows.shape).astype(np.int64) + shifts
+            integers = self._reader.read(tables.ravel()).reshape(tables.shape).astype(np.int64) + offsets
             if np.abs(integers).max() > LARGEST:
                 raise DecodeError(f"part {block.part} of the details holds a coefficient beyond {LARGEST}")
         except DecodeError as error:
@@ -236,7 +233,7 @@ class _Reader:
         """Open the unit of the next part.
 
         Raises:
-            DecodeError: it is missing or damaged, or the one before it was not read to its end.
+            DecodeError: the unit is missing or damaged, or the unit before it was not read to its end.
         """
         if self._reader is not None:
             self._reader.finish()
@@ -250,7 +247,7 @@ class _Reader:
         self._reader = self._coder.reader(octets[1:])
 
     def finished(self) -> str | None:
-        """What was wrong; to be asked behind the last block."""
+        """Return what was wrong, or None; call it after the last block."""
         try:
             while self._problem is None and self._parts:
                 self._next_unit()

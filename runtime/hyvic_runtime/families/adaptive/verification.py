@@ -7,15 +7,18 @@ from hyvic_runtime.engines.selection import EngineKind
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
 from hyvic_runtime.families.adaptive.conformance import check_network
 from hyvic_runtime.families.adaptive.context_network import load_context_network
+from hyvic_runtime.kernels import KernelKind
 
 
-def verify_adaptive_bundle(bundle: AdaptiveBundle, kind: EngineKind | None) -> Verification:
+def verify_adaptive_bundle(
+    bundle: AdaptiveBundle, engine: EngineKind | None, kernels: KernelKind | None
+) -> Verification:
     """Run every conformance vector.
 
     Raises:
         BundleError: an output differs.
         EngineError: the engine does not run here.
     """
-    network = load_context_network(bundle, kind)
+    network = load_context_network(bundle, engine, kernels=kernels)
     check_network(bundle, network)
     return Verification(engine=network.describe(), facts={"tile": bundle.manifest.tile})

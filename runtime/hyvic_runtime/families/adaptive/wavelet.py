@@ -5,12 +5,13 @@
 
 Beyond its edges a plane goes on as its mirror image; an axis of one element is left as it is.
 
-In the end every coefficient is multiplied by the norm of what it adds to the plane, so that an error of any costs the
-same. Inside that is about 1; at an end it is not, least of all where an even number of lines ends in a high-pass
-coefficient. Where rows of tiles meet, lines count more than once in the norm: each is told from one side alone.
+At the end every coefficient is multiplied by the norm of its synthesis function, so that an error of any coefficient
+costs the same. The norm is about 1 inside. It differs at the ends, most where an even number of lines ends in a
+high-pass coefficient. Where rows of tiles meet, lines count more than once in the norm, since one side alone codes
+them.
 
-Every step is an addition, a product or a quotient of float32 numbers, each rounded on its own, so all processors agree,
-and so does what does the same in C where a compiler was at hand.
+Every step is an addition, a product or a quotient of float32 numbers, each rounded on its own. So all processors agree,
+and so does the same wavelet in C (kernels/wavelet.c).
 """
 
 from __future__ import annotations
@@ -23,36 +24,29 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.families.adaptive.contexts import LEVELS, ORIENTATIONS
+from hyvic_runtime.families.adaptive.planes import LEVELS, ORIENTATIONS, Planes
 
-try:
-    from hyvic_runtime.families.adaptive import _wavelet
-except ImportError:  # the package was built without a C compiler
-    _wavelet = None  # type: ignore[assignment]
-
-Planes = NDArray[np.float32]
-
-_SCALE = 1.149604398860241
-"""√2 / 1.2301…, the factor that ISO/IEC 15444-1 calls K: what is constant grows by √2 along each axis."""
-_HIGH_SCALED, _LOW_SCALED = _SCALE**-2, _SCALE**2
-_STEPS = (
+SCALE = 1.149604398860241
+"""√2 / 1.2301…, where the latter is K of ISO/IEC 15444-1: a constant grows by √2 along each axis."""
+_HIGH_SCALED, _LOW_SCALED = SCALE**-2, SCALE**2
+STEPS = (
     (1, -1.586134342059924 * _HIGH_SCALED),
     (0, -0.052980118572961 * _LOW_SCALED),
     (1, 0.882911075530934 * _HIGH_SCALED),
     (0, 0.443506852043971 * _LOW_SCALED),
 )
-"""Which half a lifting step changes (0 low, 1 high) and by how much of its neighbours in the other half. The halves
-are scaled first, which the factors here make up for."""
+"""Half that a lifting step changes (0 low, 1 high), and its factor of the neighbours in the other half. The halves are
+scaled first; the factors here compensate."""
 _CELL = 1 << LEVELS
-"""Elements of an axis to which one coefficient of the coarsest level belongs. Tiles are of whole cells, and so is a row
-of them that another row follows."""
+"""Elements of an axis for each coefficient of the coarsest level. A tile has whole cells, and so has a row of tiles
+that another row follows."""
 _FIRST_COUNT = (1.5, 1.375, 1.25, 1.125)
 _LAST_COUNT = (1.5, 2.0, 2.5, 3.0)
-"""How often the first and the last lines of a row of tiles count: chosen by what docs/results/borders.md measures."""
+"""Weights of the first and the last lines of a row of tiles; docs/results/borders.md has the measurements."""
 _LEAST_LINES = 256
-"""Of shorter rows the last lines count once: of 64, four finer ones would cost the others 0.05 dB."""
+"""Shorter rows count their last lines once: among 64 lines, four finer ones would cost the others 0.05 dB."""
 _REACHED = 8 * _CELL
-"""Elements of an axis whose middle neither end reaches."""
+"""Length of an axis whose middle neither end reaches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,27 +55,27 @@ class Pyramid:
 
     Attributes:
         approximation: (component, line, sample) float32, low along both axes at every level.
-        details: of every level, the finest first: (component, orientation, line, sample) float32. All orientations
-            have the size of the level's low-pass band, ⌈n / 2^(level + 1)⌉; see `present` for what they lack of it,
-            which is zero.
+        details: (component, orientation, line, sample) float32 of every level, the finest first. All orientations
+            have the size of the level's low-pass band, ⌈n / 2^(level + 1)⌉, and zeros where `present` says that
+            there is no coefficient.
     """
 
     approximation: Planes
     details: tuple[Planes, ...]
 
     def leading(self, components: int) -> Pyramid:
-        """The same without the components from this one on."""
+        """Return the first components."""
         details = tuple(planes[:components] for planes in self.details)
         return Pyramid(approximation=self.approximation[:components], details=details)
 
 
 def low_size(size: int, level: int) -> int:
-    """Of an axis: how many low-pass coefficients a level has, and so how many elements the next one."""
+    """Return how many low-pass coefficients an axis has in a level, and so how many elements in the next level."""
     return -(-size >> (level + 1))
 
 
 def present(lines: int, samples: int, level: int) -> NDArray[np.bool_]:
-    """Which coefficients of a level exist for planes of this size, (orientation, line, sample)."""
+    """Return which coefficients of a level exist for planes of this size, (orientation, line, sample)."""
     exist = np.zeros((ORIENTATIONS, low_size(lines, level), low_size(samples, level)), np.bool_)
     for orientation, area in enumerate(_areas(low_size(lines, level - 1), low_size(samples, level - 1))):
         exist[orientation][area] = True
@@ -89,16 +83,9 @@ def present(lines: int, samples: int, level: int) -> NDArray[np.bool_]:
 
 
 def analyse(planes: Planes) -> Pyramid:
-    """Coefficients of planes, (component, line, sample) float32, of any size from 1 × 1 up."""
+    """Return the coefficients of planes (component, line, sample) float32, of any size from 1 × 1 up."""
     pyramid = empty_pyramid(*planes.shape)
-    weights = _weights(*planes.shape[1:])
-    if _wavelet is not None:
-        first, second, third, last = (factor for _, factor in _STEPS)
-        factors = (_SCALE, 1 / _SCALE, first, second, third, last)
-        components, lines, samples = planes.shape
-        bands = (pyramid.approximation, *pyramid.details, weights.approximation, *weights.details)
-        _wavelet.analyse(factors, components, lines, samples, np.ascontiguousarray(planes), *bands)
-        return pyramid
+    weights = coefficient_weights(*planes.shape[1:])
     # A component at a time stays in the processor's cache.
     for component, plane in enumerate(planes):
         low = plane
@@ -110,11 +97,11 @@ def analyse(planes: Planes) -> Pyramid:
 
 
 def empty_pyramid(components: int, lines: int, samples: int) -> Pyramid:
-    """All coefficients zero, of planes of this size."""
+    """Return a pyramid of zeros for planes of this size."""
     sizes = [(low_size(lines, level), low_size(samples, level)) for level in range(LEVELS)]
     shapes = [(components, *sizes[-1]), *((components, ORIENTATIONS, *size) for size in sizes)]
     ends = np.cumsum([math.prod(shape) for shape in shapes])
-    # In one piece, which goes back to the system as one.
+    # One piece of memory, which goes back to the system as one.
     pieces = np.split(np.zeros(ends[-1], np.float32), ends[:-1])
     approximation, *details = (piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True))
     return Pyramid(approximation=approximation, details=tuple(details))
@@ -124,22 +111,14 @@ def synthesise(pyramid: Pyramid, shape: tuple[int, int]) -> Planes:
     """Inverse of `analyse`.
 
     Args:
-        pyramid: what it gave.
+        pyramid: coefficients.
         shape: lines and samples of the planes.
     """
+    check_size(pyramid, shape)
     lines, samples = shape
     sizes = [(low_size(lines, level), low_size(samples, level)) for level in range(-1, LEVELS)]
-    if [level.shape[2:] for level in pyramid.details] + [pyramid.approximation.shape[1:]] != sizes[1:] + sizes[-1:]:
-        raise ValueError(f"the pyramid is none of planes of {lines} lines and {samples} samples")
-    weights = _weights(*shape)
+    weights = coefficient_weights(*shape)
     planes = np.empty((len(pyramid.approximation), *shape), np.float32)
-    if _wavelet is not None:
-        first, second, third, last = (-factor for _, factor in _STEPS)
-        factors = (1 / _SCALE, _SCALE, first, second, third, last)
-        bands = [np.ascontiguousarray(band) for band in (pyramid.approximation, *pyramid.details)]
-        bands += [weights.approximation, *weights.details]
-        _wavelet.synthesise(factors, len(planes), lines, samples, planes, *bands)
-        return planes
     for component, plane in enumerate(planes):
         low = pyramid.approximation[component] / weights.approximation[0]
         for level in reversed(range(LEVELS)):
@@ -149,9 +128,21 @@ def synthesise(pyramid: Pyramid, shape: tuple[int, int]) -> Planes:
     return planes
 
 
+def check_size(pyramid: Pyramid, shape: tuple[int, int]) -> None:
+    """Refuse a pyramid of planes of another shape.
+
+    Raises:
+        ValueError: the pyramid is one.
+    """
+    lines, samples = shape
+    sizes = [(low_size(lines, level), low_size(samples, level)) for level in range(LEVELS)]
+    if [level.shape[2:] for level in pyramid.details] + [pyramid.approximation.shape[1:]] != sizes + sizes[-1:]:
+        raise ValueError(f"the pyramid is not of planes of {lines} lines and {samples} samples")
+
+
 @lru_cache(maxsize=8)
-def _weights(lines: int, samples: int) -> Pyramid:
-    """What errors of coefficients cost, of one component; 1 where there is no coefficient."""
+def coefficient_weights(lines: int, samples: int) -> Pyramid:
+    """Return the synthesis norm of every coefficient of one component; 1 in the padding."""
     along_lines, along_samples = _axis_weights(lines, rows_meet=True), _axis_weights(samples, rows_meet=False)
     details = tuple(np.ones_like(level) for level in empty_pyramid(1, lines, samples).details)
     for level, planes in enumerate(details):
@@ -165,7 +156,7 @@ def _weights(lines: int, samples: int) -> Pyramid:
 
 @lru_cache(maxsize=16)
 def _axis_weights(size: int, *, rows_meet: bool) -> list[list[Planes]]:
-    """Norms of what coefficients of an axis add to it: of each level low and high, (coefficient,) float32."""
+    """Return norms of the synthesis functions along an axis: low and high of each level, (coefficient,) float32."""
     short = min(size, _REACHED + size % _CELL)
     counts = np.ones(short)
     if rows_meet and short >= _CELL:
@@ -180,7 +171,7 @@ def _axis_weights(size: int, *, rows_meet: bool) -> list[list[Planes]]:
             low, added = added, np.empty((finer, sizes[level]), np.float32)
             _synthesise_axis(low, high[: finer // 2], added)
             high = np.zeros((short, sizes[level]), np.float32)
-        # Products are exact and sums but for one rounding, so all processors agree on these, too.
+        # Products are exact, and sums are rounded once, so all processors agree on the norms too.
         norms = np.array([math.sqrt(math.fsum(column)) for column in np.square(added, dtype=float).T * counts])
         halves = np.split(norms.astype(np.float32), [sizes[level + 1]])
         longer = low_size(size, level), low_size(size, level - 1) // 2
@@ -189,14 +180,14 @@ def _axis_weights(size: int, *, rows_meet: bool) -> list[list[Planes]]:
 
 
 def _lengthened(weights: Planes, length: int) -> Planes:
-    """Weights of an axis that is longer in the middle."""
+    """Return the weights of an axis that is longer in the middle."""
     times = np.ones(len(weights), int)
     times[len(weights) // 2 :][:1] += length - len(weights)
     return np.repeat(weights, times)
 
 
 def _areas(lines: int, samples: int) -> Iterator[tuple[slice, slice]]:
-    """Of a level's padded orientations: what there is of each, for a plane of this size."""
+    """Yield the part of each padded orientation that has coefficients, for a plane of this size."""
     low = slice(-(-lines // 2)), slice(-(-samples // 2))
     high = slice(lines // 2), slice(samples // 2)
     yield low[0], high[1]
@@ -205,7 +196,7 @@ def _areas(lines: int, samples: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _analyse_level(plane: Planes, details: Planes) -> Planes:
-    """Low-pass half of a plane; the rest goes to `details`, (orientation, line, sample)."""
+    """Return the low-pass quarter of a plane; the rest goes to `details`, (orientation, line, sample)."""
     lines, samples = plane.shape
     along_samples, along_lines, both = (details[index][area] for index, area in enumerate(_areas(lines, samples)))
     low = np.empty((-(-lines // 2), samples), np.float32)
@@ -235,9 +226,9 @@ def _analyse_axis(plane: Planes, low: Planes, high: Planes) -> None:
     if len(plane) == 1:
         low[...] = plane
         return
-    np.multiply(plane[0::2], _SCALE, out=low)
-    np.multiply(plane[1::2], 1 / _SCALE, out=high)
-    for half, factor in _STEPS:
+    np.multiply(plane[0::2], SCALE, out=low)
+    np.multiply(plane[1::2], 1 / SCALE, out=high)
+    for half, factor in STEPS:
         _lift(low, high, half, factor)
 
 
@@ -246,14 +237,14 @@ def _synthesise_axis(low: Planes, high: Planes, plane: Planes) -> None:
     if len(plane) == 1:
         plane[...] = low
         return
-    for half, factor in reversed(_STEPS):
+    for half, factor in reversed(STEPS):
         _lift(low, high, half, -factor)
-    np.multiply(low, 1 / _SCALE, out=plane[0::2])
-    np.multiply(high, _SCALE, out=plane[1::2])
+    np.multiply(low, 1 / SCALE, out=plane[0::2])
+    np.multiply(high, SCALE, out=plane[1::2])
 
 
 def _lift(low: Planes, high: Planes, half: int, factor: float) -> None:
-    """Add `factor` times its two neighbours to every element of a half; beyond an end both are the same one."""
+    """Add `factor` times its two neighbours to every element of a half; at an end both are the same element."""
     target, source = (high, low) if half else (low, high)
     pairs = source[:-1] + source[1:]
     pairs *= factor

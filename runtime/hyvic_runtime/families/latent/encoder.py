@@ -64,7 +64,7 @@ class LatentRowEncoder(RowEncoder[LatentBundle]):
         entropy_path = load_entropy_path(bundle, self.engine, cores=self.cores)
         check_entropy_path(bundle, entropy_path)
         check_encoder(bundle, engine, entropy_path)
-        coder = bundle.entropy_coder()
+        coder = bundle.entropy_coder(self.kernels)
         check_coder(bundle, coder)
         engine_sha256 = encoder_sha256(bundle, engine)
         self.bundle, self._engine, self._engine_sha256 = bundle, engine, engine_sha256

@@ -244,7 +244,7 @@ def test_a_bundle_of_the_family_is_not_compiled(
     exported_adaptive_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--bundle", str(exported_adaptive_bundle), "--out", str(tmp_path / "b"), "--target", "tensorrt"]) == 1
-    assert "whose network runs as it is; there is nothing to compile" in capsys.readouterr().err
+    assert "of the family adaptive, which has no latent" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -268,8 +268,16 @@ def _refused_or_usable(octets: bytes, bands: int) -> None:
         ("0001 0101 00 10 00000000 0000 00 10", 999, "of 257 components; 256 are the most"),
         ("0001 0004 00 10 00000000 0000 00 10", 999, "14 octets cannot hold 4 components of 999 bands"),
         ("0001 0000 00 10 00000000 0000 00 10 00000000", 65535, "18 octets cannot hold 0 components of 65535 bands"),
-        ("0001 0000 00 d0 00000000 0000 00 10 00000000", 4, "differences of order 3 or a level of 16, which is none"),
-        ("0001 0000 00 10 00000000 0000 00 40 00000000", 4, "differences of order 0 or a level of 64, which is none"),
+        (
+            "0001 0000 00 d0 00000000 0000 00 10 00000000",
+            4,
+            "differences of order 3 or a level of 16, which is invalid",
+        ),
+        (
+            "0001 0000 00 10 00000000 0000 00 40 00000000",
+            4,
+            "differences of order 0 or a level of 64, which is invalid",
+        ),
         ("0001 0000 df 10 00000000 0000 00 10 00000000", 4, "damaged: a step of"),
     ],
 )
@@ -297,11 +305,11 @@ def test_sums_that_no_spectrum_has_are_refused(mean: list[int], order: int, offs
 @pytest.mark.parametrize(
     ("said", "elements", "problem"),
     [
-        ([-1, 0, 0, 0], [1, 0, 0, 0], "says of its vectors"),
-        ([256, 0, 0, 0], [1, 0, 0, 0], "says of its vectors"),
-        ([0, 1, 0, 0], [1, 0, 0, 0], "says of its vectors"),
-        ([0, 0, 3, 0], [1, 0, 0, 0], "says of its vectors"),
-        ([0, 0, 0, 3], [1, 0, 0, 0], "says of its vectors"),
+        ([-1, 0, 0, 0], [1, 0, 0, 0], "side information of a basis unit"),
+        ([256, 0, 0, 0], [1, 0, 0, 0], "side information of a basis unit"),
+        ([0, 1, 0, 0], [1, 0, 0, 0], "side information of a basis unit"),
+        ([0, 0, 3, 0], [1, 0, 0, 0], "side information of a basis unit"),
+        ([0, 0, 0, 3], [1, 0, 0, 0], "side information of a basis unit"),
         ([0, 0, 0, 0], [0, 0, 0, 0], "is zero or outgrows 16 bits"),
         ([0, 0, 0, 0], [0, 32768, 0, 0], "is zero or outgrows 16 bits"),
         ([0, 0, 2, 0], [-20000, 0, 0, 0], "is zero or outgrows 16 bits"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from both_kernels import both_kernels
+from hyvic_runtime import kernels as runtime_kernels
 from hyvic_runtime.cli import verify_bundle
 from hyvic_runtime.codec.bundle_files import MANIFEST, REPORT, TABLE_FIRST, canonical_sha256, file_sha256, spelt
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
@@ -22,9 +25,11 @@ from hyvic_runtime.families.adaptive.bundle import (
 from hyvic_runtime.families.adaptive.conformance import check_network
 from hyvic_runtime.families.adaptive.context_network import load_context_network
 from hyvic_runtime.families.adaptive.contexts import CONTEXTS
+from hyvic_runtime.families.adaptive.kernels import Kernels
 from hyvic_runtime.families.adaptive.table_choice import ROWS
 from hyvic_runtime.families.latent.bundle import HYPERDECODER, read_latent_bundle
 from hyvic_runtime.families.registry import read_bundle
+from hyvic_runtime.kernels import KernelKind
 
 Document = dict[str, Any]
 
@@ -207,11 +212,39 @@ def test_native_code_runs_no_graph(tiny_bundle: Path) -> None:
         read_latent_bundle(tiny_bundle).load_engine(HYPERDECODER, EngineKind.NATIVE)
 
 
-def test_without_a_compiler_native_code_is_refused_and_not_chosen(
-    tiny_adaptive_bundle: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_a_compiler_the_reference_is_chosen_with_a_warning(
+    tiny_adaptive_bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("hyvic_runtime.families.adaptive.context_network.NativeNetwork", None)
+    monkeypatch.setattr(runtime_kernels, "why_not_native", lambda: "No module named '_native'")
+    runtime_kernels._warn.cache_clear()
     bundle = read_adaptive_bundle(tiny_adaptive_bundle)
-    assert load_context_network(bundle).describe().startswith("ONNX Runtime")
-    with pytest.raises(EngineError, match=r"built without a C compiler, .* or pass --engine onnxruntime"):
-        load_context_network(bundle, EngineKind.NATIVE)
+    network = load_context_network(bundle)
+    assert network.describe().startswith("ONNX Runtime")
+    assert network.kernels.kind is KernelKind.REFERENCE
+    assert bundle.entropy_coder().describe().startswith("constriction")
+    (told,) = caplog.messages
+    assert re.search(r"without its C code \(No module named '_native'\): .* times as long, .* install gcc and", told)
+    for engine, kind in ((EngineKind.NATIVE, None), (None, KernelKind.NATIVE)):
+        with pytest.raises(EngineError, match=r"installed without its C code .* or choose reference kernels"):
+            load_context_network(bundle, engine, kernels=kind)
+
+
+@both_kernels
+def test_kernels_are_chosen_by_name(
+    tiny_adaptive_bundle: Path, kernels: Kernels, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kind = kernels.kind
+    assert verify_bundle([str(tiny_adaptive_bundle), "--kernels", kind, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["kernels"] == kind
+    native = kind is KernelKind.NATIVE
+    assert result["engine"].startswith("native code" if native else "ONNX Runtime")
+    assert result["entropy_coder"].startswith("the runtime's own C coder" if native else "constriction")
+    assert verify_bundle([str(tiny_adaptive_bundle), "--kernels", kind]) == 0
+    assert f"{kind} kernels" in capsys.readouterr().out
+
+
+def test_native_engine_with_reference_kernels_is_refused(tiny_adaptive_bundle: Path) -> None:
+    bundle = read_adaptive_bundle(tiny_adaptive_bundle)
+    with pytest.raises(EngineError, match="engine native needs native kernels; choose engine onnxruntime"):
+        load_context_network(bundle, EngineKind.NATIVE, kernels=KernelKind.REFERENCE)

@@ -18,8 +18,8 @@ from hyvic_runtime.families.adaptive.basis_coder import BasisCoder
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
 from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
 from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
+from hyvic_runtime.families.adaptive.kernels import kernels_of
 from hyvic_runtime.families.adaptive.strip_basis import SpectralBasis
-from hyvic_runtime.families.adaptive.wavelet import analyse, synthesise
 from hyvic_runtime.packets.reassembly import UnitKey, receive
 from hyvic_runtime.packets.space_packet import Packetiser, Unit, UnitKind
 from hyvic_runtime.scene.scene import Scene
@@ -230,11 +230,12 @@ def test_pixels_read_as_far_as_the_geometry_says(bundle: AdaptiveBundle) -> None
     geometry = bundle.manifest.geometry
     cells, lost = 12, 6
     shape = (1, cells * geometry.latent_stride)
-    pyramid = analyse(np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32))
-    whole = synthesise(pyramid, shape)
+    kernels = kernels_of()
+    pyramid = kernels.analyse(np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32))
+    whole = kernels.synthesise(pyramid, shape)
     for planes in (pyramid.approximation, *pyramid.details):
         of_cell = planes.shape[-1] // cells
         planes[..., lost * of_cell : (lost + 1) * of_cell] = 0
-    changed = np.flatnonzero(synthesise(pyramid, shape) != whole) // geometry.latent_stride
+    changed = np.flatnonzero(kernels.synthesise(pyramid, shape) != whole) // geometry.latent_stride
     assert lost - changed.min() == geometry.latent_halo_after
     assert changed.max() - lost == geometry.latent_halo_before

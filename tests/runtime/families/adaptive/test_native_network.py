@@ -1,26 +1,28 @@
 from __future__ import annotations
 
-from importlib.util import find_spec
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from both_kernels import NATIVE, needs_native
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hyvic_runtime.families.adaptive.checkerboard import both_positions
 from hyvic_runtime.families.adaptive.context_network import OnnxContextNetwork
 from hyvic_runtime.families.adaptive.context_weights import HIGH, LOW, MAX_SHIFT, ContextWeights
-from hyvic_runtime.families.adaptive.contexts import CONTEXT_MAX, CONTEXTS, ORIENTATIONS, both_squares
+from hyvic_runtime.families.adaptive.contexts import CONTEXT_MAX, CONTEXTS
+from hyvic_runtime.families.adaptive.planes import ORIENTATIONS, Planes
 from hyvic_runtime.families.adaptive.table_choice import RANGES, ROWS, SCALES
+from hyvic_runtime.kernels import why_not_native
 from noise_levels import HUGE, LEVEL, level_of_noise
 from numpy.typing import NDArray
 
-IN_C = find_spec("hyvic_runtime.families.adaptive._contexts") is not None
-needs_c = pytest.mark.skipif(not IN_C, reason="the package was installed without a C compiler")
-if TYPE_CHECKING or IN_C:
-    from hyvic_runtime.families.adaptive import _contexts
-    from hyvic_runtime.families.adaptive.native_contexts import NativeGroupContexts, NativeLevelContexts
+if TYPE_CHECKING or why_not_native() is None:
+    from hyvic_runtime.families.adaptive.native_contexts import NativeGroupContexts
     from hyvic_runtime.families.adaptive.native_network import INSTRUCTION_SETS, NativeNetwork
+    from hyvic_runtime.kernels import _native
 
 
 def _weights(rng: np.random.Generator, hidden: tuple[int, ...], leaky_slope_bits: int = 5) -> ContextWeights:
@@ -58,7 +60,7 @@ def _defined(weights: ContextWeights, contexts: NDArray[np.int64]) -> NDArray[np
     return x
 
 
-@needs_c
+@needs_native
 class TestNativeNetwork:
     @given(
         seed=st.integers(0, 2**32),
@@ -96,71 +98,105 @@ class TestNativeNetwork:
 
     @given(**LEVEL)
     @settings(deadline=None, max_examples=60)
-    def test_rows_are_those_of_the_contexts(
+    def test_tables_are_those_of_the_contexts(
         self, seed: int, components: int, lines: int, samples: int, level: int, largest: float
     ) -> None:
-        self._same_rows(seed, components, (lines, samples), level, largest)
+        self._same_tables(seed, components, (lines, samples), level, largest)
 
     @pytest.mark.parametrize("shape", [(3, 700), (40, 30), (33, 127)])
-    def test_rows_are_those_of_the_contexts_of_many_squares(self, shape: tuple[int, int]) -> None:
-        self._same_rows(0, 5, shape, 1, 5000.0)
+    def test_tables_are_those_of_the_contexts_of_many_positions(self, shape: tuple[int, int]) -> None:
+        self._same_tables(0, 5, shape, 1, 5000.0)
 
     @staticmethod
-    def _same_rows(seed: int, components: int, shape: tuple[int, int], level: int, largest: float) -> None:
+    def _same_tables(seed: int, components: int, shape: tuple[int, int], level: int, largest: float) -> None:
         rng = np.random.default_rng(seed)
         weights = _weights(rng, (32, 32))
         network = NativeNetwork(weights, INSTRUCTION_SETS[seed % len(INSTRUCTION_SETS)])
-        apart = OnnxContextNetwork(network)
+        apart = OnnxContextNetwork(network, NATIVE)
         assert apart.describe() == network.describe()
         seen = set[int]()
-        for of_group, details in level_of_noise(NativeLevelContexts, rng, components, shape, level, largest):
+        for of_group, details in level_of_noise(NATIVE, rng, components, shape, level, largest):
             for orientation in range(ORIENTATIONS):
-                for black, squares in enumerate(both_squares(shape)):
-                    rows, shifts = network.tables_and_offsets(of_group, orientation, details, bool(black))
-                    expected = apart.tables_and_offsets(of_group, orientation, details, bool(black))
-                    assert rows.shape == (len(details), len(squares.places[0]))
-                    assert np.array_equal(rows, expected[0])
-                    assert np.array_equal(shifts, expected[1])
-                    seen |= set(rows.ravel().tolist())
+                for positions in both_positions(shape):
+                    block = (of_group, orientation, details, positions.non_anchor)
+                    tables, offsets = network.tables_and_offsets(*block)
+                    expected = apart.tables_and_offsets(*block)
+                    assert tables.shape == (len(details), len(positions.places[0]))
+                    assert np.array_equal(tables, expected[0])
+                    assert np.array_equal(offsets, expected[1])
+                    seen |= set(tables.ravel().tolist())
         assert not seen or 0 <= min(seen) <= max(seen) < ROWS
 
     def test_what_does_not_fit_is_refused(self) -> None:
         weights = _weights(np.random.default_rng(0), (32, 32))
         with pytest.raises(ValueError, match=r"contexts of shape \(43, 5\)"):
             NativeNetwork(weights).run({"contexts": np.zeros((CONTEXTS, 5), np.float32)})
-        which, sizes, paired, rows = NativeNetwork(weights)._network
-        contexts, outputs = np.zeros((CONTEXTS, 5), np.float32), np.zeros((3, 5), np.int32)
-        for network in [
-            (which, sizes[:2], paired, rows),
-            (which, sizes[:, ::-1].copy(), paired, rows),
-            (which, sizes, paired[:-1], rows),
-            (which, sizes, paired, rows[:-1]),
-            (which, np.zeros((0, 2), np.int32), paired[:0], rows[:0]),
-            (which, sizes * [[1, -1]], paired, rows),
+        sizes, paired, rows = NativeNetwork(weights)._arrays
+        for arrays in [
+            (sizes[:2], paired, rows),
+            (sizes[:, ::-1].copy(), paired, rows),
+            (sizes, paired[:-1], rows),
+            (sizes, paired, rows[:-1]),
+            (np.zeros((0, 2), np.int32), paired[:0], rows[:0]),
+            (sizes * np.array([[1, -1]], np.int32), paired, rows),
         ]:
-            with pytest.raises(ValueError, match="are not of one network"):
-                _contexts.evaluate(network, contexts, outputs)
+            with pytest.raises(ValueError, match="are not of one context network"):
+                _native.context_network(0, *arrays)
         for number in (-1, len(INSTRUCTION_SETS)):
-            with pytest.raises(ValueError, match=r"instruction set -?\d is none of"):
-                _contexts.evaluate((number, sizes, paired, rows), contexts, outputs)
-        with pytest.raises(ValueError, match="buffer 1 holds 60 octets, not 12 float32"):
-            _contexts.evaluate((which, sizes, paired, rows), contexts[:, :4].copy(), outputs)
-        with pytest.raises(TypeError, match="a network is a tuple"):
-            _contexts.evaluate([which, sizes, paired, rows], contexts, outputs)  # type: ignore[arg-type]
-        ((of_group, details),) = level_of_noise(NativeLevelContexts, np.random.default_rng(0), 1, (4, 4), 0, HUGE)
+            with pytest.raises(ValueError, match=r"instruction set -?\d is outside"):
+                _native.context_network(number, sizes, paired, rows)
+        with pytest.raises(ValueError, match="not C-contiguous"):
+            _native.context_network(0, sizes[:, ::-1], paired, rows)
+        network = _native.context_network(0, sizes, paired, rows)
+        contexts, outputs = np.zeros((CONTEXTS, 5), np.float32), np.zeros((3, 5), np.int32)
+        with pytest.raises(ValueError, match="buffer 1 holds 60 octets, not 12 items of 4"):
+            _native.evaluate(network, contexts[:, :4].copy(), outputs)
+        with pytest.raises(ValueError, match="PyCapsule"):
+            _native.evaluate(sizes, contexts, outputs)  # type: ignore[arg-type]
+
+    def test_a_group_that_does_not_fit_is_refused(self) -> None:
+        ((of_group, _),) = level_of_noise(NATIVE, np.random.default_rng(0), 1, (4, 4), 0, HUGE)
         assert isinstance(of_group, NativeGroupContexts)
-        description = of_group.description(0, details, False, slice(0, 4))
-        squares = np.zeros((1, 8), np.int32)
         for wrong, match in [
-            ((*description[:1], 9, *description[2:]), "level 9, orientation 0"),
-            ((*description[:2], 1, *description[3:]), "orientations before are missing"),
-            ((*description[:6], 5, *description[7:]), "lines 0 to 5 are none of 4"),
-            ((*description[:-1], np.zeros(2, np.float32)), "buffer 13 holds 8 octets"),
+            ({"level": 9}, "level 9 or component 0 is invalid"),
+            ({"first": -1}, "level 0 or component -1 is invalid"),
+            ({"log2_spread": np.zeros(2, np.float32)}, "buffer 0 holds 48 octets, not 24 items of 4"),
+            ({"mean": of_group.mean[:2]}, "buffer 4 holds 128 octets, not 48 items of 4"),
         ]:
             with pytest.raises(ValueError, match=match):
-                _contexts.tables_and_offsets((which, sizes, paired, rows), wrong, squares, squares.copy())
-        with pytest.raises(ValueError, match="buffer 0 holds 28 octets"):
-            _contexts.tables_and_offsets((which, sizes, paired, rows), description, squares[:, :7].copy(), squares)
+                assert replace(of_group, **wrong).group  # type: ignore[arg-type]
+
+    def test_a_block_that_does_not_fit_is_refused(self) -> None:
+        ((of_group, details),) = level_of_noise(NATIVE, np.random.default_rng(0), 1, (4, 4), 0, HUGE)
+        assert isinstance(of_group, NativeGroupContexts)
+        network = NativeNetwork(_weights(np.random.default_rng(0), (32, 32)))._network
+        tables, sums = np.zeros((1, 8), np.int32), np.zeros((1, 4, 4), np.float32)
+
+        def chosen(orientation: int = 0, decoded: Planes = details, out: NDArray[np.int32] = tables) -> None:
+            _native.network_tables(
+                network, of_group.group, orientation, False, decoded, None, None, out, np.zeros_like(out)
+            )
+
+        for call, match in [
+            (lambda: chosen(3), "orientation 3 is outside 0..2"),
+            (lambda: chosen(1), "sums of the orientations before are missing"),
+            (lambda: chosen(0, details[:, :2].copy()), "buffer 0 holds 128 octets, not 48 items of 4"),
+            (lambda: chosen(0, out=tables[:, :7].copy()), "buffer 0 holds 28 octets, not 8 items of 4"),
+        ]:
+            with pytest.raises(ValueError, match=match):
+                call()
+        contexts, prediction = np.zeros((CONTEXTS, 1, 8), np.float32), np.zeros((1, 8), np.float32)
+        block = (of_group.group, 1, True, details, sums, None)
+        for lines, components, match in [
+            ((0, 5), (0, 1), "lines 0 to 5 are outside 0..4"),
+            ((3, 2), (0, 1), "lines 3 to 2 are outside 0..4"),
+            ((-1, 2), (0, 1), "lines -1 to 2 are outside 0..4"),
+            ((0, 4), (0, 2), "components 0 to 2 are outside 0..1"),
+            ((0, 4), (0, 0), "buffer 0 holds 1376 octets, not 0 items of 4"),
+        ]:
+            with pytest.raises(ValueError, match=match):
+                _native.describe(*block, *lines, *components, contexts, prediction)
+        _native.describe(*block, 0, 4, 0, 1, contexts, prediction)
 
 
 class TestContextWeights:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.errors import EngineError
-from hyvic_runtime.families.adaptive.contexts import CONTEXT_MAX, MAX_COMPONENTS
+from hyvic_runtime.families.adaptive.contexts import CONTEXT_MAX
+from hyvic_runtime.families.adaptive.planes import MAX_COMPONENTS
 from hyvic_runtime.families.adaptive.strip_basis import (
     MEAN_STEP_RATIO,
     PIXEL_SHARE,

@@ -4,12 +4,14 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
+from both_kernels import REFERENCE
 from guessing_network import tile_coder
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.families.adaptive.coding_order import PARTS, parts_of
-from hyvic_runtime.families.adaptive.contexts import LEVELS, Scale
+from hyvic_runtime.families.adaptive.contexts import Scale
+from hyvic_runtime.families.adaptive.planes import LEVELS
 from hyvic_runtime.families.adaptive.tile_coder import CodedTile, DecodedTile
 from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid, present
 from hyvic_runtime.packets.space_packet import MAX_PARTS
@@ -121,8 +123,7 @@ def test_a_coefficient_that_no_encoder_writes_is_told(monkeypatch: pytest.Monkey
     pyramid = empty_pyramid(1, 64, 64)
     pyramid.details[LEVELS - 1][0, 0, 0, 0] = 2**29
     monkeypatch.setattr("hyvic_runtime.families.adaptive.quantiser.LARGEST", 2**29)
-    monkeypatch.setattr("hyvic_runtime.families.adaptive.quantiser._quantiser", None)
-    coded = CODER.encode(deepcopy(pyramid), _scale(1), (64, 64))
+    coded = tile_coder(REFERENCE).encode(deepcopy(pyramid), _scale(1), (64, 64))
     decoded = _decoded(coded, 1, (64, 64), dict(coded.parts))
     assert decoded.problem == "part 0 of the details holds a coefficient beyond 268435456"
     assert not decoded.pyramid.details[LEVELS - 1].any()

@@ -1,26 +1,15 @@
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
+from both_kernels import NATIVE, REFERENCE, both_kernels, needs_native
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hyvic_runtime.families.adaptive import wavelet
-from hyvic_runtime.families.adaptive.contexts import ORIENTATIONS
-from hyvic_runtime.families.adaptive.wavelet import (
-    Planes,
-    Pyramid,
-    analyse,
-    empty_pyramid,
-    low_size,
-    present,
-    synthesise,
-)
+from hyvic_runtime.families.adaptive.kernels import Kernels
+from hyvic_runtime.families.adaptive.planes import ORIENTATIONS, Planes
+from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid, low_size, present
 from numpy.typing import NDArray
 
-IN_C = find_spec("hyvic_runtime.families.adaptive._wavelet") is not None
-needs_c = pytest.mark.skipif(not IN_C, reason="the package was installed without a C compiler")
 SIZES = st.tuples(st.integers(1, 3), st.integers(1, 70), st.integers(1, 70))
 # ISO/IEC 15444-1, table F.4 and the text below it: the filters from their centre outwards.
 LOW_PASS = (0.6029490182363579, 0.2668641184428723, -0.07822326652898785, -0.01686411844287495, 0.02674875741080976)
@@ -43,22 +32,24 @@ def _filtered(plane: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
     return halves[0], halves[1]
 
 
+@both_kernels
 @given(shape=SIZES, seed=st.integers(0, 2**32 - 1))
 @settings(deadline=None)
-def test_planes_of_every_size_come_back(shape: tuple[int, int, int], seed: int) -> None:
+def test_planes_of_every_size_come_back(kernels: Kernels, shape: tuple[int, int, int], seed: int) -> None:
     planes = _noise(shape, seed)
     before = planes.copy()
-    pyramid = analyse(planes)
+    pyramid = kernels.analyse(planes)
     # A few dozen roundings of float32 numbers around 1,000.
-    np.testing.assert_allclose(synthesise(pyramid, shape[1:]), planes, rtol=0, atol=0.02)
+    np.testing.assert_allclose(kernels.synthesise(pyramid, shape[1:]), planes, rtol=0, atol=0.02)
     assert np.array_equal(planes, before)
 
 
+@both_kernels
 @given(shape=SIZES)
 @settings(deadline=None)
-def test_what_is_present_is_all_there_is(shape: tuple[int, int, int]) -> None:
+def test_what_is_present_is_all_there_is(kernels: Kernels, shape: tuple[int, int, int]) -> None:
     components, *size = shape
-    pyramid = analyse(_noise(shape))
+    pyramid = kernels.analyse(_noise(shape))
     coefficients = pyramid.approximation[0].size
     for level, details in enumerate(pyramid.details):
         exist = present(size[0], size[1], level)
@@ -83,7 +74,7 @@ def _functions(lines: int, samples: int) -> NDArray[np.float64]:
     units.approximation.reshape(lines * samples, -1)[...] = identity[0]
     for index, (level, part) in enumerate(zip(units.details, identity[1:], strict=True)):
         level[:, present(lines, samples, index)] = part
-    return synthesise(units, (lines, samples)).astype(np.float64)
+    return NATIVE.synthesise(units, (lines, samples)).astype(np.float64)
 
 
 def _cost(size: int) -> NDArray[np.float64]:
@@ -91,13 +82,14 @@ def _cost(size: int) -> NDArray[np.float64]:
     return np.linalg.norm(np.linalg.inv(np.concatenate(_filtered(np.eye(size)))), axis=0)
 
 
+@both_kernels
 @pytest.mark.parametrize("shape", [(31, 48), (28, 37), (5, 6)])
-def test_one_level_is_the_standards_filters_times_what_errors_cost(shape: tuple[int, int]) -> None:
+def test_one_level_is_the_standards_filters_times_what_errors_cost(kernels: Kernels, shape: tuple[int, int]) -> None:
     plane = _noise(shape)
     low, high = _filtered(plane.astype(np.float64))
     (_, along_samples), (along_lines, both) = (_filtered(half.T) for half in (low, high))
     (low_line, high_line), (low_sample, high_sample) = (np.split(_cost(size), [-(-size // 2)]) for size in shape)
-    finest = analyse(plane[None]).details[0][0]
+    finest = kernels.analyse(plane[None]).details[0][0]
     for orientation, (expected, cost) in enumerate(
         (
             (along_samples.T, np.outer(low_line, high_sample)),
@@ -111,7 +103,7 @@ def test_one_level_is_the_standards_filters_times_what_errors_cost(shape: tuple[
 
 
 def test_a_constant_is_all_in_the_approximation() -> None:
-    pyramid = analyse(np.full((1, 96, 97), 100, np.float32))
+    pyramid = NATIVE.analyse(np.full((1, 96, 97), 100, np.float32))
     assert pyramid.approximation.min() > 1000
     assert all(np.abs(details).max() < 0.01 for details in pyramid.details)
 
@@ -149,52 +141,50 @@ def test_the_middle_of_a_long_axis_goes_on_as_it_is() -> None:
             only = zeros.copy()
             only[0, 0, 0, place] = 1
             others = tuple(only if index == level else planes for index, planes in enumerate(empty.details))
-            added = synthesise(Pyramid(approximation=empty.approximation, details=others), (1, 801))
+            added = NATIVE.synthesise(Pyramid(approximation=empty.approximation, details=others), (1, 801))
             np.testing.assert_allclose(np.square(added, dtype=float).sum(), 1, rtol=1e-5)
 
 
 def test_a_single_line_is_split_along_samples_alone() -> None:
-    pyramid = analyse(_noise((1, 1, 64)))
+    pyramid = NATIVE.analyse(_noise((1, 1, 64)))
     for level, details in enumerate(pyramid.details):
         assert details.shape == (1, ORIENTATIONS, 1, 32 >> level)
         assert details[0, 0].all()
         assert not details[0, 1:].any()
 
 
-def test_a_pyramid_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="none of planes of 30 lines and 50 samples"):
-        synthesise(analyse(_noise((1, 40, 50))), (30, 50))
+@both_kernels
+def test_a_pyramid_of_another_size_is_refused(kernels: Kernels) -> None:
+    with pytest.raises(ValueError, match="not of planes of 30 lines and 50 samples"):
+        kernels.synthesise(kernels.analyse(_noise((1, 40, 50))), (30, 50))
 
 
-@needs_c
+@needs_native
 @given(shape=SIZES, seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([1e-3, 1.0, 1e9]))
 @settings(deadline=None)
 def test_c_and_numpy_give_the_same(shape: tuple[int, int, int], seed: int, scale: float) -> None:
     planes = _noise(shape, seed) * np.float32(scale)
-    found = analyse(planes)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wavelet, "_wavelet", None)
-        defined = analyse(planes)
-        expected = synthesise(defined, shape[1:])
+    found, defined = NATIVE.analyse(planes), REFERENCE.analyse(planes)
+    expected = REFERENCE.synthesise(defined, shape[1:])
     assert np.array_equal(found.approximation, defined.approximation)
     assert all(map(np.array_equal, found.details, defined.details))
-    assert np.array_equal(synthesise(found, shape[1:]), expected)
+    assert np.array_equal(NATIVE.synthesise(found, shape[1:]), expected)
 
 
-@needs_c
+@needs_native
 def test_buffers_of_another_size_are_refused() -> None:
-    from hyvic_runtime.families.adaptive import _wavelet
+    from hyvic_runtime.kernels import _native
 
     planes, factors = np.zeros((2, 5, 9), np.float32), (1.0, 1.0, 0.0, 0.0, 0.0, 0.0)
-    empty, one = wavelet.empty_pyramid(*planes.shape), wavelet.empty_pyramid(1, *planes.shape[1:])
+    empty, one = empty_pyramid(*planes.shape), empty_pyramid(1, *planes.shape[1:])
     weights = (one.approximation, *one.details)
     for size in ((1, 5, 9), (2, 5, 10), (2, 7, 9)):
-        for transform in (_wavelet.analyse, _wavelet.synthesise):
-            with pytest.raises(ValueError, match=r"a buffer of \d+ octets does not hold \d+ items of 4"):
+        for transform in (_native.analyse, _native.synthesise):
+            with pytest.raises(ValueError, match=r"buffer \d+ holds \d+ octets, not \d+ items of 4"):
                 transform(factors, *size, planes, empty.approximation, *empty.details, *weights)
-    with pytest.raises(ValueError, match="2 planes of 0 x 9 are none"):
-        _wavelet.analyse(factors, 2, 0, 9, planes, empty.approximation, *empty.details, *weights)
-    with pytest.raises(ValueError, match="does not hold 90 items of 4"):
-        _wavelet.analyse(factors, 2, 5, 9, planes, empty.approximation, *empty.details[1:], empty.details[0], *weights)
-    with pytest.raises(ValueError, match="does not hold 45 items of 4"):
-        _wavelet.analyse(factors, 2, 5, 9, planes, empty.approximation, *empty.details, weights[0], *empty.details)
+    with pytest.raises(ValueError, match="2 planes of 0 x 9 are invalid"):
+        _native.analyse(factors, 2, 0, 9, planes, empty.approximation, *empty.details, *weights)
+    with pytest.raises(ValueError, match="not 90 items of 4"):
+        _native.analyse(factors, 2, 5, 9, planes, empty.approximation, *empty.details[1:], empty.details[0], *weights)
+    with pytest.raises(ValueError, match="not 45 items of 4"):
+        _native.analyse(factors, 2, 5, 9, planes, empty.approximation, *empty.details, weights[0], *empty.details)

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hyvic_runtime.families.adaptive.contexts import CONTEXT_MAX, CONTEXTS
+from hyvic_runtime.families.adaptive.kernels import kernels_of
 from hyvic_runtime.families.adaptive.strip import basis_of_strip
-from hyvic_runtime.families.adaptive.wavelet import Pyramid, analyse, synthesise
+from hyvic_runtime.families.adaptive.wavelet import Pyramid
 from hyvic_train.families.adaptive.coefficients import (
     Choice,
     Details,
@@ -77,8 +78,8 @@ def test_plain_rounding_costs_a_twelfth_of_a_squared_step(cube: np.ndarray) -> N
     basis = spectral_basis(cube, 3)
     planes = project(basis, cube)
     quantised = rounded(details(planes, basis, 4.0), 0.5)
-    approximation = analyse(planes / 4).approximation
-    again = 4 * synthesise(Pyramid(approximation=approximation, details=quantised.levels), (37, 30))
+    approximation = kernels_of().analyse(planes / 4).approximation
+    again = 4 * kernels_of().synthesise(Pyramid(approximation=approximation, details=quantised.levels), (37, 30))
     # The wavelet is nearly orthonormal, so errors of coefficients are those of the plane.
     assert np.square(again - planes).mean() == pytest.approx(4**2 / 12, rel=0.1)
 

@@ -13,15 +13,16 @@ from functools import lru_cache
 from typing import cast
 
 import numpy as np
+from hyvic_runtime.families.adaptive.checkerboard import Positions, both_positions, take
 from hyvic_runtime.families.adaptive.coding_order import Block, code_details
 from hyvic_runtime.families.adaptive.context_network import ContextNetwork
-from hyvic_runtime.families.adaptive.contexts import LEVELS, ORIENTATIONS, GroupContexts, Scale, Squares, both_squares
+from hyvic_runtime.families.adaptive.contexts import GroupContexts, Scale
+from hyvic_runtime.families.adaptive.kernels import kernels_of
+from hyvic_runtime.families.adaptive.planes import LEVELS, ORIENTATIONS, Planes
 from hyvic_runtime.families.adaptive.strip import basis_of_strip
 from hyvic_runtime.families.adaptive.strip_basis import SpectralBasis
-from hyvic_runtime.families.adaptive.wavelet import analyse, present
+from hyvic_runtime.families.adaptive.wavelet import present
 from numpy.typing import NDArray
-
-Planes = NDArray[np.float32]
 
 LEAST_MAGNITUDE = 0.8
 """Quantiser steps: a component that never reaches them is worth no bit, nor is any component after it."""
@@ -78,7 +79,7 @@ def details(planes: Planes, basis: SpectralBasis, step: float) -> Details:
     nearest_code = round(1000 * (10 - np.log2(step)))
     return Details(
         shape=(planes.shape[1], planes.shape[2]),
-        levels=analyse(planes[:count] / np.float32(step)).details,
+        levels=kernels_of().analyse(planes[:count] / np.float32(step)).details,
         scale=basis.quantised(count, step).scale(nearest_code),
     )
 
@@ -124,7 +125,7 @@ def rounded_for_less(exact: Details, bits: Bits, bit_weight: float) -> Details:
     nearest = rounded(exact, 0.5)
 
     def choose(rows: Rows, block: Block) -> Planes:
-        wanted = block.squares.taken(exact.levels[block.level][block.components], block.orientation).ravel()
+        wanted = take(block.positions, exact.levels[block.level][block.components], block.orientation).ravel()
         choices = np.stack((rows.values, rows.values - np.sign(rows.values)))
         cost, cost_nearer = np.square(wanted - choices) + bit_weight * bits(rows, choices)
         return np.where(cost_nearer < cost, choices[1], choices[0])
@@ -167,7 +168,7 @@ def visit_rows(tile: Details, visit: Visit, choice: Choice | None = None) -> Non
         choice: choice of some coefficients, whose values `visit` must keep; None: all.
     """
     walk = _Walk(visit, choice)
-    # The walk needs no engine: only `tables_and_offsets` is called.
+    # The walk needs no engine: only `kernels` and `tables_and_offsets` are used.
     network, counts = cast(ContextNetwork, walk), [len(tile.scale)] * LEVELS
     code_details(network, tile.scale, counts, tile.shape, tile.levels, walk.code)
 
@@ -176,39 +177,40 @@ class _Walk:
     """Stands in for network and coder on the way of `code_details` through a tile."""
 
     def __init__(self, visit: Visit, choice: Choice | None) -> None:
+        self.kernels = kernels_of()
         self._visit, self._choice = visit, choice
         self._contexts: GroupContexts | None = None
         self._begun = [True] * (2 * ORIENTATIONS)
         self._decoded: Planes
 
     def tables_and_offsets(
-        self, contexts: GroupContexts, orientation: int, decoded: Planes, black: bool
+        self, contexts: GroupContexts, orientation: int, decoded: Planes, non_anchor: bool
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Keep what `code` needs for the block that comes next; the tables that are returned mean nothing."""
         if contexts is not self._contexts:
             self._contexts, self._decoded = contexts, decoded
             if self._choice is not None:
                 self._begun = [self._choice.block() for _ in self._begun]
-        count = len(_places((decoded.shape[2], decoded.shape[3]), black)[0])
+        count = len(_places((decoded.shape[2], decoded.shape[3]), non_anchor)[0])
         nothing = np.broadcast_to(np.int32(0), (len(decoded), count))
         return nothing, nothing
 
-    def code(self, block: Block, rows: NDArray[np.int32], shifts: NDArray[np.int32]) -> Planes:
+    def code(self, block: Block, tables: NDArray[np.int32], offsets: NDArray[np.int32]) -> Planes:
         """Visit the rows of a block that are chosen, and return the block's values."""
         assert self._contexts is not None
-        squares, orientation, decoded = block.squares, block.orientation, self._decoded
-        values = squares.taken(decoded, orientation)
-        if not self._begun[2 * orientation + squares.black]:
+        positions, orientation, decoded = block.positions, block.orientation, self._decoded
+        values = take(positions, decoded, orientation)
+        if not self._begun[2 * orientation + positions.non_anchor]:
             return values
-        places = _places((decoded.shape[2], decoded.shape[3]), squares.black)
-        chosen = np.ones(len(places[0]), np.bool_) if squares.among is None else squares.among
+        places = _places((decoded.shape[2], decoded.shape[3]), positions.non_anchor)
+        chosen = np.ones(len(places[0]), np.bool_) if positions.among is None else positions.among
         if self._choice is not None:
             chosen = chosen & self._choice.positions(len(chosen))
         if not chosen.any():
             return values
         here, twice, four_times = (of_size[chosen] for of_size in places)
-        some = Squares(black=squares.black, lines=None, places=(here, twice, four_times))
-        contexts, prediction = self._contexts.of(orientation, decoded, some)
+        some = Positions(non_anchor=positions.non_anchor, lines=None, places=(here, twice, four_times))
+        contexts, prediction = self._contexts.at(orientation, decoded, some)
         found = Rows(
             contexts=contexts.reshape(len(contexts), -1),
             prediction=prediction.ravel(),
@@ -219,8 +221,8 @@ class _Walk:
 
 
 @lru_cache(maxsize=64)
-def _places(shape: tuple[int, int], black: bool) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    return both_squares(shape)[black].places
+def _places(shape: tuple[int, int], non_anchor: bool) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    return both_positions(shape)[non_anchor].places
 
 
 def all_rows(tile: Details, choice: Choice | None = None) -> Rows | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from hyvic_runtime.families.adaptive.contexts import MAX_COMPONENTS
+from hyvic_runtime.families.adaptive.planes import MAX_COMPONENTS
 from pydantic import ConfigDict
 
 from hyvic_train.config import STRICT, DataConfig, validated

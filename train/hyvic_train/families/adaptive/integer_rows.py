@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import torch
-from hyvic_runtime.families.adaptive.contexts import PREDICTION_STEP_BITS
+from hyvic_runtime.families.adaptive.prediction import PREDICTION_STEP_BITS
 from hyvic_runtime.families.adaptive.table_choice import GAIN_STEP_BITS, MAX_MEAN_STEPS, MEAN_STEP_BITS, SCALES
 from torch import Tensor
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from hyvic_runtime.families.adaptive.planes import Planes
 from numpy.typing import NDArray
 
 from hyvic_train.checkpoint import weights
 from hyvic_train.data.data_set import SceneSplit
 from hyvic_train.entropy_path_layer import Arithmetic, reached_peaks
-from hyvic_train.families.adaptive.coefficients import Bits, Planes, Rows
+from hyvic_train.families.adaptive.coefficients import Bits, Rows
 from hyvic_train.families.adaptive.config import AdaptiveTrainingConfig
 from hyvic_train.families.adaptive.context_model import ContextModel
 from hyvic_train.families.adaptive.samples import Samples

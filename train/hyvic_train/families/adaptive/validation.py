@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from hyvic_runtime.families.adaptive.coding_order import Block
+from hyvic_runtime.families.adaptive.planes import Planes
 from torch import Tensor
 
 from hyvic_train.data.cubes import TrainingCube
 from hyvic_train.data.measured import middle, spread
 from hyvic_train.families.adaptive.coefficients import (
     Details,
-    Planes,
     Rows,
     details,
     project,

@@ -1,25 +1,24 @@
-/* Asymmetric numeral systems over blocks of symbols, those of a block grouped by frequency table.
+/* Asymmetric numeral systems over blocks of symbols; the symbols of a block are grouped by frequency table.
  *
- * The stream is that of constriction's AnsCoder: 64-bit state, 32-bit words, 24-bit precision
- * (docs/packet-format.md, "Coder"), and tests/runtime/entropy/test_ans.py holds this file to its octets. constriction has no wheel
- * for Linux on Arm, and takes about twice as long (tests/benchmarks/bench_ans.py).
+ * The stream is constriction's AnsCoder's: 64-bit state, 32-bit words, 24-bit precision (docs/packet-format.md, "Coder").
+ * tests/runtime/entropy/test_ans.py compares the octets. constriction has no wheel for Linux on Arm, and takes about twice
+ * as long (tests/benchmarks/bench_ans.py).
  *
- * Memory: nothing is allocated but the tables. All other buffers are the caller's; each length and each index that
- * comes from outside is checked where it is used, and nothing that a stream says decides how long a loop runs.
+ * Each length and each index that comes from outside is checked where it is used. Nothing that a stream says decides how
+ * long a loop runs.
  *
- * Needs a 64-bit compiler with unsigned __int128 (GCC, Clang). Where there is none the extension is not built.
+ * Needs a 64-bit compiler with unsigned __int128 (GCC, Clang). Without one the extension is not built.
  */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdint.h>
+#include "native.h" /* first: it includes Python.h */
+
 #include <stdlib.h>
 #include <string.h>
 
 #define PRECISION_BITS 24
 #define TOTAL (UINT32_C(1) << PRECISION_BITS)
 #define WORD_BITS 32
-/* A stream ends in what is left of the state, at most two words. */
+/* A stream ends in the rest of the state, at most two words. */
 #define STATE_WORDS 2
 /* A quantile's top bits choose where to look for its symbol; 8 are 1 KiB a row. */
 #define LOOKUP_BITS 8
@@ -37,14 +36,14 @@ typedef struct {
 typedef struct {
     const Symbol *symbols;
     uint32_t last; /* greatest position: the escape's */
-    /* Position of every bucket's first quantile, and `last` behind them. */
+    /* Position of every bucket's first quantile, and then `last`. */
     uint32_t lookup[BUCKETS + 1];
 } Row;
 
 typedef struct {
     size_t row_count;
     Row *rows;
-    Symbol *symbols; /* of all rows, one after another */
+    Symbol *symbols; /* all rows', one after another */
 } Tables;
 
 /* Exact division by multiplication (Robison, N-bit unsigned division via N-bit multiply-add, ARITH 2005):
@@ -55,10 +54,10 @@ typedef struct {
  * Write x = q f + r.
  *
  * If d <= 2^s, take m and increment 1:  (x + 1) m / 2^(64+s) = q + (r + 1) / f - (x + 1) d / (2^(64+s) f).
- * What is subtracted is more than 0 and, as x + 1 <= 2^64, at most 1 / f. So the value lies in [q + r / f, q + 1).
+ * The subtracted term is more than 0 and, as x + 1 <= 2^64, at most 1 / f. So the value lies in [q + r / f, q + 1).
  *
  * Else take m + 1 and increment 0:  x (m + 1) / 2^(64+s) = q + r / f + x (f - d) / (2^(64+s) f).
- * Now f - d < 2^(s+1) - 2^s = 2^s, so what is added is at least 0 and less than 1 / f: the value lies in [q, q + 1).
+ * Now f - d < 2^(s+1) - 2^s = 2^s, so the added term is at least 0 and less than 1 / f: the value lies in [q, q + 1).
  * m + 1 fits 64 bits: here f > d > 2^s, so m < 2^64 2^s / (2^s + 1) < 2^64 - 1.
  */
 static void set_reciprocal(Symbol *symbol)
@@ -76,8 +75,8 @@ static void set_reciprocal(Symbol *symbol)
     symbol->shift = (uint8_t)s;
 }
 
-/* Words written, or -1 where counts or a position are not of these tables. `counts` are one a row, block after block;
- * `words` holds count + STATE_WORDS. */
+/* Return the number of words written, or -1 where counts or a position do not fit the tables. `counts` has one number a
+ * row, block after block; `words` has room for count + STATE_WORDS. */
 static Py_ssize_t encode_words(const Tables *tables, const uint32_t *positions, size_t count, const int64_t *counts,
                                size_t group_count, uint32_t *words)
 {
@@ -116,14 +115,14 @@ static Py_ssize_t encode_words(const Tables *tables, const uint32_t *positions, 
     return next - words;
 }
 
-/* How far a stream is decoded; all zero before the first symbol. */
+/* The place that a stream is decoded to; all zero before the first symbol. */
 typedef struct {
     uint64_t state;
     uint64_t taken; /* words */
 } Cursor;
 
-/* 1 if the words from the cursor on hold these symbols and nothing else, 0 if not, -1 where the counts are not of these
- * tables or the cursor is not of these words. `counts` are as in encode_words. */
+/* Return 1 if the words from the cursor on hold these symbols and nothing else, 0 if not, and -1 where the counts do not
+ * fit the tables or the cursor does not fit the words. `counts` are as in encode_words. */
 static int decode_words(const Tables *tables, const uint32_t *words, size_t word_count, const int64_t *counts,
                         size_t group_count, uint32_t *positions, size_t count, Cursor *cursor)
 {
@@ -168,7 +167,7 @@ static int decode_words(const Tables *tables, const uint32_t *words, size_t word
     return state == 0 && left == 0;
 }
 
-/* Of one row; its frequencies are at least 1 and add up to TOTAL, or -1. */
+/* Prepare one row. Return 0, or -1 unless its frequencies are at least 1 and add up to TOTAL. */
 static int set_row(Row *row, Symbol *symbols, const uint32_t *frequencies, uint32_t last)
 {
     uint32_t start = 0, bucket = 0;
@@ -189,7 +188,7 @@ static int set_row(Row *row, Symbol *symbols, const uint32_t *frequencies, uint3
     return start == TOTAL ? 0 : -1;
 }
 
-static const char TABLES[] = "hyvic_runtime.entropy._ans.tables";
+static const char TABLES[] = "hyvic_runtime.kernels._native.tables";
 
 static void free_tables(Tables *tables)
 {
@@ -205,7 +204,7 @@ static void delete_tables(PyObject *capsule)
     free_tables(PyCapsule_GetPointer(capsule, TABLES));
 }
 
-/* Whether a buffer is whole, aligned items of this size. Their type is not asked: any bits are checked before use. */
+/* True if a buffer is whole, aligned items of this size. Any contents are allowed, and checked before use. */
 static int holds_items(const Py_buffer *view, size_t size)
 {
     return (size_t)view->len % size == 0 && (uintptr_t)view->buf % size == 0;
@@ -262,7 +261,7 @@ done:
     return capsule;
 }
 
-/* Whether one count a row of every block and 32-bit items were given; sets the error if not. */
+/* True if there is one count a row of every block, and items are of 32 bits; if not, the error is set. */
 static int fit(const Tables *tables, const Py_buffer *positions, const Py_buffer *counts, const Py_buffer *words)
 {
     if (holds_items(positions, sizeof(uint32_t)) && holds_items(words, sizeof(uint32_t)) &&
@@ -324,7 +323,7 @@ static PyObject *decode(PyObject *module, PyObject *arguments)
         if (kept.obj != NULL)
             memcpy(kept.buf, &cursor, sizeof cursor);
         if (outcome < 0)
-            PyErr_SetString(PyExc_ValueError, "counts do not add up to the positions, or the cursor is behind the words");
+            PyErr_SetString(PyExc_ValueError, "counts do not add up to the positions, or the cursor is after the words");
         else
             result = PyBool_FromLong(outcome);
     }
@@ -335,8 +334,8 @@ static PyObject *decode(PyObject *module, PyObject *arguments)
     return result;
 }
 
-/* Where the symbols of a block stand when they are grouped by row, in their order, and how many every row has; the first
- * that is no row, or GROUPED. `next` is of one item a row. */
+/* Find where the symbols of a block stand when they are grouped by row in their order, and how many every row has. Return
+ * GROUPED, or the first number that is no row. `next` has room for one item a row. */
 #define GROUPED INT64_MIN
 static int64_t group_symbols(const int32_t *rows, size_t count, size_t row_count, int64_t *counts, int64_t *next,
                              int64_t *order)
@@ -384,17 +383,10 @@ static PyObject *group(PyObject *module, PyObject *arguments)
     return done ? Py_NewRef(Py_None) : NULL;
 }
 
-static PyMethodDef METHODS[] = {
-    {"tables", tables_from_frequencies, METH_VARARGS, NULL},
-    {"encode", encode, METH_VARARGS, NULL},
-    {"decode", decode, METH_VARARGS, NULL},
-    {"group", group, METH_VARARGS, NULL},
+PyMethodDef ANS_METHODS[] = {
+    {"ans_tables", tables_from_frequencies, METH_VARARGS, NULL},
+    {"ans_encode", encode, METH_VARARGS, NULL},
+    {"ans_decode", decode, METH_VARARGS, NULL},
+    {"ans_group", group, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
-
-static struct PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, .m_name = "_ans", .m_methods = METHODS};
-
-PyMODINIT_FUNC PyInit__ans(void)
-{
-    return PyModuleDef_Init(&MODULE);
-}

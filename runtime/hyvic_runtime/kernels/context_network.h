@@ -1,9 +1,9 @@
-/* The network of contexts in integers: products of 16-bit numbers, sums of 32 bits, the same on every processor.
+/* The context network in integers: products of 16-bit numbers and sums of 32 bits, the same on every processor.
  *
- * Channels lie in pairs, (pair, square, channel of the pair), as instructions take them that multiply two pairs of
- * 16-bit numbers and add up both products: for each of several squares at once. A layer's sums are below 2^24
- * (context_weights.py checks it), so float32 holds them; scaled by a power of two, rounded to the nearest, half to
- * even, and clamped, they are the next layer's channels. See export/hyvic_export/integer_layer.py.
+ * Channels lie in pairs, (pair, position, channel of the pair). So do the instructions take them that multiply two pairs
+ * of 16-bit numbers and add both products, for several positions at once. A layer's sums are below 2^24
+ * (context_weights.py checks it), so float32 holds them. Scaled by a power of two, rounded to the nearest integer with
+ * ties to even, and clamped, the sums are the next layer's channels. See export/hyvic_export/integer_layer.py.
  */
 
 #ifndef HYVIC_CONTEXT_NETWORK_H
@@ -14,15 +14,15 @@
 #include <stdint.h>
 
 #define ROWS_AT_ONCE 4
-#define SQUARES_AT_ONCE 32 /* a multiple of what any instruction set takes */
+#define POSITIONS_AT_ONCE 32 /* a multiple of what any instruction set takes */
 #define MAX_LAYERS 9
 #define MAX_ROWS 256
 #define OUTPUT_PAIRS 2 /* scale index and mean; gain and nothing */
 
 typedef struct {
     int32_t bias;
-    float unit, negative_unit; /* what sums are multiplied by, and negative ones: powers of two, the latter no larger */
-    int32_t low, high;         /* where results are clamped; 16 bits */
+    float unit, negative_unit; /* factors of sums, and of negative sums: powers of two, the latter no larger */
+    int32_t low, high;         /* bounds of results; 16 bits */
 } Row;
 
 typedef struct {
@@ -31,8 +31,8 @@ typedef struct {
     const Row *row;
 } Layer;
 
-/* Channels of squares 0 … squares - 1, a multiple of SQUARES_AT_ONCE; planes of a pair hold `capacity` of them. */
-typedef void RunLayer(const Layer *layer, const int32_t *inputs, int32_t *outputs, size_t capacity, size_t squares);
+/* Compute the channels of positions 0 … positions - 1, a multiple of POSITIONS_AT_ONCE; a pair's plane holds `capacity`. */
+typedef void RunLayer(const Layer *layer, const int32_t *inputs, int32_t *outputs, size_t capacity, size_t positions);
 
 static inline int32_t paired(int32_t first, int32_t second)
 {
@@ -42,7 +42,7 @@ static inline int32_t paired(int32_t first, int32_t second)
 static inline int32_t first_of(int32_t pair) { return (int16_t)pair; }
 static inline int32_t second_of(int32_t pair) { return pair >> 16; }
 
-/* What all the others compute. */
+/* The definition, which every instruction set computes. */
 static inline int32_t layer_output(const Layer *layer, size_t row, const int32_t *inputs, size_t capacity)
 {
     const Row *of = &layer->row[row];
@@ -55,12 +55,12 @@ static inline int32_t layer_output(const Layer *layer, size_t row, const int32_t
     return (int32_t)fminf(fmaxf(value, (float)of->low), (float)of->high);
 }
 
-static void layer_in_c(const Layer *layer, const int32_t *inputs, int32_t *outputs, size_t capacity, size_t squares)
+static void layer_in_c(const Layer *layer, const int32_t *inputs, int32_t *outputs, size_t capacity, size_t positions)
 {
     for (size_t row = 0; row < layer->rows; row += 2)
-        for (size_t square = 0; square < squares; square++)
-            outputs[row / 2 * capacity + square] = paired(layer_output(layer, row, inputs + square, capacity),
-                                                          layer_output(layer, row + 1, inputs + square, capacity));
+        for (size_t i = 0; i < positions; i++)
+            outputs[row / 2 * capacity + i] = paired(layer_output(layer, row, inputs + i, capacity),
+                                                     layer_output(layer, row + 1, inputs + i, capacity));
 }
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -76,7 +76,7 @@ static void layer_in_c(const Layer *layer, const int32_t *inputs, int32_t *outpu
 #define SIMD(operation) _mm_##operation
 #define LANES 4
 #define MULTIPLY_ADD(sums, a, b) _mm_add_epi32(sums, _mm_madd_epi16(a, b))
-#include "_context_layer.h"
+#include "context_layer.h"
 
 #define LAYER layer_in_avx2
 #define TARGET __attribute__((target("avx2")))
@@ -86,7 +86,7 @@ static void layer_in_c(const Layer *layer, const int32_t *inputs, int32_t *outpu
 #define SIMD(operation) _mm256_##operation
 #define LANES 8
 #define MULTIPLY_ADD(sums, a, b) _mm256_add_epi32(sums, _mm256_madd_epi16(a, b))
-#include "_context_layer.h"
+#include "context_layer.h"
 
 #define LAYER layer_in_avx512
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vnni")))
@@ -96,12 +96,12 @@ static void layer_in_c(const Layer *layer, const int32_t *inputs, int32_t *outpu
 #define SIMD(operation) _mm512_##operation
 #define LANES 16
 #define MULTIPLY_ADD(sums, a, b) _mm512_dpwssd_epi32(sums, a, b)
-#include "_context_layer.h"
+#include "context_layer.h"
 
 #elif defined(__aarch64__) && defined(__GNUC__)
 #include <arm_neon.h>
 
-/* NEON under the names of x86. */
+/* NEON's instructions under the names of x86. */
 #define neon_set1_epi32 vdupq_n_s32
 #define neon_set1_epi16 vdupq_n_s16
 #define neon_set1_ps vdupq_n_f32
@@ -115,7 +115,7 @@ static void layer_in_c(const Layer *layer, const int32_t *inputs, int32_t *outpu
 #define neon_unpacklo_epi16(a, b) vreinterpretq_s32_s16(vzip1q_s16(a, b))
 #define neon_unpackhi_epi16(a, b) vreinterpretq_s32_s16(vzip2q_s16(a, b))
 
-/* Which multiplies single channels: those of eight squares are sorted first. */
+/* NEON multiplies single channels, so the channels of eight positions are sorted first. */
 static inline void neon_add_products(int32x4_t *sums, const int32x4_t *x, int32x4_t weight)
 {
     const int16x8_t low = vreinterpretq_s16_s32(x[0]), high = vreinterpretq_s16_s32(x[1]);
@@ -133,7 +133,7 @@ static inline void neon_add_products(int32x4_t *sums, const int32x4_t *x, int32x
 #define FLOATS float32x4_t
 #define SIMD(operation) neon_##operation
 #define LANES 4
-#include "_context_layer.h"
+#include "context_layer.h"
 #endif
 
 typedef struct {
@@ -141,7 +141,7 @@ typedef struct {
     RunLayer *run;
 } InstructionSet;
 
-/* What this processor has, the fastest first; the last is there always. */
+/* Instruction sets of this processor, the fastest first; the last is always there. */
 static const InstructionSet *instruction_sets(size_t *count)
 {
     static InstructionSet found[4];

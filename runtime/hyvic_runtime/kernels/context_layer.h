@@ -1,17 +1,17 @@
-/* A layer for one instruction set, which whoever includes this names: a RunLayer. */
+/* A layer for one instruction set: a RunLayer. The file that includes this one defines LAYER and the macros below. */
 
-TARGET static void LAYER(const Layer *layer, const int32_t *inputs, int32_t *outputs, size_t capacity, size_t squares)
+TARGET static void LAYER(const Layer *layer, const int32_t *inputs, int32_t *outputs, size_t capacity, size_t positions)
 {
-    for (size_t square = 0; square < squares; square += 2 * LANES)
+    for (size_t position = 0; position < positions; position += 2 * LANES)
         for (size_t row = 0; row < layer->rows; row += ROWS_AT_ONCE) {
             const Row *of = layer->row + row;
             const int32_t *weights = layer->weights + row;
             INTS sums[ROWS_AT_ONCE][2];
             for (size_t r = 0; r < ROWS_AT_ONCE; r++)
                 sums[r][0] = sums[r][1] = SIMD(set1_epi32)(of[r].bias);
-            const int32_t *from = inputs + square;
+            const int32_t *from = inputs + position;
             size_t pairs = layer->pairs;
-            do { /* there is one; a loop that may have none is compiled to many more moves */
+            do { /* at least one pair: a loop that may have none compiles to many more moves */
                 const INTS x[2] = {((const INTS *)from)[0], ((const INTS *)from)[1]};
                 for (size_t r = 0; r < ROWS_AT_ONCE; r++) {
                     const INTS weight = SIMD(set1_epi32)(weights[r]);
@@ -34,7 +34,7 @@ TARGET static void LAYER(const Layer *layer, const int32_t *inputs, int32_t *out
                     both[i] = SIMD(max_epi16)(both[i], SIMD(set1_epi16)((int16_t)own->low));
                     both[i] = SIMD(min_epi16)(both[i], SIMD(set1_epi16)((int16_t)own->high));
                 }
-                INTS *to = (INTS *)(outputs + (row + r) / 2 * capacity + square);
+                INTS *to = (INTS *)(outputs + (row + r) / 2 * capacity + position);
                 to[0] = SIMD(unpacklo_epi16)(both[0], both[1]);
                 to[1] = SIMD(unpackhi_epi16)(both[0], both[1]);
             }

@@ -1,18 +1,18 @@
-/* From what describes coefficients to their table rows: contexts are made for so many squares as the nearest cache holds,
- * and the network run on them while they are there.
+/* From contexts to the tables of coefficients: contexts are made for as many positions as the nearest cache holds, and the
+ * network runs on them while they are there.
  */
 
-#ifndef HYVIC_CONTEXT_ROWS_H
-#define HYVIC_CONTEXT_ROWS_H
+#ifndef HYVIC_CONTEXT_TABLES_H
+#define HYVIC_CONTEXT_TABLES_H
 
-#include "_context_entries.h" /* first: it includes Python.h */
+#include "context_entries.h" /* first: it includes Python.h */
 
 #include <stdlib.h>
 
-#include "_context_network.h"
-#include "_table_rows.h"
+#include "context_network.h"
+#include "table_choice.h"
 
-#define AT_ONCE 128    /* squares whose contexts the nearest cache holds */
+#define AT_ONCE 128 /* positions whose contexts the nearest cache holds */
 
 typedef struct {
     RunLayer *run;
@@ -20,21 +20,21 @@ typedef struct {
     Layer layers[MAX_LAYERS];
 } Network;
 
-/* Memory of one call; planes hold `capacity` squares. */
+/* Memory of one call; planes hold `capacity` positions. */
 typedef struct {
     size_t capacity;
     int32_t *inputs, *channels[2]; /* pairs of channels: the network's inputs; a layer's inputs and outputs */
     float *contexts, *predicted;
-    Row *first;                    /* of the first layer's rows, with biases of a component */
+    Row *first;                    /* the first layer's rows, with a component's constant entries in their biases */
     void *memory;
 } Scratch;
 
-static size_t rounded_up(size_t count) { return (count + SQUARES_AT_ONCE - 1) / SQUARES_AT_ONCE * SQUARES_AT_ONCE; }
+static size_t rounded_up(size_t count) { return (count + POSITIONS_AT_ONCE - 1) / POSITIONS_AT_ONCE * POSITIONS_AT_ONCE; }
 
-/* For so many squares in a line; whether there is enough memory. */
-static int scratch_for(const Network *network, size_t squares, Scratch *scratch)
+/* Allocate scratch for lines of so many positions; false if memory is short. */
+static int scratch_for(const Network *network, size_t positions, Scratch *scratch)
 {
-    const size_t capacity = rounded_up(squares < AT_ONCE ? AT_ONCE : squares);
+    const size_t capacity = rounded_up(positions < AT_ONCE ? AT_ONCE : positions);
     const size_t inputs = (ENTRIES + 1) / 2 * capacity, channels = network->widest / 2 * capacity;
     const size_t words = inputs + 2 * channels + (ENTRIES + 1) * capacity;
     const size_t octets = words * sizeof(int32_t) + network->layers[0].rows * sizeof(Row);
@@ -52,20 +52,21 @@ static int scratch_for(const Network *network, size_t squares, Scratch *scratch)
     return 1;
 }
 
-FAST static void pair_entries(const float *contexts, size_t capacity, size_t entries, size_t squares, int32_t *inputs)
+FAST static void pair_entries(const float *contexts, size_t capacity, size_t entries, size_t positions, int32_t *inputs)
 {
     for (size_t e = 0; e < entries; e += 2, inputs += capacity, contexts += 2 * capacity) {
         const float *first = contexts, *second = e + 1 < entries ? contexts + capacity : NULL;
-        for (size_t j = 0; j < squares; j++)
+        for (size_t j = 0; j < positions; j++)
             inputs[j] = paired((int32_t)first[j], second ? (int32_t)second[j] : 0);
     }
 }
 
-/* Of the first entries of the scratch's contexts, the others being zero or in the first layer's biases: OUTPUT_PAIRS. */
-static const int32_t *run_network(const Network *network, const Row *first, size_t entries, size_t squares,
+/* Return OUTPUT_PAIRS of channels for the first entries of the scratch's contexts; the other entries are zero or in the
+ * first layer's biases. */
+static const int32_t *run_network(const Network *network, const Row *first, size_t entries, size_t positions,
                                   const Scratch *scratch)
 {
-    const size_t padded = rounded_up(squares);
+    const size_t padded = rounded_up(positions);
     pair_entries(scratch->contexts, scratch->capacity, entries, padded, scratch->inputs);
     Layer layer = network->layers[0];
     layer.pairs = (entries + 1) / 2, layer.row = first;
@@ -76,30 +77,30 @@ static const int32_t *run_network(const Network *network, const Row *first, size
     return scratch->channels[(network->count - 1) % 2];
 }
 
-/* Outputs (OUTPUT, square) of contexts (entry, square). */
-static void evaluate_contexts(const Network *network, const float *contexts, size_t squares, int32_t *outputs,
+/* Fill in outputs (output, position) of contexts (entry, position). */
+static void evaluate_contexts(const Network *network, const float *contexts, size_t positions, int32_t *outputs,
                               const Scratch *scratch)
 {
-    for (size_t begin = 0; begin < squares; begin += scratch->capacity) {
-        const size_t count = squares - begin < scratch->capacity ? squares - begin : scratch->capacity;
+    for (size_t begin = 0; begin < positions; begin += scratch->capacity) {
+        const size_t count = positions - begin < scratch->capacity ? positions - begin : scratch->capacity;
         for (size_t e = 0; e < ENTRIES; e++)
-            memcpy(scratch->contexts + e * scratch->capacity, contexts + e * squares + begin, count * sizeof *contexts);
+            memcpy(scratch->contexts + e * scratch->capacity, contexts + e * positions + begin, count * sizeof *contexts);
         const int32_t *found = run_network(network, network->layers[0].row, ENTRIES, count, scratch);
         for (size_t j = 0; j < count; j++, found++) {
             outputs[begin + j] = first_of(found[0]);
-            outputs[squares + begin + j] = second_of(found[0]);
-            outputs[2 * squares + begin + j] = first_of(found[scratch->capacity]);
+            outputs[positions + begin + j] = second_of(found[0]);
+            outputs[2 * positions + begin + j] = first_of(found[scratch->capacity]);
         }
     }
 }
 
-/* Rows and shifts (component, square) of a block. */
-static void find_rows(const Network *network, const Description *of, int32_t *rows, int32_t *shifts,
-                      const Scratch *scratch)
+/* Fill in tables and offsets (component, position) of a block. */
+static void choose_tables(const Network *network, const Block *of, int32_t *tables, int32_t *offsets,
+                          const Scratch *scratch)
 {
     const Layer *layer = &network->layers[0];
-    const size_t entries = of->black ? VARYING : BEFORE + 2 * of->orientation; /* that are not zero */
-    for (size_t c = 0; c < of->components; c++) {
+    const size_t entries = of->non_anchor ? VARYING : EARLIER + 2 * of->orientation; /* the others are zero */
+    for (size_t c = of->first; c < of->last; c++) {
         float constants[ENTRIES - VARYING + 1] = {0};
         describe_component(of, c, constants);
         memcpy(scratch->first, layer->row, layer->rows * sizeof(Row));
@@ -111,13 +112,13 @@ static void find_rows(const Network *network, const Description *of, int32_t *ro
             }
         for (size_t l = of->begin, waiting = 0; l < of->end; l++) {
             describe_line(of, c, l, scratch->contexts + waiting, scratch->capacity, scratch->predicted + waiting);
-            waiting += squares_of_line(of, l);
-            if (l + 1 < of->end && waiting + squares_of_line(of, l + 1) <= scratch->capacity)
+            waiting += positions_of_line(of, l);
+            if (l + 1 < of->end && waiting + positions_of_line(of, l + 1) <= scratch->capacity)
                 continue;
             const int32_t *found = run_network(network, scratch->first, entries, waiting, scratch);
             for (size_t j = 0; j < waiting; j++, found++)
-                table_row(first_of(found[0]), second_of(found[0]), first_of(found[scratch->capacity]),
-                          scratch->predicted[j], rows++, shifts++);
+                choose_table(first_of(found[0]), second_of(found[0]), first_of(found[scratch->capacity]),
+                             scratch->predicted[j], tables++, offsets++);
             waiting = 0;
         }
     }

@@ -1,30 +1,23 @@
-/* The 9/7 wavelet: what wavelet.py defines, a component after the other.
+/* The 9/7 wavelet, component by component: what wavelet.py defines.
  *
  * Every operation on float32 is one of NumPy's there, on the same numbers and rounded on its own (no contraction,
- * pyproject.toml), so coefficients and pixels are the same; tests/runtime/families/adaptive/test_wavelet.py holds both to that.
- *
- * Memory: scratch of one call, freed by it; all other buffers are the caller's, their lengths are checked before they
- * are used, and the interpreter's lock is not held while they are.
+ * pyproject.toml), so coefficients and pixels are the same; tests/runtime/families/adaptive/test_wavelet.py compares both.
  */
 
-#include "_buffers.h" /* first: it includes Python.h */
+#include "planes.h" /* first: it includes Python.h */
 
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
-#define LEVELS 5
-#define ORIENTATIONS 3
 #define STEPS 4
 
-/* Of wavelet.py: what the halves are scaled by, and the lifting steps' factors; the first changes the high half. */
+/* Factors of wavelet.py: of both halves, and of the lifting steps, the first of which changes the high half. */
 typedef struct {
     float low, high, step[STEPS];
 } Lifting;
 
 static inline size_t low_of(size_t size) { return (size + 1) / 2; }
 
-/* Add `factor` times what lies before and behind to every element of `target`, which is high or low. */
+/* Add `factor` times the two neighbours to every element of `target`, which is the high or the low half. */
 static inline void lift(float *restrict target, size_t targets, const float *restrict source, size_t sources, int high,
                         float factor)
 {
@@ -55,23 +48,23 @@ static inline void add_twice(float *restrict target, const float *restrict a, fl
         target[i] += 2 * factor * a[i];
 }
 
-/* The same of whole lines of `samples`. */
+/* Lift whole lines of `samples`. */
 static inline void lift_lines(float *target, size_t targets, const float *source, size_t sources, size_t samples,
                               int high, float factor)
 {
     for (size_t i = 0; i < targets; i++) {
-        const size_t before = high ? i : i - 1, behind = high ? i + 1 : i; /* of sources; one of them may be none */
+        const size_t before = high ? i : i - 1, after = high ? i + 1 : i; /* sources; one of them may be outside */
         float *line = target + i * samples;
         if (!high && i == 0)
             add_twice(line, source, factor, samples);
-        else if (behind >= sources)
+        else if (after >= sources)
             add_twice(line, source + before * samples, factor, samples);
         else
-            add_product(line, source + before * samples, source + behind * samples, factor, samples);
+            add_product(line, source + before * samples, source + after * samples, factor, samples);
     }
 }
 
-/* A line to its halves. */
+/* Split a line into its halves. */
 static inline void split(const float *restrict line, size_t samples, float *restrict low, float *restrict high,
                          const Lifting *by)
 {
@@ -92,7 +85,7 @@ static inline void split(const float *restrict line, size_t samples, float *rest
     lift(low, lows, high, highs, 0, by->step[3]);
 }
 
-/* Inverse; low and high are used up. Factors are the inverse's. */
+/* Inverse of `split`, with the inverse's factors; low and high are used up. */
 static inline void join(float *restrict low, float *restrict high, size_t samples, float *restrict line,
                         const Lifting *by)
 {
@@ -119,19 +112,20 @@ static inline void scaled(const float *restrict from, float *restrict to, size_t
         to[i] = from[i] * factor;
 }
 
-static inline void weighed(float *restrict band, const float *restrict weights, size_t count)
+static inline void weight_band(float *restrict band, const float *restrict weights, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         band[i] *= weights[i];
 }
 
-static inline void unweighed(const float *restrict from, const float *restrict weights, float *restrict to, size_t count)
+static inline void unweight_band(const float *restrict from, const float *restrict weights, float *restrict to, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         to[i] = from[i] / weights[i];
 }
 
-/* A plane to its quarter that is low along both, and its details, padded to that quarter's size; `halves` is scratch. */
+/* Split a plane into its quarter that is low along both axes and its details, which are padded to that quarter's size;
+ * `halves` is scratch. */
 FAST static void analyse_level(const float *plane, size_t lines, size_t samples, float *lowest, float *details,
                                const float *weights, float *halves, const Lifting *by)
 {
@@ -151,10 +145,10 @@ FAST static void analyse_level(const float *plane, size_t lines, size_t samples,
         split(low + i * samples, samples, lowest + i * low_samples, details + i * low_samples, by);
     for (size_t i = 0; i < highs; i++)
         split(high + i * samples, samples, details + padded + i * low_samples, details + 2 * padded + i * low_samples, by);
-    weighed(details, weights, ORIENTATIONS * padded);
+    weight_band(details, weights, ORIENTATIONS * padded);
 }
 
-/* Inverse; `line` is scratch of two halves of a line. */
+/* Inverse of `analyse_level`; `line` is scratch for two halves of a line. */
 FAST static void synthesise_level(const float *lowest, const float *details, const float *weights, size_t lines,
                                   size_t samples, float *plane, float *halves, float *line, const Lifting *by)
 {
@@ -162,13 +156,13 @@ FAST static void synthesise_level(const float *lowest, const float *details, con
     float *low = halves, *high = halves + lows * samples, *line_high = line + low_samples;
     for (size_t i = 0; i < lows; i++) {
         memcpy(line, lowest + i * low_samples, low_samples * sizeof *line);
-        unweighed(details + i * low_samples, weights + i * low_samples, line_high, samples / 2);
+        unweight_band(details + i * low_samples, weights + i * low_samples, line_high, samples / 2);
         join(line, line_high, samples, low + i * samples, by);
     }
     for (size_t i = 0; i < highs; i++) {
         const size_t one = padded + i * low_samples, both = padded + one;
-        unweighed(details + one, weights + one, line, low_samples);
-        unweighed(details + both, weights + both, line_high, samples / 2);
+        unweight_band(details + one, weights + one, line, low_samples);
+        unweight_band(details + both, weights + both, line_high, samples / 2);
         join(line, line_high, samples, high + i * samples, by);
     }
     if (lines == 1) {
@@ -183,65 +177,66 @@ FAST static void synthesise_level(const float *lowest, const float *details, con
         scaled((i % 2 ? high : low) + i / 2 * samples, plane + i * samples, samples, i % 2 ? by->high : by->low);
 }
 
-/* Of planes and their coefficients: sizes level by level, and how many elements a component has. */
+/* Sizes of a plane and of its low-pass bands, level by level. */
 typedef struct {
-    size_t lines[LEVELS + 1], samples[LEVELS + 1];
+    Size of[LEVELS + 1];
 } Sizes;
 
 static Sizes sizes_of(size_t lines, size_t samples)
 {
-    Sizes of = {.lines = {lines}, .samples = {samples}};
-    for (size_t level = 0; level < LEVELS; level++) {
-        of.lines[level + 1] = low_of(of.lines[level]);
-        of.samples[level + 1] = low_of(of.samples[level]);
-    }
-    return of;
+    Sizes sizes = {.of = {{lines, samples}}};
+    for (size_t level = 0; level < LEVELS; level++)
+        sizes.of[level + 1] = halved(sizes.of[level]);
+    return sizes;
 }
 
-static size_t area(const Sizes *of, size_t level) { return of->lines[level] * of->samples[level]; }
+static size_t area_of(const Sizes *sizes, size_t level) { return area(sizes->of[level]); }
 
 typedef struct {
     Sizes sizes;
-    float *plane, *approximation, *details[LEVELS]; /* of one component; in each direction some are read and some written */
-    const float *approximation_weights, *weights[LEVELS]; /* of any */
+    float *plane, *approximation, *details[LEVELS]; /* one component's; each direction reads some and writes some */
+    const float *approximation_weights, *weights[LEVELS]; /* any component's */
 } Component;
 
 static void analyse_component(const Component *of, float *scratch, const Lifting *by)
 {
     const Sizes *sizes = &of->sizes;
-    float *halves = scratch, *lows[2] = {halves + area(sizes, 0), halves + area(sizes, 0) + area(sizes, 1)};
+    float *halves = scratch, *lows[2] = {halves + area_of(sizes, 0), halves + area_of(sizes, 0) + area_of(sizes, 1)};
     const float *plane = of->plane;
     for (size_t level = 0; level < LEVELS; level++) {
         float *lowest = level + 1 < LEVELS ? lows[level % 2] : of->approximation;
-        analyse_level(plane, sizes->lines[level], sizes->samples[level], lowest, of->details[level],
+        analyse_level(plane, sizes->of[level].lines, sizes->of[level].samples, lowest, of->details[level],
                       of->weights[level], halves, by);
         plane = lowest;
     }
-    weighed(of->approximation, of->approximation_weights, area(sizes, LEVELS));
+    weight_band(of->approximation, of->approximation_weights, area_of(sizes, LEVELS));
 }
 
 static void synthesise_component(const Component *of, float *scratch, const Lifting *by)
 {
     const Sizes *sizes = &of->sizes;
-    float *halves = scratch, *lows[2] = {halves + area(sizes, 0), halves + area(sizes, 0) + area(sizes, 1)};
-    float *line = lows[1] + area(sizes, 1);
+    float *halves = scratch, *lows[2] = {halves + area_of(sizes, 0), halves + area_of(sizes, 0) + area_of(sizes, 1)};
+    float *line = lows[1] + area_of(sizes, 1);
     const float *lowest = lows[LEVELS % 2];
-    unweighed(of->approximation, of->approximation_weights, lows[LEVELS % 2], area(sizes, LEVELS));
+    unweight_band(of->approximation, of->approximation_weights, lows[LEVELS % 2], area_of(sizes, LEVELS));
     for (size_t level = LEVELS; level-- > 0;) {
         float *plane = level ? lows[level % 2] : of->plane;
-        synthesise_level(lowest, of->details[level], of->weights[level], sizes->lines[level], sizes->samples[level], plane,
+        synthesise_level(lowest, of->details[level], of->weights[level], sizes->of[level].lines, sizes->of[level].samples, plane,
                          halves, line, by);
         lowest = plane;
     }
 }
 
-static size_t scratch_elements(const Sizes *of) { return area(of, 0) + 2 * area(of, 1) + of->samples[0] + 1; }
+static size_t scratch_elements(const Sizes *sizes)
+{
+    return area_of(sizes, 0) + 2 * area_of(sizes, 1) + sizes->of[0].samples + 1;
+}
 
 #define BANDS (LEVELS + 1)
 #define VIEWS (1 + 2 * BANDS)
 
-/* Planes, approximation and details through one of the two; `format` says which of them are written. Behind them come
- * the weights of one component's approximation and details. */
+/* Transform planes, approximation and details in one of the two ways; `format` says which of them are written. The weights
+ * of one component's approximation and details follow. */
 static PyObject *transform(PyObject *arguments, const char *format,
                            void (*one)(const Component *, float *, const Lifting *))
 {
@@ -253,21 +248,19 @@ static PyObject *transform(PyObject *arguments, const char *format,
                           &v[10], &v[11], &v[12]))
         return NULL;
     int done = 0;
-    if (components < 0 || lines < 1 || samples < 1 || components > 1 << 15 || lines > 1 << 20 || samples > 1 << 20)
-        PyErr_Format(PyExc_ValueError, "%zd planes of %zd x %zd are none", components, lines, samples);
-    else {
+    if (is_size(lines, samples, components)) {
         const size_t n = (size_t)components;
         Component of = {.sizes = sizes_of((size_t)lines, (size_t)samples)};
-        const size_t coarsest = area(&of.sizes, LEVELS);
-        done = holds(&v[0], n * area(&of.sizes, 0), sizeof(float)) && holds(&v[1], n * coarsest, sizeof(float)) &&
-               holds(&v[1 + BANDS], coarsest, sizeof(float));
-        for (size_t level = 0; done && level < LEVELS; level++) {
-            const size_t details = ORIENTATIONS * area(&of.sizes, level + 1);
-            done = holds(&v[2 + level], n * details, sizeof(float)) &&
-                   holds(&v[2 + BANDS + level], details, sizeof(float));
+        const size_t coarsest = area_of(&of.sizes, LEVELS);
+        size_t items[VIEWS] = {n * area_of(&of.sizes, 0), n * coarsest};
+        items[1 + BANDS] = coarsest;
+        for (size_t level = 0; level < LEVELS; level++) {
+            const size_t details = ORIENTATIONS * area_of(&of.sizes, level + 1);
+            items[2 + level] = n * details, items[2 + BANDS + level] = details;
             of.weights[level] = v[2 + BANDS + level].buf;
         }
         of.approximation_weights = v[1 + BANDS].buf;
+        done = hold_all(v, items, VIEWS, sizeof(float));
         float *scratch = done ? malloc(scratch_elements(&of.sizes) * sizeof *scratch) : NULL;
         if (done && scratch == NULL) {
             PyErr_NoMemory();
@@ -276,10 +269,10 @@ static PyObject *transform(PyObject *arguments, const char *format,
         if (done) {
             Py_BEGIN_ALLOW_THREADS
             for (size_t c = 0; c < n; c++) {
-                of.plane = (float *)v[0].buf + c * area(&of.sizes, 0);
-                of.approximation = (float *)v[1].buf + c * area(&of.sizes, LEVELS);
+                of.plane = (float *)v[0].buf + c * area_of(&of.sizes, 0);
+                of.approximation = (float *)v[1].buf + c * area_of(&of.sizes, LEVELS);
                 for (size_t level = 0; level < LEVELS; level++)
-                    of.details[level] = (float *)v[2 + level].buf + c * ORIENTATIONS * area(&of.sizes, level + 1);
+                    of.details[level] = (float *)v[2 + level].buf + c * ORIENTATIONS * area_of(&of.sizes, level + 1);
                 one(&of, scratch, &by);
             }
             Py_END_ALLOW_THREADS
@@ -302,15 +295,8 @@ static PyObject *synthesise(PyObject *module, PyObject *arguments)
     return transform(arguments, "(ffffff)nnnw*y*y*y*y*y*y*y*y*y*y*y*y*", synthesise_component);
 }
 
-static PyMethodDef METHODS[] = {
+PyMethodDef WAVELET_METHODS[] = {
     {"analyse", analyse, METH_VARARGS, NULL},
     {"synthesise", synthesise, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
-
-static struct PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, .m_name = "_wavelet", .m_methods = METHODS};
-
-PyMODINIT_FUNC PyInit__wavelet(void)
-{
-    return PyModuleDef_Init(&MODULE);
-}
