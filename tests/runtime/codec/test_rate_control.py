@@ -179,7 +179,7 @@ def test_a_fidelity_that_no_rate_gives_is_refused(
     encoder: LatentRowEncoder, decoder: LatentDecoder, tmp_path: Path
 ) -> None:
     writer = RateSearch(encoder=encoder, scene=Scene(cube=smooth_cube(TILE, TILE, BANDS)), folder=tmp_path)
-    with pytest.raises(RateError, match=r"99 dB are asked for and the bundle's highest rate gives \d+\.\d\d"):
+    with pytest.raises(RateError, match=r"the least PSNR is 99 dB and the bundle's highest rate gives \d+\.\d\d"):
         writer.of_fidelity(99, decoder)
 
 
