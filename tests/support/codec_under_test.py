@@ -35,6 +35,8 @@ class CodecUnderTest:
         BANDS: number of bands of the scenes.
         ERROR: mean absolute error that a smooth scene stays below at the default quality, in digital numbers.
         FIDELITY_RISE: least rise of the fidelity from the lowest trained quality to the highest, in dB.
+        FIDELITY_SLACK: most that a stream passes the fidelity that was asked for, in dB.
+        DOWNLINK_USE: least share of a downlink's octets that a scene uses.
         STRIP_UNITS: units that a row of tiles has beside its tiles' own.
         MEMORY_SCENE: samples and bands of the strip with which memory is measured.
         MEMORY_STRIPS: strips that memory may grow by, whatever the length of a scene.
@@ -45,6 +47,8 @@ class CodecUnderTest:
     BANDS: ClassVar[int]
     ERROR: ClassVar[float] = 40
     FIDELITY_RISE: ClassVar[float] = 0.5
+    FIDELITY_SLACK: ClassVar[float] = 0.1
+    DOWNLINK_USE: ClassVar[float] = 0.97
     STRIP_UNITS: ClassVar[tuple[UnitKind, ...]] = ()
     MEMORY_SCENE: ClassVar[tuple[int, int]] = (2 * TILE, 20)
     MEMORY_STRIPS: ClassVar[float] = 1

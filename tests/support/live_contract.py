@@ -107,7 +107,7 @@ class LiveContract(CodecUnderTest):
         interleave=st.sampled_from(Interleave),
         dtype=st.sampled_from(["<u2", ">u2", "<u4", ">i8"]),
     )
-    @settings(max_examples=12, **ANY_HEALTH)
+    @settings(max_examples=30, **ANY_HEALTH)
     def test_lines_pushed_in_any_portions_and_order_of_axes_give_the_octets_of_the_scene_at_once(
         self, encoder: AnyEncoder, lines: int, samples: int, steps: list[int], interleave: Interleave, dtype: str
     ) -> None:
@@ -222,7 +222,7 @@ class LiveContract(CodecUnderTest):
         asked = (fidelity(writer.at_quality(0)) + fidelity(writer.at_quality(100))) / 2
         stream = writer.of_fidelity(asked, decoder)
         assert stream.psnr_db == pytest.approx(fidelity(stream))
-        assert asked <= stream.psnr_db < asked + 1  # it leaps where a component no longer pays
+        assert asked <= stream.psnr_db < asked + self.FIDELITY_SLACK
 
     @pytest.mark.parametrize(("window", "announced"), [(TILE, True), (3 * TILE, False)])
     def test_a_downlinks_budget_is_kept_at_every_line_and_used(
@@ -241,7 +241,8 @@ class LiveContract(CodecUnderTest):
             return packets + live.flush()
 
         packets = coded()
-        assert 0.9 * octets_per_line * len(cube) <= sum(map(len, packets)) <= octets_per_line * len(cube)
+        assert self.DOWNLINK_USE * octets_per_line * len(cube) <= sum(map(len, packets))
+        assert sum(map(len, packets)) <= octets_per_line * len(cube)
         assert decoder.decode(b"".join(packets), conceal=True).scene.cube.shape == cube.shape
         assert packets == coded()
 

@@ -145,7 +145,7 @@ class StreamContract(CodecUnderTest):
         assert (quality[:, TILE:] >= Quality.AFFECTED).all()
 
     @given(data=st.data())
-    @settings(max_examples=40, **ANY_HEALTH)
+    @settings(max_examples=60, **ANY_HEALTH)
     def test_no_single_flipped_bit_passes_unnoticed(
         self, decoder: AnyDecoder, small_stream: bytes, data: st.DataObject
     ) -> None:
@@ -156,7 +156,7 @@ class StreamContract(CodecUnderTest):
             decoder.decode(bytes(damaged))
 
     @given(data=st.data())
-    @settings(max_examples=30, **ANY_HEALTH)
+    @settings(max_examples=50, **ANY_HEALTH)
     def test_no_truncation_passes_unnoticed(
         self, decoder: AnyDecoder, small_stream: bytes, data: st.DataObject
     ) -> None:
@@ -165,7 +165,7 @@ class StreamContract(CodecUnderTest):
             decoder.decode(small_stream[:size])
 
     @given(data=st.data())
-    @settings(max_examples=30, **ANY_HEALTH)
+    @settings(max_examples=50, **ANY_HEALTH)
     def test_concealment_of_any_damage_marks_what_is_not_exact(
         self, encoder: AnyEncoder, decoder: AnyDecoder, data: st.DataObject
     ) -> None:

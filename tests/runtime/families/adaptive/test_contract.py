@@ -12,6 +12,8 @@ from scenes import TILE
 class TestSceneAdaptiveCodec(CodecContract):
     BUNDLE = "tiny_adaptive_bundle"
     BANDS = 6
+    FIDELITY_SLACK = 1  # fidelity leaps where a component no longer pays
+    DOWNLINK_USE = 0.9
     STRIP_UNITS = (UnitKind.STRIP_BASIS,)
     MEMORY_SCENE = (TILE, 200)
     MEMORY_STRIPS = 4
