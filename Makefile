@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check lint types imports sanitised flight test-aarch64 test-docker roots browser bench clean
+.PHONY: help demo test slow check lint types imports sanitised flight test-aarch64 test-docker roots browser bench constraints test-libraries variants clean
 
 help:                ## list the targets
 	@grep -E '^[a-z0-9-]+: .*##|^[a-z]+: +##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */  make \1\t/' | expand -t 22
@@ -70,6 +70,21 @@ bench: $(VENV)/dev.stamp  ## timings, both sides in one run
 	$(BIN)/python tests/benchmarks/bench_training.py
 	$(BIN)/python tests/benchmarks/bench_ccsds123.py
 
+# In an environment of its own, because that of the tests is made with the file.
+constraints: | $(BIN)/python  ## choose constraints.txt anew: the newest versions that pyproject.toml allows
+	$(PYTHON) -m venv $(VENV)/constraints
+	$(VENV)/constraints/bin/python -m pip install -q uv
+	echo '# Made by "make constraints" from pyproject.toml.' > $(VENV)/constraints.txt
+	$(VENV)/constraints/bin/uv pip compile -q --universal --python-version 3.11 --extra dev pyproject.toml \
+	  --no-annotate --no-header --no-emit-index-url >> $(VENV)/constraints.txt
+	mv $(VENV)/constraints.txt constraints.txt
+
+test-libraries: $(VENV)/dev.stamp  ## the tests with the newest and the oldest libraries, on Python 3.11 and 3.13
+	$(BIN)/python tests/platform/libraries.py
+
+variants: $(VENV)/dev.stamp  ## make demo and make test as other processors and libraries would run them
+	$(BIN)/python tests/platform/variants.py
+
 clean:               ## remove the environment and everything built
 	rm -rf $(VENV) build dist demo-report .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name '*.egg-info' -o -name __pycache__ -o -name '*.abi3.so' | xargs rm -rf
@@ -83,15 +98,15 @@ $(BIN)/python:
 	  || { echo "python3-venv is missing: sudo apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -q -e '.[demo]'
+$(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[demo]' -c constraints.txt
 	touch $@
 
 # What is in C is built where it can be; only `make sanitised` cannot do without a compiler.
-$(VENV)/dev.stamp: pyproject.toml $(shell find runtime -name '*.[ch]') | $(BIN)/python
+$(VENV)/dev.stamp: pyproject.toml constraints.txt $(shell find runtime -name '*.[ch]') | $(BIN)/python
 	@{ command -v gcc >/dev/null && $(PYTHON) -c 'import os, sys, sysconfig; \
 	    sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'; } \
 	  || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -q -y gcc libc6-dev python3-dev; } \
 	  || echo "no C compiler, so what is in C is left out: sudo apt-get install gcc python3-dev" >&2
-	$(BIN)/python -m pip install -q -e '.[dev]'
+	$(BIN)/python -m pip install -q -e '.[dev]' -c constraints.txt
 	touch $@ $(VENV)/demo.stamp

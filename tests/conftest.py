@@ -44,9 +44,10 @@ TINY_JOINT_MODEL = TINY_MODEL | {
 
 def _trained(model: dict[str, object], folder: Path, steps: int) -> Path:
     """A checkpoint of a few steps on synthetic scenes."""
-    from hyvic_train.config import config_from_json
     from hyvic_train.data.data_set import NamedCube, SceneSplit
-    from hyvic_train.training import train
+    from hyvic_train.families.latent.config import config_from_json
+    from hyvic_train.families.latent.training import train
+    from hyvic_train.training_loop import Run
 
     config = config_from_json(
         {
@@ -66,7 +67,7 @@ def _trained(model: dict[str, object], folder: Path, steps: int) -> Path:
     cubes = [np.moveaxis(smooth_cube(64, 64, BANDS, seed), -1, 0).astype(np.float32) for seed in (1, 2, 3)]
     cubes = [cube - cube.mean(axis=(1, 2), keepdims=True) for cube in cubes]
     scenes = SceneSplit(training=tuple(NamedCube(name=str(i), cube=c) for i, c in enumerate(cubes)), validation=())
-    train(config, scenes, folder, resume=False, report=lambda step, measured: None)
+    train(config, scenes, Run(out=folder))
     return folder
 
 
@@ -85,7 +86,7 @@ def tiny_joint_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny HyVIC model exported with tiles of 32."""
-    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     out = tmp_path_factory.mktemp("bundle") / "tiny.bundle"
     bundle_from_checkpoint(tiny_checkpoint, out, tile=32)
@@ -95,7 +96,7 @@ def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def tiny_joint_bundle(tiny_joint_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny joint codec exported with tiles of 32."""
-    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     out = tmp_path_factory.mktemp("bundle") / "tiny-joint.bundle"
     bundle_from_checkpoint(tiny_joint_checkpoint, out, tile=32)
@@ -110,7 +111,7 @@ def tiny_context_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from hyvic_train.checkpoint import save_checkpoint, weights
     from hyvic_train.entropy_path_layer import Arithmetic
     from hyvic_train.families.adaptive.context_model import ContextModel
-    from hyvic_train.run_config import run_config_from_json
+    from hyvic_train.families.registry import run_config_from_json
 
     config = run_config_from_json({"model": {"family": "adaptive", "width": 8}, "optimisation": {"steps": 1}})
     torch.manual_seed(0)
@@ -129,17 +130,17 @@ def tiny_context_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_adaptive_bundle(tiny_context_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That model exported with tiles of 32."""
-    from hyvic_export.families.adaptive.exporter import adaptive_bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     out = tmp_path_factory.mktemp("bundle") / "tiny-adaptive.bundle"
-    adaptive_bundle_from_checkpoint(tiny_context_checkpoint, out, tile=32)
+    bundle_from_checkpoint(tiny_context_checkpoint, out, tile=32)
     return out
 
 
 @pytest.fixture(scope="session")
 def shipped_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped checkpoint, exported."""
-    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     out = tmp_path_factory.mktemp("bundle") / "hyvic-s-202.bundle"
     bundle_from_checkpoint(SHIPPED_CHECKPOINT, out)

@@ -1,8 +1,8 @@
 """Bits of a body, most significant first, inside compiled loops.
 
-Writing collects bits in a 64-bit accumulator and stores 32 of them at a time. Reading looks at 64 bits from any
-position. Spare words of zeros lie around what is read: a position may run past the end, or before the begin, by the
-64 bits of the longest codeword before the caller compares it with the bits there are.
+Writing collects bits in a 64-bit accumulator and stores 32 bits at a time. Reading looks at 64 bits from any position.
+Spare words of zeros lie around the octets to read. So a position may pass either end by the 64 bits of the longest
+codeword before the caller compares it with the number of bits.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ def _trailing(typing_context: Any, value: Any) -> Any:
     return types.uint64(types.uint64), code
 
 
-# Processors count zeros in one instruction that numba has no name for. False: 0 is no undefined case.
+# Processors count zeros in one instruction that numba has no name for. False: the count for 0 is defined.
 _count_leading_zeros: Any = intrinsic(_leading)
 _count_trailing_zeros: Any = intrinsic(_trailing)
 
 
 @kernel
 def leading_zeros(value: int) -> int:
-    """Zeros before the first one of a 64-bit value; 64 of 0."""
+    """Return the number of zeros before the first one of a 64-bit value; 64 for 0."""
     return signed(_count_leading_zeros(np.uint64(value)))
 
 
 @kernel
 def trailing_zeros(value: int) -> int:
-    """Zeros behind the last one of a 64-bit value; 64 of 0."""
+    """Return the number of zeros after the last one of a 64-bit value; 64 for 0."""
     return signed(_count_trailing_zeros(np.uint64(value)))
 
 
@@ -58,26 +58,26 @@ def put(words: Words, position: int, accumulator: int, pending: int, value: int,
     """Append 0 to 32 bits.
 
     Args:
-        words: what is written.
+        words: output.
         position: words stored so far.
-        accumulator: its last `pending` bits wait to be stored; what stands above them is left over.
+        accumulator: its last `pending` bits wait to be stored; the bits above are left over.
         pending: 0..31.
         value: below 2^width.
         width: 0..32.
 
     Returns:
-        position, accumulator and pending.
+        The new position, accumulator and pending.
     """
     accumulator = (accumulator << width) | value
     pending += width
-    # Whether a word is full is as good as random, so it is stored in any case: one that is not is overwritten.
+    # Whether a word is full is as good as random, so it is stored in any case; a word that is not full is overwritten.
     words[position] = np.uint32((accumulator >> (pending & 31)) & 0xFFFFFFFF)
     return position + (pending >> 5), accumulator, pending & 31
 
 
 @kernel
 def window(words: Window, position: int) -> int:
-    """64 bits from a position on, as an unsigned word; the 64 bits before position + 64."""
+    """Return the 64 bits from a position on, as an unsigned word."""
     index, shift = position >> 6, np.uint64(position & 63)
     first: Any = words[index]
     following: Any = words[index + 1]
@@ -87,16 +87,16 @@ def window(words: Window, position: int) -> int:
 
 @kernel
 def take(words: Window, position: int, width: int) -> int:
-    """The 1 to 63 bits from a position on."""
+    """Return the 1 to 63 bits from a position on."""
     return signed(window(words, position) >> np.uint64(64 - width))
 
 
 def octets_from_words(words: Words, bits: int) -> bytes:
-    """Whole octets of what was written; the words hold `bits` bits and zeros behind them."""
+    """Return the written bits as whole octets; after `bits` bits, the words hold zeros."""
     return words[: -(-bits // 32)].astype(">u4").tobytes()[: -(-bits // 8)]
 
 
 def words_from_octets(octets: bytes) -> Window:
-    """Words to read, with a spare one of zeros before and more behind: bit n of the octets is bit 64 + n."""
+    """Return words to read, with spare words of zeros before and after: bit n of the octets is bit 64 + n."""
     padded = bytes(8) + octets + bytes(-len(octets) % 8 + 8 * SPARE_WORDS)
     return np.frombuffer(padded, ">u8").astype(np.uint64)

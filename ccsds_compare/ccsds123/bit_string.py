@@ -1,4 +1,4 @@
-"""Bits of a header, most significant first: small, so plain Python. The bodies' bits are in `bit_stream`."""
+"""Bits of a header, most significant first, in plain Python, since headers are small; `bit_stream` is for bodies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from hyvic_runtime.errors import DecodeError
 
 
 class BitWriter:
-    """Appends fields to a header."""
+    """Appends fields to a header.
+
+    >>> bits = BitWriter()
+    >>> bits.put(5, 3)
+    >>> bits.fill()
+    >>> bits.octets().hex()
+    'a0'
+    """
 
     def __init__(self) -> None:
         self._bits: list[str] = []
@@ -26,7 +33,7 @@ class BitWriter:
         self.put(0, -self._count % 8)
 
     def octets(self) -> bytes:
-        """What was put, which must be whole octets."""
+        """Return everything that was put, which must be whole octets."""
         assert self._count % 8 == 0
         text = "".join(self._bits)
         return int(text, 2).to_bytes(len(text) // 8, "big") if text else b""
@@ -36,7 +43,7 @@ class BitReader:
     """Takes fields off a header.
 
     Raises:
-        DecodeError: from every method, where the octets end early or a field has no meaning.
+        DecodeError: by every method, if the octets end early or a field has no meaning.
     """
 
     def __init__(self, octets: bytes) -> None:
@@ -45,7 +52,7 @@ class BitReader:
 
     @property
     def octets_read(self) -> int:
-        """Octets begun so far."""
+        """Number of octets begun so far."""
         return -(-self._position // 8)
 
     def get(self, width: int) -> int:
@@ -83,5 +90,5 @@ class BitReader:
             self.refuse(f"the header needs {bits} more bits and {left} are there")
 
     def refuse(self, reason: str) -> NoReturn:
-        """Say what is wrong with these octets."""
-        raise DecodeError(f"{reason}; this is no CCSDS 123.0-B-2 image, or a damaged one")
+        """Raise an error that says what is wrong with these octets."""
+        raise DecodeError(f"{reason}; this is not a CCSDS 123.0-B-2 image, or is a damaged one")

@@ -1,8 +1,8 @@
 """Block-adaptive entropy coder, CCSDS 123.0-B-2, 5.4.3.4: the adaptive entropy coder of CCSDS 121.0-B-3, section 3.
 
-The sequence, without preprocessor or reference samples, is cut into blocks of J values, each coded with the shortest
-of several options. Options of equal length are resolved as no compression, second extension, then the smallest k, as
-other encoders of this standard do. Runs of zero blocks end with each segment of 64 blocks and with each
+The sequence, without preprocessor or reference samples, is cut into blocks of J values. Each block is coded with the
+shortest of several options. Of options of equal length, the first is taken: no compression, second extension, then the
+smallest k, as other encoders of this standard do. Runs of zero blocks end with each segment of 64 blocks and with each
 reference sample interval.
 """
 
@@ -12,22 +12,13 @@ import numpy as np
 from hyvic_runtime.errors import DecodeError
 from numpy.typing import NDArray
 
-from ccsds123.bit_stream import (
-    Window,
-    Words,
-    leading_zeros,
-    octets_from_words,
-    put,
-    take,
-    window,
-    words_from_octets,
-)
-from ccsds123.encoding_order import InlineLimits, Mapped, Walk
+from ccsds123.bit_stream import Window, Words, leading_zeros, octets_from_words, put, take, window, words_from_octets
+from ccsds123.encoding_order import EncodingLoops, InlineLimits, Mapped
+from ccsds123.entropy_coders import BlockAdaptive
 from ccsds123.kernel import kernel, signed
-from ccsds123.parameters import BlockAdaptive
 
 SEGMENT = 64
-"""Blocks a segment (CCSDS 121.0-B-3, zero-block option)."""
+"""Blocks in a segment (CCSDS 121.0-B-3, zero-block option)."""
 REMAINDER_OF_SEGMENT = 4
 """Zeros of the codeword that says that all blocks of the segment from here on are zero."""
 LARGEST_PAIR_SUM = 1 << 16
@@ -37,14 +28,14 @@ DAMAGED = -1
 
 def encode(
     sequence: Mapped,
-    walk: Walk,
+    loops: EncodingLoops,
     coder: BlockAdaptive,
     dynamic_range: int,
     inline: InlineLimits,
     limits: NDArray[np.int64],
 ) -> bytes:
-    """The body without its final fill."""
-    values = np.concatenate(_lines_with_limits(sequence, walk, inline, limits)) if inline.columns else sequence
+    """Return the body without its final fill."""
+    values = np.concatenate(_lines_with_limits(sequence, loops, inline, limits)) if inline.columns else sequence
     padding = np.zeros(-len(values) % coder.block_size, np.uint32)
     blocks = np.concatenate([values, padding]).reshape(-1, coder.block_size)
     words = np.empty(len(blocks) * (8 + coder.block_size * dynamic_range) // 32 + 2, np.uint32)
@@ -53,15 +44,15 @@ def encode(
 
 
 def decode(
-    octets: bytes, walk: Walk, coder: BlockAdaptive, dynamic_range: int, inline: InlineLimits
+    octets: bytes, loops: EncodingLoops, coder: BlockAdaptive, dynamic_range: int, inline: InlineLimits
 ) -> tuple[Mapped, NDArray[np.int64], int]:
-    """Indices in encoding order, inline error limits (update, value), and the bits they took.
+    """Return indices in encoding order, inline error limits (update, value), and the bits read.
 
     Raises:
-        DecodeError: the body ends early, or holds what no encoder writes.
+        DecodeError: the body ends early, or holds values that no encoder writes.
     """
-    rows = inline.rows(walk.lines)
-    size = walk.lines * walk.samples * walk.bands + rows * inline.columns
+    rows = inline.rows(loops.lines)
+    size = loops.lines * loops.samples * loops.bands + rows * inline.columns
     # The shortest codeword for its blocks is an identifier, a bit and the five bits for all blocks of a segment.
     identifier = identifier_bits(coder, dynamic_range)
     if size > SEGMENT * coder.block_size * (8 * len(octets) // (identifier + 2 + REMAINDER_OF_SEGMENT) + 1):
@@ -80,28 +71,28 @@ def decode(
     values = blocks.ravel()
     if values[size:].any():
         raise DecodeError("the values that fill the last block are not zero; the body is damaged")
-    sequence, limits = _without_limits(values[:size], walk, inline)
+    sequence, limits = _without_limits(values[:size], loops, inline)
     if (limits >> inline.widths).any():
         raise DecodeError("an error limit has more bits than the header allows; the body is damaged")
     return sequence, limits, bits
 
 
 def _lines_with_limits(
-    sequence: Mapped, walk: Walk, inline: InlineLimits, limits: NDArray[np.int64]
+    sequence: Mapped, loops: EncodingLoops, inline: InlineLimits, limits: NDArray[np.int64]
 ) -> list[NDArray[np.uint32]]:
-    length = inline.period * walk.samples * walk.bands
+    length = inline.period * loops.samples * loops.bands
     parts: list[NDArray[np.uint32]] = []
     for update, row in enumerate(limits):
         parts += [row.astype(np.uint32), sequence[update * length : (update + 1) * length]]
     return parts
 
 
-def _without_limits(values: Mapped, walk: Walk, inline: InlineLimits) -> tuple[Mapped, NDArray[np.int64]]:
-    rows = inline.rows(walk.lines)
+def _without_limits(values: Mapped, loops: EncodingLoops, inline: InlineLimits) -> tuple[Mapped, NDArray[np.int64]]:
+    rows = inline.rows(loops.lines)
     limits = np.empty((rows, inline.columns), np.int64)
     if not rows:
         return values, limits
-    length = inline.columns + inline.period * walk.samples * walk.bands
+    length = inline.columns + inline.period * loops.samples * loops.bands
     parts = []
     for update in range(rows):
         part = values[update * length : (update + 1) * length]
@@ -111,7 +102,7 @@ def _without_limits(values: Mapped, walk: Walk, inline: InlineLimits) -> tuple[M
 
 
 def identifier_bits(coder: BlockAdaptive, dynamic_range: int) -> int:
-    """Length of a code option identifier (CCSDS 121.0-B-3, 5.1.2)."""
+    """Return the length of a code option identifier (CCSDS 121.0-B-3, 5.1.2)."""
     if coder.restricted:
         return 1 if dynamic_range <= 2 else 2
     if dynamic_range <= 8:
@@ -130,7 +121,7 @@ def _put_unary(words: Words, position: int, accumulator: int, pending: int, zero
 
 @kernel
 def _split_index(block: Mapped, largest: int, bound: int) -> tuple[int, int]:
-    """The smallest k of the shortest split-sample option, and its length if that is below `bound`.
+    """Return the smallest k of the shortest split-sample option, and its length, or −1 if it is not below `bound`.
 
     Each further k saves ⌈⌊δ/2^k⌋/2⌉ bits a value and costs one, so the length only falls up to its minimum.
     """
@@ -208,7 +199,7 @@ def _encode(blocks: Mapped, words: Words, dynamic_range: int, identifier_bits: i
 
 @kernel
 def _take_unary(words: Window, position: int, bits: int) -> tuple[int, int]:
-    """Zeros before the next one, and the position behind it, which is beyond `bits` if there is none."""
+    """Return the zeros before the next one, and the position after it, which is beyond `bits` if there is no one."""
     zeros = 0
     run = leading_zeros(window(words, position))
     while run == 64 and position <= bits:
@@ -220,7 +211,7 @@ def _take_unary(words: Window, position: int, bits: int) -> tuple[int, int]:
 
 @kernel
 def _decode(words: Window, bits: int, blocks: Mapped, dynamic_range: int, identifier_bits: int, interval: int) -> int:
-    """Bits read, or DAMAGED; `bits` is where they end, the first being bit 64."""
+    """Return the bits read, or DAMAGED; `bits` is where they end, the first being bit 64."""
     position = 64
     count, size = blocks.shape
     uncompressed = (1 << identifier_bits) - 1

@@ -1,11 +1,13 @@
-"""A cube to a CCSDS 123.0-B-2 compressed image and back.
+"""Cubes to CCSDS 123.0-B-2 compressed images and back.
 
 cube ─▶ predictor, quantizer, mapping ─▶ δ ─▶ encoding order ─▶ entropy coder ─▶ header + body + fill
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,36 +16,38 @@ from numpy.typing import NDArray
 
 from ccsds123 import block_adaptive, hybrid, sample_adaptive
 from ccsds123.encoding_order import (
+    encoding_loops,
     inline_limits,
     limits_from_values,
     mapped_from_sequence,
     sequence_from_mapped,
     values_from_limits,
-    walk,
 )
+from ccsds123.entropy_coders import BlockAdaptive, EntropyCoder, Hybrid, SampleAdaptive
 from ccsds123.header import Header, read_header, write_header
-from ccsds123.parameters import (
-    Hybrid,
-    ImageShape,
-    ParameterError,
-    Parameters,
-    SampleAdaptive,
-)
+from ccsds123.parameters import ImageShape, Parameters
 from ccsds123.predictor import map_samples, unmap_samples
-from ccsds123.violations import Violations
+from ccsds123.violations import ParameterError, Violations
 
 Cube = NDArray[np.integer[Any]]
 
+_CODERS: Mapping[type[EntropyCoder], ModuleType] = {
+    SampleAdaptive: sample_adaptive,
+    Hybrid: hybrid,
+    BlockAdaptive: block_adaptive,
+}
+"""Module whose `encode` and `decode` make and read the body."""
+
 
 def compress(cube: Cube, parameters: Parameters) -> bytes:
-    """A complete compressed image, header and body.
+    """Return a complete compressed image, header and body.
 
     Args:
         cube: integers of any width and byte order within the range of D, (line, sample, band).
-        parameters: how.
+        parameters: settings of the standard.
 
     Raises:
-        ParameterError: the cube or its shape does not go with the parameters.
+        ParameterError: the cube or its shape does not fit the parameters.
     """
     shape = shape_of(cube)
     header = write_header(Header(shape=shape, parameters=parameters))
@@ -57,56 +61,47 @@ def compress(cube: Cube, parameters: Parameters) -> bytes:
     mapped = map_samples(cube, parameters)
     sequence = sequence_from_mapped(mapped, parameters.interleaving_depth)
     inline = inline_limits(parameters, shape.bands)
-    limits = values_from_limits(parameters.error_limits, inline, shape.lines)
-    way = walk(shape, parameters.interleaving_depth)
-    coder, depth = parameters.entropy_coder, parameters.dynamic_range
-    if isinstance(coder, SampleAdaptive):
-        body = sample_adaptive.encode(sequence, way, coder, depth, inline, limits)
-    elif isinstance(coder, Hybrid):
-        body = hybrid.encode(sequence, way, coder, depth, inline, limits)
-    else:
-        body = block_adaptive.encode(sequence, way, coder, depth, inline, limits)
+    limits = values_from_limits(parameters.error_limits, inline)
+    loops = encoding_loops(shape, parameters.interleaving_depth)
+    coder = parameters.entropy_coder
+    body: bytes = _CODERS[type(coder)].encode(sequence, loops, coder, parameters.dynamic_range, inline, limits)
     return header + body + bytes(-(len(header) + len(body)) % parameters.output_word_size)
 
 
 def decompress(octets: bytes, known: Parameters | None = None) -> Cube:
-    """The image in a compressed image, (line, sample, band); lossy ones at their bin centres (4.9.2, note 1).
+    """Return the image in a compressed image, (line, sample, band); lossy samples are bin centres (4.9.2, note 1).
 
     The header may announce a larger image than the octets could hold, which is refused before memory is taken. An octet
-    of the body holds at most 8 samples of the sample-adaptive coder, 2048 of the hybrid coder, and 64 · 8 · J/7 to
-    64 · 8 · J/11 of the block-adaptive coder, 4681 for J = 64 and D ≤ 2 and 3277 for 16 bits: a file of n octets from
-    an unknown sender may ask for memory for that many times n samples.
+    of the body holds at most 8 samples of the sample-adaptive coder and 2048 of the hybrid coder. It holds 64 · 8 · J/7
+    to 64 · 8 · J/11 samples of the block-adaptive coder. With J = 64, these are 4681 for D ≤ 2 and 3277 for 16
+    bits. So a file of n octets from an unknown sender may ask for memory for that many times n samples.
 
     Args:
         octets: a complete compressed image.
-        known: where the header leaves out tables that both sides know, parameters that hold them. Nothing else of
-            it counts.
+        known: parameters that hold the tables that the header leaves out because both sides know them; nothing else
+            in them counts.
 
     Returns:
-        The smallest of int8, uint8, … uint32 that holds D bits of the sample type.
+        A cube of the smallest type from int8, uint8, … uint32 that holds D bits of the sample type.
 
     Raises:
-        DecodeError: the octets are no compressed image, or a damaged one.
-        ParameterError: a table is left out and not in `known`, or the one there does not go with the header.
+        DecodeError: the octets are not a compressed image, or are damaged.
+        ParameterError: a table is left out and not in `known`, or the table there does not fit the header.
     """
     octets = bytes(octets)  # also of a bytearray or memoryview
     header, begin = read_header(octets)
     parameters, shape = _with_known_tables(header.parameters, known, header.shape), header.shape
     if len(octets) % parameters.output_word_size:
         raise DecodeError(
-            f"{len(octets)} octets are no whole number of words of {parameters.output_word_size}; the end is missing"
+            f"{len(octets)} octets are not a whole number of words of {parameters.output_word_size}; the end is missing"
         )
     body = octets[begin:]
     inline = inline_limits(parameters, shape.bands)
-    way = walk(shape, parameters.interleaving_depth)
-    coder, depth = parameters.entropy_coder, parameters.dynamic_range
+    loops = encoding_loops(shape, parameters.interleaving_depth)
+    coder = parameters.entropy_coder
     try:
-        if isinstance(coder, SampleAdaptive):
-            sequence, limits, bits = sample_adaptive.decode(body, way, coder, depth, inline)
-        elif isinstance(coder, Hybrid):
-            sequence, limits, bits = hybrid.decode(body, way, coder, depth, inline)
-        else:
-            sequence, limits, bits = block_adaptive.decode(body, way, coder, depth, inline)
+        decode = _CODERS[type(coder)].decode
+        sequence, limits, bits = decode(body, loops, coder, parameters.dynamic_range, inline)
         _check_fill(body, bits, parameters.output_word_size)
         if parameters.error_limits is not None and inline.columns:
             found = limits_from_values(parameters.error_limits, limits, shape.bands)
@@ -120,7 +115,7 @@ def decompress(octets: bytes, known: Parameters | None = None) -> Cube:
 
 
 def shape_of(cube: Cube) -> ImageShape:
-    """Dimensions of a cube (line, sample, band)."""
+    """Return the dimensions of a cube (line, sample, band)."""
     if cube.ndim != 3 or cube.dtype.kind not in "iu":
         raise ParameterError(f"an image is a cube of integers (3.2.1), not {cube.dtype} of {cube.ndim} dimensions")
     lines, samples, bands = cube.shape
@@ -128,21 +123,21 @@ def shape_of(cube: Cube) -> ImageShape:
 
 
 def sample_dtype(parameters: Parameters) -> np.dtype[np.integer[Any]]:
-    """The smallest type for samples of D bits."""
+    """Return the smallest type for samples of D bits."""
     octets = next(size for size in (1, 2, 4) if parameters.dynamic_range <= 8 * size)
     return np.dtype(f"{'i' if parameters.signed else 'u'}{octets}")
 
 
 def _check_fill(body: bytes, bits: int, word_size: int) -> None:
-    """5.4.3.2.4.4, 5.4.3.3.5.4.5 and 5.4.3.4.3.2: zeros up to the next word, and nothing behind."""
+    """Check that zeros fill the last word and nothing follows: 5.4.3.2.4.4, 5.4.3.3.5.4.5 and 5.4.3.4.3.2."""
     used = -(-bits // 8)
     left = len(body) - used
     if left >= word_size or any(body[used:]) or (bits % 8 and body[used - 1] & (0xFF >> bits % 8)):
-        raise DecodeError(f"{left} octets behind the last sample are more than fill; the file is damaged")
+        raise DecodeError(f"{left} octets after the last sample are more than fill; the file is damaged")
 
 
 def _need_tables(parameters: Parameters) -> None:
-    """Refuse parameters that name a table without holding it."""
+    """Refuse parameters that name a table and do not hold it."""
     predictor, representatives, coder = (
         parameters.predictor,
         parameters.sample_representatives,
@@ -170,9 +165,9 @@ def _need_tables(parameters: Parameters) -> None:
 
 
 def _with_known_tables(parameters: Parameters, known: Parameters | None, shape: ImageShape) -> Parameters:
-    """Parameters of a header, with the tables that it leaves out, and nothing else, taken from `known`.
+    """Return the parameters of a header, with the tables that it leaves out, and nothing else, taken from `known`.
 
-    A single value for all bands is no table: the header itself would hold it.
+    A single value for all bands is not a table, because the header itself would hold it.
     """
     if known is not None:
         wrong = Violations()
@@ -198,7 +193,7 @@ def _with_known_tables(parameters: Parameters, known: Parameters | None, shape: 
             )
             if (damping, offset) != (representatives.damping, representatives.offset):
                 wrong.differs("Θ", known.sample_representatives.resolution, representatives.resolution, "5.3.3.5")
-            wrong.complain()  # before the tables' ranges are judged by a Θ that is not theirs
+            wrong.complain()  # before the ranges of the tables are judged by a Θ that does not belong to them
             representatives = replace(representatives, damping=damping, offset=offset)
         wrong.complain()
         if isinstance(coder, SampleAdaptive) and isinstance(given_coder, SampleAdaptive):

@@ -1,24 +1,15 @@
-"""A header in words."""
+"""Headers in words."""
 
 from __future__ import annotations
 
+from ccsds123.entropy_coders import BlockAdaptive, EntropyCoder, Hybrid
 from ccsds123.header import Header
-from ccsds123.parameter_files import CODER_NAMES
-from ccsds123.parameters import (
-    BlockAdaptive,
-    EntropyCoder,
-    ErrorLimit,
-    ErrorLimits,
-    Hybrid,
-    Parameters,
-    Predictor,
-    SampleRepresentatives,
-)
+from ccsds123.parameters import ErrorLimit, ErrorLimits, Parameters, Predictor, SampleRepresentatives
 from ccsds123.supplementary import PURPOSES, IntegerTable, SupplementaryTable
 
 
 def describe(header: Header) -> str:
-    """One line a part of the header, the book's symbols beside the words."""
+    """Return one line for each part of the header, with the book's symbols beside the words."""
     shape, parameters = header.shape, header.parameters
     depth = parameters.interleaving_depth
     if depth is None:
@@ -106,7 +97,7 @@ def _band_value(value: int | tuple[int, ...] | None) -> str:
 
 
 def _coder(coder: EntropyCoder) -> str:
-    name = CODER_NAMES[type(coder)]
+    name = coder.name
     if isinstance(coder, BlockAdaptive):
         options = "Restricted" if coder.restricted else "Basic"
         return (

@@ -1,12 +1,13 @@
-"""The order in which mapped quantizer indices are encoded, CCSDS 123.0-B-2, 5.4.2.
+"""Order in which mapped quantizer indices are encoded, CCSDS 123.0-B-2, 5.4.2.
 
-Band-sequential order is band-interleaved order of an image with the same samples in a single line and M = 1, so
-that the coders know one nesting of loops (`walk`): lines, groups of M bands, samples of the line, bands of the group.
+Band-sequential order is band-interleaved order of an image with the same samples in one line and M = 1. So the coders
+know one nesting of loops (`EncodingLoops`): lines, groups of M bands, samples of the line, bands of the group.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +17,14 @@ from ccsds123.parameters import ErrorLimit, ErrorLimits, ImageShape, Parameters
 Mapped = NDArray[np.uint32]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Walk:
-    """Bounds of the loops of 5.4.2.2.2.
+class EncodingLoops(NamedTuple):
+    """Bounds of the loops of 5.4.2.2.2; a named tuple, because compiled kernels take one.
 
     Attributes:
-        lines: N_Y, or 1 band-sequentially.
-        samples: N_X, or N_X · N_Y band-sequentially.
+        lines: N_Y, or 1 in band-sequential order.
+        samples: N_X, or N_X · N_Y in band-sequential order.
         bands: N_Z.
-        depth: M, or 1 band-sequentially.
+        depth: M, or 1 in band-sequential order.
     """
 
     lines: int
@@ -33,15 +33,23 @@ class Walk:
     depth: int
 
 
-def walk(shape: ImageShape, interleaving_depth: int | None) -> Walk:
-    """The loops that encode an image of this shape."""
+def encoding_loops(shape: ImageShape, interleaving_depth: int | None) -> EncodingLoops:
+    """Return the loops that encode an image of this shape.
+
+    >>> encoding_loops(ImageShape(lines=2, samples=3, bands=4), interleaving_depth=None)
+    EncodingLoops(lines=1, samples=6, bands=4, depth=1)
+    """
     if interleaving_depth is None:
-        return Walk(lines=1, samples=shape.lines * shape.samples, bands=shape.bands, depth=1)
-    return Walk(lines=shape.lines, samples=shape.samples, bands=shape.bands, depth=interleaving_depth)
+        return EncodingLoops(lines=1, samples=shape.lines * shape.samples, bands=shape.bands, depth=1)
+    return EncodingLoops(lines=shape.lines, samples=shape.samples, bands=shape.bands, depth=interleaving_depth)
 
 
 def sequence_from_mapped(mapped: Mapped, interleaving_depth: int | None) -> Mapped:
-    """Indices (line, sample, band) in encoding order; a view of them where that is how they lie."""
+    """Return indices (line, sample, band) in encoding order; a view where they already lie in this order.
+
+    >>> sequence_from_mapped(np.arange(4, dtype=np.uint32).reshape(1, 2, 2), interleaving_depth=1).tolist()
+    [0, 2, 1, 3]
+    """
     lines, samples, bands = mapped.shape
     if interleaving_depth is None:
         return np.ascontiguousarray(np.moveaxis(mapped, 2, 0)).ravel()
@@ -54,7 +62,7 @@ def sequence_from_mapped(mapped: Mapped, interleaving_depth: int | None) -> Mapp
 
 
 def mapped_from_sequence(sequence: Mapped, shape: ImageShape, interleaving_depth: int | None) -> Mapped:
-    """Indices in encoding order as (line, sample, band)."""
+    """Return indices in encoding order as (line, sample, band)."""
     cube = (shape.lines, shape.samples, shape.bands)
     if interleaving_depth is None:
         return np.ascontiguousarray(np.moveaxis(sequence.reshape(shape.bands, shape.lines, shape.samples), 0, 2))
@@ -67,7 +75,7 @@ def mapped_from_sequence(sequence: Mapped, shape: ImageShape, interleaving_depth
 
 
 def _groups(sequence: Mapped, cube: tuple[int, ...], depth: int) -> list[tuple[Mapped, slice]]:
-    """Views (line, group, sample, band of group) of a sequence: the full groups of M bands, and the last, shorter."""
+    """Return views (line, group, sample, band of group): the full groups of M bands, then the last, shorter one."""
     lines, samples, bands = cube
     full = bands - bands % depth
     rows = sequence.reshape(lines, samples * bands)
@@ -77,12 +85,11 @@ def _groups(sequence: Mapped, cube: tuple[int, ...], depth: int) -> list[tuple[M
     return views
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InlineLimits:
+class InlineLimits(NamedTuple):
     """Error limits that periodic updating puts among the indices, 5.4.2.2.2.
 
     Attributes:
-        widths: D_A or D_R of every value of a period; no entry without periodic updating.
+        widths: D_A or D_R of every value of an update; empty without periodic updating.
         period: lines between updates.
     """
 
@@ -91,16 +98,16 @@ class InlineLimits:
 
     @property
     def columns(self) -> int:
-        """Values an update."""
+        """Number of values in an update."""
         return len(self.widths)
 
     def rows(self, lines: int) -> int:
-        """Updates in an image of so many lines."""
+        """Return the number of updates in an image of so many lines."""
         return -(-lines // self.period) if self.columns else 0
 
 
 def inline_limits(parameters: Parameters, bands: int) -> InlineLimits:
-    """Where error limits stand in the sequence."""
+    """Return where error limits stand in the sequence."""
     limits = parameters.error_limits
     if limits is None or limits.update_period_exponent is None:
         return InlineLimits(widths=np.empty(0, np.int64), period=1)
@@ -108,15 +115,15 @@ def inline_limits(parameters: Parameters, bands: int) -> InlineLimits:
     return InlineLimits(widths=np.array(widths, np.int64), period=1 << limits.update_period_exponent)
 
 
-def values_from_limits(limits: ErrorLimits | None, inline: InlineLimits, lines: int) -> NDArray[np.int64]:
-    """Values to encode, (update, value): absolute limits before relative ones."""
+def values_from_limits(limits: ErrorLimits | None, inline: InlineLimits) -> NDArray[np.int64]:
+    """Return the values to encode, (update, value): absolute limits before relative ones."""
     if limits is None or not inline.columns:
         return np.empty((0, 0), np.int64)
     return np.concatenate([np.array(limit.values, np.int64) for limit in limits.present], axis=1)
 
 
 def limits_from_values(limits: ErrorLimits, values: NDArray[np.int64], bands: int) -> ErrorLimits:
-    """Limits with the values that the body held, (update, value)."""
+    """Return limits with the values that the body held, (update, value)."""
 
     def taken(limit: ErrorLimit | None, columns: slice) -> ErrorLimit | None:
         rows = tuple(tuple(row) for row in values[:, columns].tolist())

@@ -1,10 +1,10 @@
-"""The header of a compressed image, bit for bit, both ways: CCSDS 123.0-B-2, 5.3.
+"""Header of a compressed image, bit for bit, both ways: CCSDS 123.0-B-2, 5.3.
 
     Image Metadata      essential (12 octets), supplementary information tables
     Predictor Metadata  primary (5 octets), weight tables, quantization, sample representative
     Entropy Coder Metadata
 
-Sizes and depths are stored modulo their field, so 2^16 lines, 64-bit registers and so on are written as 0.
+Sizes and depths are stored modulo the range of their field, so 2^16 lines or 64-bit registers are written as 0.
 """
 
 from __future__ import annotations
@@ -15,37 +15,34 @@ from dataclasses import dataclass
 from hyvic_runtime.errors import DecodeError
 
 from ccsds123.bit_string import BitReader, BitWriter
+from ccsds123.entropy_coders import ENTROPY_CODERS, BlockAdaptive, EntropyCoder, Hybrid, SampleAdaptive
 from ccsds123.parameters import (
     BandTable,
-    BlockAdaptive,
-    EntropyCoder,
     ErrorLimit,
     ErrorLimits,
-    Fidelity,
-    Hybrid,
+    FidelityControl,
     ImageShape,
     LocalSum,
-    ParameterError,
     Parameters,
     Predictor,
-    SampleAdaptive,
     SampleRepresentatives,
     WeightExponentOffsets,
     WeightInitialization,
 )
 from ccsds123.supplementary import read_table, write_table
+from ccsds123.violations import ParameterError
 
 NO_CONSTANT = 0b1111
-"""Accumulator Initialization Constant field where there is none (table 5-13)."""
+"""Accumulator Initialization Constant field if there is no constant (table 5-13)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What a compressed image says about itself.
+    """Facts that a compressed image states about itself.
 
     Attributes:
-        shape: the image's dimensions.
-        parameters: everything else; None stands where the standard lets a table be left out.
+        shape: dimensions of the image.
+        parameters: everything else; None stands for a table that the standard allows to leave out.
     """
 
     shape: ImageShape
@@ -56,7 +53,7 @@ class Header:
 
 
 def write_header(header: Header) -> bytes:
-    """The octets of a header."""
+    """Return the octets of a header."""
     bits = BitWriter()
     _write_essential(bits, header)
     for table in header.parameters.supplementary_tables:
@@ -70,7 +67,7 @@ def write_header(header: Header) -> bytes:
 
 
 def read_header(octets: bytes) -> tuple[Header, int]:
-    """A header and the number of octets it takes.
+    """Read a header, and return it with the number of its octets.
 
     Raises:
         DecodeError: the octets end early, or a field is reserved or breaks the standard.
@@ -87,7 +84,7 @@ def read_header(octets: bytes) -> tuple[Header, int]:
 
 
 def _write_essential(bits: BitWriter, header: Header) -> None:
-    """Table 5-3."""
+    """Write table 5-3."""
     parameters, shape = header.parameters, header.shape
     depth = parameters.interleaving_depth
     bits.put(parameters.user_defined_data, 8)
@@ -101,14 +98,11 @@ def _write_essential(bits: BitWriter, header: Header) -> None:
     bits.put(0 if depth is None else depth % 2**16, 16)
     bits.put(0, 2)
     bits.put(parameters.output_word_size % 8, 3)
-    bits.put(_CODERS.index(type(parameters.entropy_coder)), 2)
+    bits.put(ENTROPY_CODERS.index(type(parameters.entropy_coder)), 2)
     bits.put(0, 1)
-    bits.put(parameters.fidelity.value, 2)
+    bits.put(parameters.fidelity_control.value, 2)
     bits.put(0, 2)
     bits.put(len(parameters.supplementary_tables), 4)
-
-
-_CODERS: tuple[type[EntropyCoder], ...] = (SampleAdaptive, Hybrid, BlockAdaptive)
 
 
 def _read(bits: BitReader) -> Header:
@@ -127,10 +121,10 @@ def _read(bits: BitReader) -> Header:
     bits.get_zeros(2)
     output_word_size = bits.get(3) or 8
     coder = bits.get(2)
-    if coder == len(_CODERS):
+    if coder == len(ENTROPY_CODERS):
         bits.refuse("entropy coder type 3 is not defined")
     bits.get_zeros(1)
-    fidelity = Fidelity(bits.get(2))
+    fidelity = FidelityControl(bits.get(2))
     bits.get_zeros(2)
     tables = tuple(read_table(bits, lines, samples, bands) for _ in range(bits.get(4)))
     predictor, has_representatives = _read_primary(bits, bands)
@@ -142,7 +136,7 @@ def _read(bits: BitReader) -> Header:
             signed=signed,
             dynamic_range=dynamic_range,
             interleaving_depth=None if sequential else interleaving_depth or 2**16,
-            entropy_coder=_read_entropy_coder(bits, bands, _CODERS[coder]),
+            entropy_coder=_read_entropy_coder(bits, bands, ENTROPY_CODERS[coder]),
             predictor=predictor,
             error_limits=limits,
             sample_representatives=representatives,
@@ -157,7 +151,7 @@ def _read(bits: BitReader) -> Header:
 
 
 def _write_primary(bits: BitWriter, parameters: Parameters) -> None:
-    """Table 5-6."""
+    """Write table 5-6."""
     predictor = parameters.predictor
     custom, offsets = predictor.weight_initialization, predictor.weight_exponent_offsets
     bits.put(0, 1)
@@ -178,7 +172,7 @@ def _write_primary(bits: BitWriter, parameters: Parameters) -> None:
 
 
 def _read_primary(bits: BitReader, bands: int) -> tuple[Predictor, bool]:
-    """Tables 5-6 and 5-7; also whether sample representatives follow."""
+    """Read tables 5-6 and 5-7, and whether sample representatives follow."""
     bits.get_zeros(1)
     has_representatives = bool(bits.get(1))
     prediction_bands = bits.get(4)
@@ -222,7 +216,7 @@ def _read_primary(bits: BitReader, bands: int) -> tuple[Predictor, bool]:
 
 
 def _write_weight_tables(bits: BitWriter, predictor: Predictor) -> None:
-    """Table 5-7: initialization first, each table filled to an octet on its own."""
+    """Write table 5-7: initialization first; each table is filled to an octet on its own."""
     custom, offsets = predictor.weight_initialization, predictor.weight_exponent_offsets
     if custom is not None and custom.in_header:
         _write_rows(bits, custom.vectors, custom.resolution)
@@ -246,7 +240,7 @@ def _read_rows(bits: BitReader, lengths: Sequence[int], width: int) -> BandTable
 
 
 def _write_quantization(bits: BitWriter, parameters: Parameters) -> None:
-    """Tables 5-8 to 5-11."""
+    """Write tables 5-8 to 5-11."""
     limits = parameters.error_limits
     if limits is None:
         return
@@ -262,11 +256,13 @@ def _write_quantization(bits: BitWriter, parameters: Parameters) -> None:
         bits.put(0, 2)
         bits.put(limit.bit_depth % 16, 4)
         if exponent is None:
-            _write_row(bits, limit.values[0], limit.bit_depth)
+            _write_rows(bits, limit.values[:1], limit.bit_depth)
 
 
-def _read_quantization(bits: BitReader, bands: int, fidelity: Fidelity, *, sequential: bool) -> ErrorLimits | None:
-    if fidelity is Fidelity.LOSSLESS:
+def _read_quantization(
+    bits: BitReader, bands: int, fidelity: FidelityControl, *, sequential: bool
+) -> ErrorLimits | None:
+    if fidelity is FidelityControl.LOSSLESS:
         return None
     exponent = None
     if not sequential:
@@ -287,15 +283,9 @@ def _read_quantization(bits: BitReader, bands: int, fidelity: Fidelity, *, seque
         row = _read_row(bits, bands if band_dependent else 1, bit_depth) if exponent is None else None
         return ErrorLimit(bit_depth=bit_depth, values=() if row is None else (row,), band_dependent=band_dependent)
 
-    absolute = limit() if fidelity is not Fidelity.RELATIVE else None
-    relative = limit() if fidelity is not Fidelity.ABSOLUTE else None
+    absolute = limit() if fidelity is not FidelityControl.RELATIVE else None
+    relative = limit() if fidelity is not FidelityControl.ABSOLUTE else None
     return ErrorLimits(absolute=absolute, relative=relative, update_period_exponent=exponent)
-
-
-def _write_row(bits: BitWriter, row: Sequence[int], width: int) -> None:
-    for value in row:
-        bits.put(value, width)
-    bits.fill()
 
 
 def _read_row(bits: BitReader, length: int, width: int) -> tuple[int, ...]:
@@ -305,7 +295,7 @@ def _read_row(bits: BitReader, length: int, width: int) -> tuple[int, ...]:
 
 
 def _write_sample_representative(bits: BitWriter, representatives: SampleRepresentatives | None) -> None:
-    """Table 5-12."""
+    """Write table 5-12."""
     if representatives is None:
         return
     bits.put(0, 5)
@@ -323,7 +313,7 @@ def _write_sample_representative(bits: BitWriter, representatives: SampleReprese
         bits.put(fixed or 0, 4)
     for values, in_header in tables:
         if isinstance(values, tuple) and in_header:
-            _write_row(bits, values, representatives.resolution)
+            _write_rows(bits, (values,), representatives.resolution)
 
 
 def _read_sample_representative(bits: BitReader, bands: int) -> SampleRepresentatives:
@@ -358,7 +348,7 @@ def _read_sample_representative(bits: BitReader, bands: int) -> SampleRepresenta
 
 
 def _write_entropy_coder(bits: BitWriter, coder: EntropyCoder) -> None:
-    """Tables 5-13, 5-14 and 5-15."""
+    """Write table 5-13, 5-14 or 5-15."""
     if isinstance(coder, BlockAdaptive):
         bits.put(0, 1)
         bits.put(coder.block_size.bit_length() - 4, 2)
@@ -375,7 +365,7 @@ def _write_entropy_coder(bits: BitWriter, coder: EntropyCoder) -> None:
     bits.put(initial if isinstance(initial, int) else NO_CONSTANT, 4)
     table = initial if isinstance(initial, tuple) and coder.in_header else None
     bits.put(table is not None, 1)
-    _write_row(bits, table or (), 4)
+    _write_rows(bits, None if table is None else (table,), 4)
 
 
 def _read_entropy_coder(bits: BitReader, bands: int, kind: type[EntropyCoder]) -> EntropyCoder:

@@ -1,10 +1,10 @@
-"""How the hot loops are compiled: by numba, once a machine (cached on disk), without the interpreter's lock.
+"""Compilation of the hot loops by numba: once a machine (cached on disk), without the interpreter's lock.
 
-Integers inside are 64 bits wide unless an array is narrower. Numba checks no index, so every kernel that reads
+Integers inside kernels are 64 bits wide unless an array is narrower. Numba checks no index, so every kernel that reads
 foreign octets checks its positions itself.
 
-Numba takes a cached kernel for current as long as the kernel's own file is, although helpers from other files are
-compiled into it. So the cache is a folder named after the sources of all kernels of the package.
+Numba reuses a cached kernel as long as the kernel's own file is unchanged, although helpers from other files are
+compiled into it. So the cache is a folder named after all sources of the package.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Integers = NDArray[Any]
 if TYPE_CHECKING:
 
     def signed(value: Any) -> int:
-        """A value as a signed integer of 64 bits, which is what kernels calculate with."""
+        """Return a value as a signed integer of 64 bits, the type that kernels calculate with."""
         return int(value)
 
 else:
@@ -50,10 +50,8 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 @cache
 def _cache_folder(base: str) -> Path:
-    """Below numba's folder where one is set; numba falls back to the user's if it cannot be written."""
+    """Return a folder in numba's own, if that is set; numba takes the user's if the folder cannot be written."""
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.glob("*.py")):
-        octets = source.read_bytes()
-        if b"@kernel" in octets:
-            digest.update(octets)
+        digest.update(source.read_bytes())
     return (Path(base) if base else Path(__file__).parent / "__pycache__") / f"kernels-{digest.hexdigest()[:12]}"

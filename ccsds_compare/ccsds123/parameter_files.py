@@ -1,33 +1,28 @@
 """Parameters and image descriptions in JSON: the format of the golden vectors, `image` and `parameters`.
 
-Keys are the book's symbols (`N_X`, `Omega`, `gamma_star`); what is left out has its default. An unknown key is
-refused, and so is null for a table that another key calls for.
+Keys are the book's symbols (`N_X`, `Omega`, `gamma_star`); a missing key has its default. An unknown key is refused,
+and so is null for a table that another key calls for. `parameter_writer` writes the format.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 from hyvic_runtime.errors import DecodeError
 
 from ccsds123.bit_string import BitReader
+from ccsds123.entropy_coders import ENTROPY_CODERS, BlockAdaptive, EntropyCoder, Hybrid, SampleAdaptive
+from ccsds123.json_fields import Fields, list_of, one_of, rows_of, scalar_or_row
 from ccsds123.parameters import (
-    BlockAdaptive,
-    EntropyCoder,
     ErrorLimit,
     ErrorLimits,
-    Fidelity,
-    Hybrid,
+    FidelityControl,
     ImageShape,
     LocalSum,
-    ParameterError,
     Parameters,
     Predictor,
-    SampleAdaptive,
     SampleRepresentatives,
     WeightExponentOffsets,
     WeightInitialization,
@@ -40,22 +35,20 @@ from ccsds123.supplementary import (
     TableStructure,
     read_table_data,
 )
-
-CODER_NAMES: dict[type[EntropyCoder], str] = {
-    SampleAdaptive: "sample-adaptive",
-    Hybrid: "hybrid",
-    BlockAdaptive: "block-adaptive",
-}
-FIDELITY_NAMES = {fidelity: fidelity.name.lower().replace("_", " ") for fidelity in Fidelity}
-
+from ccsds123.violations import ParameterError
 
 REMARKS = ("name", "trust", "header_octets", "mapped_sha256", "reconstruction_sha256")
-"""Keys of a golden vector beside `image` and `parameters`; they say nothing about how to encode."""
+"""Keys of a golden vector beside `image` and `parameters` that do not say how to encode."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """An image to encode: its dimensions and how."""
+    """An image to encode.
+
+    Attributes:
+        shape: dimensions of the image.
+        parameters: settings of the standard.
+    """
 
     shape: ImageShape
     parameters: Parameters
@@ -65,7 +58,7 @@ def read_job(path: Path) -> Job:
     """Read a parameter file.
 
     Raises:
-        ParameterError: no JSON, an unknown or missing key, or values that break the standard.
+        ParameterError: the file is not JSON, has an unknown or missing key, or breaks the standard.
     """
     try:
         return job_from_json(json.loads(path.read_text()))
@@ -76,14 +69,14 @@ def read_job(path: Path) -> Job:
 
 
 def job_from_json(value: object) -> Job:
-    """An image description and parameters from parsed JSON.
+    """Return an image description and parameters from parsed JSON.
 
     Raises:
         ParameterError: an unknown or missing key, a value of the wrong type, or one that breaks the standard.
     """
-    top = _Fields("the file", value)
-    image = _Fields("image", top.get("image"))
-    given = _Fields("parameters", top.get("parameters", {}))
+    top = Fields("the file", value)
+    image = Fields("image", top.get("image"))
+    given = Fields("parameters", top.get("parameters", {}))
     for remark in REMARKS:
         top.get(remark, None)
     top.done()
@@ -96,23 +89,25 @@ def job_from_json(value: object) -> Job:
     order, depth = given.get("sample_encoding_order", "BSQ"), given.integer_or_null("sub_frame_interleaving_depth_M")
     if (order == "BSQ") != (depth is None):
         raise ParameterError(f"sample_encoding_order {order!r} does not go with sub_frame_interleaving_depth_M {depth}")
-    predictor = _Fields("predictor", given.get("predictor", {}))
-    coder_name = given.get("entropy_coder_type", CODER_NAMES[SampleAdaptive])
-    fidelity = given.get("quantizer_fidelity_control_method", FIDELITY_NAMES[Fidelity.LOSSLESS])
+    predictor = Fields("predictor", given.get("predictor", {}))
+    coder_name = given.get("entropy_coder_type", SampleAdaptive.name)
+    fidelity = given.get("quantizer_fidelity_control_method", FidelityControl.LOSSLESS.words)
     parameters = Parameters(
-        signed=_one_of("sample_type", sample_type, {"unsigned": False, "signed": True}),
+        signed=one_of("sample_type", sample_type, {"unsigned": False, "signed": True}),
         dynamic_range=dynamic_range,
-        interleaving_depth=_one_of("sample_encoding_order", order, {"BSQ": None, "BI": depth}),
-        entropy_coder=_coder(coder_name, _Fields("entropy_coder", given.get("entropy_coder", {}))),
+        interleaving_depth=one_of("sample_encoding_order", order, {"BSQ": None, "BI": depth}),
+        entropy_coder=_coder(coder_name, Fields("entropy_coder", given.get("entropy_coder", {}))),
         predictor=_predictor(predictor),
         error_limits=_error_limits(
-            _one_of("quantizer_fidelity_control_method", fidelity, {v: k for k, v in FIDELITY_NAMES.items()}),
-            _Fields("quantization", given.get("quantization", {})),
+            one_of(
+                "quantizer_fidelity_control_method", fidelity, {control.words: control for control in FidelityControl}
+            ),
+            Fields("quantization", given.get("quantization", {})),
         ),
         sample_representatives=_sample_representatives(predictor),
         supplementary_tables=tuple(
-            _table(_Fields("supplementary table", table), shape)
-            for table in _list("supplementary_information_tables", given.get("supplementary_information_tables", []))
+            _table(Fields("supplementary table", table), shape)
+            for table in list_of("supplementary_information_tables", given.get("supplementary_information_tables", []))
         ),
         user_defined_data=given.integer("user_defined_data", 0),
         output_word_size=given.integer("output_word_size_B", 1),
@@ -123,177 +118,12 @@ def job_from_json(value: object) -> Job:
     return Job(shape=shape, parameters=parameters)
 
 
-def json_from_job(job: Job) -> dict[str, Any]:
-    """The same as JSON, every key given; null where a header does not say."""
-    parameters, shape = job.parameters, job.shape
-    sample_type = "signed" if parameters.signed else "unsigned"
-    value: dict[str, Any] = {
-        "image": {
-            "N_X": shape.samples,
-            "N_Y": shape.lines,
-            "N_Z": shape.bands,
-            "D": parameters.dynamic_range,
-            "sample_type": sample_type,
-        },
-        "parameters": {
-            "user_defined_data": parameters.user_defined_data,
-            "sample_type": sample_type,
-            "D": parameters.dynamic_range,
-            "sample_encoding_order": "BSQ" if parameters.interleaving_depth is None else "BI",
-            "sub_frame_interleaving_depth_M": parameters.interleaving_depth,
-            "output_word_size_B": parameters.output_word_size,
-            "entropy_coder_type": CODER_NAMES[type(parameters.entropy_coder)],
-            "quantizer_fidelity_control_method": FIDELITY_NAMES[parameters.fidelity],
-            "supplementary_information_tables": [_json_from_table(t) for t in parameters.supplementary_tables],
-            "predictor": _json_from_predictor(parameters),
-            "entropy_coder": _json_from_coder(parameters.entropy_coder),
-        },
-    }
-    if parameters.error_limits is not None:
-        value["parameters"]["quantization"] = _json_from_limits(parameters.error_limits)
-    return value
-
-
-def _json_from_predictor(parameters: Parameters) -> dict[str, Any]:
-    predictor, representatives = parameters.predictor, parameters.sample_representatives
-    custom, offsets = predictor.weight_initialization, predictor.weight_exponent_offsets
-    value: dict[str, Any] = {
-        "P": predictor.prediction_bands,
-        "prediction_mode": "reduced" if predictor.reduced else "full",
-        "local_sum_type": predictor.local_sum.words,
-        "R": predictor.register_size,
-        "Omega": predictor.weight_resolution,
-        "t_inc": predictor.weight_change_interval,
-        "nu_min": predictor.weight_initial_exponent,
-        "nu_max": predictor.weight_final_exponent,
-        "weight_initialization": "default",
-        "weight_exponent_offsets": None,
-        "sample_representative_flag": representatives is not None,
-        "Theta": None,
-        "phi_z": None,
-        "psi_z": None,
-    }
-    if custom is not None:
-        value["weight_initialization"] = {
-            "method": "custom",
-            "table_included": custom.in_header,
-            "Q": custom.resolution,
-            "Lambda_z": custom.vectors,
-        }
-    if offsets is not None:
-        value["weight_exponent_offsets"] = {"table_included": offsets.in_header, "values": offsets.values}
-    if representatives is not None:
-        value |= {
-            "Theta": representatives.resolution,
-            "phi_z": representatives.damping,
-            "psi_z": representatives.offset,
-            "phi_z_table_included": representatives.damping_in_header,
-            "psi_z_table_included": representatives.offset_in_header,
-        }
-    return value
-
-
-def _json_from_limits(limits: ErrorLimits) -> dict[str, Any]:
-    exponent = limits.update_period_exponent
-    value: dict[str, Any] = {"periodic_error_limit_updating": exponent is not None, "u": exponent}
-    for symbol, limit in (("A", limits.absolute), ("R", limits.relative)):
-        if limit is None:
-            continue
-        rows = [list(row) if limit.band_dependent else row[0] for row in limit.values]
-        value |= {f"D_{symbol}": limit.bit_depth, f"{symbol.lower()}_z": rows[0] if exponent is None else rows}
-    return value
-
-
-def _json_from_coder(coder: EntropyCoder) -> dict[str, Any]:
-    if isinstance(coder, BlockAdaptive):
-        return {
-            "J": coder.block_size,
-            "restricted_code_options": coder.restricted,
-            "r": coder.reference_sample_interval,
-        }
-    value: dict[str, Any] = {
-        "U_max": coder.unary_length_limit,
-        "gamma_star": coder.rescaling_counter_size,
-        "gamma_0": coder.initial_count_exponent,
-    }
-    if isinstance(coder, Hybrid):
-        return value | {"initial_high_resolution_accumulator_Sigma_z_0": coder.initial_accumulators}
-    if isinstance(coder.accumulator_initialization, int):
-        return value | {"K": coder.accumulator_initialization}
-    return value | {"k_z_dprime": coder.accumulator_initialization, "k_z_dprime_table_included": coder.in_header}
-
-
-def _json_from_table(table: SupplementaryTable) -> dict[str, Any]:
-    value: dict[str, Any] = {
-        "table_type": table.type_code,
-        "table_purpose": table.purpose,
-        "table_structure": int(table.structure),
-        "supplementary_user_defined_data": table.user_defined_data,
-    }
-    if isinstance(table, IntegerTable):
-        return value | {"D_I": table.bit_depth, "values": list(table.values)}
-    return value | {
-        "D_F": table.significand_depth,
-        "D_E": table.exponent_depth,
-        "beta": table.exponent_bias,
-        "elements": [[element.sign, element.exponent, element.significand] for element in table.values],
-    }
-
-
-class _Fields:
-    """A JSON object whose keys must all be used."""
-
-    def __init__(self, name: str, value: object) -> None:
-        if not isinstance(value, Mapping):
-            raise ParameterError(f"{name} is no JSON object")
-        self._name, self._values, self._used = name, value, {"note"}
-
-    def get(self, key: str, *default: Any) -> Any:
-        self._used.add(key)
-        if key not in self._values and not default:
-            raise ParameterError(f"{self._name} lacks {key}")
-        return self._values.get(key, *default)
-
-    def states(self, key: str) -> bool:
-        """Whether the key is there, be it with null."""
-        return key in self._values
-
-    def integer(self, key: str, *default: int) -> int:
-        value = self.get(key, *default)
-        if type(value) is not int:
-            raise ParameterError(f"{key} of {self._name} is no integer but {value!r}")
-        return value
-
-    def integer_or_null(self, key: str) -> int | None:
-        return None if self.get(key, None) is None else self.integer(key)
-
-    def boolean(self, key: str, default: bool) -> bool:
-        value = self.get(key, default)
-        if type(value) is not bool:
-            raise ParameterError(f"{key} of {self._name} is neither true nor false but {value!r}")
-        return value
-
-    def done(self) -> None:
-        for key in self._values:
-            if key not in self._used:
-                raise ParameterError(f"{self._name} has an unknown key {key!r}")
-
-
-T = TypeVar("T")
-
-
-def _one_of(key: str, value: object, choices: Mapping[str, T]) -> T:
-    if not isinstance(value, str) or value not in choices:
-        raise ParameterError(f"{key} {value!r} is none of {', '.join(choices)}")
-    return choices[value]
-
-
-def _predictor(fields: _Fields) -> Predictor:
+def _predictor(fields: Fields) -> Predictor:
     custom, offsets = fields.get("weight_initialization", "default"), fields.get("weight_exponent_offsets", None)
     return Predictor(
         prediction_bands=fields.integer("P", 3),
-        reduced=_one_of("prediction_mode", fields.get("prediction_mode", "full"), {"full": False, "reduced": True}),
-        local_sum=_one_of(
+        reduced=one_of("prediction_mode", fields.get("prediction_mode", "full"), {"full": False, "reduced": True}),
+        local_sum=one_of(
             "local_sum_type",
             fields.get("local_sum_type", LocalSum.WIDE_NEIGHBOR_ORIENTED.words),
             {kind.words: kind for kind in LocalSum},
@@ -309,23 +139,23 @@ def _predictor(fields: _Fields) -> Predictor:
 
 
 def _weight_initialization(value: object) -> WeightInitialization:
-    fields = _Fields("weight_initialization", value)
-    _one_of("method", fields.get("method", "custom"), {"custom": None})
+    fields = Fields("weight_initialization", value)
+    one_of("method", fields.get("method", "custom"), {"custom": None})
     vectors, in_header = fields.get("Lambda_z"), fields.boolean("table_included", True)
     resolution = fields.integer("Q")
     fields.done()
-    return WeightInitialization(resolution=resolution, vectors=_rows("Lambda_z", vectors), in_header=in_header)
+    return WeightInitialization(resolution=resolution, vectors=rows_of("Lambda_z", vectors), in_header=in_header)
 
 
 def _weight_exponent_offsets(value: object) -> WeightExponentOffsets:
-    fields = _Fields("weight_exponent_offsets", value)
+    fields = Fields("weight_exponent_offsets", value)
     fields.get("rows", None)  # a remark in the golden vectors
     values, in_header = fields.get("values"), fields.boolean("table_included", True)
     fields.done()
-    return WeightExponentOffsets(values=_rows("values", values), in_header=in_header)
+    return WeightExponentOffsets(values=rows_of("values", values), in_header=in_header)
 
 
-def _sample_representatives(fields: _Fields) -> SampleRepresentatives | None:
+def _sample_representatives(fields: Fields) -> SampleRepresentatives | None:
     resolution = fields.integer_or_null("Theta")
     flag = fields.boolean("sample_representative_flag", bool(resolution))
     damping, offset = fields.get("phi_z", None), fields.get("psi_z", None)
@@ -338,15 +168,15 @@ def _sample_representatives(fields: _Fields) -> SampleRepresentatives | None:
         return None
     return SampleRepresentatives(
         resolution=resolution,
-        damping=_scalar_or_row("phi_z", fields.get("phi_z", 0)),
-        offset=_scalar_or_row("psi_z", fields.get("psi_z", 0)),
+        damping=scalar_or_row("phi_z", fields.get("phi_z", 0)),
+        offset=scalar_or_row("psi_z", fields.get("psi_z", 0)),
         damping_in_header=in_header[0],
         offset_in_header=in_header[1],
     )
 
 
-def _error_limits(fidelity: Fidelity, fields: _Fields) -> ErrorLimits | None:
-    if fidelity is Fidelity.LOSSLESS:
+def _error_limits(fidelity: FidelityControl, fields: Fields) -> ErrorLimits | None:
+    if fidelity is FidelityControl.LOSSLESS:
         fields.done()
         return None
     exponent = fields.integer_or_null("u")
@@ -362,20 +192,20 @@ def _error_limits(fidelity: Fidelity, fields: _Fields) -> ErrorLimits | None:
         return ErrorLimit(
             bit_depth=bit_depth,
             band_dependent=band_dependent,
-            values=_rows(f"{symbol.lower()}_z", rows if band_dependent else [[row] for row in rows]),
+            values=rows_of(f"{symbol.lower()}_z", rows if band_dependent else [[row] for row in rows]),
         )
 
     limits = ErrorLimits(
-        absolute=limit("A") if fidelity is not Fidelity.RELATIVE else None,
-        relative=limit("R") if fidelity is not Fidelity.ABSOLUTE else None,
+        absolute=limit("A") if fidelity is not FidelityControl.RELATIVE else None,
+        relative=limit("R") if fidelity is not FidelityControl.ABSOLUTE else None,
         update_period_exponent=exponent,
     )
     fields.done()
     return limits
 
 
-def _coder(name: object, fields: _Fields) -> EntropyCoder:
-    kind = _one_of("entropy_coder_type", name, {word: kind for kind, word in CODER_NAMES.items()})
+def _coder(name: object, fields: Fields) -> EntropyCoder:
+    kind = one_of("entropy_coder_type", name, {kind.name: kind for kind in ENTROPY_CODERS})
     coder: EntropyCoder
     if kind is BlockAdaptive:
         coder = BlockAdaptive(
@@ -391,7 +221,7 @@ def _coder(name: object, fields: _Fields) -> EntropyCoder:
                 unary_length_limit=limit,
                 rescaling_counter_size=size,
                 initial_count_exponent=count,
-                initial_accumulators=_scalar_or_row("Sigma_z_0", initial),
+                initial_accumulators=scalar_or_row("Sigma_z_0", initial),
             )
         else:
             table = fields.get("k_z_dprime", None)
@@ -406,15 +236,15 @@ def _coder(name: object, fields: _Fields) -> EntropyCoder:
                 unary_length_limit=limit,
                 rescaling_counter_size=size,
                 initial_count_exponent=count,
-                accumulator_initialization=constant if table is None else _scalar_or_row("k_z_dprime", table),
+                accumulator_initialization=constant if table is None else scalar_or_row("k_z_dprime", table),
                 in_header=fields.boolean("k_z_dprime_table_included", True),
             )
     fields.done()
     return coder
 
 
-def _table(fields: _Fields, shape: ImageShape) -> SupplementaryTable:
-    """A table whose data are given as bits, as in the golden vectors, or as values."""
+def _table(fields: Fields, shape: ImageShape) -> SupplementaryTable:
+    """Return a table whose data are bits, as in the golden vectors, or values."""
     kind, purpose = fields.integer("table_type"), fields.integer("table_purpose")
     structure, user = fields.integer("table_structure"), fields.integer("supplementary_user_defined_data", 0)
     fields.get("comment", None)
@@ -440,7 +270,7 @@ def _table(fields: _Fields, shape: ImageShape) -> SupplementaryTable:
         table = FloatTable(
             purpose=purpose,
             structure=structure,
-            values=tuple(FloatElement(*row) for row in _rows("elements", fields.get("elements"), length=3)),
+            values=tuple(FloatElement(*row) for row in rows_of("elements", fields.get("elements"), length=3)),
             significand_depth=fields.integer("D_F"),
             exponent_depth=fields.integer("D_E"),
             exponent_bias=fields.integer("beta"),
@@ -450,35 +280,10 @@ def _table(fields: _Fields, shape: ImageShape) -> SupplementaryTable:
         table = IntegerTable(
             purpose=purpose,
             structure=structure,
-            values=_rows("values", [fields.get("values")])[0],
+            values=rows_of("values", [fields.get("values")])[0],
             bit_depth=fields.integer("D_I"),
             signed=kind == 1,
             user_defined_data=user,
         )
     fields.done()
     return table
-
-
-def _list(name: str, value: object) -> list[Any] | tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise ParameterError(f"{name} is no list")
-    return value
-
-
-def _rows(name: str, rows: Any, *, length: int | None = None) -> tuple[tuple[int, ...], ...]:
-    if (
-        not isinstance(rows, list | tuple)
-        or not all(isinstance(row, list | tuple) for row in rows)
-        or not all(type(value) is int for row in rows for value in row)
-        or (length is not None and any(len(row) != length for row in rows))
-    ):
-        raise ParameterError(f"{name} is no list of lists of integers{f', {length} each' if length else ''}")
-    return tuple(tuple(row) for row in rows)
-
-
-def _scalar_or_row(name: str, value: object) -> int | tuple[int, ...]:
-    if type(value) is int:
-        return value
-    if value is None:
-        raise ParameterError(f"{name} is null; give a number, or a list with one for every band")
-    return _rows(name, [value])[0]

@@ -1,7 +1,7 @@
-"""What a user chooses (CCSDS 123.0-B-2, sections 3 to 5), checked when it is put together.
+"""Parameters that a user chooses (CCSDS 123.0-B-2, sections 3 to 5), checked when they are put together.
 
 Names are the words of the standard; the book's symbol and clause stand beside each. A wrong value raises
-`ParameterError`, which lists every violation with the clause it breaks; a value of a wrong type is named by its field.
+`ParameterError`, which lists every violation with the clause it breaks. A value of a wrong type is named by its field.
 """
 
 from __future__ import annotations
@@ -9,30 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
+from ccsds123.entropy_coders import EntropyCoder, Hybrid, SampleAdaptive, band_values
 from ccsds123.supplementary import SupplementaryTable
-from ccsds123.violations import ParameterError, Violations, power_of_two, settle
-
-__all__ = [
-    "BlockAdaptive",
-    "EntropyCoder",
-    "ErrorLimit",
-    "ErrorLimits",
-    "Hybrid",
-    "ImageShape",
-    "LocalSum",
-    "ParameterError",
-    "Parameters",
-    "Predictor",
-    "SampleAdaptive",
-    "SampleRepresentatives",
-    "WeightExponentOffsets",
-    "WeightInitialization",
-]
+from ccsds123.violations import Violations, power_of_two, settle
 
 MAX_DIMENSION = 2**16
 MAX_TABLES = 15
 BandTable = tuple[tuple[int, ...], ...]
-"""One row a band, of P*_z or C_z entries."""
+"""One row for each band, with P*_z or C_z entries."""
 
 
 class LocalSum(IntEnum):
@@ -45,17 +29,23 @@ class LocalSum(IntEnum):
 
     @property
     def words(self) -> str:
+        """Name for people: wide neighbor-oriented."""
         width, way, _ = self.name.lower().split("_")
         return f"{width} {way}-oriented"
 
 
-class Fidelity(Enum):
+class FidelityControl(Enum):
     """Quantizer fidelity control method, 4.8.2.1; the value is the header's (table 5-3)."""
 
     LOSSLESS = 0
     ABSOLUTE = 1
     RELATIVE = 2
     ABSOLUTE_AND_RELATIVE = 3
+
+    @property
+    def words(self) -> str:
+        """Name for people: absolute and relative."""
+        return self.name.lower().replace("_", " ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +81,7 @@ class WeightInitialization:
 
     Attributes:
         resolution: Q, 3..Ω + 3.
-        vectors: Λ_z of every band, C_z signed Q-bit components each; None where a header leaves the table out.
+        vectors: Λ_z of every band, with C_z signed Q-bit components each; None where a header leaves the table out.
         in_header: whether the header carries the table (5.3.3.3.2).
     """
 
@@ -108,8 +98,8 @@ class WeightExponentOffsets:
     """Weight exponent offsets, 4.10.4.
 
     Attributes:
-        values: for every band ς*_z (full mode only), then ς_z^(1), …, each −6..5; None where a header leaves
-            the table out.
+        values: for every band ς*_z (full mode only), then ς_z^(1), …, each −6..5; None where a header leaves the table
+            out.
         in_header: whether the header carries the table (5.3.3.3.3).
     """
 
@@ -129,7 +119,7 @@ class Predictor:
     """Prediction, 4.2 to 4.7 and 4.10.
 
     Attributes:
-        prediction_bands: P, preceding bands used for prediction, 0..15 (4.2).
+        prediction_bands: P, number of preceding bands used for prediction, 0..15 (4.2).
         reduced: reduced prediction mode, without directional local differences (4.3).
         local_sum: local sum type (4.4).
         register_size: R, max{32, D + Ω + 2}..64 (4.7.2).
@@ -137,8 +127,8 @@ class Predictor:
         weight_change_interval: t_inc, a power of two, 2^4..2^11 (4.10.2).
         weight_initial_exponent: ν_min, −6..ν_max (4.10.2).
         weight_final_exponent: ν_max, ν_min..9 (4.10.2).
-        weight_initialization: None: the default weights (4.6.3.2).
-        weight_exponent_offsets: None: all zero (4.10.4).
+        weight_initialization: custom weights, or None for the default weights (4.6.3.2).
+        weight_exponent_offsets: offsets, or None if all are zero (4.10.4).
     """
 
     prediction_bands: int = 3
@@ -159,7 +149,7 @@ class Predictor:
         wrong.outside("R", self.register_size, 32, 64, "4.7.2")
         wrong.outside("Ω", self.weight_resolution, 4, 19, "4.6.1.2")
         if self.weight_change_interval not in (1 << exponent for exponent in range(4, 12)):
-            wrong.append(f"t_inc {self.weight_change_interval} is no power of two in 16..2048 (4.10.2)")
+            wrong.append(f"t_inc {self.weight_change_interval} is not a power of two in 16..2048 (4.10.2)")
         wrong.outside("ν_min", self.weight_initial_exponent, -6, 9, "4.10.2")
         wrong.outside("ν_max", self.weight_final_exponent, self.weight_initial_exponent, 9, "4.10.2")
         custom = self.weight_initialization
@@ -171,7 +161,7 @@ class Predictor:
         wrong.complain()
 
     def differences(self, band: int) -> int:
-        """C_z, the length of the local difference vector (4.3.2, eq. (19))."""
+        """Return C_z, the length of the local difference vector (4.3.2, eq. (19))."""
         return min(band, self.prediction_bands) + (0 if self.reduced else 3)
 
 
@@ -182,8 +172,8 @@ class ErrorLimit:
     Attributes:
         bit_depth: D_A or D_R, 1..min{D − 1, 16}.
         band_dependent: whether every band has its own limit.
-        values: one row an update period, a single row without periodic updating; a row has one value, or one a
-            band. Empty where a header announces that the body holds them (5.4.2.2.2).
+        values: one row for each update period, or a single row without periodic updating; a row has one value, or one
+            for each band. Empty where a header announces that the body holds the limits (5.4.2.2.2).
     """
 
     bit_depth: int
@@ -197,7 +187,7 @@ class ErrorLimit:
         for row in self.values:
             wrong.any_outside("error limit", row, 0, power_of_two(self.bit_depth) - 1, "4.8.2.2")
             if not self.band_dependent and len(row) != 1:
-                wrong.append(f"{len(row)} band-independent error limits where one is meant (4.8.2.3)")
+                wrong.append(f"{len(row)} band-independent error limits; one is needed (4.8.2.3)")
         wrong.complain()
 
 
@@ -206,9 +196,10 @@ class ErrorLimits:
     """Fidelity control other than lossless, 4.8.2.
 
     Attributes:
-        absolute: a_z; None: relative limits only. A limit of 0 is a limit, not its absence.
-        relative: r_z; None: absolute limits only.
-        update_period_exponent: u of periodic updating, new limits every 2^u frames, 0..9 (4.8.2.4); None: fixed.
+        absolute: a_z, or None for relative limits only; a limit of 0 is a limit, not its absence.
+        relative: r_z, or None for absolute limits only.
+        update_period_exponent: u of periodic updating, with new limits every 2^u frames, 0..9 (4.8.2.4); None for fixed
+            limits.
     """
 
     absolute: ErrorLimit | None = None
@@ -226,7 +217,7 @@ class ErrorLimits:
 
     @property
     def present(self) -> tuple[ErrorLimit, ...]:
-        """The limits in use, absolute before relative, as in header and body."""
+        """Limits in use, absolute before relative, as in header and body."""
         return tuple(limit for limit in (self.absolute, self.relative) if limit is not None)
 
 
@@ -236,8 +227,8 @@ class SampleRepresentatives:
 
     Attributes:
         resolution: Θ, 1..4 here; Θ = 0 is the absence of this part (5.3.3.5.1.1).
-        damping: φ_z, 0..2^Θ − 1, one for all or one a band; None where a header leaves the table out.
-        offset: ψ_z, the same; 0 when lossless.
+        damping: φ_z, 0..2^Θ − 1, one for all bands or one for each; None where a header leaves the table out.
+        offset: ψ_z, with the range and the form of φ_z; 0 under lossless fidelity control.
         damping_in_header: whether a table of φ_z is in the header (5.3.3.5.2).
         offset_in_header: whether a table of ψ_z is in the header (5.3.3.5.3).
     """
@@ -253,101 +244,27 @@ class SampleRepresentatives:
         wrong = Violations()
         wrong.outside("Θ", self.resolution, 1, 4, "4.9.1")
         largest = power_of_two(self.resolution) - 1
-        wrong.any_outside("φ", _values(self.damping), 0, largest, "4.9.1.1")
-        wrong.any_outside("ψ", _values(self.offset), 0, largest, "4.9.1.2")
+        wrong.any_outside("φ", band_values(self.damping), 0, largest, "4.9.1.1")
+        wrong.any_outside("ψ", band_values(self.offset), 0, largest, "4.9.1.2")
         wrong.complain()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampleAdaptive:
-    """Sample-adaptive entropy coder, 5.4.3.2.
-
-    Attributes:
-        unary_length_limit: U_max, 8..32 (5.4.3.2.2.2).
-        rescaling_counter_size: γ*, max{4, γ0 + 1}..11 (5.4.3.2.3.4).
-        initial_count_exponent: γ0, 1..8 (5.4.3.2.3.2).
-        accumulator_initialization: K for all bands, or k″_z of every band, 0..min(D − 2, 14) (5.4.3.2.3.3); None
-            where a header leaves the table out.
-        in_header: whether a table of k″_z is in the header (5.3.4.2.2).
-    """
-
-    unary_length_limit: int = 18
-    rescaling_counter_size: int = 6
-    initial_count_exponent: int = 1
-    accumulator_initialization: int | tuple[int, ...] | None = 0
-    in_header: bool = True
-
-    def __post_init__(self) -> None:
-        settle(self)
-        wrong = Violations()
-        _check_statistics(wrong, self, clauses=("5.4.3.2.2.2", "5.4.3.2.3.2", "5.4.3.2.3.4"))
-        wrong.any_outside("k″", _values(self.accumulator_initialization), 0, 14, "5.4.3.2.3.3")
-        wrong.complain()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hybrid:
-    """Hybrid entropy coder, 5.4.3.3.
-
-    Attributes:
-        unary_length_limit: U_max, 8..32 (5.4.3.3.3.2.2).
-        rescaling_counter_size: γ*, max{4, γ0 + 1}..11 (5.4.3.3.4.5).
-        initial_count_exponent: γ0, 1..8 (5.4.3.3.4.2).
-        initial_accumulators: Σ̃_z(0), one for all or one a band, 0..2^(D + γ0) − 1 (5.4.3.3.4.3); about
-            4 · 2^γ0 times the expected mean index is good. No file carries it: a decoder needs none.
-    """
-
-    unary_length_limit: int = 18
-    rescaling_counter_size: int = 6
-    initial_count_exponent: int = 1
-    initial_accumulators: int | tuple[int, ...] = 0
-
-    def __post_init__(self) -> None:
-        settle(self)
-        wrong = Violations()
-        _check_statistics(wrong, self, clauses=("5.4.3.3.3.2.2", "5.4.3.3.4.2", "5.4.3.3.4.5"))
-        wrong.complain()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockAdaptive:
-    """Block-adaptive entropy coder, 5.4.3.4, which is that of CCSDS 121.0.
-
-    Attributes:
-        block_size: J, 8, 16, 32 or 64 (5.4.3.4.2.4).
-        restricted: the Restricted set of code options, D ≤ 4 only (5.4.3.4.2.6).
-        reference_sample_interval: r, 1..4096 (5.4.3.4.2.5), in blocks.
-    """
-
-    block_size: int = 32
-    restricted: bool = False
-    reference_sample_interval: int = 4096
-
-    def __post_init__(self) -> None:
-        settle(self)
-        wrong = Violations()
-        if self.block_size not in (8, 16, 32, 64):
-            wrong.append(f"J {self.block_size} is none of 8, 16, 32, 64 (5.4.3.4.2.4)")
-        wrong.outside("r", self.reference_sample_interval, 1, 4096, "5.4.3.4.2.5")
-        wrong.complain()
-
-
-EntropyCoder = SampleAdaptive | Hybrid | BlockAdaptive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
-    """Everything that a compressed image's header says but the image's dimensions.
+    """Everything that a compressed image's header says, except the image's dimensions.
+
+    >>> Parameters(dynamic_range=12, signed=True).sample_limits
+    (-2048, 2047, 0)
 
     Attributes:
         signed: sample type (3.2.1).
         dynamic_range: D, 2..32 bits (3.3.1).
-        interleaving_depth: M of band-interleaved order, 1 (BIL) to N_Z (BIP); None: band-sequential (5.4.2).
-        entropy_coder: one of the three (5.4.3).
-        predictor: (section 4).
-        error_limits: None: lossless (4.8.2.1).
-        sample_representatives: None: φ_z = ψ_z = 0 (4.9).
-        supplementary_tables: at most 15 (3.5).
+        interleaving_depth: M of band-interleaved order, 1 (BIL) to N_Z (BIP); None for band-sequential order (5.4.2).
+        entropy_coder: one of the three entropy coders (5.4.3).
+        predictor: parameters of section 4.
+        error_limits: limits, or None for lossless coding (4.8.2.1).
+        sample_representatives: parameters of 4.9, or None for φ_z = ψ_z = 0.
+        supplementary_tables: at most 15 tables (3.5).
         user_defined_data: 0..255 (table 5-3).
         output_word_size: B, 1..8 octets (5.2.2).
     """
@@ -374,15 +291,15 @@ class Parameters:
         needed = max(32, depth + predictor.weight_resolution + 2)
         wrong.outside("R", predictor.register_size, needed, 64, "4.7.2")
         if isinstance(coder, SampleAdaptive):
-            wrong.any_outside("k″", _values(coder.accumulator_initialization), 0, min(depth - 2, 14), "5.4.3.2.3.3")
+            wrong.any_outside("k″", band_values(coder.accumulator_initialization), 0, min(depth - 2, 14), "5.4.3.2.3.3")
         elif isinstance(coder, Hybrid):
             largest = power_of_two(depth + coder.initial_count_exponent) - 1
-            wrong.any_outside("Σ̃(0)", _values(coder.initial_accumulators), 0, largest, "5.4.3.3.4.3")
+            wrong.any_outside("Σ̃(0)", band_values(coder.initial_accumulators), 0, largest, "5.4.3.3.4.3")
         elif coder.restricted and depth > 4:
             wrong.append(f"the Restricted code options need D ≤ 4, not {depth} (table 5-15)")
         representatives = self.sample_representatives
         if self.error_limits is None:
-            if representatives is not None and any(_values(representatives.offset)):
+            if representatives is not None and any(band_values(representatives.offset)):
                 wrong.append("ψ is 0 under lossless fidelity control (4.9.1.2)")
         else:
             for limit in self.error_limits.present:
@@ -392,12 +309,12 @@ class Parameters:
         wrong.complain()
 
     @property
-    def fidelity(self) -> Fidelity:
-        """Quantizer fidelity control method; what the header says, whatever the limits' values are."""
+    def fidelity_control(self) -> FidelityControl:
+        """Quantizer fidelity control method that the header states, whatever the limits' values are."""
         limits = self.error_limits
         if limits is None:
-            return Fidelity.LOSSLESS
-        return Fidelity((limits.absolute is not None) + 2 * (limits.relative is not None))
+            return FidelityControl.LOSSLESS
+        return FidelityControl((limits.absolute is not None) + 2 * (limits.relative is not None))
 
     @property
     def sample_limits(self) -> tuple[int, int, int]:
@@ -406,7 +323,7 @@ class Parameters:
         return (-half, half - 1, 0) if self.signed else (0, 2 * half - 1, half)
 
     def check_shape(self, shape: ImageShape) -> None:
-        """Refuse what no image of this shape may have.
+        """Refuse parameters that an image of this shape cannot have.
 
         Raises:
             ParameterError: with every violation and its clause.
@@ -453,18 +370,3 @@ class Parameters:
         for name, table, clause in tables:
             if isinstance(table, tuple) and len(table) != bands:
                 wrong.append(f"{len(table)} values of {name} for {bands} bands ({clause})")
-
-
-def _values(table: int | tuple[int, ...] | None) -> tuple[int, ...]:
-    """The values of what is one for all bands, or one a band, or not known."""
-    if table is None:
-        return ()
-    return (table,) if isinstance(table, int) else table
-
-
-def _check_statistics(wrong: Violations, coder: SampleAdaptive | Hybrid, *, clauses: tuple[str, str, str]) -> None:
-    """Check U_max, γ0 and γ*, which the clauses define in this order."""
-    least = max(4, coder.initial_count_exponent + 1)
-    wrong.outside("U_max", coder.unary_length_limit, 8, 32, clauses[0])
-    wrong.outside("γ0", coder.initial_count_exponent, 1, 8, clauses[1])
-    wrong.outside("γ*", coder.rescaling_counter_size, least, 11, clauses[2])

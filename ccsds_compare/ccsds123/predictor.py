@@ -1,52 +1,45 @@
 """Predictor, quantizer and mapping in one loop, both ways: CCSDS 123.0-B-2, section 4.
 
-The loop runs pixel by pixel with all bands of a pixel together, whatever the encoding order: prediction depends on
-earlier pixels of the same band and on the P preceding bands of the same pixel, and on nothing else. So most of the
-work of a pixel is the same short operation on every band, which the compiler turns into vector instructions:
+The loop runs pixel by pixel with all bands of a pixel together, whatever the encoding order. Prediction depends only on
+earlier pixels of the same band and on the P preceding bands of the same pixel. So most of the work of a pixel is the
+same short operation on every band, which the compiler turns into vector instructions:
 
     earlier pixels ──▶ local sums, directional differences, their share of the inner product    all bands at once
     this pixel     ──▶ central differences' share, prediction, index, representative            band after band
     index's error  ──▶ weights for the next pixel                                               all bands at once
 
-The middle step is a chain from band to band, since a representative enters the next bands' predictions, except
-where the encoder knows the representatives before (lossless, φ = 0: they are the samples): then it, too, runs over
-all bands at once. That chain, about twenty cycles a sample, is what limits the decoder.
+The middle step is a chain from band to band, since a representative enters the next bands' predictions. The encoder
+knows the representatives beforehand in lossless mode with φ = 0, where they are the samples. Then this step, too, runs
+over all bands at once. The chain, about twenty cycles a sample, limits the decoder.
 
-Arrays are (line, sample, band). Row 0 to 2 of the differences are the directional ones, row 3 the central ones,
-which stand behind P zeros for the bands that do not exist; so do their weights, and a zero difference leaves a
-zero weight zero (eq. (51)).
+Arrays are (line, sample, band). Rows 0 to 2 of the differences are the directional ones. Row 3 holds the central ones,
+after P zeros for the bands that do not exist. Their weights lie in the same way. A zero difference leaves a zero weight
+zero (eq. (51)).
 
 Width: with D ≤ 16 a representative lies in −2^15 − 1..2^16, so a difference |4s″ − σ| ≤ 8·2^16 + 8 < 2^20, more
-exactly ≤ 2^18 + 8 as s″ and σ/4 share a range; shifted left by at most 12 it stays below 2^31, as do weights
+exactly ≤ 2^18 + 8 as s″ and σ/4 share a range. Shifted left by at most 12, a difference stays below 2^31, as do weights
 (22 bits) and rounding (2^26). So 32-bit arrays suffice unless ρ + ς can fall below −12 (`narrow_suffices`). The
-inner product of 18 terms of at most 2^21 · 2^35 and 2^Ω(σ − 4s_mid) is below 2^61 and always 64 bits wide, in which
+inner product of 18 terms of at most 2^21 · 2^35 and 2^Ω(σ − 4s_mid) is below 2^61. It is always 64 bits wide, and there
 mod*_R (eq. (37)) is a pair of shifts.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ccsds123.encoding_order import Mapped
 from ccsds123.kernel import Integers, kernel, signed
 from ccsds123.parameters import ImageShape, LocalSum, Parameters, SampleRepresentatives
-from ccsds123.quantizer import (
-    UNLIMITED,
-    limit_table,
-    map_index,
-    maximum_error,
-    quantize,
-    unmap_index,
-)
+from ccsds123.quantizer import UNLIMITED, limit_table, map_index, maximum_error, quantize, unmap_index
 
 Samples = NDArray[np.signedinteger[Any]]
-Mapped = NDArray[np.uint32]
 
 DIRECTIONAL = 3
 CENTRAL = 3
-"""Row of the central differences, behind the directional ones."""
+"""Row of the central differences, after the directional ones."""
 MAX_NARROW_LEFT_SHIFT = 12
 # Numba takes plain integers for constants.
 WIDE_NEIGHBOR = int(LocalSum.WIDE_NEIGHBOR_ORIENTED)
@@ -55,8 +48,45 @@ WIDE_COLUMN = int(LocalSum.WIDE_COLUMN_ORIENTED)
 NARROW_COLUMN = int(LocalSum.NARROW_COLUMN_ORIENTED)
 
 
+class _Constants(NamedTuple):
+    """Constants of an image, in the form that compiled kernels take.
+
+    Attributes:
+        low, high, middle: s_min, s_max and s_mid.
+        dynamic_range: D.
+        prediction_bands: P.
+        directional: rows of directional differences in use: 3, or 0 in reduced mode.
+        sum_type: local sum type.
+        spare: 64 − R.
+        resolution: Ω.
+        change_interval: t_inc.
+        initial_exponent, final_exponent: ν_min and ν_max.
+        theta: Θ.
+        shaped: whether any φ_z or ψ_z is not 0.
+        lossless: whether there are no error limits.
+        period_shift: u, or 16 without periodic updating: line numbers are below 2^16, so that row 0 is always read.
+    """
+
+    low: int
+    high: int
+    middle: int
+    dynamic_range: int
+    prediction_bands: int
+    directional: int
+    sum_type: int
+    spare: int
+    resolution: int
+    change_interval: int
+    initial_exponent: int
+    final_exponent: int
+    theta: int
+    shaped: bool
+    lossless: bool
+    period_shift: int
+
+
 def map_samples(cube: NDArray[np.integer[Any]], parameters: Parameters) -> Mapped:
-    """Mapped quantizer indices δ of an image.
+    """Return the mapped quantizer indices δ of an image.
 
     Args:
         cube: samples within the range of D, (line, sample, band).
@@ -72,10 +102,10 @@ def map_samples(cube: NDArray[np.integer[Any]], parameters: Parameters) -> Mappe
 
 
 def unmap_samples(mapped: Mapped, parameters: Parameters) -> Samples:
-    """The image that mapped quantizer indices stand for: each sample its clipped bin centre s′, eq. (48).
+    """Return the image that mapped quantizer indices stand for; each sample is its clipped bin centre s′, eq. (48).
 
     Args:
-        mapped: δ, (line, sample, band), any values; out of range, the image is arbitrary but within the range of D.
+        mapped: δ, (line, sample, band); for values out of range, the image is arbitrary but within the range of D.
         parameters: checked against the shape, with the error limits' values.
     """
     samples = np.empty(mapped.shape, _dtype(parameters))
@@ -84,7 +114,7 @@ def unmap_samples(mapped: Mapped, parameters: Parameters) -> Samples:
 
 
 def narrow_suffices(parameters: Parameters) -> bool:
-    """Whether 32-bit arrays hold every difference, weight and weight increment; the module says why."""
+    """Return whether 32-bit arrays hold every difference, weight and weight increment; the module says why."""
     predictor = parameters.predictor
     offsets = predictor.weight_exponent_offsets
     smallest = min((value for row in (offsets.values or ()) for value in row), default=0) if offsets else 0
@@ -93,7 +123,7 @@ def narrow_suffices(parameters: Parameters) -> bool:
 
 
 def initial_weights(parameters: Parameters, bands: int) -> NDArray[np.int64]:
-    """W_z(1), (component, band): N, W, NW in full mode, then ω^(1) … ω^(P); 4.6.3."""
+    """Return W_z(1), (component, band): N, W, NW in full mode, then ω^(1) … ω^(P); 4.6.3."""
     predictor = parameters.predictor
     resolution, custom = predictor.weight_resolution, predictor.weight_initialization
     directional = 0 if predictor.reduced else DIRECTIONAL
@@ -103,7 +133,7 @@ def initial_weights(parameters: Parameters, bands: int) -> NDArray[np.int64]:
         if custom is not None:
             assert custom.vectors is not None
             shift = resolution + 3 - custom.resolution
-            # Eq. (35): a '0' and then '1's below the Q bits given.
+            # Eq. (35): a '0' and then '1's below the given Q bits.
             low = (1 << shift - 1) - 1 if shift else 0
             weights[:count, band] = [(value << shift) + low for value in custom.vectors[band]]
         else:
@@ -115,7 +145,7 @@ def initial_weights(parameters: Parameters, bands: int) -> NDArray[np.int64]:
 
 
 def _exponent_offsets(parameters: Parameters, bands: int) -> NDArray[np.int64]:
-    """ς, (component, band) as the weights; no row where all are zero."""
+    """Return ς, (component, band) as the weights; no row if all are zero."""
     predictor = parameters.predictor
     given = predictor.weight_exponent_offsets
     directional = 0 if predictor.reduced else DIRECTIONAL
@@ -156,34 +186,27 @@ def _run(samples: Samples, mapped: Mapped, parameters: Parameters, *, decode: bo
     damping = _band_values(representatives.damping, bands)
     offset = _band_values(representatives.offset, bands)
     low, high, middle = parameters.sample_limits
-    _code(
-        decode,
-        samples,
-        mapped,
-        initial_weights(parameters, bands).astype(samples.dtype),
-        _exponent_offsets(parameters, bands),
-        absolute,
-        relative,
-        # Without periodic updating, line numbers (below 2^16) shifted by 16 give row 0.
-        16 if exponent is None else exponent,
-        damping,
-        offset,
-        representatives.resolution,
-        bool(damping.any() or offset.any()),
-        limits is None,
-        predictor.prediction_bands,
-        0 if predictor.reduced else DIRECTIONAL,
-        int(predictor.local_sum),
-        predictor.register_size,
-        predictor.weight_resolution,
-        predictor.weight_change_interval,
-        predictor.weight_initial_exponent,
-        predictor.weight_final_exponent,
-        parameters.dynamic_range,
-        low,
-        high,
-        middle,
+    constants = _Constants(
+        low=low,
+        high=high,
+        middle=middle,
+        dynamic_range=parameters.dynamic_range,
+        prediction_bands=predictor.prediction_bands,
+        directional=0 if predictor.reduced else DIRECTIONAL,
+        sum_type=int(predictor.local_sum),
+        spare=64 - predictor.register_size,
+        resolution=predictor.weight_resolution,
+        change_interval=predictor.weight_change_interval,
+        initial_exponent=predictor.weight_initial_exponent,
+        final_exponent=predictor.weight_final_exponent,
+        theta=representatives.resolution,
+        shaped=bool(damping.any() or offset.any()),
+        lossless=limits is None,
+        period_shift=16 if exponent is None else exponent,
     )
+    weights = initial_weights(parameters, bands).astype(samples.dtype)
+    offsets = _exponent_offsets(parameters, bands)
+    _code(decode, samples, mapped, weights, offsets, absolute, relative, damping, offset, constants)
 
 
 # ------------------------------------------------------------------------------- all bands of a pixel at once
@@ -191,7 +214,7 @@ def _run(samples: Samples, mapped: Mapped, parameters: Parameters, *, decode: bo
 
 @kernel
 def _add_rows(total: Integers, a: Integers, b: Integers, c: Integers, d: Integers) -> None:
-    """σ as the sum of four rows, eqs. (20) to (23)."""
+    """Write σ as the sum of four rows, eqs. (20) to (23)."""
     integer = total.dtype.type
     for band in range(total.size):
         total[band] = integer(a[band] + b[band] + c[band] + d[band])
@@ -199,7 +222,7 @@ def _add_rows(total: Integers, a: Integers, b: Integers, c: Integers, d: Integer
 
 @kernel
 def _subtract_sum(difference: Integers, representative: Integers, local_sum: Integers) -> None:
-    """Local differences 4s″ − σ, eqs. (24) to (27)."""
+    """Write local differences 4s″ − σ, eqs. (24) to (27)."""
     integer = difference.dtype.type
     for band in range(difference.size):
         difference[band] = integer(4 * representative[band] - local_sum[band])
@@ -207,21 +230,21 @@ def _subtract_sum(difference: Integers, representative: Integers, local_sum: Int
 
 @kernel
 def _begin_product(total: Integers, local_sum: Integers, four_middle: int, resolution: int) -> None:
-    """2^Ω (σ − 4 s_mid), eq. (37)."""
+    """Write 2^Ω (σ − 4 s_mid), eq. (37)."""
     for band in range(total.size):
         total[band] = (signed(local_sum[band]) - four_middle) << resolution
 
 
 @kernel
 def _add_product(total: Integers, weight: Integers, difference: Integers) -> None:
-    """One component of the inner product, eq. (36)."""
+    """Add one component of the inner product, eq. (36)."""
     for band in range(total.size):
         total[band] += signed(weight[band]) * signed(difference[band])
 
 
 @kernel
 def _update_weights(weight: Integers, difference: Integers, sign: Integers, exponent: int, limit: int) -> None:
-    """Eqs. (51) to (54) with one exponent for all bands.
+    """Update weights with one exponent for all bands, eqs. (51) to (54).
 
     ⌊½(±2^−p d + 1)⌋ is (±d + 2^p) >> (p + 1) for p ≥ 0, and ((±d << −p) + 1) >> 1 for p < 0; the floor
     covers the whole.
@@ -240,7 +263,7 @@ def _update_weights(weight: Integers, difference: Integers, sign: Integers, expo
 def _update_weights_each(
     weight: Integers, difference: Integers, sign: Integers, exponent: int, offsets: Integers, limit: int
 ) -> None:
-    """The same with an exponent offset a band."""
+    """Update weights with an exponent offset for each band; see `_update_weights`."""
     integer = weight.dtype.type
     low, high = integer(-limit), integer(limit - 1)
     for band in range(weight.size):
@@ -252,33 +275,24 @@ def _update_weights_each(
 
 
 @kernel
-def _high_resolution(product: int, spare: int, resolution: int, low: int, high: int, middle: int) -> int:
-    """s̆, eq. (37); `spare` is 64 − R."""
-    wrapped = (product << spare) >> spare
+def _high_resolution(product: int, constants: _Constants) -> int:
+    """Return s̆, eq. (37)."""
+    low, high, middle, resolution = constants.low, constants.high, constants.middle, constants.resolution
+    wrapped = (product << constants.spare) >> constants.spare
     value = wrapped + (middle << (resolution + 2)) + (1 << (resolution + 1))
     return min(max(value, low << (resolution + 2)), (high << (resolution + 2)) + (1 << (resolution + 1)))
 
 
 @kernel
-def _map_known(
-    mapped: Mapped,
-    sign: Integers,
-    samples: Integers,
-    product: Integers,
-    spare: int,
-    resolution: int,
-    low: int,
-    high: int,
-    middle: int,
-) -> None:
-    """Prediction, eqs. (37) to (40), and mapping of lossless residuals, eqs. (55) and (56), without a branch."""
+def _map_known(mapped: Mapped, sign: Integers, samples: Integers, product: Integers, constants: _Constants) -> None:
+    """Predict, eqs. (37) to (40), and map lossless residuals, eqs. (55) and (56), without a branch."""
     integer = sign.dtype.type
     for band in range(samples.size):
-        double = _high_resolution(product[band], spare, resolution, low, high, middle) >> (resolution + 1)
+        double = _high_resolution(product[band], constants) >> (constants.resolution + 1)
         predicted = double >> 1
         residual = samples[band] - predicted
         magnitude = abs(residual)
-        room = min(predicted - low, high - predicted)
+        room = min(predicted - constants.low, constants.high - predicted)
         odd = ((residual ^ -(double & 1)) >> 63) & 1
         near = 2 * magnitude - min(odd, magnitude)
         mapped[band] = np.uint32(near if magnitude <= room else magnitude + room)
@@ -296,10 +310,10 @@ def _representative(
     high_resolution: int,
     damping: int,
     offset: int,
-    theta: int,
-    resolution: int,
+    constants: _Constants,
 ) -> int:
-    """s″, eqs. (46) and (47), for t > 0."""
+    """Return s″, eqs. (46) and (47), for t > 0."""
+    theta, resolution = constants.theta, constants.resolution
     sign = (index > 0) - (index < 0)
     biased = (clipped << resolution) - ((sign * maximum * offset) << (resolution - theta))
     double = (4 * ((1 << theta) - damping) * biased + damping * high_resolution - (damping << (resolution + 1))) >> (
@@ -309,18 +323,10 @@ def _representative(
 
 
 @kernel
-def _code_first(
-    decode: bool,
-    samples: Integers,
-    mapped: Mapped,
-    row: Integers,
-    prediction_bands: int,
-    low: int,
-    high: int,
-    middle: int,
-) -> None:
-    """The pixel t = 0: no weights, no quantization, and s̃ of the band before, eq. (38)."""
-    predicted = signed(middle)
+def _code_first(decode: bool, samples: Integers, mapped: Mapped, row: Integers, constants: _Constants) -> None:
+    """Code the pixel t = 0: no weights, no quantization, and s̃ of the band before, eq. (38)."""
+    low, high = constants.low, constants.high
+    predicted = signed(constants.middle)
     for band in range(samples.size):
         if decode:
             index = unmap_index(signed(mapped[band]), 0, 0, predicted, low, high)
@@ -328,7 +334,7 @@ def _code_first(
         else:
             mapped[band] = map_index(samples[band] - predicted, 0, 0, predicted, low, high)
         row[band] = samples[band]
-        if prediction_bands > 0:
+        if constants.prediction_bands > 0:
             predicted = signed(samples[band])
 
 
@@ -342,13 +348,10 @@ def _unmap_lossless(
     product: Integers,
     local_sum: Integers,
     weights: Integers,
-    spare: int,
-    resolution: int,
-    low: int,
-    high: int,
-    middle: int,
+    constants: _Constants,
 ) -> None:
-    """`_code_chain` for decoding where m_z(t) = 0 and s″ = s, with the shortest chain from band to band."""
+    """Decode as `_code_chain` where m_z(t) = 0 and s″ = s, with the shortest chain from band to band."""
+    low, high = constants.low, constants.high
     integer = sign.dtype.type
     components = len(weights)
     previous = signed(0)
@@ -358,12 +361,12 @@ def _unmap_lossless(
             total += signed(weights[component, band]) * signed(difference[band + components - 1 - component])
         if components > 0:
             total += signed(weights[0, band]) * previous
-        double = _high_resolution(total, spare, resolution, low, high, middle) >> (resolution + 1)
+        double = _high_resolution(total, constants) >> (constants.resolution + 1)
         predicted = double >> 1
         code = signed(mapped[band])
         magnitude = (code + 1) >> 1
         if magnitude <= min(predicted - low, high - predicted):
-            # Equal parities mean + (eq. (55)). They are as good as random, so no branch may depend on them.
+            # Equal parities mean + (eq. (55)). Parities are as good as random, so no branch may depend on them.
             negative = -((code ^ double) & 1)
             value = predicted + ((magnitude ^ negative) - negative)
         else:
@@ -391,20 +394,14 @@ def _code_chain(
     relative: Integers,
     damping: Integers,
     offset: Integers,
-    theta: int,
-    shaped: bool,
-    spare: int,
-    resolution: int,
-    dynamic_range: int,
-    low: int,
-    high: int,
-    middle: int,
+    constants: _Constants,
 ) -> None:
-    """All bands of a pixel where a band's representative must be known for the next band's prediction.
+    """Code all bands of a pixel where a band's representative must be known for the next band's prediction.
 
-    The central differences stand behind as many zeros as there are components, whose weights these are; `product`
-    holds 2^Ω(σ − 4s_mid) and the directional components' share of the inner product.
+    The central differences stand after as many zeros as there are components; `weights` are the weights of these
+    components. `product` holds 2^Ω(σ − 4s_mid) and the directional components' share of the inner product.
     """
+    low, high = constants.low, constants.high
     integer = sign.dtype.type
     components = len(weights)
     previous = signed(0)
@@ -414,10 +411,10 @@ def _code_chain(
             total += signed(weights[component, band]) * signed(difference[band + components - 1 - component])
         if components > 0:
             total += signed(weights[0, band]) * previous
-        high_resolution = _high_resolution(total, spare, resolution, low, high, middle)
-        double = high_resolution >> (resolution + 1)
+        high_resolution = _high_resolution(total, constants)
+        double = high_resolution >> (constants.resolution + 1)
         predicted = double >> 1
-        maximum = maximum_error(absolute[band], relative[band], predicted, dynamic_range)
+        maximum = maximum_error(absolute[band], relative[band], predicted, constants.dynamic_range)
         if decode:
             index = unmap_index(signed(mapped[band]), maximum, double, predicted, low, high)
         else:
@@ -427,10 +424,8 @@ def _code_chain(
         if decode:
             samples[band] = clipped
         value = clipped
-        if shaped:
-            value = _representative(
-                clipped, index, maximum, high_resolution, damping[band], offset[band], theta, resolution
-            )
+        if constants.shaped:
+            value = _representative(clipped, index, maximum, high_resolution, damping[band], offset[band], constants)
         row[band] = value
         previous = 4 * value - local_sum[band]
         difference[band + components] = previous
@@ -449,45 +444,32 @@ def _code(
     offsets: Integers,
     absolute: Integers,
     relative: Integers,
-    period_shift: int,
     damping: Integers,
     offset: Integers,
-    theta: int,
-    shaped: bool,
-    lossless: bool,
-    prediction_bands: int,
-    directional: int,
-    sum_type: int,
-    register_size: int,
-    resolution: int,
-    change_interval: int,
-    initial_exponent: int,
-    final_exponent: int,
-    dynamic_range: int,
-    low: int,
-    high: int,
-    middle: int,
+    constants: _Constants,
 ) -> None:
     lines, width, bands = mapped.shape
-    # Two lines of representatives, each pixel behind an s_mid: shifted by one band, a row of them is what narrow
-    # local sums need in line 0, eqs. (21) and (23).
+    middle, resolution, sum_type = constants.middle, constants.resolution, constants.sum_type
+    prediction_bands, directional = constants.prediction_bands, constants.directional
+    lossless, shaped = constants.lossless, constants.shaped
+    # Two lines of representatives, with an s_mid before each pixel: shifted by one band, a row of them gives the narrow
+    # local sums of line 0, eqs. (21) and (23).
     history = np.full((2, width, bands + 1), middle, weights.dtype)
     local_sum = np.empty(bands, weights.dtype)
     differences = np.zeros((DIRECTIONAL + 1, prediction_bands + bands), weights.dtype)
     sign = np.empty(bands, weights.dtype)
     product = np.empty(bands, np.int64)
     components = len(weights)
-    spare = 64 - register_size
     limit = 1 << (resolution + 2)
     known = lossless and not shaped and not decode
     for line in range(lines):
         above, here = history[(line + 1) & 1], history[line & 1]
-        absolute_row = absolute[min(line >> period_shift, len(absolute) - 1)]
-        relative_row = relative[min(line >> period_shift, len(relative) - 1)]
+        absolute_row = absolute[min(line >> constants.period_shift, len(absolute) - 1)]
+        relative_row = relative[min(line >> constants.period_shift, len(relative) - 1)]
         for sample in range(width):
             row = here[sample, 1:]
             if line == 0 and sample == 0:
-                _code_first(decode, samples[0, 0], mapped[0, 0], row, prediction_bands, low, high, middle)
+                _code_first(decode, samples[0, 0], mapped[0, 0], row, constants)
                 continue
             # Missing neighbours are replaced as each equation of 4.4 and 4.5 says.
             north = above[sample, 1:]
@@ -513,7 +495,7 @@ def _code(
                     _subtract_sum(differences[0, prediction_bands:], north, local_sum)
                     _subtract_sum(differences[1, prediction_bands:], west, local_sum)
                     _subtract_sum(differences[2, prediction_bands:], north_west, local_sum)
-            # In line 0 the directional differences are still the zeros they were made as, eqs. (25) to (27).
+            # In line 0 the directional differences still have their initial zeros, eqs. (25) to (27).
             _begin_product(product, local_sum, 4 * middle, resolution)
             if line > 0:
                 for component in range(directional):
@@ -524,7 +506,7 @@ def _code(
                 for component in range(directional, components):
                     first = prediction_bands - 1 - (component - directional)
                     _add_product(product, weights[component], differences[CENTRAL, first : first + bands])
-                _map_known(mapped[line, sample], sign, row, product, spare, resolution, low, high, middle)
+                _map_known(mapped[line, sample], sign, row, product, constants)
             elif lossless and not shaped:
                 _unmap_lossless(
                     samples[line, sample],
@@ -535,11 +517,7 @@ def _code(
                     product,
                     local_sum,
                     weights[directional:],
-                    spare,
-                    resolution,
-                    low,
-                    high,
-                    middle,
+                    constants,
                 )
             else:
                 _code_chain(
@@ -556,18 +534,12 @@ def _code(
                     relative_row,
                     damping,
                     offset,
-                    theta,
-                    shaped,
-                    spare,
-                    resolution,
-                    dynamic_range,
-                    low,
-                    high,
-                    middle,
+                    constants,
                 )
-            # Eq. (50); the division is a floor, also of the negative numbers of line 0.
-            exponent = initial_exponent + (line * width + sample - width) // change_interval
-            exponent = min(max(exponent, initial_exponent), final_exponent) + dynamic_range - resolution
+            # Eq. (50); the division is a floor, also for the negative numbers of line 0.
+            exponent = constants.initial_exponent + (line * width + sample - width) // constants.change_interval
+            exponent = min(max(exponent, constants.initial_exponent), constants.final_exponent)
+            exponent += constants.dynamic_range - resolution
             for component in range(directional if line == 0 else 0, components):
                 if component < directional:
                     difference = differences[component, prediction_bands:]

@@ -17,7 +17,7 @@ UNLIMITED = 1 << 40
 
 
 def limit_table(limit: ErrorLimit | None, shape: ImageShape) -> NDArray[np.int64]:
-    """Limits of every update period and band; empty where this kind of limit is not used."""
+    """Return the limits of every update period and band; empty if this kind of limit is not used."""
     if limit is None:
         return np.empty((0, shape.bands), np.int64)
     rows = np.array(limit.values, np.int64).reshape(len(limit.values), -1)
@@ -26,11 +26,11 @@ def limit_table(limit: ErrorLimit | None, shape: ImageShape) -> NDArray[np.int64
 
 @kernel
 def maximum_error(absolute: int, relative: int, predicted: int, dynamic_range: int) -> int:
-    """m_z(t), eqs. (42) to (45): of |ŝ|, since samples may be signed.
+    """Return m_z(t), eqs. (42) to (45), from |ŝ|, since samples may be signed.
 
     Args:
         absolute: a_z, or UNLIMITED.
-        relative: r_z, or −1 for none.
+        relative: r_z, or −1 without relative limits.
         predicted: ŝ_z(t).
         dynamic_range: D.
     """
@@ -41,9 +41,9 @@ def maximum_error(absolute: int, relative: int, predicted: int, dynamic_range: i
 
 @kernel
 def quantize(residual: int, maximum: int) -> int:
-    """q_z(t), eq. (41), for t > 0; at t = 0 the maximum error is 0 and it is the residual itself.
+    """Return q_z(t), eq. (41), for t > 0; at t = 0 the maximum error is 0 and the index is the residual itself.
 
-    A correctly rounded quotient of integers below 2^52 never reaches the next integer, so its floor is exact, and
+    A correctly rounded quotient of integers below 2^52 never reaches the next integer, so its floor is exact;
     a floating-point division is several times as fast as an integer one.
     """
     if maximum == 0:
@@ -55,10 +55,10 @@ def quantize(residual: int, maximum: int) -> int:
 
 @kernel
 def map_index(index: int, maximum: int, double: int, predicted: int, low: int, high: int) -> int:
-    """Mapped quantizer index δ_z(t), eqs. (55) and (56).
+    """Return the mapped quantizer index δ_z(t), eqs. (55) and (56).
 
-    θ is only divided out where the index is beyond it: |q| ≤ ⌊n / (2m + 1)⌋ if and only if |q|(2m + 1) ≤ n. The
-    sign that gets the even codes is the parity of the double-resolution prediction s̃, not of ŝ.
+    The division that gives θ is done only where the index is beyond θ: |q| ≤ ⌊n / (2m + 1)⌋ if and only if
+    |q|(2m + 1) ≤ n. The parity of the double-resolution prediction s̃, not of ŝ, tells which sign gets the even codes.
 
     Args:
         index: q_z(t).
@@ -73,22 +73,22 @@ def map_index(index: int, maximum: int, double: int, predicted: int, low: int, h
     room = min(predicted - low, high - predicted) + maximum
     if magnitude * step > room:
         return magnitude + room // step
-    # The sign with the odd codes is − where s̃ is even and + where it is odd; 0 has the code 0. No branch may depend
-    # on what is as good as random.
+    # The sign with the odd codes is − where s̃ is even and + where it is odd; 0 has the code 0. The sign is as good as
+    # random, so no branch may depend on it.
     odd = ((index ^ -(double & 1)) >> 63) & 1
     return 2 * magnitude - min(odd, magnitude)
 
 
 @kernel
 def unmap_index(mapped: int, maximum: int, double: int, predicted: int, low: int, high: int) -> int:
-    """q_z(t) of a mapped quantizer index; the inverse of `map_index`."""
+    """Return q_z(t) from a mapped quantizer index; the inverse of `map_index`."""
     magnitude = (mapped + 1) >> 1
     step = 2 * maximum + 1
     room = min(predicted - low, high - predicted) + maximum
     if magnitude * step > room:
-        # Beyond θ only the farther end of the range is left.
+        # Beyond θ, only the farther end of the range remains.
         magnitude = mapped - room // step
         return magnitude if predicted - low < high - predicted else -magnitude
-    # Equal parities mean +. They are as good as random, so no branch may depend on them.
+    # Equal parities mean +. Parities are as good as random, so no branch may depend on them.
     negative = -((mapped ^ double) & 1)
     return (magnitude ^ negative) - negative

@@ -1,22 +1,23 @@
-"""The error limit that meets a target rate, for comparisons at equal rates."""
+"""Search of the error limit that meets a target rate, for comparisons at equal rates."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from ccsds123.codec import Cube, compress
-from ccsds123.parameters import ErrorLimit, ErrorLimits, ParameterError, Parameters
+from ccsds123.parameters import ErrorLimit, ErrorLimits, Parameters
+from ccsds123.violations import ParameterError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateMatch:
-    """What meets a target ratio.
+    """Result of the search.
 
     Attributes:
-        limit: the absolute error limit A*; 0: lossless already does.
-        parameters: with that limit.
-        octets: the compressed image.
-        ratio: D bits a sample against the octets' bits, at least the target.
+        limit: absolute error limit A*; 0 if lossless coding reaches the target.
+        parameters: parameters with this limit.
+        octets: compressed image.
+        ratio: D bits a sample over the bits of the compressed image, at least the target.
     """
 
     limit: int
@@ -26,15 +27,15 @@ class RateMatch:
 
 
 def match_ratio(cube: Cube, parameters: Parameters, target_ratio: float) -> RateMatch:
-    """The smallest band-independent absolute error limit whose ratio reaches the target.
+    """Return the smallest band-independent absolute error limit whose ratio reaches the target.
 
-    Halving the interval takes about ten trials of 16-bit images. The size need not fall with every step of the limit;
-    the limit below the one returned has been tried and is too large a file.
+    Halving the interval takes about ten trials for 16-bit images. The size need not fall with every step of the limit.
+    The limit just below the returned one was tried, and its file is too large.
 
     Args:
         cube: (line, sample, band).
-        parameters: its error limits are replaced, and its periodic updating with them.
-        target_ratio: of the image's size at D bits a sample to the file's.
+        parameters: all but the error limits, which are replaced, periodic updating included.
+        target_ratio: size of the image at D bits a sample over the size of the file.
 
     Raises:
         ParameterError: not even the largest limit that D allows reaches the target.
@@ -55,7 +56,7 @@ def match_ratio(cube: Cube, parameters: Parameters, target_ratio: float) -> Rate
 
     if reaches(0):
         return tried[0]
-    # Doubling first: the limits of interest are small, and every trial of a large one would be wasted.
+    # Doubling first: the limits of interest are small, and a trial of a large limit is wasted time.
     low, high = 0, 1
     while not reaches(high):
         if high == largest:

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 
 from ccsds123.codec import Cube
-from ccsds123.parameters import ImageShape, ParameterError, Parameters
+from ccsds123.parameters import ImageShape, Parameters
+from ccsds123.violations import ParameterError
 
 
 def cube_from_raw(octets: bytes, shape: ImageShape, parameters: Parameters) -> Cube:
-    """The cube (line, sample, band) in a file's octets, as a view of them.
+    """Return the cube (line, sample, band) in a file's octets, as a view.
 
     Raises:
-        ParameterError: the file is not as long as the shape asks.
+        ParameterError: the file does not have the length that the shape needs.
     """
     dtype = _dtype(parameters)
     if len(octets) != shape.size * dtype.itemsize:
@@ -27,7 +28,7 @@ def cube_from_raw(octets: bytes, shape: ImageShape, parameters: Parameters) -> C
 
 
 def raw_from_cube(cube: Cube, parameters: Parameters) -> bytes:
-    """The octets of a file."""
+    """Return the octets of a file."""
     return np.moveaxis(cube, 2, 0).astype(_dtype(parameters)).tobytes()
 
 

@@ -1,34 +1,53 @@
 """Sample-adaptive entropy coder, CCSDS 123.0-B-2, 5.4.3.2.
 
 Each index is a length-limited Golomb-power-of-2 codeword whose parameter follows the mean of the band's earlier
-indices: Σ_z(t) and Γ(t) are known to the decoder before it reads δ_z(t).
+indices: the decoder knows Σ_z(t) and Γ(t) before it reads δ_z(t).
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from hyvic_runtime.errors import DecodeError
 from numpy.typing import NDArray
 
-from ccsds123.bit_stream import (
-    Window,
-    Words,
-    leading_zeros,
-    octets_from_words,
-    put,
-    take,
-    window,
-    words_from_octets,
-)
-from ccsds123.encoding_order import InlineLimits, Mapped, Walk
+from ccsds123.bit_stream import Window, Words, leading_zeros, octets_from_words, put, take, window, words_from_octets
+from ccsds123.encoding_order import EncodingLoops, InlineLimits, Mapped
+from ccsds123.entropy_coders import Hybrid, SampleAdaptive
 from ccsds123.kernel import Integers, kernel, signed
-from ccsds123.parameters import SampleAdaptive
 
 TRUNCATED, TOO_LARGE = -1, -2
 
 
+class CodeLimits(NamedTuple):
+    """Constants of a coder and an image that compiled kernels need.
+
+    Attributes:
+        unary: U_max, largest quotient in zeros.
+        counter_size: γ*; from 2^γ* − 1 the counter goes back to 2^(γ* − 1).
+        initial_exponent: γ0.
+        dynamic_range: D.
+    """
+
+    unary: int
+    counter_size: int
+    initial_exponent: int
+    dynamic_range: int
+
+
+def code_limits(coder: SampleAdaptive | Hybrid, dynamic_range: int) -> CodeLimits:
+    """Return the constants of a coder for samples of D bits."""
+    return CodeLimits(
+        unary=coder.unary_length_limit,
+        counter_size=coder.rescaling_counter_size,
+        initial_exponent=coder.initial_count_exponent,
+        dynamic_range=dynamic_range,
+    )
+
+
 def initial_accumulators(coder: SampleAdaptive, dynamic_range: int, bands: int) -> NDArray[np.int64]:
-    """Σ_z(1), eqs. (58) and (59)."""
+    """Return Σ_z(1), eqs. (58) and (59)."""
     given = coder.accumulator_initialization
     assert given is not None
     k = np.broadcast_to(np.array(given, np.int64), bands)
@@ -38,65 +57,44 @@ def initial_accumulators(coder: SampleAdaptive, dynamic_range: int, bands: int) 
 
 def encode(
     sequence: Mapped,
-    walk: Walk,
+    loops: EncodingLoops,
     coder: SampleAdaptive,
     dynamic_range: int,
     inline: InlineLimits,
     limits: NDArray[np.int64],
 ) -> bytes:
-    """The body without its final fill."""
+    """Return the body without its final fill."""
     longest = coder.unary_length_limit + dynamic_range
     words = np.empty((len(sequence) * longest + limits.shape[0] * int(inline.widths.sum())) // 32 + 2, np.uint32)
-    bits = _encode(
-        sequence,
-        words,
-        initial_accumulators(coder, dynamic_range, walk.bands),
-        walk.lines,
-        walk.samples,
-        walk.bands,
-        walk.depth,
-        coder.unary_length_limit,
-        coder.rescaling_counter_size,
-        coder.initial_count_exponent,
-        dynamic_range,
-        limits,
-        inline.widths,
-        inline.period,
-    )
+    accumulators = initial_accumulators(coder, dynamic_range, loops.bands)
+    bits = _encode(sequence, words, accumulators, loops, code_limits(coder, dynamic_range), limits, inline)
     return octets_from_words(words, bits)
 
 
 def decode(
-    octets: bytes, walk: Walk, coder: SampleAdaptive, dynamic_range: int, inline: InlineLimits
+    octets: bytes, loops: EncodingLoops, coder: SampleAdaptive, dynamic_range: int, inline: InlineLimits
 ) -> tuple[Mapped, NDArray[np.int64], int]:
-    """Indices in encoding order, inline error limits (update, value), and the bits they took.
+    """Return indices in encoding order, inline error limits (update, value), and the bits read.
 
     Raises:
         DecodeError: the body ends early, or an index has more than D bits.
     """
-    size = walk.lines * walk.samples * walk.bands
+    size = loops.lines * loops.samples * loops.bands
     if size > 8 * len(octets):
         raise DecodeError(
             f"{size} samples do not fit a body of {len(octets)} octets; the header or the body is damaged"
         )
     sequence = np.empty(size, np.uint32)
-    limits = np.empty((inline.rows(walk.lines), inline.columns), np.int64)
+    limits = np.empty((inline.rows(loops.lines), inline.columns), np.int64)
     bits = _decode(
         words_from_octets(octets),
         8 * len(octets) + 64,
         sequence,
-        initial_accumulators(coder, dynamic_range, walk.bands),
-        walk.lines,
-        walk.samples,
-        walk.bands,
-        walk.depth,
-        coder.unary_length_limit,
-        coder.rescaling_counter_size,
-        coder.initial_count_exponent,
-        dynamic_range,
+        initial_accumulators(coder, dynamic_range, loops.bands),
+        loops,
+        code_limits(coder, dynamic_range),
         limits,
-        inline.widths,
-        inline.period,
+        inline,
     )
     if bits == TRUNCATED:
         raise DecodeError("the body ends before its last sample; it is damaged or incomplete")
@@ -106,25 +104,34 @@ def decode(
 
 
 @kernel
-def counter_at(t: int, first: int, initial_exponent: int, size: int) -> int:
-    """Γ(t), eqs. (57) and (61) or (63) and (65), in closed form.
+def counter_at(t: int, first: int, code: CodeLimits) -> int:
+    """Return Γ(t), eqs. (57) and (61) or (63) and (65), in closed form.
 
     Args:
         t: at least `first`.
-        first: the t for which Γ is 2^γ0.
-        initial_exponent: γ0.
-        size: γ*; from 2^γ* − 1 the counter goes back to 2^(γ* − 1).
+        first: the t at which Γ is 2^γ0.
+        code: constants of the coder.
     """
-    steps = t - first + (1 << initial_exponent)
-    if steps < 1 << size:
+    steps = t - first + (1 << code.initial_exponent)
+    if steps < 1 << code.counter_size:
         return steps
-    half = 1 << (size - 1)
+    half = 1 << (code.counter_size - 1)
     return half + (steps - 2 * half) % half
 
 
 @kernel
+def put_limits(
+    words: Words, position: int, accumulator: int, pending: int, row: Integers, widths: Integers
+) -> tuple[int, int, int]:
+    """Append the error limits of one update; see `put`."""
+    for column in range(len(widths)):
+        position, accumulator, pending = put(words, position, accumulator, pending, row[column], widths[column])
+    return position, accumulator, pending
+
+
+@kernel
 def _code_index(accumulator: int, counter: int, counter_width: int, largest: int) -> int:
-    """k_z(t), eq. (62): the largest k ≤ D − 2 with Γ 2^k ≤ Σ + ⌊49 Γ / 2^7⌋, or 0.
+    """Return k_z(t), eq. (62): the largest k ≤ D − 2 with Γ 2^k ≤ Σ + ⌊49 Γ / 2^7⌋, or 0.
 
     The lengths of both sides give k or k + 1.
     """
@@ -140,57 +147,49 @@ def _encode(
     sequence: Mapped,
     words: Words,
     accumulators: Integers,
-    lines: int,
-    samples: int,
-    bands: int,
-    depth: int,
-    unary_limit: int,
-    counter_size: int,
-    initial_exponent: int,
-    dynamic_range: int,
+    loops: EncodingLoops,
+    code: CodeLimits,
     limits: Integers,
-    limit_widths: Integers,
-    period: int,
+    inline: InlineLimits,
 ) -> int:
     position, accumulator, pending = 0, 0, 0
     at = 0
-    for line in range(lines):
-        if len(limit_widths) > 0 and line % period == 0:
-            for column in range(len(limit_widths)):
-                value = limits[line // period, column]
-                position, accumulator, pending = put(words, position, accumulator, pending, value, limit_widths[column])
-        for first in range(0, bands, depth):
-            last = min(first + depth, bands)
-            counter = counter_at(max(line * samples, 1), 1, initial_exponent, counter_size)
-            for sample in range(samples):
+    for line in range(loops.lines):
+        if len(inline.widths) > 0 and line % inline.period == 0:
+            row = limits[line // inline.period]
+            position, accumulator, pending = put_limits(words, position, accumulator, pending, row, inline.widths)
+        for first in range(0, loops.bands, loops.depth):
+            last = min(first + loops.depth, loops.bands)
+            counter = counter_at(max(line * loops.samples, 1), 1, code)
+            for sample in range(loops.samples):
                 if line == 0 and sample == 0:
                     for _ in range(first, last):
                         value = signed(sequence[at])
                         at += 1
                         position, accumulator, pending = put(
-                            words, position, accumulator, pending, value, dynamic_range
+                            words, position, accumulator, pending, value, code.dynamic_range
                         )
                     continue
-                rescale = counter == (1 << counter_size) - 1
+                rescale = counter == (1 << code.counter_size) - 1
                 counter_width = 64 - leading_zeros(counter)
                 for band in range(first, last):
                     value = signed(sequence[at])
                     at += 1
                     statistic = accumulators[band]
-                    k = _code_index(statistic, counter, counter_width, dynamic_range - 2)
+                    k = _code_index(statistic, counter, counter_width, code.dynamic_range - 2)
                     quotient = value >> k
                     one_and_rest = (1 << k) | (value & ((1 << k) - 1))
-                    if quotient + 1 + k <= 32 and quotient < unary_limit:
+                    if quotient + 1 + k <= 32 and quotient < code.unary:
                         position, accumulator, pending = put(
                             words, position, accumulator, pending, one_and_rest, quotient + 1 + k
                         )
-                    elif quotient < unary_limit:
+                    elif quotient < code.unary:
                         position, accumulator, pending = put(words, position, accumulator, pending, 0, quotient)
                         position, accumulator, pending = put(words, position, accumulator, pending, one_and_rest, 1 + k)
                     else:
-                        position, accumulator, pending = put(words, position, accumulator, pending, 0, unary_limit)
+                        position, accumulator, pending = put(words, position, accumulator, pending, 0, code.unary)
                         position, accumulator, pending = put(
-                            words, position, accumulator, pending, value, dynamic_range
+                            words, position, accumulator, pending, value, code.dynamic_range
                         )
                     statistic += value
                     accumulators[band] = (statistic + 1) >> 1 if rescale else statistic
@@ -205,57 +204,50 @@ def _decode(
     bits: int,
     sequence: Mapped,
     accumulators: Integers,
-    lines: int,
-    samples: int,
-    bands: int,
-    depth: int,
-    unary_limit: int,
-    counter_size: int,
-    initial_exponent: int,
-    dynamic_range: int,
+    loops: EncodingLoops,
+    code: CodeLimits,
     limits: Integers,
-    limit_widths: Integers,
-    period: int,
+    inline: InlineLimits,
 ) -> int:
-    """Bits read, or TRUNCATED, or TOO_LARGE; `bits` is where they end, the first being bit 64."""
+    """Return the bits read, or TRUNCATED, or TOO_LARGE; `bits` is where they end, the first being bit 64."""
     position = 64
     at = 0
-    for line in range(lines):
-        if len(limit_widths) > 0 and line % period == 0:
-            for column in range(len(limit_widths)):
-                limits[line // period, column] = take(words, position, limit_widths[column])
-                position += limit_widths[column]
+    for line in range(loops.lines):
+        if len(inline.widths) > 0 and line % inline.period == 0:
+            for column in range(len(inline.widths)):
+                limits[line // inline.period, column] = take(words, position, inline.widths[column])
+                position += inline.widths[column]
                 if position > bits:
                     return TRUNCATED
-        for first in range(0, bands, depth):
-            last = min(first + depth, bands)
-            counter = counter_at(max(line * samples, 1), 1, initial_exponent, counter_size)
-            for sample in range(samples):
+        for first in range(0, loops.bands, loops.depth):
+            last = min(first + loops.depth, loops.bands)
+            counter = counter_at(max(line * loops.samples, 1), 1, code)
+            for sample in range(loops.samples):
                 if line == 0 and sample == 0:
                     for _ in range(first, last):
-                        sequence[at] = np.uint32(take(words, position, dynamic_range))
+                        sequence[at] = np.uint32(take(words, position, code.dynamic_range))
                         at += 1
-                        position += dynamic_range
+                        position += code.dynamic_range
                         if position > bits:
                             return TRUNCATED
                     continue
-                rescale = counter == (1 << counter_size) - 1
+                rescale = counter == (1 << code.counter_size) - 1
                 counter_width = 64 - leading_zeros(counter)
                 for band in range(first, last):
                     statistic = accumulators[band]
-                    k = _code_index(statistic, counter, counter_width, dynamic_range - 2)
+                    k = _code_index(statistic, counter, counter_width, code.dynamic_range - 2)
                     ahead = window(words, position)
                     quotient = leading_zeros(ahead)
-                    if quotient < unary_limit:
-                        # The one and the k bits behind it; quotient ≤ 31 and k ≤ 30, so the shift is positive.
+                    if quotient < code.unary:
+                        # The one and the k bits after it; quotient ≤ 31 and k ≤ 30, so the shift is positive.
                         one_and_rest = signed(ahead >> np.uint64(63 - quotient - k))
                         value = ((quotient - 1) << k) + one_and_rest
                         position += quotient + 1 + k
-                        if value >> dynamic_range:
+                        if value >> code.dynamic_range:
                             return TOO_LARGE
                     else:
-                        value = signed((ahead << np.uint64(unary_limit)) >> np.uint64(64 - dynamic_range))
-                        position += unary_limit + dynamic_range
+                        value = signed((ahead << np.uint64(code.unary)) >> np.uint64(64 - code.dynamic_range))
+                        position += code.unary + code.dynamic_range
                     if position > bits:
                         return TRUNCATED
                     sequence[at] = np.uint32(value)

@@ -29,7 +29,7 @@ class TableStructure(IntEnum):
     TWO_DIMENSIONAL_YX = 3
 
     def entries(self, lines: int, samples: int, bands: int) -> int:
-        """Number of elements for an image of this shape."""
+        """Return the number of elements for an image of this shape."""
         return (1, bands, bands * samples, lines * samples)[self]
 
 
@@ -39,10 +39,10 @@ class IntegerTable:
 
     Attributes:
         purpose: 0..4 or 10..15 (table 3-1).
-        structure: (3.5.2.4).
-        values: in the order of 5.3.2.3.2.2.
+        structure: dimensions of the table (3.5.2.4).
+        values: elements in the order of 5.3.2.3.2.2.
         bit_depth: D_I, 1..32.
-        signed: two's complement.
+        signed: whether elements are in two's complement.
         user_defined_data: 0..15.
     """
 
@@ -78,7 +78,7 @@ class IntegerTable:
 
 @dataclass(frozen=True, slots=True)
 class FloatElement:
-    """Element of a float table, 3.5.2.3.3.
+    """Element of a float table, 3.5.2.3.3, as its three fields.
 
     Attributes:
         sign: b, 0 or 1.
@@ -100,8 +100,8 @@ class FloatTable:
 
     Attributes:
         purpose: 0..4 or 10..15 (table 3-1).
-        structure: (3.5.2.4).
-        values: in the order of 5.3.2.3.2.3.
+        structure: dimensions of the table (3.5.2.4).
+        values: elements in the order of 5.3.2.3.2.3.
         significand_depth: D_F, 1..23.
         exponent_depth: D_E, 2..8.
         exponent_bias: β, 0..2^D_E − 1.
@@ -136,9 +136,13 @@ class FloatTable:
         return 2
 
     def number(self, element: FloatElement) -> float:
-        """What an element stands for, eqs. (16) and (17).
+        """Return the number that an element stands for, eqs. (16) and (17).
 
         The book's (−1)^β there is a slip for (−1)^b: the bias has no sign to give.
+
+        >>> table = FloatTable(purpose=2, structure=TableStructure.ZERO_DIMENSIONAL, values=())
+        >>> table.number(FloatElement(sign=1, exponent=128, significand=1 << 22))
+        -3.0
         """
         sign = -1.0 if element.sign else 1.0
         if element.exponent == (1 << self.exponent_depth) - 1:

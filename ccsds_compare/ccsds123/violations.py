@@ -1,4 +1,4 @@
-"""Collects what is wrong with a set of parameters, so that one error names all of it."""
+"""Violations of the standard in a set of parameters, collected so that one error names all of them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class ParameterError(ValueError):
 
 
 def settle(record: Any) -> None:
-    """Give the fields of a frozen dataclass exactly the types that they declare.
+    """Convert the fields of a frozen dataclass to exactly the types that they declare.
 
-    Integers of any kind become int, sequences and arrays tuples, so that all that follows may rely on it: a header
-    is written differently for an int and for a table.
+    Integers of any kind become int; sequences and arrays become tuples. The code after this relies on it: a header is
+    written differently for an int and for a table.
 
     Raises:
         ParameterError: with every field whose value has another type.
@@ -81,22 +81,28 @@ def _words(hint: Any) -> str:
 
 
 def power_of_two(exponent: int) -> int:
-    """2^exponent for a bound, also where the exponent itself is what is wrong: 0 to 64 of it count."""
+    """Return 2^exponent for a bound; an exponent that is itself wrong counts as 0 or 64."""
     return 1 << min(max(exponent, 0), 64)
 
 
 class Violations(list[str]):
-    """Sentences, each with the clause that is broken."""
+    """Sentences, each with the clause that is broken.
+
+    >>> wrong = Violations()
+    >>> wrong.outside("P", 16, 0, 15, "4.2")
+    >>> wrong
+    ['P 16 is outside 0..15 (4.2)']
+    """
 
     def outside(self, name: str, value: object, low: int, high: int, clause: str) -> None:
-        """Note a value that is no integer in low..high."""
+        """Note a value that is not an integer in low..high."""
         if not isinstance(value, int) or isinstance(value, bool):
-            self.append(f"{name} {value!r} is no integer ({clause})")
+            self.append(f"{name} {value!r} is not an integer ({clause})")
         elif not low <= value <= high:
             self.append(f"{name} {value} is outside {low}..{high} ({clause})")
 
     def any_outside(self, name: str, values: Sequence[object], low: int, high: int, clause: str) -> None:
-        """Note the first of the values that is no integer in low..high."""
+        """Note the first value that is not an integer in low..high."""
         for value in values:
             before = len(self)
             self.outside(name, value, low, high, clause)
@@ -104,7 +110,7 @@ class Violations(list[str]):
                 return
 
     def other_lengths(self, name: str, rows: Sequence[Sequence[int]], lengths: Sequence[int], clause: str) -> None:
-        """Note rows of a table that are too many, too few, too long or too short."""
+        """Note a table with a wrong number of rows, or the first row of a wrong length."""
         if len(rows) != len(lengths):
             self.append(f"{len(rows)} rows of {name} where {len(lengths)} are needed ({clause})")
         for number, (row, length) in enumerate(zip(rows, lengths, strict=False)):
@@ -113,11 +119,11 @@ class Violations(list[str]):
                 return
 
     def differs(self, name: str, given: int, own: int, clause: str) -> None:
-        """Note a value of given tables that is not the header's."""
+        """Note a value of given tables that differs from the header's."""
         if given != own:
             self.append(f"{name} {given} of the given tables is not the header's {own} ({clause})")
 
     def complain(self) -> None:
-        """Raise what was noted, if anything was."""
+        """Raise an error with everything noted, if there is anything."""
         if self:
             raise ParameterError("; ".join(self))

@@ -1,10 +1,10 @@
-"""BD-PSNR as the seed paper defines it (eq. 6): the mean gap of two curves over the compression ratio; and BD-rate.
+"""BD-PSNR as the seed paper defines it (eq. 6), the mean gap of two curves over the compression ratio; and BD-rate.
 
 The PyPI package `bjontegaard` computes another BD-PSNR from the same points. Its axis is log10 of the rate, so every
-doubling of the compression ratio counts alike, where eq. 6 integrates over CR itself: the stretch from CR 512 to
-1,024 weighs 32 times as much as that from 16 to 32. Its curves are interpolated over that axis too. The rest is the
-same: SciPy's Akima piecewise cubics, integrated exactly, over the range that both curves cover. Handed points whose
-log10 rate is our CR, it gives our number, which the tests use. The seed paper has no BD-rate; ours is the package's.
+doubling of the compression ratio counts alike. Eq. 6 integrates over CR itself: the stretch from CR 512 to 1,024 weighs
+32 times as much as the stretch from 16 to 32. The package interpolates curves over its own axis too. The rest is equal:
+SciPy's Akima piecewise cubics, integrated exactly, over the range that both curves cover. With points whose log10 rate
+is our CR, the package gives our number; the tests use this. The seed paper has no BD-rate; ours is the package's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Curve:
 
     Attributes:
         ratios: compression ratios, ascending.
-        psnr_db: PSNR at each.
+        psnr_db: PSNR at each ratio.
     """
 
     ratios: tuple[float, ...]
@@ -40,12 +40,12 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BDPSNR:
-    """Eq. 6.
+    """Result of eq. 6.
 
     Attributes:
         db: mean of PSNR_A(CR) − PSNR_B(CR) over the range.
         low: CR_min, the larger of the curves' lowest ratios.
-        high: CR_max, the smaller of their highest.
+        high: CR_max, the smaller of the curves' highest ratios.
     """
 
     db: float
@@ -55,13 +55,12 @@ class BDPSNR:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BDRate:
-    """Bjøntegaard (VCEG-M33), by Akima's interpolation.
+    """BD-rate (Bjøntegaard, VCEG-M33), by Akima's interpolation.
 
     Attributes:
-        percent: octets that a curve takes at equal PSNR beyond the reference's, in percent of those; negative where it
-            takes fewer.
-        low_db: where the range of PSNR that both cover begins.
-        high_db: where it ends.
+        percent: additional octets of a curve at equal PSNR, in percent of the reference's; negative if it takes fewer.
+        low_db: lowest PSNR that both curves cover.
+        high_db: highest PSNR that both curves cover.
     """
 
     percent: float
@@ -70,10 +69,14 @@ class BDRate:
 
 
 def bd_psnr(curve: Curve, reference: Curve) -> BDPSNR:
-    """BD-PSNR of `curve` against `reference`; positive where `curve` is better.
+    """Return the BD-PSNR of `curve` against `reference`; positive if `curve` is better.
 
     Nothing is extrapolated. Akima's interpolation of two points is the line through them; one point spans no
     range and has no BD-PSNR.
+
+    >>> reference = Curve(ratios=(10, 20), psnr_db=(50, 40))
+    >>> bd_psnr(Curve(ratios=(15, 30), psnr_db=(46, 31)), reference)
+    BDPSNR(db=-1.5, low=15, high=20)
 
     Raises:
         CurveGapError: fewer than two points, two points at one ratio, or no common range.
@@ -88,9 +91,9 @@ def bd_psnr(curve: Curve, reference: Curve) -> BDPSNR:
 
 
 def bd_rate(curve: Curve, reference: Curve) -> BDRate:
-    """BD-rate of `curve` against `reference`: the mean of the logarithm of their rates' quotient over PSNR.
+    """Return the BD-rate of `curve` against `reference`: the mean over PSNR of the logarithm of the rates' quotient.
 
-    Nothing is extrapolated. A rate is the inverse of a compression ratio but for a factor, which cancels.
+    Nothing is extrapolated. A rate is the inverse of a compression ratio, except for a factor that cancels.
 
     Raises:
         CurveGapError: fewer than two points, a PSNR that does not fall as the ratio rises, or no common range.
@@ -99,7 +102,7 @@ def bd_rate(curve: Curve, reference: Curve) -> BDRate:
         _check_points(name, points, "BD-rate")
         if (np.diff(points.psnr_db) >= 0).any():
             raise CurveGapError(f"the PSNR of {name} does not fall from each compression ratio to the next")
-    # By rising PSNR.
+    # In order of rising PSNR.
     axes = [points.psnr_db[::-1] for points in (curve, reference)]
     logs = [tuple(-np.log(points.ratios[::-1])) for points in (curve, reference)]
     low, high = _overlap("PSNR", *axes)
@@ -114,7 +117,7 @@ def _check_points(name: str, points: Curve, what: str) -> None:
 
 
 def _overlap(what: str, ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
-    """Of two ascending axes."""
+    """Return the common range of two ascending axes."""
     low, high = max(ours[0], theirs[0]), min(ours[-1], theirs[-1])
     if low >= high:
         raise CurveGapError(
@@ -124,7 +127,7 @@ def _overlap(what: str, ours: Sequence[float], theirs: Sequence[float]) -> tuple
 
 
 def interpolate(curve: Curve, ratios: Sequence[float]) -> list[float]:
-    """PSNR_A(CR) of eq. 6 at ratios within the curve's range."""
+    """Return PSNR_A(CR) of eq. 6 at ratios within the curve's range."""
     from scipy.interpolate import Akima1DInterpolator
 
     return [float(v) for v in Akima1DInterpolator(curve.ratios, curve.psnr_db)(np.asarray(ratios, np.float64))]
@@ -133,5 +136,5 @@ def interpolate(curve: Curve, ratios: Sequence[float]) -> list[float]:
 def _area(axis: Sequence[float], values: Sequence[float], low: float, high: float) -> float:
     from scipy.interpolate import Akima1DInterpolator
 
-    # A piecewise cubic's integral is exact but for rounding.
+    # The integral of a piecewise cubic is exact except for rounding.
     return float(Akima1DInterpolator(axis, values).integrate(low, high))

@@ -1,4 +1,4 @@
-"""`compare-codecs`, `select-model` and `ccsds123`."""
+"""`compare-codecs` and `select-model`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ import argparse
 import math
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyvic_runtime.command_line import Result, command_parser, run_command
-from hyvic_runtime.errors import DecodeError
 
 if TYPE_CHECKING:
-    from ccsds123.parameters import ImageShape
-
     from hyvic_compare.codec_choice import AnyCodec
     from hyvic_compare.results import Measurement
 
@@ -24,7 +20,7 @@ DEFAULT_RATIOS = tuple(float(2**power) for power in range(3, 11))
 
 
 def compare_codecs(argv: Sequence[str] | None = None) -> int:
-    """Hold codecs against each other on scenes, and write a report."""
+    """Compare codecs on scenes, and write a report."""
     parser = command_parser(
         "compare-codecs",
         "Code scenes with classical codecs and bundles at several compression ratios, and write a report that opens in "
@@ -40,31 +36,40 @@ def compare_codecs(argv: Sequence[str] | None = None) -> int:
         type=_words,
         default=(),
         metavar="NAME,...",
-        help="of these only (default: all; 'list' prints their names)",
+        help="codecs to compare (default: all; 'list' prints their names)",
     )
     parser.add_argument(
-        "--ratios", type=_ratios, default=DEFAULT_RATIOS, metavar="R,...", help="targets (default: 8,16,...,1024)"
+        "--ratios",
+        type=_ratios,
+        default=DEFAULT_RATIOS,
+        metavar="R,...",
+        help="target compression ratios (default: 8,16,...,1024)",
     )
-    parser.add_argument("--bundle", type=Path, nargs="+", default=[], help="what export-engine wrote")
+    parser.add_argument("--bundle", type=Path, nargs="+", default=[], help="bundles that export-engine wrote")
     parser.add_argument(
         "--resample",
         action="store_true",
-        help="interpolate scenes to the band centres of the first bundle that has any, where they reach that far, "
-        "for all codecs alike",
+        help="interpolate scenes, for all codecs, to the band centres of the first bundle that has any, if the scenes "
+        "cover them",
     )
     parser.add_argument(
         "--facts",
         type=Path,
         metavar="FACTS.json",
-        help="sensor, wavelengths and no-data by scene name, and what models saw",
+        help="sensor, wavelengths and no-data by scene name, and scenes that models were trained on",
     )
     parser.add_argument(
-        "--peak", type=float, help="largest digital number, for PSNR (default: 10,000; of 8-bit scenes 255)"
+        "--peak", type=float, help="largest digital number, for PSNR (default: 10,000; for 8-bit scenes 255)"
     )
     parser.add_argument(
-        "--cache", type=Path, metavar="DIR", help="of measurements (default: beside the report, DIR.cache)"
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="folder that keeps measurements (default: beside the report, DIR.cache)",
     )
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster (default: the cores of this machine)")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="address of a Dask cluster (default: the cores of this machine)"
+    )
     parser.add_argument("--report", type=Path, metavar="DIR", help="folder to write")
     return run_command(parser, argv, lambda arguments: _compare(parser, arguments, argv), extra="compare")
 
@@ -77,9 +82,9 @@ def _ratios(text: str) -> tuple[float, ...]:
     try:
         ratios = sorted({float(word) for word in _words(text)})
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is no list of numbers like 16,32") from error
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of numbers such as 16,32") from error
     if not ratios or not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
-        raise argparse.ArgumentTypeError(f"'{text}' holds no positive numbers only")
+        raise argparse.ArgumentTypeError(f"'{text}' must hold positive numbers only")
     return tuple(ratios)
 
 
@@ -91,7 +96,7 @@ def _compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace, arg
     if not arguments.scenes or arguments.report is None:
         parser.error("SCENE and --report are needed")
     if arguments.resample and not arguments.bundle:
-        parser.error("--resample needs a --bundle, whose bands are meant")
+        parser.error("--resample needs a --bundle that has the wanted bands")
     if arguments.peak is not None and not (math.isfinite(arguments.peak) and arguments.peak > 0):
         parser.error("--peak must be a positive number")
 
@@ -142,7 +147,7 @@ def _compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace, arg
 
 
 def _bands(codecs: Sequence[AnyCodec]) -> tuple[float, ...]:
-    """Of the first bundle that has any: one of the scene-adaptive family takes every other's."""
+    """Return the band centres of the first bundle that has any; a scene-adaptive bundle codes any bands."""
     from hyvic_compare.codecs.bundle_codec import BundleCodec
 
     centres = [codec.wavelengths for codec in codecs if isinstance(codec, BundleCodec) and codec.wavelengths]
@@ -152,7 +157,7 @@ def _bands(codecs: Sequence[AnyCodec]) -> tuple[float, ...]:
 
 
 def _row(point: Measurement) -> dict[str, str | float | None]:
-    """The figures that fit a line; an exact reconstruction has no PSNR."""
+    """Return the figures that fit a line; an exact reconstruction has no PSNR."""
     fidelity = point.fidelity
     return {
         "scene": point.scene,
@@ -197,132 +202,3 @@ def _select_model(arguments: argparse.Namespace) -> Result:
     if arguments.out is not None:
         write_selection(selection, arguments.out)
     return document_from_selection(selection), text_table(selection)
-
-
-def ccsds123(argv: Sequence[str] | None = None) -> int:
-    """Encode, decode and inspect CCSDS 123.0-B-2 images."""
-    parser = command_parser(
-        "ccsds123",
-        "Compress images losslessly or near-losslessly by CCSDS 123.0-B-2. IMAGE.raw is band-sequential and "
-        "big-endian, two octets a sample, or four where D > 16; P.json describes it (`image`) and says how "
-        "(`parameters`), in the book's symbols.",
-        "ccsds123 encode image.raw --params p.json --out image.c123",
-        "ccsds123 decode image.c123 --out image.raw",
-        "ccsds123 inspect image.c123",
-    )
-    commands = parser.add_subparsers(required=True, metavar="encode|decode|inspect")
-
-    def command(name: str, text: str) -> argparse.ArgumentParser:
-        options = commands.add_parser(name, help=text, description=text)
-        options.add_argument(
-            "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object on stdout"
-        )
-        return options
-
-    encode = command("encode", "raw image to compressed image")
-    encode.add_argument("image", type=Path, metavar="IMAGE.raw")
-    encode.add_argument("--params", type=Path, required=True, metavar="P.json", help="image and parameters")
-    encode.add_argument("--out", type=Path, required=True, metavar="F.c123", help="file to write")
-    encode.set_defaults(command=_encode)
-    decode = command("decode", "compressed image to raw image")
-    decode.add_argument("stream", type=Path, metavar="F.c123")
-    decode.add_argument("--out", type=Path, required=True, metavar="IMAGE.raw", help="file to write")
-    decode.add_argument(
-        "--params", type=Path, metavar="P.json", help="parameters with the tables that the header leaves out"
-    )
-    decode.set_defaults(command=_decode)
-    inspect = command("inspect", "print a compressed image's header in words")
-    inspect.add_argument("stream", type=Path, metavar="F.c123")
-    inspect.set_defaults(command=_inspect)
-    return run_command(parser, argv, lambda arguments: arguments.command(arguments), extra="compare")
-
-
-def _encode(arguments: argparse.Namespace) -> Result:
-    from ccsds123.codec import compress
-    from ccsds123.parameter_files import read_job
-    from ccsds123.raw_image import cube_from_raw
-    from hyvic_runtime.support.atomic_file import replacing
-
-    _refuse_input_as_output(arguments.out, arguments.image, arguments.params)
-    job = read_job(arguments.params)
-    try:
-        cube = cube_from_raw(_read(arguments.image), job.shape, job.parameters)
-        begun = time.perf_counter()
-        octets = compress(cube, job.parameters)
-    except ValueError as error:
-        raise ValueError(f"{arguments.image}: {error}") from error
-    seconds = time.perf_counter() - begun
-    with replacing(arguments.out) as (partial,):
-        partial.write_bytes(octets)
-    result = {
-        "stream": str(arguments.out),
-        "shape": _shape(job.shape),
-        "octets": len(octets),
-        "bits_per_sample": 8 * len(octets) / cube.size,
-        "compression_ratio": cube.size * job.parameters.dynamic_range / (8 * len(octets)),
-        "seconds": seconds,
-        "msamples_per_s": cube.size / seconds / 1e6,
-    }
-    return result, (
-        f"{arguments.out}: {len(octets):,} octets, {result['bits_per_sample']:.3f} bits per sample, "
-        f"CR {result['compression_ratio']:.2f}"
-    )
-
-
-def _decode(arguments: argparse.Namespace) -> Result:
-    from ccsds123.codec import decompress
-    from ccsds123.header import read_header
-    from ccsds123.parameter_files import read_job
-    from ccsds123.raw_image import raw_from_cube
-    from hyvic_runtime.support.atomic_file import replacing
-
-    known = None if arguments.params is None else read_job(arguments.params).parameters
-    _refuse_input_as_output(arguments.out, arguments.stream, arguments.params)
-    octets = _read(arguments.stream)
-    try:
-        header, _ = read_header(octets)
-        begun = time.perf_counter()
-        cube = decompress(octets, known)
-    except (DecodeError, ValueError) as error:
-        raise DecodeError(f"{arguments.stream}: {error}") from error
-    seconds = time.perf_counter() - begun
-    with replacing(arguments.out) as (partial,):
-        partial.write_bytes(raw_from_cube(cube, header.parameters))
-    result = {
-        "image": str(arguments.out),
-        "shape": _shape(header.shape),
-        "seconds": seconds,
-        "msamples_per_s": cube.size / seconds / 1e6,
-    }
-    return result, f"{arguments.out}: {' × '.join(map(str, cube.shape))} (line, sample, band)"
-
-
-def _inspect(arguments: argparse.Namespace) -> Result:
-    from ccsds123.description import describe
-    from ccsds123.header import read_header
-    from ccsds123.parameter_files import Job, json_from_job
-
-    octets = _read(arguments.stream)
-    try:
-        header, begin = read_header(octets)
-    except DecodeError as error:
-        raise DecodeError(f"{arguments.stream}: {error}") from error
-    result = json_from_job(Job(shape=header.shape, parameters=header.parameters))
-    result |= {"header_octets": begin, "body_octets": len(octets) - begin}
-    return result, f"{describe(header)}\nheader and body  {begin} and {len(octets) - begin:,} octets"
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DecodeError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _refuse_input_as_output(out: Path, *inputs: Path | None) -> None:
-    if any(path is not None and path.resolve() == out.resolve() for path in inputs):
-        raise ValueError(f"--out {out} is an input; name another file")
-
-
-def _shape(shape: ImageShape) -> list[int]:
-    return [shape.lines, shape.samples, shape.bands]

@@ -1,11 +1,11 @@
-"""The codecs that `compare-codecs` knows by name."""
+"""Codecs that `compare-codecs` knows by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ccsds123.parameters import BlockAdaptive, Hybrid, SampleAdaptive
+from ccsds123 import BlockAdaptive, Hybrid, SampleAdaptive
 
 from hyvic_compare.codecs.bundle_codec import BundleCodec
 from hyvic_compare.codecs.ccsds123 import Ccsds123Lossless, Ccsds123NearLossless
@@ -34,11 +34,11 @@ CODECS: Mapping[str, AnyCodec] = {
 
 
 def chosen_codecs(names: Sequence[str], bundles: Sequence[Path]) -> tuple[AnyCodec, ...]:
-    """The bundles, then the named codecs in the order of CODECS.
+    """Return the bundles, then the named codecs in the order of CODECS.
 
     Args:
-        names: of CODECS; none: all of them.
-        bundles: folders; each is called by its own name, and where several have one, by its parent's too.
+        names: keys of CODECS; if empty, all codecs are chosen.
+        bundles: folders; each is called by its own name, and by its parent's too if several have this name.
 
     Raises:
         BundleError: a bundle cannot be read.
@@ -46,7 +46,7 @@ def chosen_codecs(names: Sequence[str], bundles: Sequence[Path]) -> tuple[AnyCod
     """
     unknown = [name for name in names if name not in CODECS]
     if unknown:
-        raise ValueError(f"no codec is called '{unknown[0]}'; there are {', '.join(CODECS)}, and --bundle for ours")
+        raise ValueError(f"no codec is called '{unknown[0]}'; known are {', '.join(CODECS)}, and --bundle adds ours")
     folders = [folder.resolve() for folder in bundles]
     if len(set(folders)) < len(folders):
         raise ValueError("a bundle is given twice; name each once")

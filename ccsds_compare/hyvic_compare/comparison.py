@@ -17,8 +17,8 @@ from hyvic_compare.codecs.bundle_codec import BundleCodec
 from hyvic_compare.codecs.codec import LosslessCodec
 from hyvic_compare.measure_codec import Measured, measure
 from hyvic_compare.measurement_cache import MeasurementCache
-from hyvic_compare.preview import exhibit, telling_pixels
-from hyvic_compare.results import ComparedScene, Comparison, Exhibit, Measurement
+from hyvic_compare.preview import preview_of, telling_pixels
+from hyvic_compare.results import ComparedScene, Comparison, Measurement, Preview
 from hyvic_compare.scene_facts import Facts
 from hyvic_compare.scene_source import PreparedScene, SceneSource
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be compared.
+    """Scenes, codecs and ratios to compare.
 
     Attributes:
-        sources: scenes, no two of one name.
-        codecs: no two of one name.
-        ratios: targets, ascending.
-        peak: of PSNR, for all scenes; None: 10,000 of 16-bit scenes and 255 of 8-bit ones.
-        facts: which codec has seen which scene.
+        sources: scenes with different names.
+        codecs: codecs with different names.
+        ratios: target ratios, ascending.
+        peak: largest digital number, for PSNR, of all scenes; None for 10,000 of 16-bit scenes and 255 of 8-bit ones.
+        facts: facts about scenes, and which codec has seen which scene.
     """
 
     sources: tuple[SceneSource, ...]
@@ -50,12 +50,12 @@ class Plan:
                 raise ValueError(f"two {what} are called {min(twice)}; rename one")
 
     def peak_of(self, bit_depth: int) -> float:
-        """Largest digital number, for PSNR."""
+        """Return the largest digital number, for PSNR."""
         return self.peak or (REFLECTANCE_PEAK if bit_depth == 16 else 2.0**bit_depth - 1)
 
     @property
     def shown_ratio(self) -> float:
-        """The target in the middle, whose reconstructions are shown."""
+        """Target in the middle, whose reconstructions are shown."""
         return self.ratios[len(self.ratios) // 2]
 
 
@@ -68,12 +68,12 @@ class _Task:
     """One point to measure.
 
     Attributes:
-        key: in the cache.
+        key: key in the cache.
         source: index of the scene.
-        codec: what codes it.
-        target_ratio: None for a lossless codec.
-        peak: of PSNR.
-        pixels: of the exhibit; None: there is none.
+        codec: codec of the point.
+        target_ratio: ratio to ask for, or None for a lossless codec.
+        peak: largest digital number, for PSNR.
+        pixels: pixels of the preview, or None if there is no preview.
     """
 
     key: str
@@ -86,11 +86,11 @@ class _Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What `compare` did.
+    """Result of `compare`.
 
     Attributes:
-        comparison: everything.
-        coded: points that were measured now; all others were in the cache.
+        comparison: everything that the report is made of.
+        coded: number of points that were measured now; all others were in the cache.
     """
 
     comparison: Comparison
@@ -101,11 +101,11 @@ def compare(plan: Plan, cache: MeasurementCache, *, scheduler: str | None, comma
     """Measure what the cache lacks, and gather everything.
 
     Args:
-        plan: what to compare.
-        cache: of earlier measurements; each new one is kept as soon as it is there.
+        plan: scenes, codecs and ratios.
+        cache: earlier measurements; each new one is kept as soon as it is made.
         scheduler: address of a Dask cluster whose workers can read scenes and bundles under their paths and run one
-            task at a time; None: a process a core of this machine.
-        command: as it was typed.
+            task at a time; None for one process on each core of this machine.
+        command: command line as it was typed.
 
     Raises:
         SceneError: a scene cannot be read.
@@ -152,7 +152,7 @@ def _compared(plan: Plan, source: SceneSource, prepared: PreparedScene) -> Compa
         bit_depth=scene.bit_depth,
         wavelengths=scene.wavelengths,
         pixels=pixels,
-        original=exhibit(scene, None, pixels),
+        original=preview_of(scene, None, pixels),
         prepared=prepared.prepared,
     )
 
@@ -171,13 +171,13 @@ def _tasks(plan: Plan, cache: MeasurementCache, index: int, digest: str, scene: 
 
 
 def _measured(plan: Plan, tasks: Sequence[_Task], scheduler: str | None) -> Iterator[tuple[str, Measured]]:
-    """Results as they come, by key."""
+    """Yield results as they come, with their keys."""
     if not tasks:
         return
     from dask import config
     from distributed import KilledWorker, as_completed
 
-    # A codec that ends its process would end it again.
+    # A codec that ends its process would end the next one too.
     no_second_try = config.set({"distributed.scheduler.allowed-failures": 0})
     with no_second_try, dask_client(scheduler, len(tasks)) as client:
         scenes = {index: client.submit(plan.sources[index].read, pure=False) for index in {t.source for t in tasks}}
@@ -190,7 +190,7 @@ def _measured(plan: Plan, tasks: Sequence[_Task], scheduler: str | None) -> Iter
                 yield task.key, future.result()
             except KilledWorker:
                 suspects.append(task)
-        # All that waited for the process that ended are among them. Alone, a task can only end itself.
+        # All tasks that waited for an ended process are among the suspects. Alone, a task can only end itself.
         for task in suspects:
             scene = client.submit(plan.sources[task.source].read, pure=False)
             try:
@@ -227,17 +227,17 @@ def _comparison(
         replace(result.measurement, scene=name, seen=plan.facts.saw(result.measurement.codec, name))
         for name, (_, result) in zip(names, results, strict=True)
     )
-    exhibits: dict[tuple[str, str, float | None], Exhibit] = {
-        (point.scene, point.codec, point.target_ratio): result.exhibit
+    previews: dict[tuple[str, str, float | None], Preview] = {
+        (point.scene, point.codec, point.target_ratio): result.preview
         for point, (_, result) in zip(measurements, results, strict=True)
-        if result.exhibit is not None
+        if result.preview is not None
     }
     return Comparison(
         scenes=tuple(scenes),
         codecs=tuple(codec.name for codec in plan.codecs),
         ratios=plan.ratios,
         measurements=measurements,
-        exhibits=exhibits,
+        previews=previews,
         command=command,
         environment=_environment(measurements),
         notes=tuple(_notes(plan, scenes)),
@@ -280,6 +280,6 @@ def _notes(plan: Plan, scenes: Sequence[ComparedScene]) -> Iterator[str]:
         "that ran nothing else, in processor seconds."
     )
     if not any(isinstance(codec, BundleCodec) for codec in plan.codecs):
-        yield "No learned codec is among them: export-engine makes a bundle of a checkpoint, --bundle adds it."
+        yield "No learned codec is among them: export-engine makes a bundle of a checkpoint, and --bundle adds it."
     if any(scene.prepared for scene in scenes):
         yield "Some scenes were resampled; every codec coded the same resampled cube."

@@ -1,4 +1,4 @@
-"""A folder that shows what a comparison found: a page, pictures for documents, and every figure for machines."""
+"""Report on a comparison: a folder with a page, pictures for documents, and every figure for machines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hyvic_runtime.support.atomic_file import replacing_folder
 
+from hyvic_compare.figure_files import save_svg
 from hyvic_compare.report.documents import document_from_comparison, write_table
 from hyvic_compare.report.page import comparison_page
 from hyvic_compare.report.plots import PLOTS, comparison_plots
@@ -32,10 +33,9 @@ def write_comparison_report(folder: Path, comparison: Comparison) -> None:
         (partial / DOCUMENT).write_text(document + "\n", encoding="utf-8")
         with (partial / TABLE).open("w", newline="", encoding="utf-8") as file:
             write_table(comparison, file)
-        # The same comparison gives the same SVG: no date, no random identifiers.
-        # Names are no formulas, whatever dollar signs are in them.
-        with mpl.rc_context({"svg.hashsalt": "hyvic", "text.parse_math": False}):
+        # Names are not formulas, whatever dollar signs are in them.
+        with mpl.rc_context({"text.parse_math": False}):
             for name, figure in comparison_plots(comparison, views).items():
                 figure.savefig(partial / f"{name}.png", dpi=110)
-                figure.set_layout_engine("none")  # it is laid out; doing it again takes as long as drawing
-                figure.savefig(partial / f"{name}.svg", metadata={"Date": None})
+                figure.set_layout_engine("none")  # laying out again would take as long as drawing
+                save_svg(figure, partial / f"{name}.svg")

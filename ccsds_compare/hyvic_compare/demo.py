@@ -1,4 +1,4 @@
-"""`make demo`: a real scene through the whole chain, with the commands a user would type.
+"""Demonstration for `make demo`: a real scene through the whole chain, with the commands that a user would type.
 
 python -m hyvic_compare.demo --checkpoint checkpoints/adaptive --out demo-report
 """
@@ -34,10 +34,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Export, encode, decode, report; 0 done, 1 failed with one line."""
     parser = argparse.ArgumentParser(prog="demo", description="Indian Pines through the whole chain.")
     parser.add_argument(
-        "--checkpoint", type=Path, default=Path("checkpoints/adaptive"), metavar="DIR", help="of any model family"
+        "--checkpoint",
+        type=Path,
+        default=Path("checkpoints/adaptive"),
+        metavar="DIR",
+        help="checkpoint of any model family",
     )
     parser.add_argument(
-        "--target-ratio", type=float, default=TARGET_RATIO, metavar="R", help=f"as of encode-scene ({TARGET_RATIO:g})"
+        "--target-ratio",
+        type=float,
+        default=TARGET_RATIO,
+        metavar="R",
+        help=f"compression ratio, as in encode-scene (default: {TARGET_RATIO:g})",
     )
     parser.add_argument("--out", type=Path, default=Path("demo-report"), metavar="DIR", help="folder of the report")
     arguments = parser.parse_args(argv)
@@ -109,7 +117,7 @@ def _run_chain(checkpoint: Path, target_ratio: float, scratch: Path, out: Path) 
 
 
 def _stages(what: str, result: Mapping[str, Any]) -> dict[str, float]:
-    """Seconds by stage; where the entropy coder takes turns with the engine, those of both together."""
+    """Return seconds by stage; if the entropy coder takes turns with the engine, seconds of both together."""
     seconds = dict(result["stages"])
     if not seconds["entropy_coder_s"]:
         del seconds["entropy_coder_s"]
@@ -118,7 +126,7 @@ def _stages(what: str, result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _packet_octets(stream: bytes) -> list[int]:
-    """Lengths of the packets of an intact stream, read from their primary headers."""
+    """Return the lengths of the packets of an intact stream, read from their primary headers."""
     sizes = []
     position = 0
     while position < len(stream):

@@ -1,9 +1,9 @@
-"""Errors of the comparison that a user can act on.
+"""Errors of a comparison that a user can act on.
 
 HyvicError (hyvic_runtime.errors)
-├── RecordError        a file is no earlier comparison
+├── ResultsFileError   a file does not hold the results of a comparison
 ├── RunError           training runs cannot be compared
-└── TargetRatioError   a codec cannot make its stream as short as was asked
+└── TargetRatioError   a codec cannot make its stream as short as asked
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class RunError(HyvicError):
         self.problems = tuple(problems)
 
 
-class RecordError(HyvicError):
-    """A file is not what an earlier comparison left, or lacks what is asked of it."""
+class ResultsFileError(HyvicError):
+    """A file does not hold the results of an earlier comparison."""
 
 
 class TargetRatioError(HyvicError):
-    """A codec cannot make its stream as short as was asked."""
+    """A codec cannot make its stream as short as asked."""
 
     def __init__(self, *, codec: str, target_ratio: float, allowed: int, needed: int) -> None:
         super().__init__(

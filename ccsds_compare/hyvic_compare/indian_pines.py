@@ -25,7 +25,7 @@ ATTRIBUTION = "Indian Pines, AVIRIS 1992: Baumgardner, Biehl, Landgrebe (2015), 
 
 
 def load_indian_pines() -> Scene:
-    """The scene in its original digital numbers (scaled radiance plus 1,000).
+    """Return the scene in its original digital numbers (scaled radiance plus 1,000).
 
     Raises:
         SceneError: tensorly is not installed.

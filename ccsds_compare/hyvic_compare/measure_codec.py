@@ -1,4 +1,4 @@
-"""One scene through one codec, measured."""
+"""Measurement of one codec on one scene."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from pathlib import Path
 
 import numpy as np
 from hyvic_runtime.errors import DecodeError, HyvicError
-from hyvic_runtime.scene.scene import Scene
+from hyvic_runtime.scene.scene import Cube, Scene
 from hyvic_runtime.support.metrics import compression_ratio, rate_bpppb
 from numpy.typing import NDArray
 
 from hyvic_compare.codec_choice import AnyCodec
-from hyvic_compare.codecs.codec import Cube, LoadedCodec, LosslessCodec, octet_budget
-from hyvic_compare.metrics import fidelity
+from hyvic_compare.codecs.codec import LoadedCodec, LosslessCodec, octet_budget
+from hyvic_compare.metrics import distortion
 from hyvic_compare.peak_memory import PeakMemory
-from hyvic_compare.preview import exhibit
-from hyvic_compare.results import Cost, Exhibit, Measurement
+from hyvic_compare.preview import preview_of
+from hyvic_compare.results import Cost, Measurement, Preview
 from hyvic_compare.scene_source import PreparedScene
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measured:
-    """A measurement with what a report may show of it.
+    """Measurement with a preview for a report.
 
     Attributes:
-        measurement: the figures, or why there are none.
-        exhibit: of the decoded cube, where that was asked for and there is one.
-        lasting: the same would come out again; a lack of memory is none such.
+        measurement: figures, or the reason why there are no figures.
+        preview: preview of the decoded cube, or None if it was not asked for or there is no cube.
+        lasting: whether the result would be the same again; a lack of memory is not lasting.
     """
 
     measurement: Measurement
-    exhibit: Exhibit | None = None
+    preview: Preview | None = None
     lasting: bool = True
 
 
@@ -50,18 +50,18 @@ def measure(
 ) -> Measured:
     """Encode, decode and compare.
 
-    Times and memory are those of the process, in which nothing else may run.
+    Times and memory are counted for the whole process, in which nothing else may run.
 
     Args:
-        prepared: the scene.
-        codec: what codes it.
-        name: of the scene.
-        target_ratio: None for a lossless codec.
-        peak: of PSNR.
-        pixels: (pixel, 2), whose spectra the exhibit shows; None: no exhibit.
+        prepared: scene to code.
+        codec: codec to measure.
+        name: name of the scene.
+        target_ratio: ratio to ask for, or None for a lossless codec.
+        peak: largest digital number, for PSNR.
+        pixels: (pixel, 2) whose spectra the preview shows, or None for no preview.
 
     Returns:
-        The measurement. A codec that refuses, breaks its promises or needs more memory than there is, is a gap in it.
+        The measurement; a gap if the codec refuses, breaks its promises or needs too much memory.
     """
     scene = prepared.scene
     point = Measurement(scene=name, codec=codec.name, target_ratio=target_ratio)
@@ -79,10 +79,10 @@ def measure(
             octets=len(stream),
             compression_ratio=compression_ratio(scene.cube.size, scene.bit_depth, len(stream)),
             rate_bpppc=rate_bpppb(scene.cube.size, len(stream)),
-            fidelity=fidelity(scene, decoded, peak),
+            fidelity=distortion(scene, decoded, peak),
             cost=cost,
         ),
-        exhibit=None if pixels is None else exhibit(scene, decoded, pixels),
+        preview=None if pixels is None else preview_of(scene, decoded, pixels),
     )
 
 
@@ -101,7 +101,7 @@ def _coded(scene: Scene, codec: AnyCodec, target_ratio: float | None) -> tuple[b
             f"{codec.name} gave {decoded.shape} {decoded.dtype} for a scene of {scene.cube.shape} {scene.cube.dtype}"
         )
     if target_ratio is None and not np.array_equal(decoded, scene.cube):
-        raise DecodeError(f"{codec.name} calls itself lossless and did not give the scene back")
+        raise DecodeError(f"{codec.name} is called lossless and did not give the scene back")
     if target_ratio is not None and len(stream) > octet_budget(scene, target_ratio):
         raise DecodeError(
             f"{codec.name} took {len(stream):,} octets where CR {target_ratio:g} allows "
@@ -129,7 +129,7 @@ def _encoded(scene: Scene, codec: AnyCodec, target_ratio: float | None) -> bytes
 
 @cache
 def _warm_up(codec: AnyCodec) -> None:
-    """Import and compile once a process, so that no measurement pays for it."""
+    """Import and compile once in each process, so that no measurement includes this."""
     cube = np.arange(16 * 16 * 8, dtype=np.int16).reshape(16, 16, 8)
     with suppress(HyvicError):
         codec.decode(_encoded(Scene(cube=cube), codec, None if isinstance(codec, LosslessCodec) else 1.0))
@@ -137,7 +137,7 @@ def _warm_up(codec: AnyCodec) -> None:
 
 @cache
 def processor_name() -> str:
-    """As the system calls it."""
+    """Return the system's name for the processor."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

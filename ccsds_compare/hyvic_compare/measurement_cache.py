@@ -1,7 +1,7 @@
-"""Measurements kept on disk, found again by what they are of.
+"""Measurements kept on disk, under names that depend on everything measured.
 
-    CACHE/ab/ab12….json     one measurement; Python's JSON, in which an exact reconstruction's PSNR is Infinity
-    CACHE/ab/ab12….npz      its exhibit
+    CACHE/ab/ab12….json     one measurement; Python's JSON, in which the PSNR of an exact reconstruction is Infinity
+    CACHE/ab/ab12….npz      its preview
 
 The name is a SHA-256 of the scene's content, the codec's identity, the target and the peak. Each file appears whole or
 not at all.
@@ -22,61 +22,61 @@ from numpy.typing import NDArray
 
 from hyvic_compare.codecs.codec import NamedCodec
 from hyvic_compare.measure_codec import Measured
-from hyvic_compare.results import Cost, Exhibit, Fidelity, Measurement
+from hyvic_compare.results import Cost, Distortion, Measurement, Preview
 
 _VERSION = 1
-"""Of the measures; another one makes all be taken again."""
+"""Version of the measures; a new version makes all measurements be taken again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasurementCache:
-    """A folder of measurements.
+    """Folder of measurements.
 
     Attributes:
-        folder: created at the first entry.
+        folder: path, created at the first entry.
     """
 
     folder: Path
 
     def key(self, scene_digest: str, codec: NamedCodec, target_ratio: float | None, peak: float) -> str:
-        """What a measurement is found by."""
+        """Return the key of a measurement."""
         what = json.dumps([_VERSION, scene_digest, codec.name, codec.identity, target_ratio, peak])
         return hashlib.sha256(what.encode()).hexdigest()
 
     def get(self, key: str, *, pixels: NDArray[np.intp] | None) -> Measured | None:
-        """A measurement, under the name that its scene had then; None where there is none, or not its exhibit.
+        """Return a measurement, under the name that its scene had then; None if it, or its preview, is not there.
 
         Args:
-            key: of the measurement.
-            pixels: (pixel, 2), of the exhibit's spectra; None: no exhibit is wanted.
+            key: key of the measurement.
+            pixels: (pixel, 2) of the preview's spectra, or None if no preview is wanted.
         """
         try:
             document = json.loads(self._path(key, ".json").read_text(encoding="utf-8"))
             measurement = _measurement(document)
-            shown = None if pixels is None or measurement.gap is not None else self._exhibit(key, pixels)
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):  # missing, or nothing of ours
+            shown = None if pixels is None or measurement.gap is not None else self._preview(key, pixels)
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):  # missing, or written by others
             return None
-        return Measured(measurement=measurement, exhibit=shown)
+        return Measured(measurement=measurement, preview=shown)
 
     def put(self, key: str, measured: Measured, *, pixels: NDArray[np.intp] | None) -> None:
-        """Keep a measurement, and the exhibit that it has of those pixels."""
-        if pixels is not None and measured.exhibit is not None and measured.exhibit.error is not None:
+        """Keep a measurement, and its preview of these pixels."""
+        if pixels is not None and measured.preview is not None and measured.preview.error is not None:
             with replacing(self._path(key, ".npz")) as (partial,):
                 np.savez_compressed(
                     partial,
-                    true_colour=measured.exhibit.true_colour,
-                    error=measured.exhibit.error,
-                    spectra=measured.exhibit.spectra,
+                    true_colour=measured.preview.true_colour,
+                    error=measured.preview.error,
+                    spectra=measured.preview.spectra,
                     pixels=pixels,
                 )
         with replacing(self._path(key, ".json")) as (partial,):
             partial.write_text(json.dumps(asdict(measured.measurement)) + "\n", encoding="utf-8")
 
-    def _exhibit(self, key: str, pixels: NDArray[np.intp]) -> Exhibit:
+    def _preview(self, key: str, pixels: NDArray[np.intp]) -> Preview:
         with np.load(self._path(key, ".npz"), allow_pickle=False) as arrays:
             if not np.array_equal(arrays["pixels"], pixels):
                 raise ValueError("its spectra are of other pixels")
-            return Exhibit(true_colour=arrays["true_colour"], error=arrays["error"], spectra=arrays["spectra"])
+            return Preview(true_colour=arrays["true_colour"], error=arrays["error"], spectra=arrays["spectra"])
 
     def _path(self, key: str, suffix: str) -> Path:
         return self.folder / key[:2] / f"{key}{suffix}"
@@ -89,6 +89,6 @@ def _measurement(document: dict[str, Any]) -> Measurement:
             fidelity[name] = tuple(fidelity[name])
     return Measurement(
         **document,
-        fidelity=None if fidelity is None else Fidelity(**fidelity),
+        fidelity=None if fidelity is None else Distortion(**fidelity),
         cost=None if cost is None else Cost(**cost),
     )

@@ -1,4 +1,4 @@
-"""How far a decoded cube is from the scene."""
+"""Metrics of decoded cubes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 from hyvic_runtime.scene.scene import Cube, Scene
 from hyvic_runtime.support.metrics import spectral_angle, ssim
 
-from hyvic_compare.results import TILE, Fidelity
+from hyvic_compare.results import TILE, Distortion
 
 
-def fidelity(scene: Scene, decoded: Cube, peak: float) -> Fidelity:
-    """All measures of a reconstruction.
+def distortion(scene: Scene, decoded: Cube, peak: float) -> Distortion:
+    """Return all measures of a reconstruction.
 
-    Samples without data count as 0 in both cubes for SSIM and spectral angle, and not at all for the rest.
+    Samples without data count as 0 in both cubes for SSIM and spectral angle, and do not count for the others.
 
     Args:
-        scene: what was encoded.
-        decoded: of its shape and type.
-        peak: that PSNR and SSIM take for the largest digital number.
+        scene: scene that was encoded.
+        decoded: reconstruction, in the scene's shape and type.
+        peak: largest digital number, for PSNR and SSIM.
     """
     lines, samples, bands = decoded.shape
     original = scene.cube
@@ -41,7 +41,7 @@ def fidelity(scene: Scene, decoded: Cube, peak: float) -> Fidelity:
     if scene.no_data is not None:
         without = original == scene.no_data
         original, decoded = np.where(without, 0, original), np.where(without, 0, decoded)
-    return Fidelity(
+    return Distortion(
         psnr_db=_psnr(float(errors.sum()), int(counts.sum()), peak),
         ssim=ssim(original, decoded, peak),
         spectral_angle_deg=spectral_angle(original, decoded),
@@ -52,5 +52,5 @@ def fidelity(scene: Scene, decoded: Cube, peak: float) -> Fidelity:
 
 
 def _psnr(squared_error: float, count: int, peak: float) -> float:
-    """Eq. 5 of the seed paper; infinite where nothing is lost or there is nothing to lose."""
+    """Return PSNR by eq. 5 of the seed paper; infinite if nothing is lost or no sample counts."""
     return float("inf") if squared_error == 0 else float(10 * np.log10(peak**2 * count / squared_error))

@@ -1,6 +1,6 @@
 """Size and arithmetic of a HyVIC model, from its configuration alone (seed paper section III).
 
-C bands, M latent channels, N hyper-latent channels, kernel k, S spatial stages are the paper's.
+The symbols are the paper's: C bands, M latent channels, N hyper-latent channels, kernel k, S spatial stages.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 TILE = 128
-"""Side of the square that FLOPs are stated for: a patch of HySpecNet-11k."""
+"""Side in pixels of the square that FLOPs are stated for: a patch of HySpecNet-11k."""
 
 _SIZES = ("bands", "latent_channels", "hyperlatent_channels", "kernel_size", "spatial_stages")
 _OTHERS = ("peak", "leaky_slope_bits", "rates", "hyperprior")
 _PRIOR_PARAMETERS = 61
-"""Of one channel of CompressAI's factorised prior with filters (3, 3, 3, 3): 33 matrix entries, 13 biases,
+"""Parameters in one channel of CompressAI's factorised prior with filters (3, 3, 3, 3): 33 matrix entries, 13 biases,
 12 factors, 3 quantiles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """What size and arithmetic depend on.
+    """Sizes that parameters and arithmetic depend on.
 
     Attributes:
         bands: C.
@@ -28,7 +28,8 @@ class Architecture:
         hyperlatent_channels: N.
         kernel_size: k.
         spatial_stages: S.
-        rates: levels of a variable-rate model, each with a gain and an inverse gain a latent channel; 1 has none.
+        rates: levels of a variable-rate model, each with a gain and an inverse gain for each latent channel; with 1
+            level, there are no gains.
     """
 
     bands: int
@@ -44,9 +45,9 @@ class Complexity:
     """Size and arithmetic of one model.
 
     Attributes:
-        parameters: trainable, the factorised prior's included.
-        encoder_flops: of E, E^H and D^H on one tile of TILE × TILE pixels.
-        decoder_flops: of D^H and D.
+        parameters: trainable parameters, the factorised prior's included.
+        encoder_flops: FLOPs of E, E^H and D^H on one tile of TILE × TILE pixels.
+        decoder_flops: FLOPs of D^H and D on such a tile.
     """
 
     parameters: int
@@ -55,10 +56,10 @@ class Complexity:
 
 
 def architecture_from_config(model: Mapping[str, object]) -> Architecture | None:
-    """The architecture that a configuration's model section describes.
+    """Return the architecture that a configuration's model section describes.
 
     Returns:
-        None where the section is not HyVIC's: a key is missing, unknown or no whole number.
+        None if the section is not HyVIC's: a key is missing or unknown, or a value is not a whole number.
     """
     if not set(_SIZES) <= model.keys() or not model.keys() <= {*_SIZES, *_OTHERS}:
         return None
@@ -70,9 +71,9 @@ def architecture_from_config(model: Mapping[str, object]) -> Architecture | None
 def complexity(model: Architecture) -> Complexity:
     """Count parameters and FLOPs.
 
-    A multiplication and an addition are two FLOPs. Convolutions count, GDN's 1×1 among them; biases, activations,
-    gains and GDN's division do not. A transposed convolution spends k² products on every input element, those that
-    its padding crops included, as torch counts it.
+    A multiplication and an addition are two FLOPs. Convolutions count, GDN's 1×1 among them; biases, activations, gains
+    and GDN's division do not. A transposed convolution spends k² products on every input element, elements that its
+    padding crops included, as torch counts it.
     """
     C, M, N = model.bands, model.latent_channels, model.hyperlatent_channels
     k, S = model.kernel_size, model.spatial_stages
@@ -89,7 +90,7 @@ def complexity(model: Architecture) -> Complexity:
         encoder += coarse * (k * k * N * N + N * N)
         # The transposed convolution starts from the coarse grid, the IGDN follows on the fine one.
         decoder += coarse * k * k * N * N + 4 * coarse * N * N
-    # Every convolution has a bias and every GDN an offset, one a channel of its output.
+    # Every convolution has a bias and every GDN an offset, one for each channel of its output.
     analysis_offsets = 2 * N + 2 * N * S + M
     synthesis_offsets = 2 * N + 2 * N * S + C
 

@@ -1,4 +1,4 @@
-"""The paper's metric-driven selection (section V-A): one BD-PSNR for every model, and the best of them."""
+"""Metric-driven selection (seed paper, section V-A): one BD-PSNR for every model, and the best of them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Model:
     """Runs with one `model` section, at one or several λ: one rate–distortion curve.
 
     Attributes:
-        label: S, k, M and N, and what else tells it from the others.
+        label: S, k, M and N, and everything else that differs from the other models.
         runs: names of its folders.
         curve: see `curve_from_points`.
-        bd_psnr: against the reference model, or None where there is none.
-        gap: why there is none.
-        architecture: of a HyVIC, or None of another family.
-        complexity: of `architecture`.
+        bd_psnr: BD-PSNR against the reference model, or None if it cannot be computed.
+        gap: reason why there is no BD-PSNR.
+        architecture: architecture of a HyVIC model, or None for another family.
+        complexity: complexity of `architecture`.
         candidate: whether it can be selected; a reference that is not among the runs cannot.
     """
 
@@ -40,14 +40,14 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What `select-model` found.
+    """Result of `select-model`.
 
     Attributes:
-        models: best first; those without a BD-PSNR last.
-        selected: the candidate with the highest BD-PSNR; of equals the one that encodes with fewer FLOPs.
-        reference: what the others are compared with.
-        scenes: names of the scenes measured.
-        notes: what a reader should know before believing the order.
+        models: all models, best first; models without a BD-PSNR last.
+        selected: candidate with the highest BD-PSNR; among equals, the one that encodes with fewer FLOPs.
+        reference: model that the others are compared with.
+        scenes: names of the measured scenes.
+        notes: sentences that qualify the order.
     """
 
     models: tuple[Model, ...]
@@ -62,11 +62,11 @@ def select(folders: Sequence[Path], references: Sequence[Path]) -> Selection:
 
     Args:
         folders: runs to choose among.
-        references: runs of the reference model. It has all points of that model, those among `folders` too; where none
-            is among them, it is no candidate.
+        references: runs of the reference model. The model has all points of its runs, runs among `folders` too; if no
+            run is among `folders`, the model is not a candidate.
 
     Raises:
-        RunError: with every problem of the runs, or no model has a BD-PSNR.
+        RunError: the runs have problems, all of which the error lists, or no model has a BD-PSNR.
     """
     runs = read_runs([*folders, *references])
     groups: dict[str, list[TrainingRun]] = {}
@@ -117,10 +117,10 @@ def select(folders: Sequence[Path], references: Sequence[Path]) -> Selection:
 def curve_from_points(points: Sequence[RatePoint], bits_per_sample: int) -> Curve:
     """Average rate points over their scenes into a curve.
 
-    The paper reports means over a test set of equal patches. Here every scene counts once, whatever its size: PSNR is
-    the mean of the scenes' PSNRs in dB (not the PSNR of the mean error), and CR is N_b over the mean of the scenes'
-    rates (not the mean of their CRs, which one nearly empty scene would carry away). On scenes of one size that is
-    eq. 4 for all of them together.
+    The paper reports means over a test set of equal patches. Here every scene counts once, whatever its size. PSNR is
+    the mean of the scenes' PSNRs in dB, not the PSNR of the mean error. CR is N_b over the mean of the scenes' rates,
+    not the mean of their CRs, which one nearly empty scene would dominate. For scenes of one size, this is eq. 4 for
+    all of them together.
     """
     averaged = []
     for point in points:
@@ -143,7 +143,7 @@ def _compare(curve: Curve, reference: Curve) -> tuple[BDPSNR | None, str | None]
 
 
 def _repeated_points(group: Sequence[TrainingRun]) -> list[str]:
-    """Two runs of one model at one λ are no curve: nobody can say which of them is meant."""
+    """Name runs of one model at one λ; two such runs are not a curve, because nobody can say which is meant."""
     seen: dict[tuple[float, float | None], Path] = {}
     problems = []
     for run in group:
@@ -159,7 +159,7 @@ _SYMBOLS = {"spatial_stages": "S", "kernel_size": "k", "latent_channels": "M", "
 
 
 def _labels(models: Sequence[Mapping[str, object]]) -> list[str]:
-    """A name for each model section that tells it from the others."""
+    """Return a name for each model section that tells it from the others."""
     keys = sorted({key for model in models for key in model})
     missing = object()
     differing = [key for key in keys if any(model.get(key, missing) != models[0].get(key, missing) for model in models)]

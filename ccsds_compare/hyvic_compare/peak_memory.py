@@ -1,4 +1,4 @@
-"""How much memory a process takes at most while something runs."""
+"""Peak memory of a process while something runs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _RESET_PEAK = "5"  # proc(5): sets VmHWM to the present resident size
 
 
 class PeakMemory:
-    """Resident memory above what the process held when this was made, on Linux.
+    """Resident memory above the amount that the process held at the construction of this object, on Linux.
 
-    It counts the whole process, so that nothing else may run in it.
+    The whole process counts, so nothing else may run in it.
     """
 
     def __init__(self) -> None:
-        # Memory that was freed and is still held would be used again unseen.
+        # Freed memory that the process still holds would be used again without being counted.
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
@@ -27,7 +27,7 @@ class PeakMemory:
             self._before = None
 
     def megabytes(self) -> float | None:
-        """At most, so far; None where the system does not tell."""
+        """Return the peak so far, or None if the system does not tell."""
         return None if self._before is None else max(0, _kilobytes("VmHWM") - self._before) * 1024 / 1e6
 
 

@@ -1,4 +1,4 @@
-"""What a report shows of a cube."""
+"""Previews of cubes for a report."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 from hyvic_runtime.scene.scene import TRUE_COLOUR_NM, Cube, Scene, nearest_bands
 from numpy.typing import NDArray
 
-from hyvic_compare.results import Exhibit
+from hyvic_compare.results import Preview
 
 _RED_NM, _INFRARED_NM = 660.0, 860.0
 _STRETCH_PERCENTILES = (2, 98)
 
 
 def telling_pixels(scene: Scene) -> NDArray[np.intp]:
-    """Four pixels, (pixel, 2): the brightest, the greenest (NDVI), the most typical and the least of the others.
+    """Choose four pixels, (pixel, 2): the brightest, the greenest (NDVI), the most and the least typical.
 
-    Typical is what lies nearest to the median spectrum, by the sum of absolute differences. Pixels without any
+    A pixel is typical if its spectrum is near the median spectrum, by the sum of absolute differences. Pixels without
     data are passed over as long as there are others.
     """
     cube = scene.cube.astype(np.float64)
@@ -33,16 +33,16 @@ def telling_pixels(scene: Scene) -> NDArray[np.intp]:
     places = []
     for merit in merits:
         places.append(merit.argmax())
-        merits[:, places[-1]] = -np.inf  # each is another one, as long as there are others
+        merits[:, places[-1]] = -np.inf  # no pixel is chosen twice, as long as there are others
     return np.stack(np.unravel_index(places, scene.cube.shape[:2]), axis=1)
 
 
-def exhibit(scene: Scene, decoded: Cube | None, pixels: NDArray[np.intp]) -> Exhibit:
-    """A scene, or what came back of it, in the scene's own stretch.
+def preview_of(scene: Scene, decoded: Cube | None, pixels: NDArray[np.intp]) -> Preview:
+    """Return the preview of a scene or of its reconstruction, both stretched as the scene.
 
     Args:
         scene: the original.
-        decoded: what came back; None: show the original.
+        decoded: the reconstruction, or None to show the original.
         pixels: (pixel, 2) line and sample of the spectra.
     """
     shown = scene.cube if decoded is None else decoded
@@ -60,7 +60,7 @@ def exhibit(scene: Scene, decoded: Cube | None, pixels: NDArray[np.intp]) -> Exh
         if scene.no_data is not None:
             differences[scene.cube == scene.no_data] = 0
         error = np.sqrt(np.square(differences).mean(axis=2))
-    return Exhibit(
+    return Preview(
         true_colour=np.rint(255 * stretched.clip(0, 1)).astype(np.uint8),
         error=error,
         spectra=shown[pixels[:, 0], pixels[:, 1]].astype(np.float32),

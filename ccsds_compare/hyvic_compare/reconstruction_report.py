@@ -1,4 +1,4 @@
-"""A folder that shows what a codec did to a scene: figures as JSON, pictures, and a page of both."""
+"""Report on a reconstructed scene: a folder with figures as JSON, pictures, and a page of both."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _INK, _ACCENT = "#22313f", "#c0392b"
 _SHOWN_ERRORS = 99.9
-"""Percentile of the pixels' errors that the map's colours reach."""
+"""Percentile of the pixels' errors that the colours of the map reach."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +32,12 @@ class Measures:
     Attributes:
         compression_ratio: bits of the raw scene over bits of the stream, packet headers included.
         rate_bpppc: bits per pixel per channel.
-        psnr_db: over the sensor's range.
+        psnr_db: PSNR over the sensor's range.
         ssim: mean over bands.
         spectral_angle_deg: mean over pixels.
-        largest_error: of any sample, in digital numbers.
-        octets: of the stream.
-        packets: that carry it.
+        largest_error: largest error of any sample, in digital numbers.
+        octets: length of the stream.
+        packets: number of packets that carry it.
     """
 
     compression_ratio: float
@@ -54,8 +54,8 @@ def measure(original: Scene, decoded: Scene, packet_octets: Sequence[int], peak:
     """Compare a scene with its reconstruction.
 
     Args:
-        original: what was encoded.
-        decoded: what came back.
+        original: scene that was encoded.
+        decoded: reconstruction.
         packet_octets: length of every packet, headers included.
         peak: largest digital number of the sensor.
     """
@@ -87,15 +87,15 @@ def write_report(
     """Write `report.json`, `true-colour.png`, `spectra.png`, `packets.png` and `index.html`, all or none.
 
     Args:
-        folder: created or replaced.
-        title: what the page is about.
-        note: a sentence under the title: where the scene comes from, whether the model has seen it.
-        original: what was encoded.
-        decoded: what came back.
+        folder: folder to create or replace.
+        title: title of the page.
+        note: sentence under the title: the source of the scene, and whether the model has seen it.
+        original: scene that was encoded.
+        decoded: reconstruction.
         packet_octets: length of every packet, headers included.
         peak: largest digital number of the sensor.
         stage_seconds: time by stage.
-        commands: what was run, as a user would type it.
+        commands: commands that were run, as a user would type them.
     """
     measures = measure(original, decoded, packet_octets, peak)
     figures = {
@@ -127,7 +127,7 @@ def _true_colour_figure(original: Scene, decoded: Scene) -> Figure:
         axes.imshow(np.clip((cube[..., bands] - low) / span, 0, 1), interpolation="nearest")
         axes.set_title(f"{name}, true colour")
     error = np.sqrt(np.mean((original.cube.astype(np.float64) - decoded.cube) ** 2, axis=2))
-    # One broken sample of the sensor would leave all others one colour.
+    # One broken sample of the sensor would leave one colour for all others.
     highest = np.percentile(error, _SHOWN_ERRORS)
     image = right.imshow(error, cmap="inferno", vmin=0, vmax=highest, interpolation="nearest")
     right.set_title("Root-mean-square error over bands")
@@ -139,7 +139,7 @@ def _true_colour_figure(original: Scene, decoded: Scene) -> Figure:
 
 
 def _pixels_to_show(original: Scene, decoded: Scene) -> dict[str, tuple[int, int]]:
-    """Pixels that tell something: a bright and a green one, one of median error, and the one that came out worst."""
+    """Choose pixels: the brightest, the greenest, one of median error, and the one with the largest error."""
     cube = original.cube.astype(np.float64)
     red, infrared = np.moveaxis(cube[..., nearest_bands((660, 860), cube.shape[2], original.wavelengths)], -1, 0)
     greenness = (infrared - red) / np.maximum(infrared + red, 1)

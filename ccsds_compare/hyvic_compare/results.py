@@ -1,4 +1,4 @@
-"""What a comparison records of one codec on one scene at one target."""
+"""Results of a comparison: measurements, previews and scenes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 TILE = 32
-"""Side in pixels of the squares whose PSNR is taken on its own: several of even a scene of 100 × 100."""
+"""Side in pixels of the squares that have a PSNR of their own: several even in a scene of 100 × 100."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fidelity:
-    """How good a reconstruction is.
+class Distortion:
+    """Measures of a reconstruction.
 
     Attributes:
-        psnr_db: seed paper, eq. 5; inf where it is exact.
+        psnr_db: seed paper, eq. 5; inf if every sample is exact.
         ssim: mean over the bands, eq. 8.
         spectral_angle_deg: mean over the pixels, eq. 7.
-        max_abs_error: in digital numbers.
-        band_psnr_db: of every band on its own, over the scene's peak.
-        tile_psnr_db: of every whole tile of TILE × TILE pixels, all bands together.
+        max_abs_error: largest error in digital numbers.
+        band_psnr_db: PSNR of every band on its own, over the scene's peak.
+        tile_psnr_db: PSNR of every whole tile of TILE × TILE pixels, all bands together.
     """
 
     psnr_db: float
@@ -34,16 +34,16 @@ class Fidelity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What coding took, in a process that did nothing else.
+    """Time and memory of coding, in a process that did nothing else.
 
-    Seconds are the processor's, of all threads together: what one core takes, whatever else the machine does.
+    Seconds are processor time of all threads together: the time that one core takes, whatever else the machine does.
 
     Attributes:
-        encode_s: from the scene in memory to the stream in memory, rate search included.
-        decode_s: and back.
-        peak_memory_mb: resident, above what the process held before it loaded what the codec needs beside its library,
-            such as a model's weights; None where the system does not tell.
-        processor: name of what it ran on.
+        encode_s: seconds from the scene in memory to the stream in memory, rate search included.
+        decode_s: seconds from the stream back to the cube.
+        peak_memory_mb: resident memory above the amount before the codec loaded its data, such as a model's weights;
+            None if the system does not tell.
+        processor: name of the processor.
     """
 
     encode_s: float
@@ -54,19 +54,19 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One point, or the reason why there is none.
+    """One codec on one scene at one target: a point, or the reason why there is no point.
 
     Attributes:
-        scene: its name.
-        codec: its name.
-        target_ratio: what was asked for; None for a codec that has no target (lossless).
-        octets: of the stream, all side information included; None where there is none.
-        compression_ratio: that it has (eq. 4), on the scene's bit depth.
-        rate_bpppc: bits a pixel and channel.
-        fidelity: of the decoded cube.
-        cost: of coding.
-        seen: the codec was trained on this scene.
-        gap: why there is no stream, in a line; None where there is one.
+        scene: name of the scene.
+        codec: name of the codec.
+        target_ratio: ratio that was asked for, or None for a codec without a target (lossless).
+        octets: length of the stream, all side information included, or None if there is no stream.
+        compression_ratio: ratio of the stream (eq. 4), on the scene's bit depth.
+        rate_bpppc: bits per pixel and channel.
+        fidelity: measures of the decoded cube.
+        cost: time and memory.
+        seen: whether the codec was trained on this scene.
+        gap: line that says why there is no stream, or None.
     """
 
     scene: str
@@ -75,20 +75,20 @@ class Measurement:
     octets: int | None = None
     compression_ratio: float | None = None
     rate_bpppc: float | None = None
-    fidelity: Fidelity | None = None
+    fidelity: Distortion | None = None
     cost: Cost | None = None
     seen: bool = False
     gap: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Exhibit:
-    """What the report shows of a cube, original or decoded.
+class Preview:
+    """Preview of a cube, original or decoded.
 
     Attributes:
-        true_colour: (line, sample, 3) uint8, stretched as the original is.
-        error: (line, sample) float32, root mean square over the bands in digital numbers; None of an original.
-        spectra: (pixel, band), of the pixels that the report follows.
+        true_colour: (line, sample, 3) uint8, stretched as the original.
+        error: (line, sample) float32, root mean square over the bands in digital numbers; None for an original.
+        spectra: (pixel, band), spectra of the pixels that the report follows.
     """
 
     true_colour: NDArray[np.uint8]
@@ -98,18 +98,18 @@ class Exhibit:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ComparedScene:
-    """A scene as the report names it.
+    """Scene of a comparison.
 
     Attributes:
-        name: of its file.
-        sensor: or None where nothing tells.
+        name: name of its file.
+        sensor: name of its sensor, or None if unknown.
         shape: lines, samples, bands.
-        peak: that PSNR is taken over.
-        bit_depth: that ratios are taken on.
+        peak: largest digital number, for PSNR.
+        bit_depth: bits a sample, for compression ratios.
         wavelengths: band centres in nm, or None.
-        pixels: (pixel, 2) line and sample of those whose spectra are shown.
-        original: what they look like.
-        prepared: what was done to it before any codec saw it, in a sentence; None: nothing.
+        pixels: (pixel, 2) line and sample of the pixels whose spectra are shown.
+        original: preview of the scene.
+        prepared: sentence that says how it was changed before coding, or None if it was not.
     """
 
     name: str
@@ -119,21 +119,21 @@ class ComparedScene:
     bit_depth: int
     wavelengths: NDArray[np.float64] | None
     pixels: NDArray[np.intp]
-    original: Exhibit
+    original: Preview
     prepared: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Comparison:
-    """Everything the report is made of.
+    """Everything that the report is made of.
 
     Attributes:
-        scenes: in the order of the command line.
-        codecs: names, in the order of legends.
-        ratios: targets.
-        measurements: of every scene, codec and target.
-        exhibits: of some of them, by scene, codec and target.
-        command: the exact command line.
+        scenes: scenes in the order of the command line.
+        codecs: names in the order of legends.
+        ratios: target ratios.
+        measurements: measurements of every scene, codec and target.
+        previews: previews of some measurements, by scene, codec and target.
+        command: exact command line.
         environment: library and machine names to versions.
         notes: sentences that a reader of the figures must know.
         ours: names of the codecs that the comparison is about; the report says where each wins and loses.
@@ -143,7 +143,7 @@ class Comparison:
     codecs: tuple[str, ...]
     ratios: tuple[float, ...]
     measurements: tuple[Measurement, ...]
-    exhibits: dict[tuple[str, str, float | None], Exhibit]
+    previews: dict[tuple[str, str, float | None], Preview]
     command: str
     environment: dict[str, str]
     notes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What an earlier `compare-codecs` measured, read from the `comparison.json` of its report."""
+"""Results of an earlier `compare-codecs`, read from the `comparison.json` of its report."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hyvic_compare.errors import RecordError
+from hyvic_compare.errors import ResultsFileError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedPoint:
-    """A codec on a scene.
+    """Result of a codec on a scene.
 
     Attributes:
-        codec: its name.
-        target_ratio: that was asked for.
-        compression_ratio: that its stream has.
-        psnr_db: of what came back; inf where that is exact.
+        codec: name of the codec.
+        target_ratio: ratio that was asked for.
+        compression_ratio: ratio of its stream.
+        psnr_db: PSNR of the decoded scene; inf if every sample is exact.
     """
 
     codec: str
@@ -30,15 +30,15 @@ class RecordedPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedScene:
-    """A scene as all codecs coded it.
+    """Scene as all codecs coded it.
 
     Attributes:
-        name: of its file.
-        sensor: or None.
+        name: name of its file.
+        sensor: name of its sensor, or None if unknown.
         shape: lines, samples, bands.
-        wavelengths: band centres in nm that it was brought to, or has; None: nobody knows them.
-        peak: of PSNR.
-        points: of codecs that have a target, without gaps.
+        wavelengths: band centres in nm that it has or was interpolated to, or None if unknown.
+        peak: largest digital number, for PSNR.
+        points: results of codecs that have a target, without gaps.
     """
 
     name: str
@@ -49,7 +49,7 @@ class RecordedScene:
     points: tuple[RecordedPoint, ...]
 
     def best(self, codecs: Sequence[str]) -> dict[float, RecordedPoint]:
-        """By target, the point of the highest PSNR of some codecs."""
+        """Return, by target, the point with the highest PSNR of some codecs."""
         best: dict[float, RecordedPoint] = {}
         for point in self.points:
             if point.codec in codecs and (
@@ -59,20 +59,21 @@ class RecordedScene:
         return dict(sorted(best.items()))
 
 
-def read_recorded_scenes(path: Path) -> Mapping[str, RecordedScene]:
-    """The scenes of a comparison, by name.
+def read_results(path: Path) -> Mapping[str, RecordedScene]:
+    """Read the scenes of a comparison, by name.
 
     Raises:
-        RecordError: the file is none.
+        ResultsFileError: the file is not a `comparison.json`.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         points = document["measurements"]
         return {scene["name"]: _scene(scene, points) for scene in document["scenes"]}
     except OSError as error:
-        raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
+        raise ResultsFileError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RecordError(f"{path} is no comparison.json of compare-codecs ({' '.join(str(error).split())})") from error
+        reason = " ".join(str(error).split())
+        raise ResultsFileError(f"{path} is not a comparison.json of compare-codecs ({reason})") from error
 
 
 def _scene(scene: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) -> RecordedScene:

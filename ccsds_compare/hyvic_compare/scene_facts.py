@@ -1,13 +1,13 @@
-"""What is known of scenes beside their files.
+"""Facts about scenes that their files do not hold.
 
 Archives often keep the sensor and the band centres apart from the cube. A JSON file gives them by the scenes' names,
-and which scenes a model was trained on:
+and the scenes that a model was trained on:
 
     {"scenes": {"aviris_*": {"sensor": "AVIRIS", "wavelengths": {"start": 400, "stop": 2500}},
                 "enmap_*": {"sensor": "EnMAP", "wavelengths": [418.24, 423.874, …], "no_data": -32768}},
      "seen": {"hyvic*": ["aviris_abu_airport_*"]}}
 
-A name may match several patterns; of each fact the last counts. What a scene's own file says counts before all.
+A name may match several patterns; the last one counts for each fact. A scene's own file counts before all patterns.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from hyvic_runtime.errors import SceneError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneFacts:
-    """Of one pattern of names.
+    """Facts for one pattern of names.
 
     Attributes:
-        sensor: its name, or None.
+        sensor: name of the sensor, or None.
         wavelengths: band centres in nm, or None.
-        spread: first and last of centres that lie evenly, or None.
+        spread: first and last centre of evenly spaced bands, or None.
         no_data: value of samples that hold no measurement, or None.
     """
 
@@ -41,18 +41,22 @@ class SceneFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """A file of facts.
+    """File of facts.
+
+    >>> facts = Facts(seen={"hyvic*": ("aviris_*",)})
+    >>> facts.saw("hyvic-s-202", "aviris_1"), facts.saw("hyvic-s-202", "enmap_1")
+    (True, False)
 
     Attributes:
-        scenes: by pattern.
-        seen: by a pattern of codecs' names, patterns of the scenes that it was trained on.
+        scenes: facts by pattern of scenes' names.
+        seen: pattern of codecs' names, to patterns of the scenes that the codec was trained on.
     """
 
     scenes: Mapping[str, SceneFacts] = field(default_factory=dict)
     seen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def of_scene(self, name: str) -> SceneFacts:
-        """All that is known of a scene."""
+        """Return all facts about a scene."""
         sensor, wavelengths, spread, no_data = None, None, None, None
         for pattern, facts in self.scenes.items():
             if fnmatchcase(name, pattern):
@@ -63,7 +67,10 @@ class Facts:
         return SceneFacts(sensor=sensor, wavelengths=wavelengths, spread=spread, no_data=no_data)
 
     def saw(self, codec: str, scene: str) -> bool:
-        """Whether a codec was trained on a scene. A bundle that goes by its parent's name too is known by its own."""
+        """Return whether a codec was trained on a scene.
+
+        A bundle that is called by its parent's name too is known by its own.
+        """
         own = codec.rpartition("/")[2]
         return any(
             (fnmatchcase(codec, name) or fnmatchcase(own, name))
@@ -76,7 +83,7 @@ def read_facts(path: Path) -> Facts:
     """Read a file of facts.
 
     Raises:
-        SceneError: it cannot be read, or says something else.
+        SceneError: the file cannot be read, or is not a file of facts.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -89,22 +96,22 @@ def read_facts(path: Path) -> Facts:
     except OSError as error:
         raise SceneError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise SceneError(f"{path}: no file of facts ({' '.join(str(error).split())})") from error
+        raise SceneError(f"{path}: not a file of facts ({' '.join(str(error).split())})") from error
 
 
 def _patterns(codec: str, patterns: Any) -> tuple[str, ...]:
     # The letters of a lone name would be patterns too, and its '*' would match every scene.
     if not isinstance(patterns, list):
-        raise ValueError(f"what '{codec}' has seen is no list")
+        raise ValueError(f"'seen' of '{codec}' is not a list")
     return tuple(map(str, patterns))
 
 
 def _facts(body: dict[str, Any]) -> SceneFacts:
     if unknown := body.keys() - {"sensor", "wavelengths", "no_data"}:
-        raise ValueError(f"'{min(unknown)}' is none of sensor, wavelengths, no_data")
+        raise ValueError(f"'{min(unknown)}' is not sensor, wavelengths or no_data")
     centres = body.get("wavelengths")
     if not isinstance(centres, list | dict | None):
-        raise ValueError("wavelengths are a list of centres, or start and stop")
+        raise ValueError("wavelengths must be a list of centres, or start and stop")
     spread = (float(centres["start"]), float(centres["stop"])) if isinstance(centres, dict) else None
     return SceneFacts(
         sensor=body.get("sensor"),

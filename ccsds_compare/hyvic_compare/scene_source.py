@@ -1,4 +1,4 @@
-"""A scene as all codecs of a comparison get it."""
+"""Scenes as all codecs of a comparison get them."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _SAME_CENTRE_NM = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedScene:
-    """A scene, ready to be coded.
+    """Scene, ready to be coded.
 
     Attributes:
-        scene: with what is known of it.
-        prepared: what was done to it, in a sentence; None: nothing.
+        scene: the scene with all facts about it.
+        prepared: sentence that says how it was changed, or None if it was not.
     """
 
     scene: Scene
     prepared: str | None
 
     def digest(self) -> str:
-        """SHA-256 of all that a codec or a measure looks at."""
+        """Return the SHA-256 of everything that a codec or a measure reads."""
         scene = self.scene
         facts = (scene.cube.shape, scene.cube.dtype.str, scene.no_data, scene.georeference)
         digest = hashlib.sha256(repr(facts).encode())
@@ -43,12 +43,12 @@ class PreparedScene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneSource:
-    """Where a scene comes from, and what is to be done to it.
+    """Source of a scene, and how to prepare it.
 
     Attributes:
-        path: of its file.
-        facts: what is known of it beside.
-        bands: centres in nm that it is interpolated to where that is possible; None: it stays as it is.
+        path: path of its file.
+        facts: facts that the file may lack.
+        bands: centres in nm that it is interpolated to if possible, or None to leave it as it is.
     """
 
     path: Path
@@ -57,14 +57,14 @@ class SceneSource:
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """Name of its file."""
         return self.path.stem
 
     def read(self) -> PreparedScene:
-        """The scene.
+        """Read and prepare the scene.
 
         Raises:
-            SceneError: the file is no scene, or the facts do not go with it.
+            SceneError: the file is not a scene, or the facts do not fit it.
         """
         found = read_scene(self.path)
         scene = self._with_facts(found)
@@ -74,7 +74,7 @@ class SceneSource:
         if scene.wavelengths is None and scene.cube.shape[2] == len(wanted):
             return PreparedScene(
                 scene=replace(scene, wavelengths=wanted),
-                prepared=f"its {len(wanted)} bands, which nobody gives centres of, are taken for the bundle's",
+                prepared=f"its {len(wanted)} bands have no known centres and are taken for the bundle's",
             )
         if _same(scene.wavelengths, wanted):
             return PreparedScene(scene=scene, prepared=None)

@@ -1,4 +1,4 @@
-"""What `select-model` shows: one table for people, machines and documents, and the plots of Fig. 5 and 6."""
+"""Report of `select-model`: one table for people, machines and documents, and the plots of Fig. 5 and 6."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import numpy as np
 from hyvic_runtime.support.atomic_file import replacing_folder
 
 from hyvic_compare.bd_psnr import interpolate
+from hyvic_compare.figure_files import save_svg
+from hyvic_compare.markdown import markdown_table
 from hyvic_compare.model_complexity import TILE, Architecture
 from hyvic_compare.model_selection import Model, Selection
 
@@ -26,7 +28,7 @@ CONTENTS = (TABLE, DOCUMENT, *(f"{name}.{suffix}" for name in (CURVES, MAP) for 
 
 
 def document_from_selection(selection: Selection) -> dict[str, Any]:
-    """The selection as one JSON object."""
+    """Return the selection as one JSON object."""
     return {
         "metric": "bd-psnr",
         "selected": selection.selected.label,
@@ -40,7 +42,7 @@ def document_from_selection(selection: Selection) -> dict[str, Any]:
 
 
 def text_table(selection: Selection) -> str:
-    """An aligned table, the selected model and what to know about it."""
+    """Return an aligned table, the selected model and the notes."""
     rows = [_HEADINGS, *(_row(model, selection) for model in selection.models)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
@@ -59,35 +61,21 @@ def write_selection(selection: Selection, folder: Path) -> None:
     Raises:
         FileExistsError: the folder holds something else.
     """
-    import matplotlib as mpl
-
     with replacing_folder(folder, contents=CONTENTS) as partial:
         (partial / DOCUMENT).write_text(_markdown(selection), encoding="utf-8")
         with (partial / TABLE).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(_CSV_HEADINGS)
             writer.writerows(map(_csv_row, selection.models))
-        # The same selection gives the same SVG: no date, no random identifiers.
-        with mpl.rc_context({"svg.hashsalt": "hyvic"}):
-            for name, figure in ((CURVES, _curves_figure(selection)), (MAP, _map_figure(selection))):
-                figure.savefig(partial / f"{name}.png", dpi=130)
-                figure.savefig(partial / f"{name}.svg", metadata={"Date": None})
+        for name, figure in ((CURVES, _curves_figure(selection)), (MAP, _map_figure(selection))):
+            figure.savefig(partial / f"{name}.png", dpi=130)
+            save_svg(figure, partial / f"{name}.svg")
 
 
 # ----------------------------------------------------------------------------------------------- tables
 
-_HEADINGS = (
-    "",
-    "model",
-    "points",
-    "CR",
-    "BD-PSNR dB",
-    "over CR",
-    "parameters",
-    "encoder GFLOPs",
-    "decoder GFLOPs",
-    "remark",
-)
+_FIGURES = ("points", "CR", "BD-PSNR dB", "over CR", "parameters", "encoder GFLOPs", "decoder GFLOPs")
+_HEADINGS = ("", "model", *_FIGURES, "remark")
 _LEFT = (0, 1, 9)
 
 
@@ -114,7 +102,7 @@ def _range(low: float, high: float) -> str:
 def _remark(model: Model, selection: Selection) -> str:
     if model != selection.reference:
         return model.gap or ""
-    return "reference" if model.candidate else "reference, no candidate"
+    return "reference" if model.candidate else "reference, not a candidate"
 
 
 def _closing_lines(selection: Selection) -> list[str]:
@@ -131,27 +119,14 @@ def _closing_lines(selection: Selection) -> list[str]:
 
 def _markdown(selection: Selection) -> str:
     rows = [_row(model, selection) for model in selection.models]
-    lines = ["# Model selection by BD-PSNR", "", f"| {' | '.join(_HEADINGS)} |"]
-    lines.append("|" + "|".join(":--" if column in _LEFT else "--:" for column in range(len(_HEADINGS))) + "|")
-    lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+    lines = ["# Model selection by BD-PSNR", "", markdown_table(_HEADINGS, rows, left=_LEFT)]
     lines += ["", *(f"- {line}" for line in _closing_lines(selection)), ""]
     lines += [f"![Rate and distortion]({CURVES}.svg)", "", f"![BD-PSNR over the hyper-parameters]({MAP}.svg)", ""]
     return "\n".join(lines)
 
 
-_CSV_HEADINGS = (
-    "model",
-    "runs",
-    "points",
-    "bd_psnr_db",
-    "cr_min",
-    "cr_max",
-    "parameters",
-    "encoder_flops",
-    "decoder_flops",
-    "candidate",
-    "gap",
-)
+_CSV_FIGURES = ("points", "bd_psnr_db", "cr_min", "cr_max", "parameters", "encoder_flops", "decoder_flops")
+_CSV_HEADINGS = ("model", "runs", *_CSV_FIGURES, "candidate", "gap")
 
 
 def _csv_row(model: Model) -> tuple[object, ...]:
@@ -171,7 +146,7 @@ def _csv_row(model: Model) -> tuple[object, ...]:
 
 
 def _curves_figure(selection: Selection) -> Figure:
-    """Fig. 5 (a): every model's points and the Akima curve that eq. 6 integrates."""
+    """Draw Fig. 5 (a): every model's points and the Akima curve that eq. 6 integrates."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter, ScalarFormatter
@@ -215,9 +190,9 @@ _AXES: tuple[Axis, ...] = (
 
 
 def _map_figure(selection: Selection) -> Figure:
-    """Fig. 6 as heat maps: BD-PSNR over the two hyper-parameters that vary first, a map for each value of the rest.
+    """Draw Fig. 6 as heat maps: BD-PSNR over the first two varying hyper-parameters, a map for each value of the rest.
 
-    Of models that share a cell (they differ in something else) the best is shown.
+    If models share a cell, because they differ in something else, the best is shown.
     """
     from matplotlib.figure import Figure
 
@@ -245,7 +220,7 @@ def _map_figure(selection: Selection) -> Figure:
                 place = rows.index(down[1](architecture)), columns.index(across[1](architecture))
                 grid[place] = np.nan if model.bd_psnr is None else model.bd_psnr.db
                 _write_cell(axes, place, model, selection, low=low, high=high)
-        # A span of zero would leave the colour scale nothing to divide by.
+        # With a span of zero, the colour scale would divide by zero.
         image = axes.imshow(grid, cmap="viridis", vmin=low - 1e-6, vmax=high + 1e-6, aspect="auto")
         axes.set_facecolor("#dddddd")
         axes.set_xticks(range(len(columns)), map(_value_text, columns))

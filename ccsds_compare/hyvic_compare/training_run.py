@@ -1,4 +1,4 @@
-"""A training run as a reader sees it: the folder that `train-model` wrote, without its weights.
+"""Training runs: folders that `train-model` wrote, without their weights.
 
     RUN/config.json    the configuration; its `model` section says which runs are one model
     RUN/rd.json        rate and distortion at the last validation, by rate point and scene
@@ -9,7 +9,7 @@ rd.json:
      "points": [{"lmbda": 1e-4, "quality": 50.0,
                  "scenes": {"NAME": {"rate_bpppb": 0.15, "mse": 1234.5, "psnr_db": 39.1}}}]}
 
-One point for a fixed λ, several for a variable rate; `quality` may be null.
+There is one point for a fixed λ, and several for a variable rate; `quality` may be null.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ CONFIG, RATE_DISTORTION = "config.json", "rd.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """One scene at one rate.
+class SceneMeasure:
+    """Rate and distortion of one scene.
 
     Attributes:
         rate_bpppb: bits per pixel per band.
-        psnr_db: over the sensor's range.
+        psnr_db: PSNR over the sensor's range.
     """
 
     rate_bpppb: float
@@ -46,26 +46,26 @@ class RatePoint:
 
     Attributes:
         lmbda: λ of eq. 2.
-        quality: of a variable-rate model, or None.
-        scenes: what was measured, by scene name.
+        quality: quality of a variable-rate model, or None.
+        scenes: measures by scene name.
     """
 
     lmbda: float
     quality: float | None
-    scenes: Mapping[str, Measured]
+    scenes: Mapping[str, SceneMeasure]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRun:
-    """One folder.
+    """Contents of one folder.
 
     Attributes:
-        folder: as it was named.
-        model: the configuration's model section.
-        steps: that the configuration asks for, or None where it does not say.
-        step: at which the points were measured.
+        folder: path of the folder, as it was given.
+        model: model section of the configuration.
+        steps: number of steps that the configuration asks for, or None if it does not say.
+        step: step at which the points were measured.
         bits_per_sample: N_b of eq. 4.
-        points: at least one.
+        points: rate points, at least one.
     """
 
     folder: Path
@@ -77,10 +77,10 @@ class TrainingRun:
 
 
 def read_runs(folders: Sequence[Path]) -> tuple[TrainingRun, ...]:
-    """Read runs that are to be compared; a folder named twice is read once.
+    """Read runs to compare; a folder named twice is read once.
 
     Raises:
-        RunError: with every problem of every folder: unreadable, damaged, or not comparable with the others.
+        RunError: folders are unreadable, damaged or not comparable; the error lists every problem.
     """
     runs: dict[Path, TrainingRun] = {}
     problems: list[str] = []
@@ -102,7 +102,7 @@ def read_run(folder: Path) -> TrainingRun:
     """Read one run.
 
     Raises:
-        RunError: with every problem of the folder.
+        RunError: the folder has problems; the error lists all of them.
     """
     if not folder.is_dir():
         raise RunError([f"{folder}: no such folder; a run is a folder that train-model wrote"])
@@ -113,8 +113,8 @@ def read_run(folder: Path) -> TrainingRun:
     if model.get("family") == ADAPTIVE:
         raise RunError(
             [
-                f"{folder} trained a context model, whose runs measure rates and no distortion; compare bundles made "
-                "of such, with compare-codecs or python -m studies.cross_validation"
+                f"{folder} trained a context model, whose runs measure rates and no distortion; compare its bundles "
+                "with compare-codecs or python -m studies.cross_validation"
             ]
         )
     step, bits = 0, 0
@@ -182,9 +182,9 @@ def _points(path: Path, points: object, problems: list[str]) -> Iterator[RatePoi
         scenes = {}
         for name, scene in point["scenes"].items():
             if not isinstance(scene, dict):
-                problems.append(f"{where}, {name} is no JSON object")
+                problems.append(f"{where}, {name} is not a JSON object")
                 continue
-            scenes[name] = Measured(
+            scenes[name] = SceneMeasure(
                 rate_bpppb=_number(f"{where}, {name}", scene, "rate_bpppb", positive=True, problems=problems),
                 psnr_db=_number(f"{where}, {name}", scene, "psnr_db", positive=False, problems=problems),
             )
@@ -208,7 +208,7 @@ def _shown(value: object) -> str:
 
 
 def _differences(runs: Sequence[TrainingRun]) -> Iterator[str]:
-    """What keeps runs from being compared with the first of them."""
+    """Name the differences that prevent a comparison with the first run."""
     if not runs:
         return
     first = runs[0]

@@ -1,1 +1,1 @@
-"""Measurements behind docs/results; not in the wheel."""
+"""Studies: scripts that measure one question each and write a table; run from a checkout, not part of the wheel."""

@@ -1,4 +1,4 @@
-"""Are budgets kept and used? What every scene's stream takes of one, and how good the picture is then.
+"""Are budgets kept and used? The share of a budget that every scene's stream takes, and the PSNR that it gives.
 
 python -m studies.budget_table SCENE... --bundle BUNDLE --out table.md
 """
@@ -9,19 +9,18 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from hyvic_compare.rate_distortion_table import add_scenes, scene_on_bands
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
-from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.errors import RateError
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.flight.rate_search import RateSearch
 from hyvic_runtime.scene.scene import Scene
-from hyvic_runtime.support.atomic_file import replacing
 from hyvic_runtime.support.metrics import psnr
+
+from studies import harness
 
 DEFAULT_RATIOS = (32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
@@ -33,12 +32,12 @@ class Row:
     Attributes:
         scene: name of its file.
         shape: lines, samples, bands.
-        ratio: that the budget is of.
-        budget: octets.
-        octets: of the stream, or None where the lowest rate takes more.
-        quality: that it was coded at.
-        psnr_db: of what it decodes to, over the bundle's range.
-        attempts: encodings that it took to find the quality.
+        ratio: compression ratio that gives the budget.
+        budget: octets allowed.
+        octets: octets of the stream, or None if the lowest rate takes more than the budget.
+        quality: quality of the stream.
+        psnr_db: PSNR of the decoded scene, over the bundle's range.
+        attempts: number of encodings that finding the quality took.
     """
 
     scene: str
@@ -52,7 +51,7 @@ class Row:
 
     @property
     def cell(self) -> str:
-        """Of the table."""
+        """Text for the table."""
         if self.octets is None:
             return "–"
         return f"{self.octets / self.budget:.1%}, {self.psnr_db:.2f} dB, q {self.quality:g}"
@@ -60,38 +59,32 @@ class Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write the table; 0 done, 1 failed with one line, 2 wrong usage."""
-    parser = command_parser(
+    parser = harness.study_parser(
         "budget_table",
-        "Code scenes within budgets: the share of each that is used, PSNR and quality.",
-        "python -m studies.budget_table scene.npz --bundle hyvic.bundle --out table.md",
+        "Code scenes within budgets: the used share of each budget, PSNR and quality.",
+        "scene.npz --bundle hyvic.bundle --out table.md",
     )
-    add_scenes(parser)
-    parser.add_argument("--bundle", type=Path, required=True, help="what export-engine wrote, of several rates")
+    harness.add_scenes(parser)
+    parser.add_argument("--bundle", type=Path, required=True, help="bundle of several rates")
     parser.add_argument(
-        "--ratios", type=float, nargs="+", metavar="R", default=DEFAULT_RATIOS, help="by default 32 … 1,024"
+        "--ratios", type=float, nargs="+", metavar="R", default=DEFAULT_RATIOS, help="default: 32 … 1,024"
     )
-    return run_command(parser, argv, _run, extra="compare")
+    return harness.run_study(parser, argv, _study)
 
 
-def _run(arguments: argparse.Namespace) -> Result:
-    from tqdm import tqdm
-
+def _study(arguments: argparse.Namespace) -> harness.Findings:
     bundle = read_bundle(arguments.bundle)
     encoder, decoder = encoder_of(bundle), decoder_of(bundle)
     encoder.check_has_rates()
-    scenes = [(path.stem, scene_on_bands(path, encoder, arguments)) for path in arguments.scenes]
+    scenes = harness.scenes_on_bands(arguments, encoder)
     points = [(name, scene, ratio) for name, scene in scenes for ratio in arguments.ratios]
-    rows = [
-        measure(name, scene, ratio, encoder, decoder) for name, scene, ratio in tqdm(points, unit="point", disable=None)
-    ]
-    text = markdown_table(rows)
-    with replacing(arguments.out) as (partial,):
-        partial.write_text(text, encoding="utf-8")
-    return {"bundle": bundle.identity.hex(), "out": str(arguments.out), "rows": [asdict(row) for row in rows]}, text
+    rows = [measure(name, scene, ratio, encoder, decoder) for name, scene, ratio in harness.progress(points, "point")]
+    document = {"bundle": bundle.identity.hex(), "rows": [asdict(row) for row in rows]}
+    return harness.Findings(document=document, text=markdown(rows))
 
 
 def measure(name: str, scene: Scene, ratio: float, encoder: AnyEncoder, decoder: AnyDecoder) -> Row:
-    """Code one scene within what a compression ratio allows."""
+    """Code one scene within the octets that a compression ratio allows."""
     budget = int(scene.cube.nbytes / ratio)
     row = Row(scene=name, shape=scene.cube.shape, ratio=ratio, budget=budget)
     with tempfile.TemporaryDirectory() as folder:
@@ -100,11 +93,8 @@ def measure(name: str, scene: Scene, ratio: float, encoder: AnyEncoder, decoder:
         except RateError:
             return row
         decoded = decoder.decode(stream.read()).scene.cube
-    return Row(
-        scene=name,
-        shape=scene.cube.shape,
-        ratio=ratio,
-        budget=budget,
+    return replace(
+        row,
         octets=stream.octets,
         quality=stream.quality,
         psnr_db=psnr(scene.cube, decoded, encoder.bundle.manifest.peak),
@@ -112,22 +102,21 @@ def measure(name: str, scene: Scene, ratio: float, encoder: AnyEncoder, decoder:
     )
 
 
-def markdown_table(rows: Sequence[Row]) -> str:
-    """A row a scene and a column a ratio, and what all of them took."""
-    ratios = list(dict.fromkeys(row.ratio for row in rows))
-    lines = [f"| scene | shape | {' | '.join(f'{ratio:g}' for ratio in ratios)} |", f"|:--|:--|{'--:|' * len(ratios)}"]
-    for name in dict.fromkeys(row.scene for row in rows):
-        own = [row for row in rows if row.scene == name]
-        lines.append(f"| {name} | {' × '.join(map(str, own[0].shape))} | {' | '.join(row.cell for row in own)} |")
+def markdown(rows: Sequence[Row]) -> str:
+    """Return a table with a row for each scene and a column for each ratio, then the figures of all together."""
+    ratios = dict.fromkeys(row.ratio for row in rows)
+    by_scene = {name: [row for row in rows if row.scene == name] for name in dict.fromkeys(row.scene for row in rows)}
+    cells = ((name, harness.shape_text(own[0].shape), *(row.cell for row in own)) for name, own in by_scene.items())
+    text = harness.table(("scene", "shape", *(f"{ratio:g}" for ratio in ratios)), cells, words=2)
     shares = [row.octets / row.budget for row in rows if row.octets is not None]
     attempts = [row.attempts for row in rows if row.attempts is not None]
-    lines += ["", f"{len(shares)} of {len(rows)} budgets can be met."]
+    text += f"\n{len(shares)} of {len(rows)} budgets can be met."
     if shares:
-        lines[-1] += (
+        text += (
             f" Of those {min(shares):.1%} to {max(shares):.1%} was used. Encodings to find the quality: "
             f"{sum(attempts) / len(attempts):.1f} on average, {max(attempts)} at most."
         )
-    return "\n".join(lines) + "\n"
+    return text + "\n"
 
 
 if __name__ == "__main__":

@@ -13,22 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.families.latent.bundle import ENCODER, graph_names, read_latent_bundle
 from onnx import numpy_helper
 
+from studies import harness
 from studies.roofline import graph_cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Complexity:
-    """What one side of a link holds and computes.
+    """Size and arithmetic of one side of a link.
 
     Attributes:
         parameters: constants of its graphs that are not zero: weights, and the few integers that requantise.
-        macs_a_sample: multiply–accumulates of a tile and its halo, a sample of the tile.
-        macs_a_sample_nonzero: those among them whose weight is not zero. Convolutions along the bands are products with
-            matrices of three diagonals, and transposed convolutions leave taps of their sub-pixel form empty.
+        macs_a_sample: multiply–accumulates of a tile and its halo, over the samples of the tile.
+        macs_a_sample_nonzero: multiply–accumulates whose weight is not zero. Convolutions along the bands are products
+            with matrices of three diagonals, and transposed convolutions leave taps of their sub-pixel form empty.
     """
 
     parameters: int
@@ -38,31 +38,32 @@ class Complexity:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; 0 done, 1 failed with one line, 2 wrong usage."""
-    parser = command_parser(
-        "python -m studies.complexity_table",
-        "Parameters and multiply–accumulates of what a bundle's encoder and decoder run.",
-        "python -m studies.complexity_table hyvic.bundle joint.bundle",
+    parser = harness.study_parser(
+        "complexity_table",
+        "Parameters and multiply–accumulates of the graphs of a bundle's encoder and decoder.",
+        "hyvic.bundle joint.bundle",
+        out=False,
     )
-    parser.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="what export-engine wrote")
-    return run_command(parser, argv, _table, extra="export")
+    parser.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="bundles that export-engine wrote")
+    return harness.run_study(parser, argv, _study, extra="export")
 
 
-def _table(arguments: argparse.Namespace) -> Result:
+def _study(arguments: argparse.Namespace) -> harness.Findings:
     sides = {str(folder): bundle_complexity(folder) for folder in arguments.bundles}
-    lines = [
-        "| bundle | side | parameters | MACs a sample | with weights that are not zero |",
-        "|:--|:--|--:|--:|--:|",
-    ]
-    for folder, both in sides.items():
-        for side, of in both.items():
-            cells = f"{of.parameters:,} | {of.macs_a_sample:,.0f} | {of.macs_a_sample_nonzero:,.0f}"
-            lines.append(f"| {folder} | {side} | {cells} |")
-    result = {folder: {side: asdict(of) for side, of in both.items()} for folder, both in sides.items()}
-    return result, "\n".join(lines)
+    rows = (
+        (folder, side, *(f"{count:,.0f}" for count in asdict(complexity).values()))
+        for folder, both in sides.items()
+        for side, complexity in both.items()
+    )
+    headings = ("bundle", "side", "parameters", "MACs a sample", "with weights that are not zero")
+    document = {
+        folder: {side: asdict(complexity) for side, complexity in both.items()} for folder, both in sides.items()
+    }
+    return harness.Findings(document=document, text=harness.table(headings, rows, words=2))
 
 
 def bundle_complexity(folder: Path) -> dict[str, Complexity]:
-    """Of the encoder's graph, and of those that a decoder runs: hyper-decoder, slices, decoder."""
+    """Count the encoder's graph, and the decoder's graphs: hyper-decoder, slices, decoder."""
     manifest = read_latent_bundle(folder).manifest
     samples = manifest.geometry.tile**2 * manifest.bands
     decoding = [name for name in graph_names(manifest.slices) if name != ENCODER]

@@ -1,10 +1,10 @@
-"""Bundles on scenes that each was trained without, against what an earlier comparison measured on the same cubes.
+"""Bundles on scenes that each was trained without, against an earlier comparison on the same cubes.
 
 python -m studies.cross_validation SCENE... --fold BUNDLE=PATTERN,... --reference comparison.json --out table.md
 
-A model of few weights can be trained several times, each time without some scenes: together the runs are measured on
-all scenes, and no scene by a model that has seen it. Scenes are prepared as for the comparison, by the code that did it
-there: what `--facts` says of them, then the band centres that the comparison records.
+A model of few weights can be trained several times, each time without some scenes. Together the runs are measured on
+all scenes, and no scene by a model that has seen it. Scenes are prepared as for the comparison, by the same code: with
+the facts from `--facts`, then on the band centres that the comparison records.
 """
 
 from __future__ import annotations
@@ -16,28 +16,19 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from hyvic_compare.results_file import RecordedScene, read_recorded_scenes
+from hyvic_compare.figure_files import save_svg
+from hyvic_compare.results_file import RecordedScene, read_results
 from hyvic_compare.scene_facts import Facts, read_facts
 from hyvic_compare.scene_source import SceneSource
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
-from hyvic_runtime.codec.scene_encoder import scene_stream
-from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.packets.quality import HIGHEST_QUALITY, LOWEST_QUALITY
 from hyvic_runtime.scene.scene import Scene
-from hyvic_runtime.support.atomic_file import replacing
-from hyvic_runtime.support.metrics import compression_ratio, psnr
 
-from studies.cross_validation_report import (
-    CodedPoint,
-    CodedScene,
-    figure_of,
-    gains_of,
-    markdown_report,
-    write_points,
-)
+from studies.cross_validation_report import CodedScene, figure_of, gains_of, markdown_report, write_points
+from studies.harness import CodedPoint, Findings, coded_point, progress, run_study, shape_text, study_parser
 
 FIRST_QUALITY = 20.0
 QUALITY_STEP = 5.0
@@ -49,66 +40,62 @@ class Fold:
     """A training that left scenes out.
 
     Attributes:
-        bundle: that was made of it.
-        unseen: patterns of the names of scenes that it never saw.
+        bundle: folder of the bundle from this training.
+        unseen: patterns of the names of scenes that the training never saw.
     """
 
     bundle: Path
     unseen: tuple[str, ...]
 
     def never_saw(self, scene: str) -> bool:
-        """Whether a scene was left out."""
+        """Return whether a scene was left out."""
         return any(fnmatchcase(scene, pattern) for pattern in self.unseen)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write the table; 0 done, 1 failed with one line, 2 wrong usage."""
-    parser = command_parser(
+    parser = study_parser(
         "cross_validation",
-        "Code each scene with a bundle that was trained without it, and hold it against an earlier compare-codecs at "
+        "Code each scene with a bundle that was trained without it, and compare it with an earlier compare-codecs at "
         "the octets that other codecs took. Points (.csv) and a plot (.svg, .png) stand beside the table.",
-        "python -m studies.cross_validation scenes/*.npz --fold a.bundle='aviris_*' --fold b.bundle='enmap_*' "
+        "scenes/*.npz --fold a.bundle='aviris_*' --fold b.bundle='enmap_*' "
         "--reference comparison/comparison.json --facts scene-facts.json --out table.md",
     )
-    parser.add_argument("scenes", type=Path, nargs="+", metavar="SCENE", help="that the comparison has, by their names")
+    parser.add_argument("scenes", type=Path, nargs="+", metavar="SCENE", help="scenes of the comparison")
     parser.add_argument(
         "--fold",
         type=_fold,
         action="append",
         required=True,
         metavar="BUNDLE=PATTERN,...",
-        help="a bundle and the scenes that it was trained without; of several that fit a scene the first counts",
+        help="a bundle and the scenes that it was trained without; the first fold that fits a scene counts",
     )
     parser.add_argument(
-        "--reference", type=Path, required=True, metavar="comparison.json", help="of a report of compare-codecs"
+        "--reference", type=Path, required=True, metavar="comparison.json", help="file in a report of compare-codecs"
     )
-    parser.add_argument("--facts", type=Path, metavar="FACTS.json", help="that the comparison was given")
+    parser.add_argument("--facts", type=Path, metavar="FACTS.json", help="facts that the comparison was given")
     parser.add_argument(
         "--quality-step",
         type=float,
         default=QUALITY_STEP,
         metavar="Q",
-        help=f"from one point of a scene's curve to the next (default: {QUALITY_STEP:g})",
+        help=f"step from one point of a scene's curve to the next (default: {QUALITY_STEP:g})",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.md", help="table to write")
-    return run_command(parser, argv, _run, extra="compare")
+    return run_study(parser, argv, _study)
 
 
 def _fold(text: str) -> Fold:
     bundle, _, patterns = text.rpartition("=")
     unseen = tuple(pattern.strip() for pattern in patterns.split(",") if pattern.strip())
     if not bundle or not unseen:
-        raise argparse.ArgumentTypeError(f"'{text}' is no BUNDLE=PATTERN,... such as a.bundle='aviris_*,samson'")
+        raise argparse.ArgumentTypeError(f"'{text}' is not BUNDLE=PATTERN,... such as a.bundle='aviris_*,samson'")
     return Fold(bundle=Path(bundle), unseen=unseen)
 
 
-def _run(arguments: argparse.Namespace) -> Result:
-    from matplotlib import rc_context
-    from tqdm import tqdm
-
+def _study(arguments: argparse.Namespace) -> Findings:
     if not arguments.quality_step > 0:
-        raise ValueError(f"--quality-step {arguments.quality_step:g} leads nowhere; a positive number is needed")
-    recorded = read_recorded_scenes(arguments.reference)
+        raise ValueError(f"--quality-step {arguments.quality_step:g} is invalid; it must be positive")
+    recorded = read_results(arguments.reference)
     facts = Facts() if arguments.facts is None else read_facts(arguments.facts)
     # All are prepared before any is coded: a mistake in the last one should not cost the work on the others.
     tasks = [
@@ -120,28 +107,27 @@ def _run(arguments: argparse.Namespace) -> Result:
         bundle = read_bundle(fold.bundle)
         codecs[fold.bundle] = encoder_of(bundle), decoder_of(bundle)
     coded = []
-    for fold, scene, record in tqdm(tasks, unit="scene", disable=None):
+    for fold, scene, record in progress(tasks, "scene"):
         points = curve(scene, record, *codecs[fold.bundle], step=arguments.quality_step)
         coded.append(CodedScene(record=record, bundle=fold.bundle.name, points=points))
     gains = gains_of(coded)
-    text = markdown_report(coded, gains)
-    beside = [arguments.out.with_suffix(suffix) for suffix in (".csv", ".svg", ".png")]
-    with replacing(arguments.out, *beside) as (table, points_file, svg, png):
-        table.write_text(text, encoding="utf-8")
-        write_points(coded, points_file)
-        # The same points give the same SVG: no date, no random identifiers.
-        with rc_context({"svg.hashsalt": "hyvic"}):
-            figure = figure_of(gains)
-            figure.savefig(png, format="png", dpi=110)
-            figure.savefig(svg, format="svg", metadata={"Date": None})
-    return {"out": str(arguments.out), "gains": [asdict(gain) for gain in gains]}, text
+    figure = figure_of(gains)
+    return Findings(
+        document={"gains": [asdict(gain) for gain in gains]},
+        text=markdown_report(coded, gains),
+        beside={
+            ".csv": lambda path: write_points(coded, path),
+            ".png": lambda path: figure.savefig(path, format="png", dpi=110),
+            ".svg": lambda path: save_svg(figure, path),
+        },
+    )
 
 
 def fold_of(scene: str, folds: Sequence[Fold]) -> Fold:
-    """The first fold that left a scene out.
+    """Return the first fold that left a scene out.
 
     Raises:
-        SceneError: none did.
+        SceneError: no fold left it out.
     """
     for fold in folds:
         if fold.never_saw(scene):
@@ -152,10 +138,10 @@ def fold_of(scene: str, folds: Sequence[Fold]) -> Fold:
 
 
 def prepared(path: Path, recorded: Mapping[str, RecordedScene], facts: Facts) -> Scene:
-    """A scene as the comparison's codecs got it.
+    """Return a scene as the comparison's codecs got it.
 
     Raises:
-        SceneError: the comparison does not have it, or it comes out in another shape than there.
+        SceneError: the comparison does not have the scene, or has it in another shape.
     """
     record = recorded.get(path.stem)
     if record is None:
@@ -163,8 +149,8 @@ def prepared(path: Path, recorded: Mapping[str, RecordedScene], facts: Facts) ->
     scene = SceneSource(path=path, facts=facts.of_scene(path.stem), bands=record.wavelengths).read().scene
     if scene.cube.shape != record.shape:
         raise SceneError(
-            f"{path} is {' × '.join(map(str, scene.cube.shape))} here and {' × '.join(map(str, record.shape))} in the "
-            "comparison; give the --facts that it was given"
+            f"{path} is {shape_text(scene.cube.shape)} here and {shape_text(record.shape)} in the comparison; give the "
+            "--facts that it was given"
         )
     return scene
 
@@ -172,38 +158,26 @@ def prepared(path: Path, recorded: Mapping[str, RecordedScene], facts: Facts) ->
 def curve(
     scene: Scene, record: RecordedScene, encoder: AnyEncoder, decoder: AnyDecoder, *, step: float
 ) -> tuple[CodedPoint, ...]:
-    """Points a step of the quality apart, until they enclose all ratios of the comparison; by rising ratio.
+    """Return points by rising ratio, one step of the quality apart, that enclose all ratios of the comparison.
 
     Args:
-        scene: as the comparison had it.
-        record: of the comparison.
-        encoder: of the bundle.
-        decoder: of the bundle.
-        step: of the quality.
+        scene: the scene as the comparison had it.
+        record: record of the comparison.
+        encoder: encoder of the bundle.
+        decoder: decoder of the bundle.
+        step: step of the quality.
     """
+
+    def at(quality: float) -> CodedPoint:
+        return coded_point(scene, encoder, decoder, quality, peak=record.peak)
+
     ratios = [point.compression_ratio for point in record.points]
-    points = [measure(scene, record.peak, encoder, decoder, FIRST_QUALITY)]
+    points = [at(FIRST_QUALITY)]
     while points[0].compression_ratio > min(ratios) and points[0].quality + step <= HIGHEST_QUALITY:
-        points.insert(0, measure(scene, record.peak, encoder, decoder, points[0].quality + step))
+        points.insert(0, at(points[0].quality + step))
     while points[-1].compression_ratio < max(ratios) and points[-1].quality - step >= LOWEST_QUALITY:
-        points.append(measure(scene, record.peak, encoder, decoder, points[-1].quality - step))
+        points.append(at(points[-1].quality - step))
     return tuple(points)
-
-
-def measure(scene: Scene, peak: float, encoder: AnyEncoder, decoder: AnyDecoder, quality: float) -> CodedPoint:
-    """Real packets, and what they decode to; samples without data do not count, as in the comparison."""
-    stream = scene_stream(encoder, scene, quality=quality)
-    decoded = decoder.decode(stream).scene.cube
-    original = scene.cube
-    if scene.no_data is not None:
-        valid = original != scene.no_data
-        original, decoded = original[valid][None], decoded[valid][None]
-    return CodedPoint(
-        quality=quality,
-        octets=len(stream),
-        compression_ratio=compression_ratio(scene.cube.size, scene.bit_depth, len(stream)),
-        psnr_db=psnr(original, decoded, peak),
-    )
 
 
 if __name__ == "__main__":

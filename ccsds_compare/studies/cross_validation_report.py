@@ -1,4 +1,4 @@
-"""What a cross-validation found: a table for documents, its points, and a plot."""
+"""Findings of a cross-validation: a table for documents, its points, and a plot."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from hyvic_compare.report.codec_style import INK, QUIET, codec_styles
 from hyvic_compare.report.summary import ratio_text
 from hyvic_compare.results_file import RecordedPoint, RecordedScene
 
+from studies.harness import CodedPoint, or_dash, shape_text, table
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -28,24 +30,7 @@ REFERENCES: Mapping[str, tuple[str, ...]] = {
         CODECS[f"ccsds123-{coder}"].name for coder in ("hybrid", "block-adaptive", "sample-adaptive")
     ),
 }
-"""What is held against: of several codecs the best at each target."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodedPoint:
-    """A scene at one quality.
-
-    Attributes:
-        quality: of the bundle.
-        octets: of the packets, headers included.
-        compression_ratio: of these.
-        psnr_db: over the comparison's peak.
-    """
-
-    quality: float
-    octets: int
-    compression_ratio: float
-    psnr_db: float
+"""Codecs to compare with; of several codecs under one name, the best at each target counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +38,9 @@ class CodedScene:
     """A scene at several qualities.
 
     Attributes:
-        record: of the comparison.
-        bundle: name of the one that never saw it.
-        points: by rising compression ratio.
+        record: record of the comparison.
+        bundle: name of the bundle that never saw it.
+        points: coded points by rising compression ratio.
     """
 
     record: RecordedScene
@@ -64,7 +49,7 @@ class CodedScene:
 
     @property
     def curve(self) -> Curve:
-        """Compression ratio to PSNR."""
+        """PSNR by compression ratio."""
         return Curve(
             ratios=tuple(point.compression_ratio for point in self.points),
             psnr_db=tuple(point.psnr_db for point in self.points),
@@ -76,15 +61,15 @@ class Gain:
     """One scene against one reference.
 
     Attributes:
-        scene: its name.
-        sensor: or None.
+        scene: name of the scene.
+        sensor: name of its sensor, or None if unknown.
         shape: lines, samples, bands.
-        bundle: that coded it.
-        reference: a key of REFERENCES.
-        bd_psnr_db: eq. 6 over the ratios that both reach; None: there are none.
-        bd_rate_percent: octets at equal PSNR beyond the reference's; None: there is no common PSNR.
-        at: by the ratio that was asked of the reference, PSNR above its own at the octets that it took; None: it has
-            no stream there, or the bundle none so long or short.
+        bundle: name of the bundle that coded it.
+        reference: key of REFERENCES.
+        bd_psnr_db: eq. 6 over the ratios that both reach; None if there are no such ratios.
+        bd_rate_percent: octets at equal PSNR beyond the reference's; None if there is no common PSNR.
+        at: bundle's PSNR above the reference's, at the octets that the reference took for a target ratio; None if the
+            reference has no stream there, or the bundle has no stream of this length.
     """
 
     scene: str
@@ -98,7 +83,7 @@ class Gain:
 
 
 def gains_of(scenes: Sequence[CodedScene]) -> list[Gain]:
-    """Of all scenes against all references, reference by reference."""
+    """Return the gains of all scenes against all references, reference by reference."""
     targets = sorted({point.target_ratio for scene in scenes for point in scene.record.points})
     return [_gain(scene, name, targets) for name in REFERENCES for scene in scenes]
 
@@ -106,7 +91,7 @@ def gains_of(scenes: Sequence[CodedScene]) -> list[Gain]:
 def _gain(scene: CodedScene, reference: str, targets: Sequence[float]) -> Gain:
     theirs = scene.record.best(REFERENCES[reference])
     curve = scene.curve
-    # Two targets may be met by one stream, and an exact one has no PSNR.
+    # One stream may meet two targets, and an exact one has no PSNR.
     by_ratio = {point.compression_ratio: point.psnr_db for point in theirs.values() if math.isfinite(point.psnr_db)}
     ratios = sorted(by_ratio)
     their_curve = Curve(ratios=tuple(ratios), psnr_db=tuple(by_ratio[ratio] for ratio in ratios))
@@ -125,7 +110,7 @@ def _gain(scene: CodedScene, reference: str, targets: Sequence[float]) -> Gain:
 def _difference(curve: Curve, theirs: RecordedPoint | None) -> float | None:
     if theirs is None or not curve.ratios[0] <= theirs.compression_ratio <= curve.ratios[-1]:
         return None
-    # Ratios double from one point to the next or so: over their logarithm the curve bends least.
+    # Ratios about double from one point to the next, so over their logarithm the curve bends least.
     logarithmic = Curve(ratios=tuple(np.log2(curve.ratios).tolist()), psnr_db=curve.psnr_db)
     difference = interpolate(logarithmic, [math.log2(theirs.compression_ratio)])[0] - theirs.psnr_db
     return difference if math.isfinite(difference) else None
@@ -139,47 +124,41 @@ def _or_none(figure: Callable[[], float]) -> float | None:
 
 
 def markdown_report(scenes: Sequence[CodedScene], gains: Sequence[Gain]) -> str:
-    """A table a reference: a row a scene, then the least and the mean of every column."""
+    """Return a table for each reference: a row for each scene, then the least and the mean of every column."""
     peaks = " or ".join(f"{peak:,g}" for peak in sorted({scene.record.peak for scene in scenes}))
-    lines = [
+    text = (
         f"PSNR over {peaks}, of real packets with all headers, above that of other codecs at the very octets that "
         "they took for each compression ratio that was asked of them. Every scene was coded by a bundle whose training "
         "never saw it. BD-PSNR is the mean difference over the compression ratios that both reach (each counts alike, "
         "so that high ones weigh most), BD-rate that of the octets at equal PSNR. A dash: one of the two has no stream "
-        "there.",
-    ]
+        "there.\n"
+    )
     for reference in REFERENCES:
         own = [gain for gain in gains if gain.reference == reference]
         targets = list(own[0].at)
         columns = [[gain.bd_rate_percent for gain in own], [gain.bd_psnr_db for gain in own]]
         columns += [[gain.at[target] for gain in own] for target in targets]
-        lines += [
-            "",
-            f"**Against {reference}**, in dB:",
-            "",
-            f"| scene | shape | bundle | BD-rate | BD-PSNR | {' | '.join(ratio_text(target) for target in targets)} |",
-            f"|:--|:--|:--|{'--:|' * len(columns)}",
+        headings = ("scene", "shape", "bundle", "BD-rate", "BD-PSNR", *map(ratio_text, targets))
+        rows = [
+            (gain.scene, shape_text(gain.shape), gain.bundle.removesuffix(".bundle"), *_cells(values))
+            for gain, *values in zip(own, *columns, strict=True)
         ]
-        for index, gain in enumerate(own):
-            cells = _cells([column[index] for column in columns])
-            shape = " × ".join(map(str, gain.shape))
-            lines.append(f"| {gain.scene} | {shape} | {gain.bundle.removesuffix('.bundle')} | {' | '.join(cells)} |")
         known = [[value for value in column if value is not None] for column in columns]
         worst = [max(known[0], default=None), *(min(column, default=None) for column in known[1:])]
         means = [statistics.fmean(column) if column else None for column in known]
-        lines.append(f"| **least** | | | {' | '.join(_cells(worst))} |")
-        lines.append(f"| **mean** | | | {' | '.join(_cells(means))} |")
-    return "\n".join(lines) + "\n"
+        rows += [("**least**", "", "", *_cells(worst)), ("**mean**", "", "", *_cells(means))]
+        text += f"\n**Against {reference}**, in dB:\n\n{table(headings, rows, words=3)}"
+    return text
 
 
 def _cells(values: Sequence[float | None]) -> list[str]:
-    """Of a row: BD-rate in percent, then dB."""
+    """Return the texts of a row: BD-rate in percent, then dB."""
     rate, *levels = values
-    return ["–" if rate is None else f"{rate:+.0f} %", *("–" if db is None else f"{db:+.2f}" for db in levels)]
+    return ["–" if rate is None else f"{rate:+.0f} %", *(or_dash(db, "+.2f") for db in levels)]
 
 
 def write_points(scenes: Sequence[CodedScene], path: Path) -> None:
-    """CSV: a row for each stream."""
+    """Write a CSV file with a row for each stream."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("scene", "bundle", *(field.name for field in fields(CodedPoint))))
@@ -189,7 +168,7 @@ def write_points(scenes: Sequence[CodedScene], path: Path) -> None:
 
 
 def figure_of(gains: Sequence[Gain]) -> Figure:
-    """Against the first reference: PSNR gained over the compression ratio, and octets saved, scene by scene."""
+    """Draw the gain in PSNR over the compression ratio, and the octets saved, against the first reference."""
     from matplotlib.figure import Figure
 
     reference = next(iter(REFERENCES))

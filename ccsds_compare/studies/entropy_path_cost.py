@@ -1,4 +1,4 @@
-"""What bit-exactness costs: a scene's bits, step by step from the float entropy model to the stream.
+"""Cost of bit-exactness: a scene's bits, step by step from the float entropy model to the stream.
 
 python -m studies.entropy_path_cost SCENE --checkpoint CHECKPOINT... --out TABLE.md
 """
@@ -13,18 +13,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from hyvic_export.families.latent.distributions import gaussians
 from hyvic_export.families.latent.entropy_model import EntropyModel, entropy_model
 from hyvic_export.families.latent.integer_network import run_reference, scale_table
-from hyvic_export.frequency_tables import gaussians, table_bits
+from hyvic_export.families.registry import exportable
+from hyvic_export.frequency_tables import table_bits
 from hyvic_export.integer_layer import Integers
-from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.entropy.unit_coder import SYMBOL_MAX, SYMBOL_MIN, EntropyCoder
 from hyvic_runtime.families.latent.hyperlatent import hyperlatent_rows
 from hyvic_runtime.scene.files import read_scene
 from hyvic_runtime.scene.scene import Scene, mean_spectrum, resample_bands
-from hyvic_runtime.support.atomic_file import replacing
-from hyvic_train.checkpoint import Checkpoint, load_checkpoint
+from hyvic_train.families.latent.checkpoint import LatentCheckpoint, load_checkpoint
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
+
+from studies import harness
 
 MAX_SIDE = 128
 """Pixels of the crop that is coded, from the scene's first line and sample."""
@@ -32,15 +34,16 @@ MAX_SIDE = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntropyPathCost:
-    """Bits of one crop at one rate level; each adds one step to the one before.
+    """Bits of one crop at one rate level; each attribute adds one step to the one before.
 
     Attributes:
         checkpoint: name of its folder.
         level: rate level.
-        float_model: −log2 p(ŷ, ẑ) of the float model.
-        integer_path: with σ and μ from the integer network: activations of eight bits, σ one of 64, μ in sixteenths.
-        tables: with integer frequencies and escapes.
-        stream: what the entropy coder wrote.
+        float_model: −log2 p(ŷ, ẑ) by the float model.
+        integer_path: bits with σ and μ from the integer network: activations of eight bits, 64 values of σ, μ in
+            sixteenths.
+        tables: bits with integer frequencies and escapes.
+        stream: bits that the entropy coder wrote.
     """
 
     checkpoint: str
@@ -52,44 +55,39 @@ class EntropyPathCost:
 
     @property
     def lost(self) -> float:
-        """Share of bits that the stream has more than the float model's estimate."""
+        """Additional bits of the stream, as a share of the float model's estimate."""
         return self.stream / self.float_model - 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write the table; 0 done, 1 failed with one line, 2 wrong usage."""
-    parser = command_parser(
+    parser = harness.study_parser(
         "entropy_path_cost",
         "Bits that the integer entropy path, the frequency tables and the coder add to the float model's estimate.",
-        "python -m studies.entropy_path_cost scene.npz --checkpoint checkpoints/hyvic-s-202 --out table.md",
+        "scene.npz --checkpoint checkpoints/hyvic-s-202 --out table.md",
     )
-    parser.add_argument("scene", type=Path, metavar="SCENE", help="with wavelengths where a checkpoint has them")
+    parser.add_argument("scene", type=Path, metavar="SCENE", help="scene, with wavelengths if a checkpoint has them")
     parser.add_argument(
-        "--checkpoint", type=Path, nargs="+", required=True, metavar="DIR", help="what train-model wrote"
+        "--checkpoint", type=Path, nargs="+", required=True, metavar="DIR", help="folders that train-model wrote"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.md", help="table to write")
-    return run_command(parser, argv, _run, extra="export")
+    return harness.run_study(parser, argv, _study, extra="export")
 
 
-def _run(arguments: argparse.Namespace) -> Result:
-    from tqdm import tqdm
-
+def _study(arguments: argparse.Namespace) -> harness.Findings:
     scene = read_scene(arguments.scene)
     costs = []
-    for folder in tqdm(arguments.checkpoint, unit="checkpoint", disable=None):
+    for folder in harness.progress(arguments.checkpoint, "checkpoint"):
         checkpoint = load_checkpoint(folder)
-        entropy = entropy_model(checkpoint.model)
+        entropy = entropy_model(exportable(checkpoint.model))
         digital_numbers = _crop(scene, checkpoint)
         levels = range(checkpoint.config.model.rates)
         costs += [entropy_path_cost(folder.name, checkpoint, entropy, digital_numbers, level) for level in levels]
-    text = markdown_table(costs)
-    with replacing(arguments.out) as (partial,):
-        partial.write_text(text, encoding="utf-8")
-    return {"out": str(arguments.out), "costs": [asdict(cost) | {"lost": cost.lost} for cost in costs]}, text
+    document = {"costs": [asdict(cost) | {"lost": cost.lost} for cost in costs]}
+    return harness.Findings(document=document, text=markdown(costs))
 
 
-def _crop(scene: Scene, checkpoint: Checkpoint) -> torch.Tensor:
-    """(1, band, line, sample) digital numbers as the model takes them."""
+def _crop(scene: Scene, checkpoint: LatentCheckpoint) -> torch.Tensor:
+    """Return digital numbers as the model takes them, (1, band, line, sample)."""
     wavelengths = checkpoint.config.data.wavelengths
     if wavelengths is not None:
         scene = resample_bands(scene, np.array(wavelengths))
@@ -103,14 +101,14 @@ def _crop(scene: Scene, checkpoint: Checkpoint) -> torch.Tensor:
 
 @torch.no_grad()
 def entropy_path_cost(
-    name: str, checkpoint: Checkpoint, entropy: EntropyModel, digital_numbers: torch.Tensor, level: int
+    name: str, checkpoint: LatentCheckpoint, entropy: EntropyModel, digital_numbers: torch.Tensor, level: int
 ) -> EntropyPathCost:
     """Code one crop.
 
     Args:
-        name: of the checkpoint.
-        checkpoint: the float model.
-        entropy: its integer form.
+        name: name of the checkpoint.
+        checkpoint: float model.
+        entropy: integer form of its entropy model.
         digital_numbers: (1, band, line, sample).
         level: rate level, 0 … rates − 1.
     """
@@ -154,26 +152,25 @@ def _bits(likelihoods: torch.Tensor) -> float:
     return float(-likelihoods.double().log2().sum())
 
 
-def markdown_table(costs: Sequence[EntropyPathCost]) -> str:
-    """A row a checkpoint and rate level, then what the tables alone cost."""
-    lines = [
-        "| checkpoint | rate level | float model, bits | integer network | and tables | and coder: lost |",
-        "|:--|--:|--:|--:|--:|--:|",
-    ]
-    for cost in costs:
-        steps = [f"{100 * (bits / cost.float_model - 1):+.3f} %" for bits in (cost.integer_path, cost.tables)]
-        cells = (cost.checkpoint, str(cost.level), f"{cost.float_model:,.0f}", *steps, f"{100 * cost.lost:+.3f} %")
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += [
-        "",
-        "| scale index | σ, quantiser steps | entropy, bits a symbol | the table's excess |",
-        "|--:|--:|--:|--:|",
-        *(
-            f"| {index} | {scale:.3f} | {row.entropy_bits():.5f} | {row.excess_bits():.1e} |"
-            for index, (scale, row) in enumerate(zip(scale_table(), gaussians(scale_table()), strict=True))
-        ),
-    ]
-    return "\n".join(lines) + "\n"
+def markdown(costs: Sequence[EntropyPathCost]) -> str:
+    """Return a table with a row for each checkpoint and rate level, then the cost of the tables alone."""
+    rows = (
+        (
+            cost.checkpoint,
+            str(cost.level),
+            f"{cost.float_model:,.0f}",
+            *(f"{100 * (bits / cost.float_model - 1):+.3f} %" for bits in (cost.integer_path, cost.tables)),
+            f"{100 * cost.lost:+.3f} %",
+        )
+        for cost in costs
+    )
+    headings = ("checkpoint", "rate level", "float model, bits", "integer network", "and tables", "and coder: lost")
+    tables = (
+        (str(index), f"{scale:.3f}", f"{row.entropy_bits():.5f}", f"{row.excess_bits():.1e}")
+        for index, (scale, row) in enumerate(zip(scale_table(), gaussians(scale_table()), strict=True))
+    )
+    table_headings = ("scale index", "σ, quantiser steps", "entropy, bits a symbol", "the table's excess")
+    return harness.table(headings, rows) + "\n" + harness.table(table_headings, tables, words=0)
 
 
 if __name__ == "__main__":

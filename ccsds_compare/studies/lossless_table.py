@@ -1,4 +1,4 @@
-"""Lossless bits per sample of scenes, as a Markdown table.
+"""Lossless bits per sample of scenes, as a Markdown page.
 
     python -m studies.lossless_table SCENE... > docs/results/ccsds123-lossless.md
 
@@ -15,13 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from ccsds123.codec import Cube, compress, decompress
-from ccsds123.parameter_files import CODER_NAMES
-from ccsds123.parameters import BlockAdaptive, Hybrid, Parameters, SampleAdaptive
-from hyvic_runtime.errors import HyvicError
+from ccsds123 import ENTROPY_CODERS, EntropyCoder, Parameters, compress, decompress
 from hyvic_runtime.scene.files import read_scene
+from hyvic_runtime.scene.scene import Cube
 
-CODERS = (SampleAdaptive(), Hybrid(), BlockAdaptive())
+from studies import harness
 
 INTRODUCTION = """# CCSDS 123.0-B-2, lossless
 
@@ -32,47 +30,46 @@ U_max = 18, γ* = 6, γ0 = 1; J = 32. D is the width of the scene's integers, wh
 """
 
 
-def table(paths: Sequence[Path]) -> str:
-    """The document for these scenes, in their order."""
-    names = [CODER_NAMES[type(coder)] for coder in CODERS]
-    rows = [
-        f"| scene | lines × samples × bands | D | {' | '.join(names)} |",
-        "| --- | --- | ---: |" + " ---: |" * len(names),
-    ]
-    rates = []
-    for path in paths:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the page; 0 done, 1 failed with one line, 2 wrong usage."""
+    parser = harness.study_parser(
+        "lossless_table",
+        "Bits per sample of scenes with CCSDS 123.0-B-2 without loss, for each entropy coder.",
+        "scene.npz > docs/results/ccsds123-lossless.md",
+        out=False,
+    )
+    parser.add_argument("scenes", type=Path, nargs="+", metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
+    return harness.run_study(parser, argv, _study)
+
+
+def _study(arguments: argparse.Namespace) -> harness.Findings:
+    coders = [coder() for coder in ENTROPY_CODERS]
+    rates: list[list[float]] = []
+    rows = []
+    for path in arguments.scenes:
         cube = read_scene(path).cube
-        rates.append([_bits_per_sample(cube, coder) for coder in CODERS])
-        shape = " × ".join(map(str, cube.shape))
+        rates.append([_bits_per_sample(cube, coder) for coder in coders])
         signed = ", signed" if cube.dtype.kind == "i" else ""
-        rows.append(_row(path.stem, f"{shape} | {8 * cube.dtype.itemsize}{signed}", rates[-1]))
-    rows.append(_row("mean", " | ", np.mean(rates, axis=0).tolist()))
-    return INTRODUCTION.format(version=version("hyvic-onboard")) + "\n" + "\n".join(rows)
+        facts = (path.stem, harness.shape_text(cube.shape), f"{8 * cube.dtype.itemsize}{signed}")
+        rows.append([*facts, *_texts(rates[-1])])
+    rows.append(["mean", "", "", *_texts(np.mean(rates, axis=0).tolist())])
+    headings = ("scene", "lines × samples × bands", "D", *(coder.name for coder in coders))
+    text = INTRODUCTION.format(version=version("hyvic-onboard")) + "\n" + harness.table(headings, rows, words=2)
+    document = {"bits_per_sample": {row[0]: own for row, own in zip(rows, rates, strict=False)}}
+    return harness.Findings(document=document, text=text)
 
 
-def _row(name: str, facts: str, rates: list[float]) -> str:
-    return f"| {name} | {facts} | " + " | ".join(f"{rate:.3f}" for rate in rates) + " |"
+def _texts(rates: Sequence[float]) -> list[str]:
+    return [f"{rate:.3f}" for rate in rates]
 
 
-def _bits_per_sample(cube: Cube, coder: SampleAdaptive | Hybrid | BlockAdaptive) -> float:
+def _bits_per_sample(cube: Cube, coder: EntropyCoder) -> float:
     parameters = Parameters(signed=cube.dtype.kind == "i", dynamic_range=8 * cube.dtype.itemsize, entropy_coder=coder)
     octets = compress(cube, parameters)
     if not np.array_equal(decompress(octets), cube):
-        raise RuntimeError(f"{CODER_NAMES[type(coder)]}: the scene did not come back")
+        raise RuntimeError(f"{coder.name}: the scene did not come back")
     return 8 * len(octets) / cube.size
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the document."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenes", type=Path, nargs="+", metavar="SCENE")
-    try:
-        sys.stdout.write(table(parser.parse_args(argv).scenes) + "\n")
-    except (HyvicError, ValueError) as error:
-        sys.stderr.write(f"{parser.prog}: {error}\n")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -1,9 +1,9 @@
-"""What a part of a stream shows: PSNR against the parts of the latents that arrived.
+"""PSNR of a partly received stream, against the number of parts of the latents that arrived.
 
 python -m studies.progressive_table SCENE... --bundle BUNDLE --out table.md
 
 The packets of late parts are dropped from the stream that `encode-scene --progressive` writes, as a downlink that ends
-early drops them, and what is left is decoded.
+early drops them. The remaining packets are decoded.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyvic_compare.rate_distortion_table import add_scenes, scene_on_bands
+from hyvic_compare.figure_files import save_svg
 from hyvic_runtime.codec.scene_encoder import scene_packets
-from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.families.latent.bundle import LatentBundle, read_latent_bundle
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.packets.space_packet import Packetiser, Segment, UnitKind, parse_stream
 from hyvic_runtime.scene.scene import Scene
-from hyvic_runtime.support.atomic_file import replacing
 from hyvic_runtime.support.metrics import compression_ratio, psnr
+
+from studies import harness
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One scene with so many parts.
+    """One scene with some of its parts.
 
     Attributes:
         scene: name of its file.
-        parts: that arrived; of 0 all latents are their predicted means.
-        of: parts that there are.
-        octets: of the packets that arrived.
-        compression_ratio: of these.
-        psnr_db: over the bundle's peak.
+        parts: number of parts that arrived; with 0, all latents are their predicted means.
+        of: number of all parts.
+        octets: octets of the packets that arrived.
+        compression_ratio: ratio of these octets.
+        psnr_db: PSNR over the bundle's peak.
     """
 
     scene: str
@@ -53,45 +53,40 @@ class Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write table and plot; 0 done, 1 failed with one line, 2 wrong usage."""
-    parser = command_parser(
+    parser = harness.study_parser(
         "progressive_table",
         "PSNR of scenes of which only the first parts of the latents arrived; a plot (.svg) stands beside the table.",
-        "python -m studies.progressive_table scene.npz --bundle joint.bundle --out table.md",
+        "scene.npz --bundle joint.bundle --out table.md",
     )
-    add_scenes(parser)
-    parser.add_argument("--bundle", type=Path, required=True, help="what export-engine wrote")
-    parser.add_argument("--quality", type=float, metavar="Q", help="as of encode-scene (default: the middle)")
-    return run_command(parser, argv, _run, extra="compare")
+    harness.add_scenes(parser)
+    parser.add_argument("--bundle", type=Path, required=True, help="bundle that export-engine wrote")
+    parser.add_argument("--quality", type=float, metavar="Q", help="quality, as in encode-scene (default: the middle)")
+    return harness.run_study(parser, argv, _study)
 
 
-def _run(arguments: argparse.Namespace) -> Result:
-    from matplotlib import rc_context
+def _study(arguments: argparse.Namespace) -> harness.Findings:
     from tqdm import tqdm
 
     bundle = read_latent_bundle(arguments.bundle)
     encoder, decoder = LatentRowEncoder(bundle), LatentDecoder(bundle)
-    scenes = [(path.stem, scene_on_bands(path, encoder, arguments)) for path in arguments.scenes]
+    scenes = harness.scenes_on_bands(arguments, encoder)
     rows = []
     with tqdm(total=len(scenes) * (bundle.manifest.parts + 1), unit="point", disable=None) as bar:
         for name, scene in scenes:
             for row in measure(name, scene, encoder, decoder, arguments.quality):
                 rows.append(row)
                 bar.update()
-    text = markdown_table(rows, bundle)
-    plot = arguments.out.with_suffix(".svg")
-    with replacing(arguments.out, plot) as (table_file, plot_file):
-        table_file.write_text(text, encoding="utf-8")
-        # The same rows give the same SVG: no date, no random identifiers.
-        with rc_context({"svg.hashsalt": "hyvic"}):
-            figure_of(rows).savefig(plot_file, format="svg", metadata={"Date": None})
-    result = {"bundle": bundle.identity.hex(), "out": str(arguments.out), "plot": str(plot)}
-    return result | {"rows": [asdict(row) for row in rows]}, text
+    return harness.Findings(
+        document={"bundle": bundle.identity.hex(), "rows": [asdict(row) for row in rows]},
+        text=markdown(rows, bundle),
+        beside={".svg": lambda path: save_svg(figure_of(rows), path)},
+    )
 
 
 def measure(
     name: str, scene: Scene, encoder: LatentRowEncoder, decoder: LatentDecoder, quality: float | None
 ) -> Iterator[Row]:
-    """One scene, with no part to all."""
+    """Measure one scene, from no part to all parts."""
     manifest = encoder.bundle.manifest
     tiles = scene_packets(encoder, scene, Packetiser(), quality=quality, progressive=True)
     packets = [(packet, _parts_needed(packet)) for packets in tiles for packet in packets]
@@ -108,33 +103,36 @@ def measure(
 
 
 def _parts_needed(packet: bytes) -> int:
-    """That a stream has which holds the packet."""
+    """Return the smallest number of parts of a stream that holds the packet."""
     (segment,) = parse_stream(packet)
     assert isinstance(segment, Segment)
     return segment.part + 1 if segment.kind == UnitKind.TILE_REFINEMENT else 0
 
 
-def markdown_table(rows: Sequence[Row], bundle: LatentBundle) -> str:
-    """A row a scene and number of parts."""
-    lines = [
+def markdown(rows: Sequence[Row], bundle: LatentBundle) -> str:
+    """Return a table with a row for each scene and number of parts."""
+    whole = {row.scene: row.psnr_db for row in rows if row.parts == row.of}
+    cells = (
+        (
+            row.scene,
+            f"{row.parts} of {row.of}",
+            f"{row.parts / row.of:.2f}",
+            f"{row.octets:,}",
+            f"{row.compression_ratio:.1f}",
+            f"{row.psnr_db:.2f}",
+            f"{whole[row.scene] - row.psnr_db:.2f}",
+        )
+        for row in rows
+    )
+    return (
         f"PSNR in dB over {bundle.manifest.peak:g} of scenes of which only the first parts of the latents arrived; "
         "without any, all latents are their predicted means. CR and octets are of the packets that arrived, headers "
-        "included.",
-        "",
-        "| scene | parts | fraction | octets | CR | PSNR, dB | below all parts, dB |",
-        "|:--|--:|--:|--:|--:|--:|--:|",
-    ]
-    whole = {row.scene: row.psnr_db for row in rows if row.parts == row.of}
-    lines += [
-        f"| {row.scene} | {row.parts} of {row.of} | {row.parts / row.of:.2f} | {row.octets:,} "
-        f"| {row.compression_ratio:.1f} | {row.psnr_db:.2f} | {whole[row.scene] - row.psnr_db:.2f} |"
-        for row in rows
-    ]
-    return "\n".join(lines) + "\n"
+        "included.\n\n"
+    ) + harness.table(("scene", "parts", "fraction", "octets", "CR", "PSNR, dB", "below all parts, dB"), cells)
 
 
 def figure_of(rows: Sequence[Row]) -> Figure:
-    """PSNR against the fraction of parts, and against the compression ratio of what arrived; a line a scene."""
+    """Draw PSNR against the fraction of parts, and against the compression ratio; one line for each scene."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter, ScalarFormatter
@@ -142,7 +140,7 @@ def figure_of(rows: Sequence[Row]) -> Figure:
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     by_parts, by_ratio = figure.subplots(1, 2, sharey=True)
     by_ratio.set_xscale("log", base=2)
-    names = dict.fromkeys(row.scene for row in sorted(rows, key=lambda row: -row.psnr_db))  # as the lines lie
+    names = dict.fromkeys(row.scene for row in sorted(rows, key=lambda row: -row.psnr_db))
     for index, scene in enumerate(names):
         own = [row for row in rows if row.scene == scene]
         levels, colour = [row.psnr_db for row in own], colormaps["tab20"](index % 20)

@@ -1,9 +1,9 @@
-"""How fast the encoder graph could run on Jetson Orin modules: a roofline estimate, no measurement.
+"""Speed that the encoder graph could reach on Jetson Orin modules: a roofline estimate, not a measurement.
 
     python -m studies.roofline checkpoints/hyvic-s-202 > docs/jetson-roofline.md
 
-Multiply–accumulates and octets are counted from the exported graph, shape inference giving every activation. Two times
-bound what a device that reached its data sheet's peaks would take (Williams et al., Roofline, CACM 2009):
+Multiply–accumulates and octets are counted from the exported graph; shape inference gives every activation. Two times
+bound a device that reaches the peaks of its data sheet (Williams et al., Roofline, CACM 2009):
 
 - *separate*: every operator reads its inputs from memory and writes its outputs there, and takes the longer of its
   arithmetic and its traffic;
@@ -23,25 +23,26 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_compare.markdown import markdown_table
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
-from hyvic_runtime.command_line import Result, command_parser, run_command
 from hyvic_runtime.families.latent.bundle import ENCODER
 from hyvic_runtime.scene.tile_grid import DEFAULT_TILE
-from hyvic_train.checkpoint import load_checkpoint, save_checkpoint, weights
-from hyvic_train.config import config_from_json
-from hyvic_train.families.registry import model_from_config
+from hyvic_train.checkpoint import save_checkpoint, weights
+from hyvic_train.families.latent.checkpoint import load_checkpoint, model_from_config
+from hyvic_train.families.latent.config import config_from_json
 from numpy.typing import NDArray
 from onnx import numpy_helper
+
+from studies.harness import Findings, run_study, study_parser
 
 ENMAP_SAMPLES_PER_S = 1000 * 224 / 4.4e-3
 """EnMAP's push-broom line: 1,000 pixels of 224 bands every 4.4 ms."""
 PAPER_BANDS, PAPER_LATENT_CHANNELS, PAPER_HYPERLATENT_CHANNELS = 202, 1280, 768
 """The HyVIC paper's final model."""
 
-
 VALUE_OCTETS = {Precision.FP32: 4, Precision.FP16: 2, Precision.INT8: 1}
-"""Of the analysis and the hyper-encoder; a value of the entropy path always has four."""
+"""Octets of a value in the analysis and the hyper-encoder; a value of the entropy path always has four."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +50,11 @@ class Device:
     """A module by its data sheet.
 
     Attributes:
-        name: of the module.
-        cuda_cores: 128 a multiprocessor.
-        clock_hz: of the GPU, its highest.
-        octets_per_s: of the memory.
-        source: of these three figures.
+        name: name of the module.
+        cuda_cores: number of cores, 128 in each multiprocessor.
+        clock_hz: highest clock of the GPU.
+        octets_per_s: rate of the memory.
+        source: document that states these three figures.
     """
 
     name: str
@@ -63,10 +64,10 @@ class Device:
     source: str
 
     def macs_per_s(self, precision: Precision) -> float:
-        """Dense peak: one float32 product a core and cycle; 1,024 fp16 or 2,048 int8 a multiprocessor and cycle.
+        """Return the dense peak: one float32 product a core and cycle; 1,024 fp16 or 2,048 int8 a multiprocessor.
 
-        The latter two are what NVIDIA's dense figures say: 20 int8 TOPS of the Orin Nano 8GB are 8 multiprocessors at
-        625 MHz times 2,048 products, and the 85 of the AGX Orin 64GB 16 at 1.3 GHz.
+        The fp16 and int8 numbers follow from NVIDIA's dense figures. The 20 int8 TOPS of the Orin Nano 8GB are 8
+        multiprocessors at 625 MHz times 2,048 products; the 85 of the AGX Orin 64GB are 16 at 1.3 GHz.
         """
         a_cycle = {Precision.FP32: 128, Precision.FP16: 1024, Precision.INT8: 2048}[precision]
         return self.cuda_cores / 128 * a_cycle * self.clock_hz
@@ -110,9 +111,9 @@ class OperatorCost:
 
     Attributes:
         macs: multiply–accumulates of its products; element-wise arithmetic is not counted.
-        zeros: how many of them are with weights that are zero.
+        zeros: number of these whose weight is zero.
         weights: elements of its constants.
-        activations: elements it reads and writes.
+        activations: elements that it reads and writes.
         exact: whether it lies in the entropy path, which stays float32.
     """
 
@@ -141,12 +142,12 @@ class GraphCost:
         return sum(operator.macs for operator in self.operators)
 
     def octets(self, precision: Precision) -> tuple[int, int]:
-        """Weights, and activations where every operator reads and writes its own."""
+        """Return octets of weights, and of activations if every operator reads and writes its own."""
         weights = sum(operator.weights * _width(operator, precision) for operator in self.operators)
         return weights, sum(operator.activations * _width(operator, precision) for operator in self.operators)
 
     def separate_s(self, device: Device, precision: Precision) -> float:
-        """Seconds where no operator is fused with another."""
+        """Return the seconds if no operator is fused with another."""
         return sum(
             max(
                 operator.macs / device.macs_per_s(_precision(operator, precision)),
@@ -156,7 +157,7 @@ class GraphCost:
         )
 
     def fused_s(self, device: Device, precision: Precision) -> float:
-        """Seconds where only weights, inputs and outputs move."""
+        """Return the seconds if only weights, inputs and outputs move."""
         arithmetic = sum(
             operator.macs / device.macs_per_s(_precision(operator, precision)) for operator in self.operators
         )
@@ -173,7 +174,7 @@ def _width(operator: OperatorCost, precision: Precision) -> int:
 
 
 def graph_cost(model: onnx.ModelProto) -> GraphCost:
-    """Count a graph for one tile."""
+    """Count the operators of a graph for one tile."""
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
     sizes = {
         value.name: [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
@@ -213,9 +214,9 @@ def _operator_costs(
 
 
 def _hyperlatent_sources(graph: onnx.GraphProto) -> set[str]:
-    """ẑ before its conversion to integers: whatever is computed from it is the entropy path, or follows it.
+    """Return the name of ẑ before its conversion to integers; everything computed from it is the entropy path.
 
-    Of other graphs than an encoder's, nothing.
+    For other graphs than an encoder's, the set is empty.
     """
     producers = {output: node for node in graph.node for output in node.output}
     name = "hyperlatent"
@@ -227,17 +228,20 @@ def _hyperlatent_sources(graph: onnx.GraphProto) -> set[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the estimate as Markdown."""
-    parser = command_parser(
-        "python -m studies.roofline",
+    """Print the estimate as Markdown; 0 done, 1 failed with one line, 2 wrong usage."""
+    parser = study_parser(
+        "roofline",
         "Estimate the encoder's speed on Jetson Orin modules from its graph and their data sheets.",
-        "python -m studies.roofline checkpoints/hyvic-s-202 > docs/jetson-roofline.md",
+        "checkpoints/hyvic-s-202 > docs/jetson-roofline.md",
+        out=False,
     )
-    parser.add_argument("checkpoints", type=Path, nargs="*", metavar="CHECKPOINT", help="beside the paper's model")
-    return run_command(parser, argv, _roofline, extra="export")
+    parser.add_argument(
+        "checkpoints", type=Path, nargs="*", metavar="CHECKPOINT", help="models to estimate beside the paper's"
+    )
+    return run_study(parser, argv, _study, extra="export")
 
 
-def _roofline(arguments: argparse.Namespace) -> Result:
+def _study(arguments: argparse.Namespace) -> Findings:
     with tempfile.TemporaryDirectory() as scratch:
         paper = Path(scratch) / "paper"
         _save_paper_model(paper)
@@ -261,11 +265,11 @@ def _roofline(arguments: argparse.Namespace) -> Result:
         }
         for title, (cost, samples) in costs.items()
     }
-    return {"estimated_msamples_per_s": rates}, markdown(costs).rstrip("\n")
+    return Findings(document={"estimated_msamples_per_s": rates}, text=markdown(costs))
 
 
 def _save_paper_model(folder: Path) -> None:
-    """Its size is what counts; its weights are random."""
+    """Save a model of the paper's size with random weights; only the size counts."""
     config = config_from_json(
         {
             "model": {
@@ -302,8 +306,6 @@ entropy path is float32 on CUDA cores in every column, as the engines are built 
 
 ## Devices
 
-| module | CUDA cores | GPU | memory | fp32 | fp16 dense | int8 dense | source of cores, clock and memory |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |
 {devices}
 
 Peaks are in 10¹² operations a second, a multiply–accumulate being two, derived from cores and clock: one float32, 8
@@ -313,36 +315,33 @@ states: 20 and 33 int8 TOPS of the Orin Nano, 5.3 fp32 TFLOPS and half of 170 sp
 
 
 def markdown(costs: dict[str, tuple[GraphCost, int]]) -> str:
-    """The page: name of a model → its encoder's cost, and samples of a tile."""
-    devices = []
-    for device in DEVICES:
-        peaks = " | ".join(f"{2 * device.macs_per_s(precision) / 1e12:.1f}" for precision in Precision)
-        devices.append(
-            f"| {device.name} | {device.cuda_cores:,} | {device.clock_hz / 1e6:,.0f} MHz "
-            f"| {device.octets_per_s / 1e9:.1f} GB/s | {peaks} | {device.source} |"
+    """Return the page.
+
+    Args:
+        costs: name of a model, to its encoder's cost and the number of samples in a tile.
+    """
+    headings = ("module", "CUDA cores", "GPU", "memory", "fp32", "fp16 dense", "int8 dense")
+    devices = (
+        (
+            device.name,
+            f"{device.cuda_cores:,}",
+            f"{device.clock_hz / 1e6:,.0f} MHz",
+            f"{device.octets_per_s / 1e9:.1f} GB/s",
+            *(f"{2 * device.macs_per_s(precision) / 1e12:.1f}" for precision in Precision),
+            device.source,
         )
-    page = _HEAD.format(enmap=ENMAP_SAMPLES_PER_S / 1e6, tile=DEFAULT_TILE, devices="\n".join(devices))
+        for device in DEVICES
+    )
+    peaks = markdown_table((*headings, "source of cores, clock and memory"), devices, left=(0, 7))
+    page = _HEAD.format(enmap=ENMAP_SAMPLES_PER_S / 1e6, tile=DEFAULT_TILE, devices=peaks)
     return page + "".join(section(title, cost, samples) for title, (cost, samples) in costs.items())
 
 
 def section(title: str, cost: GraphCost, samples: int) -> str:
-    """The page's part on one model."""
+    """Return the part of the page on one model."""
     weight_octets, activation_octets = cost.octets(Precision.FP32)
     exact = sum(operator.macs for operator in cost.operators if operator.exact) / cost.macs
-    rows = [
-        "",
-        f"## {title}",
-        "",
-        f"{cost.macs / 1e9:.2f} · 10⁹ multiply–accumulates a tile ({cost.macs / samples:,.0f} a sample), "
-        f"{exact:.0%} of them in the entropy path.",
-        f"In float32, {weight_octets / 1e6:.1f} MB of weights move, and {activation_octets / 1e6:,.0f} MB of "
-        f"activations where operators are separate or {4 * cost.boundary / 1e6:.1f} MB where they are fused.",
-        "",
-        "Estimated MSamples/s, separate … fused (multiples of EnMAP's rate):",
-        "",
-        "| module | fp32 | fp16 | int8 |",
-        "| --- | ---: | ---: | ---: |",
-    ]
+    rows = []
     for device in DEVICES:
         cells = []
         for precision in Precision:
@@ -350,8 +349,19 @@ def section(title: str, cost: GraphCost, samples: int) -> str:
             rates = " … ".join(_short(bound / 1e6) for bound in bounds)
             multiples = " … ".join(_short(bound / ENMAP_SAMPLES_PER_S) for bound in bounds)
             cells.append(f"{rates} ({multiples})")
-        rows.append(f"| {device.name} | {' | '.join(cells)} |")
-    return "\n".join((*rows, ""))
+        rows.append((device.name, *cells))
+    return f"""
+## {title}
+
+{cost.macs / 1e9:.2f} · 10⁹ multiply–accumulates a tile ({cost.macs / samples:,.0f} a sample), {exact:.0%} of them in \
+the entropy path.
+In float32, {weight_octets / 1e6:.1f} MB of weights move, and {activation_octets / 1e6:,.0f} MB of activations where \
+operators are separate or {4 * cost.boundary / 1e6:.1f} MB where they are fused.
+
+Estimated MSamples/s, separate … fused (multiples of EnMAP's rate):
+
+{markdown_table(("module", *(precision.value for precision in Precision)), rows)}
+"""
 
 
 def _short(value: float) -> str:

@@ -1,4 +1,4 @@
-"""`export-engine`."""
+"""Command `export-engine`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyvic_runtime.command_line import Result, command_parser, run_command
-from hyvic_runtime.scene.tile_grid import DEFAULT_TILE
 
 if TYPE_CHECKING:
-    from hyvic_runtime.families.latent.bundle import LatentManifest
+    from hyvic_runtime.codec.bundle import Manifest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,12 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "verify-bundle hyvic.bundle",
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--checkpoint", type=Path, metavar="DIR", help="what train-model wrote, of any family")
+    source.add_argument("--checkpoint", type=Path, metavar="DIR", help="folder that train-model wrote, of any family")
     source.add_argument(
         "--bundle",
         type=Path,
         metavar="BUNDLE",
-        help="compile the graphs of this bundle for another target; it stays the same codec, and needs no torch",
+        help="compile the graphs of this bundle for another target; the codec does not change; needs no torch",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to create")
     parser.add_argument(
@@ -50,13 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="GPU that tensorrt-rtx builds for, such as 8.6 (default: all from 8.0)",
     )
     parser.add_argument(
-        "--timing-cache", type=Path, metavar="FILE", help="measurements that tensorrt reads and adds to: builds faster"
+        "--timing-cache",
+        type=Path,
+        metavar="FILE",
+        help="file of measurements that tensorrt reads and extends, to build faster",
     )
     parser.add_argument(
         "--precision",
         default="fp32",
         metavar="PRECISION",
-        help="of the analysis: fp32 (default), fp16 or int8; the entropy path is exact in each",
+        help="precision of the analysis: fp32 (default), fp16 or int8; the entropy path is always exact",
     )
     parser.add_argument(
         "--scene",
@@ -64,14 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs="+",
         default=[],
         metavar="SCENE",
-        help="scenes to calibrate int8 with and to hold the engine against the model on (default: a tile drawn from "
-        "the model's prior, which int8 cannot be calibrated with)",
+        help="scenes to calibrate int8 with, and to compare the engine with the model on (default: a tile drawn from "
+        "the model's prior, which cannot calibrate int8)",
     )
     parser.add_argument(
         "--tile",
         type=int,
         metavar="PIXELS",
-        help=f"side of a tile (default: {DEFAULT_TILE}, of the scene-adaptive family 256)",
+        help="side of a tile (default: 128; scene-adaptive family: 256)",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing bundle")
     typed = shlex.join([parser.prog, *(sys.argv[1:] if argv is None else argv)])
@@ -79,8 +81,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _export(arguments: argparse.Namespace, command: str) -> Result:
-    from hyvic_runtime.families.adaptive.bundle import DEFAULT_TILE as ADAPTIVE_TILE
-    from hyvic_runtime.families.adaptive.bundle import AdaptiveManifest
     from hyvic_runtime.families.latent.bundle import BUILD_SCRIPT
     from tqdm import tqdm
 
@@ -104,38 +104,17 @@ def _export(arguments: argparse.Namespace, command: str) -> Result:
             bar.set_description(what)
             bar.update()
 
-        manifest: LatentManifest | AdaptiveManifest
+        manifest: Manifest
         if arguments.bundle is not None:
             manifest = compiled_bundle(arguments.bundle, out, target, progress=progress, phase=bar.set_postfix_str)
-        elif _holds_context_model(arguments.checkpoint):
-            from hyvic_export.families.adaptive.exporter import STEPS, adaptive_bundle_from_checkpoint
-
-            for option, used in (
-                (f"--target {target.name}", target.name is not TargetName.ONNX),
-                (f"--precision {precision}", precision is not Precision.FP32),
-            ):
-                if used:
-                    raise ValueError(
-                        f"{option} has no use with model.family adaptive, whose network of integers is never "
-                        "compiled and has one precision; leave it out"
-                    )
-            bar.total = STEPS
-            manifest = adaptive_bundle_from_checkpoint(
-                arguments.checkpoint,
-                out,
-                tile=ADAPTIVE_TILE if arguments.tile is None else arguments.tile,
-                scenes=arguments.scene,
-                command=command,
-                progress=progress,
-            )
         else:
-            from hyvic_export.families.latent.exporter import STEPS, bundle_from_checkpoint
+            from hyvic_export.exporter import STEPS, bundle_from_checkpoint
 
             bar.total = STEPS
             manifest = bundle_from_checkpoint(
                 arguments.checkpoint,
                 out,
-                tile=DEFAULT_TILE if arguments.tile is None else arguments.tile,
+                tile=arguments.tile,
                 target=target,
                 precision=precision,
                 scenes=arguments.scene,
@@ -144,12 +123,9 @@ def _export(arguments: argparse.Namespace, command: str) -> Result:
                 phase=bar.set_postfix_str,
             )
     size = sum(f.stat().st_size for f in out.iterdir())
-    if isinstance(manifest, AdaptiveManifest):
-        codes = f"any bands, tiles of {manifest.tile}"
-    else:
-        codes = f"{manifest.bands} bands, tiles of {manifest.geometry.tile}"
+    bands = "any" if manifest.bands is None else manifest.bands
     engines = manifest.engines
-    text = f"{out}: {manifest.family}, {codes}, {size / 1e6:.1f} MB"
+    text = f"{out}: {manifest.family}, {bands} bands, tiles of {manifest.geometry.tile}, {size / 1e6:.1f} MB"
     if engines is not None:
         text += f"; engines of {engines.library} {engines.library_version} for {engines.compute_capability}"
     to_do = None
@@ -171,10 +147,3 @@ def _export(arguments: argparse.Namespace, command: str) -> Result:
         "provenance": manifest.provenance,
     }
     return result, text
-
-
-def _holds_context_model(checkpoint: Path) -> bool:
-    from hyvic_train.checkpoint import read_run_config
-    from hyvic_train.families.adaptive.config import AdaptiveTrainingConfig
-
-    return isinstance(read_run_config(checkpoint), AdaptiveTrainingConfig)

@@ -1,4 +1,4 @@
-"""ONNX graphs to files: in one where that is possible, weights beside it where it is not."""
+"""ONNX graphs as files: one file, or weights in a second file where one is too small."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import onnx
 from onnx import external_data_helper
 
 MAX_WEIGHT_OCTETS = 2**31 - 2**24
-"""Weights of a graph in one file. protobuf ends at 2 GiB; the nodes need far less than what is left of it."""
+"""Largest weights of a graph in one file. protobuf ends at 2 GiB; the nodes need far less than the rest."""
 
 
 def save_graph(graph: onnx.ModelProto, path: Path) -> None:
-    """Write a graph and check the file as a reader finds it, shapes inferred.
+    """Write a graph, and check the file as a reader finds it, with inferred shapes.
 
-    Weights beyond MAX_WEIGHT_OCTETS go into `path` + ".data". Both files are the same for the same graph.
+    Weights beyond MAX_WEIGHT_OCTETS go into `path` + ".data". A graph always gives the same files.
 
     Args:
-        graph: changed into what is written.
+        graph: graph to write; its weights change place.
         path: ONNX file to write.
     """
     _constants_to_initializers(graph)
@@ -28,7 +28,7 @@ def save_graph(graph: onnx.ModelProto, path: Path) -> None:
 
 
 def _constants_to_initializers(graph: onnx.ModelProto) -> None:
-    """Only initialisers may lie outside the file."""
+    """Turn constants into initialisers, because only initialisers may lie outside the file."""
     others = []
     for node in graph.graph.node:
         if node.op_type == "Constant":

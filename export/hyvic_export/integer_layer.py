@@ -1,19 +1,19 @@
-"""One layer of the entropy path as integers: how its weights are quantised, and the definition of what it computes.
+"""One layer of the entropy path in integers: quantisation of its weights, and definition of its result.
 
-Encoder and decoder must derive identical frequency tables, yet they are different machines. So the entropy path runs on
-integers (Ballé et al., Integer Networks for Data Compression with Latent-Variable Models, ICLR 2019), carried in
-floating point because that is what engines are fast at:
+Encoder and decoder are different machines, but must derive identical frequency tables. So the entropy path computes
+with integers (Ballé et al., Integer Networks for Data Compression with Latent-Variable Models, ICLR 2019), in
+floating-point variables, because engines are fast at these:
 
 - every weight and activation is an integer of magnitude ≤ 2048, exact in TF32 and fp16 operands;
-- Σ|w|·max|x| + |b| < 2²⁴ per output channel, so a float32 sum is exact in any order; where a wide layer would leave
-  its weights too few bits for that, channels are summed in groups, and the groups' rounded sums are added up;
+- Σ|w|·max|x| + |b| < 2²⁴ per output channel, so a float32 sum is exact in any order; if a wide layer would leave
+  its weights too few bits, channels are summed in groups, and the rounded sums of the groups are added;
 - a layer requantises by a power of two, rounding half to even, and clamps; LeakyReLU's slope is a power of two;
 - a last layer gives the mean in steps of 2⁻⁴ and, where the model predicts log2 σ, the scale index itself; from a
   model that predicts σ it gives σ in steps of 2⁻⁶, and a lookup gives the index: never a logarithm.
 
 Transposed 3×3 convolutions become sub-pixel convolutions of 2×2, too small for a Winograd algorithm, whose fractions
-would not be exact. Larger kernels, those of slices among them (`slice_kernel_size`), leave that to the engine: one that
-takes such an algorithm fails the conformance vectors, and codes nothing.
+would not be exact. For larger kernels, such as in slices (`slice_kernel_size`), the engine chooses the algorithm. An
+engine that takes Winograd's fails the conformance vectors, and codes nothing.
 """
 
 from __future__ import annotations
@@ -26,23 +26,15 @@ from typing import Any
 import numpy as np
 from hyvic_train.integer_path import (
     HIDDEN_MAX,
-    LOG2_MIN_SCALE,
-    LOG2_SCALE_STEP,
-    MAX_SCALE_STEPS,
-    MEAN_STEP_BITS,
-    SCALE_COUNT,
-    SCALE_STEP_BITS,
 )
 from numpy.typing import NDArray
 from torch import Tensor
 
 MAX_OPERAND = 2048
 MAX_SUM = 2**24
-MAX_MEAN_STEPS = 2**19 - 1
-"""±32,768 quantiser steps, the range of a symbol."""
 MIN_WEIGHT_RMS = 64.0
-"""Sums are split until the weights of half the rows are this large or as large as operands may be: their rounding,
-12**-½ each, then moves a sum by under ½ %, no more than the rounding of eight-bit activations does."""
+"""Wanted size of weights: sums are split until half the rows reach it, or have the largest operands. The rounding of
+weights, 12**-½ each, then changes a sum by under ½ %, no more than the rounding of eight-bit activations."""
 MAX_SPLIT_BITS = 6
 
 Integers = NDArray[np.int64]
@@ -50,11 +42,11 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requantisation:
-    """What becomes of integers that are too fine or too large: clamp(round(leaky(x) · 2**-shift), low, high).
+    """Reduction of integers that are too fine or too large: clamp(round(leaky(x) · 2**-shift), low, high).
 
     Attributes:
-        shift, low, high: (row,).
-        leaky_slope_bits: what is negative is scaled by 2**-leaky_slope_bits; None: it is not.
+        shift, low, high: parameters of each row, (row,).
+        leaky_slope_bits: negative values are scaled by 2**-leaky_slope_bits; None: they are not scaled.
     """
 
     shift: Integers
@@ -72,12 +64,12 @@ class IntegerLayer(Requantisation):
         out        = sum requantised, then depth-to-space if upsampling
 
     Attributes:
-        weight: (row, input channel, line tap, sample tap).
-        split_bits: there are 2**split_bits groups of consecutive input channels; of one group nothing is rounded.
-        bias, shift, low, high: (row,). A row is an output channel, or one of its four phases (channel, line
-            phase, sample phase) if upsampling.
-        pad: zeros before and after, along lines and samples alike.
-        upsampling: whether rows are phases of a picture twice as large.
+        weight: weights, (row, input channel, line tap, sample tap).
+        split_bits: input channels form 2**split_bits groups of consecutive channels; with one group nothing is rounded.
+        bias, shift, low, high: parameters of each row, (row,). A row is an output channel. With upsampling it is one of
+            a channel's four phases, (channel, line phase, sample phase).
+        pad: number of zeros before and after, along lines and samples.
+        upsampling: True if rows are phases of a picture twice as large.
     """
 
     weight: Integers
@@ -88,56 +80,17 @@ class IntegerLayer(Requantisation):
 
     @property
     def groups(self) -> tuple[slice, ...]:
-        """Input channels of every group."""
+        """Return the input channels of every group."""
         edges = np.linspace(0, self.weight.shape[1], 2**self.split_bits + 1).astype(int).tolist()
         return tuple(slice(low, high) for low, high in pairwise(edges))
 
 
 Seen = Callable[[str, Requantisation, Integers], None]
-"""Told the name of a requantisation, what it is, and what it is given, (row, line, sample)."""
+"""Receives a requantisation's name, the requantisation and its input values, (row, line, sample)."""
 
 
 def _unseen(name: str, requantisation: Requantisation, values: Integers) -> None:
     pass
-
-
-def upsampling_layer(
-    layer: Any,
-    *,
-    input_step: NDArray[np.float64],
-    input_peak: Integers,
-    output_step: NDArray[np.float64],
-    leaky_slope_bits: int,
-    input_offset: NDArray[np.float64] | None = None,
-) -> IntegerLayer:
-    """A hidden layer: a stride-2 transposed convolution and LeakyReLU.
-
-    Args:
-        layer: torch's.
-        input_step: (input channel,) value of one integer step.
-        input_peak: (input channel,) largest magnitude, in steps.
-        output_step: (output channel,).
-        leaky_slope_bits: LeakyReLU's.
-        input_offset: (input channel,) what inputs are beside their steps.
-    """
-    weight, pad = sub_pixel_weight(doubles(layer.weight))
-    rows = len(weight)
-    bias = np.repeat(doubles(layer.bias), 4)
-    if input_offset is not None:
-        # Exact but for a tile's outermost outputs, where the float model sees zero and this the offset.
-        bias += np.einsum("oiuv,i->o", weight, input_offset)
-    return quantised_layer(
-        weight=weight,
-        bias=bias,
-        input_step=input_step,
-        input_peak=input_peak,
-        output_step=np.repeat(output_step, 4),
-        low=np.full(rows, -HIDDEN_MAX),
-        high=np.full(rows, HIDDEN_MAX),
-        pad=pad,
-        leaky_slope_bits=leaky_slope_bits,
-        upsampling=True,
-    )
 
 
 def hidden_layer(
@@ -147,20 +100,38 @@ def hidden_layer(
     input_peak: Integers,
     output_step: NDArray[np.float64],
     leaky_slope_bits: int,
+    input_offset: NDArray[np.float64] | None = None,
 ) -> IntegerLayer:
-    """A hidden layer that keeps the picture's size: a convolution and LeakyReLU; see `upsampling_layer`."""
+    """Quantise a hidden layer: a convolution, or a stride-2 transposed convolution, and LeakyReLU.
+
+    Args:
+        layer: layer of torch.
+        input_step: value of one integer step, (input channel,).
+        input_peak: largest magnitude in steps, (input channel,).
+        output_step: value of one integer step, (output channel,).
+        leaky_slope_bits: negative values are scaled by 2**-leaky_slope_bits.
+        input_offset: values that stand for zero steps, (input channel,).
+    """
     reach = layer.kernel_size[0] // 2
+    weight, pad, phases = doubles(layer.weight), (reach, reach), 1
+    if layer.transposed:
+        weight, pad = sub_pixel_weight(weight)
+        phases = 4
+    bias = np.repeat(doubles(layer.bias), phases)
+    if input_offset is not None:
+        # Exact except for a tile's outermost outputs, where the float model sees zero and this layer the offset.
+        bias += np.einsum("oiuv,i->o", weight, input_offset)
     return quantised_layer(
-        weight=doubles(layer.weight),
-        bias=doubles(layer.bias),
+        weight=weight,
+        bias=bias,
         input_step=input_step,
         input_peak=input_peak,
-        output_step=output_step,
-        low=np.full(len(output_step), -HIDDEN_MAX),
-        high=np.full(len(output_step), HIDDEN_MAX),
-        pad=(reach, reach),
+        output_step=np.repeat(output_step, phases),
+        low=np.full(len(weight), -HIDDEN_MAX),
+        high=np.full(len(weight), HIDDEN_MAX),
+        pad=pad,
         leaky_slope_bits=leaky_slope_bits,
-        upsampling=False,
+        upsampling=layer.transposed,
     )
 
 
@@ -173,15 +144,15 @@ def last_layer(
     high: Integers,
     output_offset: NDArray[np.float64] | None = None,
 ) -> IntegerLayer:
-    """A pixelwise layer of hidden activations that gives results.
+    """Quantise a pixelwise layer that turns hidden activations into results.
 
     Args:
-        layer: torch's.
-        input_step: (input channel,) value of one integer step.
-        output_step: (output channel,).
-        low: (output channel,) where results are clamped.
-        high: (output channel,) likewise.
-        output_offset: (output channel,) the value that stands for zero steps.
+        layer: layer of torch.
+        input_step: value of one integer step, (input channel,).
+        output_step: value of one integer step, (output channel,).
+        low: least result, (output channel,).
+        high: largest result, (output channel,).
+        output_offset: value that stands for zero steps, (output channel,).
     """
     bias = doubles(layer.bias)
     return quantised_layer(
@@ -198,30 +169,8 @@ def last_layer(
     )
 
 
-def scale_and_mean_layer(layer: Any, *, input_step: NDArray[np.float64], logarithmic: bool = True) -> IntegerLayer:
-    """The last layer of a prediction.
-
-    Args:
-        layer: torch's, pixelwise; the first half of its outputs are scales, the others means.
-        input_step: (input channel,) value of one integer step.
-        logarithmic: whether it gives log2 σ, so that its integers are scale indices, or σ itself, and they are steps of
-            2**-SCALE_STEP_BITS.
-    """
-    half = layer.out_channels // 2
-    scale_step = LOG2_SCALE_STEP if logarithmic else 2.0**-SCALE_STEP_BITS
-    scale_high = SCALE_COUNT - 1 if logarithmic else MAX_SCALE_STEPS
-    return last_layer(
-        layer,
-        input_step=input_step,
-        output_step=np.concatenate((np.full(half, scale_step), np.full(half, 2.0**-MEAN_STEP_BITS))),
-        low=np.concatenate((np.zeros(half, np.int64), np.full(half, -MAX_MEAN_STEPS))),
-        high=np.concatenate((np.full(half, scale_high), np.full(half, MAX_MEAN_STEPS))),
-        output_offset=np.concatenate((np.full(half, LOG2_MIN_SCALE if logarithmic else 0.0), np.zeros(half))),
-    )
-
-
 def refuse_uncalibrated(peaks: Mapping[str, Tensor]) -> None:
-    """Refuse a model whose hidden layers were never watched.
+    """Refuse a model whose hidden layers were never calibrated.
 
     Raises:
         ValueError: a layer's peaks are zero.
@@ -231,7 +180,7 @@ def refuse_uncalibrated(peaks: Mapping[str, Tensor]) -> None:
 
 
 def doubles(tensor: Tensor) -> NDArray[np.float64]:
-    """A tensor as an array."""
+    """Convert a tensor to an array."""
     return np.asarray(tensor.detach().cpu(), np.float64)
 
 
@@ -271,10 +220,10 @@ def quantised_layer(
     leaky_slope_bits: int | None,
     upsampling: bool,
 ) -> IntegerLayer:
-    """Give every row the largest power-of-two gain at which its operands and its sums stay exact.
+    """Give every row the largest power-of-two gain at which its operands and sums stay exact.
 
     Raises:
-        ValueError: the layer is too wide for that.
+        ValueError: the layer is too wide.
     """
     real = weight * input_step[:, None, None] / output_step[:, None, None, None]
     real_bias = bias / output_step
@@ -307,9 +256,9 @@ def quantised_layer(
 
 
 def largest_sum(layer: IntegerLayer, input_peak: Integers) -> Integers:
-    """The largest magnitude that any sum of a row can reach, (row,): the proof that float32 holds it exactly.
+    """Return the largest magnitude that a sum of each row can reach, (row,). It proves that float32 holds it exactly.
 
-    Σ|w|·max|x| of each group and, over their rounded sums and the bias, of the whole.
+    The bound is Σ|w|·max|x| of each group, and the sum of the rounded groups and the bias.
     """
     magnitude = np.abs(layer.weight).sum(axis=(2, 3))
     partial = np.stack([magnitude[:, group] @ input_peak[group] for group in layer.groups])
@@ -318,7 +267,7 @@ def largest_sum(layer: IntegerLayer, input_peak: Integers) -> Integers:
 
 
 def run_layers(layers: Sequence[IntegerLayer], x: Integers, name: str = "", seen: Seen = _unseen) -> Integers:
-    """The definition in int64: output of the last of some layers, (channel, line, sample)."""
+    """Compute layers by the definition in int64, and return the last output, (channel, line, sample)."""
     for number, layer in enumerate(layers):
         sums = layer_sums(layer, x)
         seen(f"{name}layer {number}", layer, sums)
@@ -329,7 +278,7 @@ def run_layers(layers: Sequence[IntegerLayer], x: Integers, name: str = "", seen
 
 
 def layer_sums(layer: IntegerLayer, x: Integers) -> Integers:
-    """What a layer sums up before it requantises, (row, line, sample)."""
+    """Return the sums of a layer before requantisation, (row, line, sample)."""
     before, after = layer.pad
     padded = np.pad(x, ((0, 0), (before, after), (before, after)))
     lines, samples = x.shape[1:]
@@ -339,14 +288,14 @@ def layer_sums(layer: IntegerLayer, x: Integers) -> Integers:
         for u, v in np.ndindex(layer.weight.shape[2:]):
             window = padded[group, u : u + lines, v : v + samples]
             weight = layer.weight[:, group, u, v]
-            # Through doubles, whose matrix product is fast and, below 2**53, exact.
+            # The matrix product of doubles is fast and, below 2**53, exact.
             partial += np.tensordot(weight.astype(np.float64), window.astype(np.float64), axes=1).astype(np.int64)
         total += rounded_shift(partial, np.int64(layer.split_bits))
     return total
 
 
 def requantised(by: Requantisation, values: Integers) -> Integers:
-    """(row, line, sample), as many in as out."""
+    """Requantise values, (row, line, sample)."""
     return np.clip(rounded_shift(values, shift_of(by, values)), by.low[:, None, None], by.high[:, None, None])
 
 
@@ -357,13 +306,13 @@ def _depth_to_space(x: Integers) -> Integers:
 
 
 def shift_of(by: Requantisation, values: Integers) -> Integers:
-    """How many bits each value is rounded by, LeakyReLU's slope included."""
+    """Return the number of bits that each value is rounded by, with LeakyReLU's slope."""
     shift = np.broadcast_to(by.shift[:, None, None], values.shape)
     return shift if by.leaky_slope_bits is None else np.where(values < 0, shift + by.leaky_slope_bits, shift)
 
 
 def rounded_shift(value: Integers, shift: Integers | np.int64) -> Integers:
-    """Value · 2**-shift, rounded half to even."""
+    """Return value · 2**-shift, rounded half to even."""
     right = np.maximum(shift, 0)
     floor: Integers = value >> right
     twice_rest = 2 * (value - (floor << right))

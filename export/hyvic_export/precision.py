@@ -6,19 +6,19 @@ from enum import StrEnum
 
 
 class Precision(StrEnum):
-    """How many bits the analysis computes in."""
+    """Number format of the analysis."""
 
     FP32 = "fp32"
     FP16 = "fp16"
     INT8 = "int8"
-    """Strided convolutions alone; the rest stays in float32."""
+    """Only strided convolutions are in int8; all other layers stay in float32."""
 
     @classmethod
     def named(cls, name: str) -> Precision:
-        """The precision of that name.
+        """Find a precision by name.
 
         Raises:
-            ValueError: there is none.
+            ValueError: the name is unknown.
         """
         if name not in cls.__members__.values():
             raise ValueError(f"unknown precision {name!r}; choose among {', '.join(cls)}")

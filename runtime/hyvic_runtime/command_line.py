@@ -1,4 +1,4 @@
-"""What all commands have in common: help with an example, `--json`, exit statuses, errors in one line."""
+"""Common parts of all commands: help with examples, `--json`, exit statuses, and errors in one line."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 from hyvic_runtime.errors import HyvicError
 
 Result = tuple[dict[str, Any], str]
-"""What `--json` prints, and the same for people."""
+"""Object that `--json` prints, and the text for people."""
 
 
 class PartlyDoneError(HyvicError):
-    """Some of a command's work failed; the rest is done, and is printed as if all were where `--json` is given."""
+    """Part of the work of a command failed and the rest is done; `--json` still prints the result."""
 
     def __init__(self, message: str, result: dict[str, Any]) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class PartlyDoneError(HyvicError):
 
 
 def command_parser(name: str, description: str, *examples: str) -> argparse.ArgumentParser:
-    """A parser with `--json` and examples under its help."""
+    """Return a parser with `--json`, and with examples after its help."""
     parser = argparse.ArgumentParser(
         prog=name,
         description=description,
@@ -47,16 +47,16 @@ def run_command(
     """Run a command.
 
     Args:
-        parser: its options.
-        argv: its words; None: the process's.
-        command: does the work. What it gives a KeyboardInterrupt as text says what an interruption left.
-        extra: of the distribution, that brings the libraries the command needs.
+        parser: parser of the options.
+        argv: arguments; None for the arguments of the process.
+        command: function that does the work. The text of its KeyboardInterrupt says what the interruption left.
+        extra: extra of the distribution that brings the libraries of the command.
 
     Returns:
-        0 done, 1 failed with one line on stderr, 130 interrupted. Wrong usage exits with 2, which is argparse's.
+        0 done, 1 failed with one line on stderr, 130 interrupted. After wrong usage argparse exits with 2.
     """
     arguments = parser.parse_args(argv)
-    logging.getLogger().addHandler(logging.NullHandler())  # libraries' warnings are not the one line
+    logging.getLogger().addHandler(logging.NullHandler())  # keeps warnings of libraries off stderr
     text: str | None
     status = 0
     try:
@@ -74,20 +74,20 @@ def run_command(
         print(f"{parser.prog}: not enough memory ({_line(error) or 'no size given'})", file=sys.stderr)
         return 1
     except OSError as error:
-        # strerror alone is what we raise ourselves; the system's lacks the file.
-        what = error.strerror if error.strerror and error.filename is None else str(error)
-        print(f"{parser.prog}: {what}", file=sys.stderr)
+        # Our own errors name the file in strerror; str() adds the file to errors of the system.
+        message = error.strerror if error.strerror and error.filename is None else str(error)
+        print(f"{parser.prog}: {message}", file=sys.stderr)
         return 1
     except (HyvicError, ArithmeticError, ValueError, RuntimeError) as error:  # torch's allocator raises RuntimeError
         print(f"{parser.prog}: {_line(error)}", file=sys.stderr)
         return 1
-    # Outside UTF-8 a × or ² is shown as its escape, not as a traceback after the work is done.
+    # Without UTF-8, print escapes for characters such as × instead of a traceback after the work is done.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         if arguments.json or text is not None:
             print(json.dumps(result) if arguments.json else text, flush=True)
-    except BrokenPipeError:  # `... | head` has read enough
+    except BrokenPipeError:  # the reader has closed the pipe, as `... | head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
 

@@ -1,33 +1,33 @@
 """Errors that a user can act on.
 
 HyvicError
-├── SceneError        a scene cannot be read, or is not what the bundle codes
-├── BundleError       a bundle is missing, altered, or does not run here as it should
-├── RateError         a budget or fidelity that the bundle's rates cannot meet
-├── SecurityError     a key cannot be used
-├── ArchiveError      many streams cannot be worked on
-├── EngineError       the library that runs a graph is missing or refuses it
-└── DecodeError       the packets do not hold what they announce
-└── LostTilesError    well-formed as far as it goes, but tiles did not arrive
+├── SceneError            a scene cannot be read, or does not fit the bundle
+├── BundleError           a bundle is missing, altered, or does not run correctly here
+├── RateError             no rate of the bundle meets the budget or the fidelity
+├── SecurityError         a key cannot be used
+├── ArchiveError          a folder of streams cannot be decoded
+├── EngineError           an engine library is missing, or refuses a graph
+└── DecodeError           packets or units are invalid
+    └── LostTilesError    the stream is valid, but some tiles cannot be decoded
 """
 
 from __future__ import annotations
 
 
 class HyvicError(Exception):
-    """Base of every error of this package; its message is one line that says what to do."""
+    """Base class of every error of this package; the message is one line that says what to do."""
 
 
 class SceneError(HyvicError):
-    """A scene cannot be read, or is not what the bundle codes."""
+    """A scene cannot be read, or does not fit the bundle."""
 
 
 class BundleError(HyvicError):
-    """A bundle is missing, altered, or does not run here as it should."""
+    """A bundle is missing, altered, or does not run correctly here."""
 
 
 class RateError(HyvicError):
-    """A budget or fidelity that the bundle's rates cannot meet."""
+    """No rate of the bundle meets the budget or the fidelity."""
 
 
 class SecurityError(HyvicError):
@@ -35,23 +35,23 @@ class SecurityError(HyvicError):
 
 
 class EngineError(HyvicError):
-    """The library that runs a graph is missing or refuses it."""
+    """An engine library is missing, or refuses a graph."""
 
 
 class ArchiveError(HyvicError):
-    """Many streams cannot be worked on."""
+    """A folder of streams cannot be decoded."""
 
 
 class DecodeError(HyvicError):
-    """The packets do not hold what they announce."""
+    """Packets or units are invalid."""
 
 
 class LostTilesError(DecodeError):
-    """Well-formed as far as it goes, but tiles did not arrive."""
+    """The stream is valid, but some tiles cannot be decoded."""
 
     def __init__(self, *, lost: int, tiles: int, reason: str) -> None:
         super().__init__(
             f"{lost} of {tiles} tiles cannot be decoded ({reason}); send the scene again, or pass --conceal to "
-            "write what arrived with the lost tiles marked"
+            "write what arrived and mark the lost tiles"
         )
         self.lost, self.tiles = lost, tiles

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from bench_encoder import CHECKPOINT, WARM_UP, alternating, processor
 from hyvic_compare.indian_pines import load_indian_pines
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY
 from hyvic_runtime.entropy.ans import ans_coder
 from hyvic_runtime.entropy.frequency_table import FrequencyTables

@@ -25,8 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ccsds123 import Parameters, compress, decompress
-from ccsds123.parameters import BlockAdaptive, Hybrid, SampleAdaptive
+from ccsds123 import BlockAdaptive, Hybrid, Parameters, SampleAdaptive, compress, decompress
 from ccsds123.predictor import map_samples, unmap_samples
 from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_runtime.scene.files import read_scene

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from hyvic_compare.indian_pines import load_indian_pines
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
 from hyvic_runtime.codec.row_encoder import StageTimes
 from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY, scene_packets
@@ -36,7 +36,7 @@ from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.reassembly import receive
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene, mean_spectrum, resample_bands
-from hyvic_train.checkpoint import load_checkpoint
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.hyvic import HyVIC
 from torch import nn
 

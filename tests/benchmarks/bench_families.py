@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from bench_encoder import WARM_UP, alternating, processor
 from hyvic_compare.indian_pines import load_indian_pines
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder

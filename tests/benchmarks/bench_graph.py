@@ -28,13 +28,14 @@ from hyvic_export.families.latent.analysis_form import AnalysisForm
 from hyvic_export.families.latent.entropy_model import entropy_model
 from hyvic_export.families.latent.graphs import encoder_graph
 from hyvic_export.families.latent.hyvic import analysis, calibrated_peaks
+from hyvic_export.families.registry import exportable
 from hyvic_export.graph_files import save_graph
 from hyvic_export.precision import Precision
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
 from hyvic_runtime.scene.tile_grid import TileGeometry, geometry_of
-from hyvic_train.checkpoint import load_checkpoint
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.hyvic import HyVIC
-from hyvic_train.model_config import HyVICConfig
+from hyvic_train.families.latent.model_config import HyVICConfig
 from spox import Tensor, argument, build
 from studies.roofline import PAPER_HYPERLATENT_CHANNELS, PAPER_LATENT_CHANNELS
 
@@ -90,13 +91,13 @@ def side(graph: onnx.ModelProto, folder: Path) -> tuple[int, Callable[[], object
 def measured(model: HyVIC, tile: int, runs: int) -> dict[str, Any]:
     config = model.config
     geometry = geometry_of(tile=tile, kernel_size=config.kernel_size, spatial_stages=config.spatial_stages)
-    entropy = entropy_model(model)
+    entropy = entropy_model(exportable(model))
     pixels = torch.rand(1, config.bands, 64, 64, generator=torch.Generator().manual_seed(0)) * 3000
     int8 = AnalysisForm(precision=Precision.INT8, peaks=calibrated_peaks(model, [pixels]))
     graphs = {}
     for form in (AnalysisForm(), int8):
         graphs[f"analysis, {form.precision}"] = analysis_alone(model, geometry, form)
-        graphs[f"encoder, {form.precision}"] = encoder_graph(model, entropy.network, entropy.prior, geometry, form)
+        graphs[f"encoder, {form.precision}"] = encoder_graph(exportable(model), entropy, geometry, form)
     graphs["matrix product"] = matrix_product()
     macs, seconds = {}, {}
     # One after another: the idle threads of several sessions spin, and take the cores from the one that runs.

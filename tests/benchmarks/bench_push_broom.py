@@ -214,7 +214,7 @@ def main() -> None:
 
 
 def export(checkpoint: Path, folder: Path) -> None:
-    from hyvic_export.families.latent.exporter import (
+    from hyvic_export.exporter import (
         bundle_from_checkpoint,  # loads torch, which the workers do without
     )
 

@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,18 +34,19 @@ def step_of(side: str, count: int) -> Callable[[], object]:
     import torch
     from hyvic_compare.indian_pines import load_indian_pines
     from hyvic_runtime.scene.scene import resample_bands
-    from hyvic_train.config_file import read_config
+    from hyvic_train.config_file import read_sweep
     from hyvic_train.data.data_set import NamedCube, SceneSplit
     from hyvic_train.families.latent.hyvic import HyVIC
     from hyvic_train.families.latent.klt import initialise
-    from hyvic_train.objective import Objective
-    from hyvic_train.training import _update, batch, gradients, keep_freed_memory, make_optimisers
+    from hyvic_train.families.latent.objective import Objective
+    from hyvic_train.families.latent.training import batch, gradients, make_optimisers, update
+    from hyvic_train.training_loop import keep_freed_memory
     from lightning_fabric import Fabric
 
     precision = "bf16-mixed" if side == "bf16" else "32-true"
     overrides = [f"optimisation.precision={precision}", f"optimisation.batch_size={count}", "data.wavelengths=null"]
-    config = read_config(CONFIG, overrides)
-    wavelengths = read_config(CONFIG).data.wavelengths
+    config: Any = read_sweep(CONFIG, overrides)[""]
+    wavelengths = read_sweep(CONFIG)[""].data.wavelengths
     pines = resample_bands(load_indian_pines(), np.array(wavelengths))
     cube = np.ascontiguousarray(np.moveaxis(pines.cube, -1, 0), np.float32)
     scenes = SceneSplit(training=(NamedCube(name="pines", cube=cube),), validation=())
@@ -82,7 +84,7 @@ def step_of(side: str, count: int) -> Callable[[], object]:
 
     def ours() -> None:
         loss, _ = gradients(fabric, objective, model, scenes, config, 0)
-        _update(main_, aux_, loss, 0, optimisation)
+        update(main_, aux_, loss, 0, optimisation)
 
     return ours
 

@@ -17,7 +17,7 @@ from hyvic_export.families.latent.reference_codec import _by_window
 from hyvic_runtime.scene.files import read_scene
 from hyvic_runtime.scene.scene import mean_spectrum, resample_bands
 from hyvic_runtime.support.metrics import psnr
-from hyvic_train.checkpoint import load_checkpoint
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.codec_model import CodecModel
 from numpy.typing import NDArray
 

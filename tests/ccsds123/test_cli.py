@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ccsds123.cli import main as ccsds123
 from golden_vectors import Vector, vector
-from hyvic_compare.cli import ccsds123
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_what_cannot_be_decoded_is_one_line_and_no_file(
             (b"", "the header needs 8 more bits and 0 are there"),
             (octets[:-1], "it is damaged or incomplete"),
             (octets + bytes(2), "are more than fill"),
-            (golden.image.read_bytes(), "no CCSDS 123.0-B-2 image, or a damaged one"),
+            (golden.image.read_bytes(), "not a CCSDS 123.0-B-2 image, or is a damaged one"),
         )
     ):
         (tmp_path / "bad.c123").write_bytes(damaged)

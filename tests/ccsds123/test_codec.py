@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ccsds123.codec import compress, decompress
-from ccsds123.parameters import (
+from ccsds123 import (
     BlockAdaptive,
     EntropyCoder,
     ErrorLimit,
@@ -20,11 +19,12 @@ from ccsds123.parameters import (
     WeightExponentOffsets,
     WeightInitialization,
 )
+from ccsds123.codec import compress, decompress
 from ccsds123.predictor import map_samples, narrow_suffices
 from ccsds123.rate import match_ratio
-from ccsds123.reference_predictor import reference_prediction
 from conftest import smooth_cube
 from hypothesis import given, settings
+from reference_predictor import reference_prediction
 from strategies import Case, cases
 
 CODERS = (SampleAdaptive(), Hybrid(), BlockAdaptive())

@@ -7,9 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from ccsds123.codec import compress, decompress
-from ccsds123.header import Header, write_header
-from ccsds123.parameters import (
+from ccsds123 import (
     BlockAdaptive,
     EntropyCoder,
     Hybrid,
@@ -18,6 +16,8 @@ from ccsds123.parameters import (
     Parameters,
     SampleAdaptive,
 )
+from ccsds123.codec import compress, decompress
+from ccsds123.header import Header, write_header
 from conftest import smooth_cube
 from golden_vectors import VECTORS, Vector, vector
 from hypothesis import given, settings

@@ -3,10 +3,18 @@ from __future__ import annotations
 import imagecodecs
 import numpy as np
 import pytest
-from ccsds123 import block_adaptive, hybrid, sample_adaptive
-from ccsds123.encoding_order import inline_limits, mapped_from_sequence, sequence_from_mapped, walk
-from ccsds123.low_entropy_codes import CODES, DIRECT_BITS, low_entropy_codes
-from ccsds123.parameters import BlockAdaptive, Hybrid, ImageShape, Parameters, SampleAdaptive
+from ccsds123 import (
+    BlockAdaptive,
+    Hybrid,
+    ImageShape,
+    Parameters,
+    SampleAdaptive,
+    block_adaptive,
+    hybrid,
+    sample_adaptive,
+)
+from ccsds123.encoding_order import encoding_loops, inline_limits, mapped_from_sequence, sequence_from_mapped
+from ccsds123.low_entropy_codes import CODES, DIRECT_BITS, flush_nodes, low_entropy_codes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.errors import DecodeError
@@ -43,7 +51,7 @@ def test_sixteen_codes_are_complete_and_as_large_as_annex_b_says() -> None:
         assert max(codes.width[own]) == longest[code]
         # Kraft's sum of a complete code, read from either end, is one.
         assert sum(2.0 ** -codes.width[own]) == 1
-        assert len(codes.flush[code]) == len(nodes) - len(own)
+        assert len(flush_nodes()[code]) == len(nodes) - len(own)
         for node in nodes:
             if not codes.leaf[node]:
                 assert (codes.children[node, : codes.limits[code] + 2] >= 0).all()
@@ -97,7 +105,7 @@ def sequences(draw: st.DrawFn) -> tuple[np.ndarray, int, int, int]:
 def test_any_indices_come_back_in_any_order(case, coder, group: int) -> None:
     values, bands, count, depth = case
     module = {SampleAdaptive: sample_adaptive, Hybrid: hybrid, BlockAdaptive: block_adaptive}[type(coder)]
-    way = walk(ImageShape(lines=1, samples=count, bands=bands), min(group, bands))
+    way = encoding_loops(ImageShape(lines=1, samples=count, bands=bands), min(group, bands))
     octets = module.encode(values, way, coder, depth, NO_INLINE, NO_LIMITS)
     sequence, _, bits = module.decode(octets, way, coder, depth, NO_INLINE)
     assert np.array_equal(sequence, values)
@@ -110,7 +118,7 @@ def test_block_adaptive_bodies_are_those_of_libaec(case, block_size: int, interv
     """CCSDS 121.0 by another hand decodes ours, and encodes to the same length; equal-length options may differ."""
     values, bands, count, depth = case
     coder = BlockAdaptive(block_size=block_size, reference_sample_interval=interval)
-    way = walk(ImageShape(lines=1, samples=count, bands=bands), None)
+    way = encoding_loops(ImageShape(lines=1, samples=count, bands=bands), None)
     octets = block_adaptive.encode(values, way, coder, depth, NO_INLINE, NO_LIMITS)
     sample = np.dtype(f"<u{next(size for size in (1, 2, 4) if depth <= 8 * size)}")
     padded = np.zeros(-(-values.size // block_size) * block_size, sample)
@@ -127,7 +135,7 @@ def test_block_adaptive_bodies_are_those_of_libaec(case, block_size: int, interv
 def test_constant_images_cost_next_to_nothing_where_the_coder_allows(module) -> None:
     values = np.zeros(100_000, np.uint32)
     coder = {sample_adaptive: SampleAdaptive(), hybrid: Hybrid(), block_adaptive: BlockAdaptive()}[module]
-    way = walk(ImageShape(lines=100, samples=100, bands=10), 10)
+    way = encoding_loops(ImageShape(lines=100, samples=100, bands=10), 10)
     octets = module.encode(values, way, coder, 16, NO_INLINE, NO_LIMITS)
     assert len(octets) <= {sample_adaptive: 12_600, hybrid: 1_200, block_adaptive: 70}[module]
     assert np.array_equal(module.decode(octets, way, coder, 16, NO_INLINE)[0], values)
@@ -141,12 +149,12 @@ def test_a_block_adaptive_body_holds_64_blocks_a_codeword_and_no_more(
     values = np.zeros(segments * 64 * block_size, np.uint32)
     for restricted in {False, depth == 2}:
         coder = BlockAdaptive(block_size=block_size, restricted=restricted)
-        way = walk(ImageShape(lines=1, samples=values.size, bands=1), None)
+        way = encoding_loops(ImageShape(lines=1, samples=values.size, bands=1), None)
         octets = block_adaptive.encode(values, way, coder, depth, NO_INLINE, NO_LIMITS)
         assert len(octets) == -(-segments * (block_adaptive.identifier_bits(coder, depth) + 6) // 8)
         assert not block_adaptive.decode(octets, way, coder, depth, NO_INLINE)[0].any()
         # The bits that fill the last octet may be fewer than a codeword takes, or more.
-        many = walk(ImageShape(lines=1, samples=values.size, bands=4), None)
+        many = encoding_loops(ImageShape(lines=1, samples=values.size, bands=4), None)
         with pytest.raises(DecodeError, match="values do not fit a body"):
             block_adaptive.decode(octets, many, coder, depth, NO_INLINE)
 
@@ -155,7 +163,7 @@ def test_a_block_adaptive_body_holds_64_blocks_a_codeword_and_no_more(
 def test_split_samples_of_more_bits_than_the_image_has_are_damage(depth: int, k: int) -> None:
     coder = BlockAdaptive(block_size=8)
     identifier = block_adaptive.identifier_bits(coder, depth)
-    way = walk(ImageShape(lines=1, samples=8, bands=1), None)
+    way = encoding_loops(ImageShape(lines=1, samples=8, bands=1), None)
     for rest, damaged in ((2**depth - 1, False), (2**depth, True), (2**k - 1, True)):
         bits = f"{k + 1:0{identifier}b}" + 8 * "1" + 7 * f"{1:0{k}b}" + f"{rest:0{k}b}"
         bits += "0" * (-len(bits) % 8)

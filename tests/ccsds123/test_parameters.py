@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ccsds123.description import describe
-from ccsds123.header import Header, read_header, write_header
-from ccsds123.parameter_files import Job, job_from_json, json_from_job
-from ccsds123.parameters import (
+from ccsds123 import (
     BlockAdaptive,
     ErrorLimit,
     ErrorLimits,
@@ -24,6 +21,10 @@ from ccsds123.parameters import (
     WeightExponentOffsets,
     WeightInitialization,
 )
+from ccsds123.description import describe
+from ccsds123.header import Header, read_header, write_header
+from ccsds123.parameter_files import Job, job_from_json
+from ccsds123.parameter_writer import json_from_job
 from ccsds123.supplementary import FloatElement, FloatTable, IntegerTable, TableStructure
 from golden_vectors import vector
 from hypothesis import given, settings
@@ -43,7 +44,7 @@ def limit(value: int, bits: int = 4) -> ErrorLimits:
         (lambda: Parameters(dynamic_range=32, predictor=Predictor(register_size=40)), r"R 40 .* 53..64 \(4.7.2\)"),
         (lambda: Parameters(user_defined_data=True), r"user_defined_data is not an integer but True"),
         (lambda: Predictor(prediction_bands=16), r"P 16 is outside 0..15 \(4.2\)"),
-        (lambda: Predictor(weight_change_interval=48), r"t_inc 48 is no power of two in 16..2048 \(4.10.2\)"),
+        (lambda: Predictor(weight_change_interval=48), r"t_inc 48 is not a power of two in 16..2048 \(4.10.2\)"),
         (lambda: Predictor(weight_initial_exponent=4), r"ν_max 3 is outside 4..9 \(4.10.2\)"),
         (
             lambda: Predictor(weight_resolution=3, prediction_bands=-1),
@@ -87,7 +88,7 @@ def limit(value: int, bits: int = 4) -> ErrorLimits:
             lambda: Hybrid(unary_length_limit=7, initial_count_exponent=9, rescaling_counter_size=12),
             r"U_max 7 .* \(5.4.3.3.3.2.2\); γ0 9 .* \(5.4.3.3.4.2\); γ\* 12 .* \(5.4.3.3.4.5\)",
         ),
-        (lambda: BlockAdaptive(block_size=24), r"J 24 is none of 8, 16, 32, 64 \(5.4.3.4.2.4\)"),
+        (lambda: BlockAdaptive(block_size=24), r"J 24 is not 8, 16, 32 or 64 \(5.4.3.4.2.4\)"),
         (
             lambda: Parameters(entropy_coder=BlockAdaptive(restricted=True)),
             r"the Restricted code options need D ≤ 4, not 16 \(table 5-15\)",
@@ -266,20 +267,23 @@ TABLE_AND_AN_OCTET = {
 @pytest.mark.parametrize(
     ("facts", "match"),
     [
-        ([], "the file is no JSON object"),
+        ([], "the file is not a JSON object"),
         ({"parameters": {}}, "the file lacks image"),
-        (_with("edge_sa_single", image__N_X="1"), "N_X of image is no integer but '1'"),
-        (_with("edge_sa_single", parameters__predictor__P=[3]), r"P of predictor is no integer but \[3\]"),
+        (_with("edge_sa_single", image__N_X="1"), "N_X of image is not an integer but '1'"),
+        (_with("edge_sa_single", parameters__predictor__P=[3]), r"P of predictor is not an integer but \[3\]"),
         (_with("edge_sa_single", image__D=10**12, parameters__D=10**12), r"D 1000000000000 is outside 2..32"),
-        (_with("edge_sa_single", parameters__supplementary_information_tables=3), "is no list"),
+        (_with("edge_sa_single", parameters__supplementary_information_tables=3), "is not a list"),
         (_with("edge_sa_single", image__D=12), "image and parameters differ in D or sample_type"),
         (_with("edge_sa_single", parameters__omega=3), "parameters has an unknown key 'omega'"),
         (_with("edge_sa_single", parameters__entropy_coder__J=8), "entropy_coder has an unknown key 'J'"),
-        (_with("edge_sa_single", parameters__entropy_coder_type="rice"), "'rice' is none of sample-adaptive, hybrid"),
+        (
+            _with("edge_sa_single", parameters__entropy_coder_type="rice"),
+            "'rice' is not one of sample-adaptive",
+        ),
         (_with("lossless_sa_bip_full_wn", parameters__sample_encoding_order="BSQ"), "'BSQ' does not go with"),
         (_with("edge_sa_single", parameters__predictor__Theta=2), "does not go with Theta 2"),
-        (_with("nl_sa_bsq_abs5", parameters__quantization__a_z=[[1, 2]]), "a_z is no list of lists"),
-        (_with("par_sa_bandvar_sr", parameters__predictor__phi_z=[0.5]), "phi_z is no list of lists of integers"),
+        (_with("nl_sa_bsq_abs5", parameters__quantization__a_z=[[1, 2]]), "a_z is not a list of lists"),
+        (_with("par_sa_bandvar_sr", parameters__predictor__phi_z=[0.5]), "phi_z is not a list of lists of integers"),
         (_with("supp_ba_one_table", parameters__supplementary_information_tables=[{}]), "lacks table_type"),
         ({"image": SMALLEST, "paramters": {}}, "the file has an unknown key 'paramters'"),
         ({"image": SMALLEST | {"sampletype": "signed"}}, "image has an unknown key 'sampletype'"),

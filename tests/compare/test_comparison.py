@@ -17,7 +17,6 @@ from conftest import BANDS, smooth_cube
 from hyvic_compare.cli import compare_codecs
 from hyvic_compare.codec_choice import CODECS, AnyCodec, chosen_codecs
 from hyvic_compare.codecs.bundle_codec import BundleCodec
-from hyvic_compare.codecs.codec import Cube
 from hyvic_compare.codecs.pca import Pca
 from hyvic_compare.comparison import Outcome, Plan, compare
 from hyvic_compare.measurement_cache import MeasurementCache
@@ -27,7 +26,7 @@ from hyvic_runtime.errors import RateError, SceneError
 from hyvic_runtime.families.adaptive.bundle import read_adaptive_bundle
 from hyvic_runtime.families.adaptive.context_network import load_context_network
 from hyvic_runtime.families.registry import read_bundle
-from hyvic_runtime.scene.scene import Scene, resample_bands
+from hyvic_runtime.scene.scene import Cube, Scene, resample_bands
 
 # Dask's own doings at start and end, in threads and sockets of its own.
 pytestmark = [
@@ -107,9 +106,9 @@ def test_a_second_call_codes_nothing_and_a_wider_one_what_is_new(tmp_path: Path,
     assert len(Counting.calls) == 2
     assert again.comparison.measurements == first.comparison.measurements
     shown = ("field", "counting", 8.0)
-    assert set(again.comparison.exhibits) == {shown}
+    assert set(again.comparison.previews) == {shown}
     for name in ("true_colour", "error", "spectra"):
-        kept, made = (getattr(outcome.comparison.exhibits[shown], name) for outcome in (again, first))
+        kept, made = (getattr(outcome.comparison.previews[shown], name) for outcome in (again, first))
         assert kept.dtype == made.dtype
         assert np.array_equal(kept, made)
     assert run(tmp_path, cluster, scene, ratios=(4, 6, 8)).coded == 1
@@ -123,14 +122,14 @@ def test_a_scene_is_known_by_its_content(tmp_path: Path, cluster: str) -> None:
     outcome = run(tmp_path, cluster, scene.rename(tmp_path / "renamed.npz"))
     assert outcome.coded == 0
     assert {point.scene for point in outcome.comparison.measurements} == {"renamed"}
-    assert {scene for scene, _, _ in outcome.comparison.exhibits} == {"renamed"}
+    assert {scene for scene, _, _ in outcome.comparison.previews} == {"renamed"}
 
 
 def test_two_files_of_one_content_are_measured_once_and_both_shown(tmp_path: Path, cluster: str) -> None:
     outcome = run(tmp_path, cluster, field(tmp_path), field(tmp_path, "copy"))
     assert outcome.coded == 2
     assert [point.scene for point in outcome.comparison.measurements] == ["field"] * 2 + ["copy"] * 2
-    assert {scene for scene, _, _ in outcome.comparison.exhibits} == {"field", "copy"}
+    assert {scene for scene, _, _ in outcome.comparison.previews} == {"field", "copy"}
 
 
 def test_a_damaged_entry_is_measured_again(tmp_path: Path, cluster: str) -> None:
@@ -157,7 +156,7 @@ def test_a_gap_is_kept_with_its_reason(tmp_path: Path, cluster: str) -> None:
         assert good.gap is None
         assert bad.gap == "too much is asked for"
         assert bad.octets is None
-        assert not outcome.comparison.exhibits  # 128 is what would be shown
+        assert not outcome.comparison.previews  # 128 is what would be shown
 
 
 def test_what_a_codec_has_seen_is_marked(tmp_path: Path, cluster: str) -> None:
@@ -243,14 +242,14 @@ def test_facts_add_up_and_the_last_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{", "no file of facts"),
-        ("[]", "no file of facts"),
+        ("{", "not a file of facts"),
+        ("[]", "not a file of facts"),
         ('{"scene": {}}', "'scene' is neither 'scenes' nor 'seen'"),
-        ('{"scenes": {"a": {"bands": 3}}}', "'bands' is none of sensor, wavelengths, no_data"),
-        ('{"scenes": {"a": {"wavelengths": {"start": 4}}}}', "no file of facts .*stop"),
-        ('{"scenes": {"a": {"wavelengths": ["x"]}}}', "no file of facts"),
-        ('{"scenes": {"a": {"wavelengths": "400"}}}', "wavelengths are a list of centres, or start and stop"),
-        ('{"seen": {"hyvic*": "a*"}}', r"what 'hyvic\*' has seen is no list"),
+        ('{"scenes": {"a": {"bands": 3}}}', "'bands' is not sensor, wavelengths or no_data"),
+        ('{"scenes": {"a": {"wavelengths": {"start": 4}}}}', "not a file of facts .*stop"),
+        ('{"scenes": {"a": {"wavelengths": ["x"]}}}', "not a file of facts"),
+        ('{"scenes": {"a": {"wavelengths": "400"}}}', "wavelengths must be a list of centres, or start and stop"),
+        ('{"seen": {"hyvic*": "a*"}}', r"'seen' of 'hyvic\*' is not a list"),
     ],
 )
 def test_facts_that_say_something_else_are_refused(tmp_path: Path, text: str, reason: str) -> None:
@@ -462,8 +461,8 @@ def test_workers_of_another_scheduler_do_the_work(
         (["SCENE"], 2, "SCENE and --report are needed"),
         (["--report", "out"], 2, "SCENE and --report are needed"),
         (["SCENE", "--report", "out", "--resample"], 2, "--resample needs a --bundle"),
-        (["SCENE", "--report", "out", "--ratios", "16,x"], 2, "'16,x' is no list of numbers"),
-        (["SCENE", "--report", "out", "--ratios", "0"], 2, "'0' holds no positive numbers only"),
+        (["SCENE", "--report", "out", "--ratios", "16,x"], 2, "'16,x' is not a list of numbers"),
+        (["SCENE", "--report", "out", "--ratios", "0"], 2, "'0' must hold positive numbers only"),
         (["SCENE", "--report", "out", "--peak", "-1"], 2, "--peak must be a positive number"),
     ],
 )

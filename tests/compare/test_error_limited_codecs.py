@@ -5,7 +5,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
-from ccsds123.parameters import BlockAdaptive, EntropyCoder, Hybrid, SampleAdaptive
+from ccsds123 import BlockAdaptive, EntropyCoder, Hybrid, SampleAdaptive
 from conftest import smooth_cube
 from hyvic_compare.codecs.ccsds123 import Ccsds123Lossless, Ccsds123NearLossless
 from hyvic_compare.codecs.codec import Codec, LosslessCodec, octet_budget

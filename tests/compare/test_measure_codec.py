@@ -5,16 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from conftest import smooth_cube
-from hyvic_compare.codecs.codec import Cube
 from hyvic_compare.codecs.pca import Pca
 from hyvic_compare.measure_codec import measure
-from hyvic_compare.metrics import fidelity
+from hyvic_compare.metrics import distortion
 from hyvic_compare.peak_memory import PeakMemory
-from hyvic_compare.preview import exhibit, telling_pixels
+from hyvic_compare.preview import preview_of, telling_pixels
 from hyvic_compare.results import TILE, Measurement
 from hyvic_compare.scene_source import PreparedScene
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.scene.scene import Scene
+from hyvic_runtime.scene.scene import Cube, Scene
 from hyvic_runtime.support.metrics import psnr, spectral_angle, ssim
 from skimage.metrics import peak_signal_noise_ratio
 
@@ -43,7 +42,7 @@ def measured(codec: object, scene: Scene, target_ratio: float | None = 8) -> Mea
 
 def test_fidelity_is_what_others_compute(scene: Scene) -> None:
     decoded = noisy(scene.cube)
-    found = fidelity(scene, decoded, PEAK)
+    found = distortion(scene, decoded, PEAK)
     assert found.psnr_db == pytest.approx(psnr(scene.cube, decoded, PEAK))
     assert found.ssim == ssim(scene.cube, decoded, PEAK)
     assert found.spectral_angle_deg == spectral_angle(scene.cube, decoded)
@@ -60,8 +59,8 @@ def test_fidelity_is_what_others_compute(scene: Scene) -> None:
 
 def test_an_exact_cube_is_infinitely_good_and_signed_extremes_do_not_overflow() -> None:
     low, high = np.full((8, 8, 2), -32768, np.int16), np.full((8, 8, 2), 32767, np.int16)
-    assert fidelity(Scene(cube=low), high, PEAK).max_abs_error == 65535
-    exact = fidelity(Scene(cube=low), low, PEAK)
+    assert distortion(Scene(cube=low), high, PEAK).max_abs_error == 65535
+    exact = distortion(Scene(cube=low), low, PEAK)
     assert exact.psnr_db == float("inf")
     assert exact.band_psnr_db == (float("inf"), float("inf"))
     assert (exact.ssim, exact.max_abs_error) == (1, 0)
@@ -71,7 +70,7 @@ def test_samples_without_data_do_not_count(scene: Scene) -> None:
     decoded = noisy(scene.cube)
     cube = scene.cube.copy()
     cube[:35] = 65535
-    half = fidelity(Scene(cube=cube, no_data=65535), decoded, PEAK)
+    half = distortion(Scene(cube=cube, no_data=65535), decoded, PEAK)
     assert half.psnr_db == pytest.approx(psnr(scene.cube[35:], decoded[35:], PEAK))
     assert half.max_abs_error == 20
     assert half.spectral_angle_deg == pytest.approx(spectral_angle(scene.cube[35:], decoded[35:]) / 2)
@@ -164,7 +163,7 @@ def test_an_exhibit_shows_both_in_one_stretch(scene: Scene) -> None:
     pixels = telling_pixels(scene)
     assert len(np.unique(pixels, axis=0)) == len(pixels) == 4
     assert np.array_equal(pixels, telling_pixels(scene))
-    original, decoded = exhibit(scene, None, pixels), exhibit(scene, scene.cube, pixels)
+    original, decoded = preview_of(scene, None, pixels), preview_of(scene, scene.cube, pixels)
     assert original.error is None
     assert np.array_equal(original.true_colour, decoded.true_colour)
     assert original.true_colour.min() == 0
@@ -174,7 +173,7 @@ def test_an_exhibit_shows_both_in_one_stretch(scene: Scene) -> None:
     line, sample = pixels[0]
     assert scene.cube[line, sample].mean() == scene.cube.mean(axis=2).max()
     assert np.array_equal(original.spectra[0], scene.cube[line, sample])
-    shifted = exhibit(scene, scene.cube + np.uint16(3), pixels)
+    shifted = preview_of(scene, scene.cube + np.uint16(3), pixels)
     assert shifted.error is not None
     assert np.allclose(shifted.error, 3)
 

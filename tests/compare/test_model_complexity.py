@@ -6,7 +6,7 @@ import pytest
 import torch
 from hyvic_compare.model_complexity import TILE, Architecture, architecture_from_config, complexity
 from hyvic_train.families.latent.hyvic import HyVIC
-from hyvic_train.model_config import HyVICConfig
+from hyvic_train.families.latent.model_config import HyVICConfig
 from torch.utils.flop_counter import FlopCounterMode
 
 

@@ -11,7 +11,7 @@ from hyvic_compare.bd_psnr import Curve
 from hyvic_compare.errors import RunError
 from hyvic_compare.model_selection import curve_from_points, select
 from hyvic_compare.selection_report import CONTENTS, write_selection
-from hyvic_compare.training_run import Measured, RatePoint
+from hyvic_compare.training_run import RatePoint, SceneMeasure
 
 RATIOS = {1e-6: 320.0, 1e-5: 160.0, 1e-4: 80.0, 1e-3: 40.0}
 
@@ -90,9 +90,9 @@ def test_scenes_are_averaged_as_documented() -> None:
         RatePoint(
             lmbda=1.0,
             quality=None,
-            scenes={"a": Measured(rate_bpppb=0.1, psnr_db=40), "b": Measured(rate_bpppb=0.3, psnr_db=50)},
+            scenes={"a": SceneMeasure(rate_bpppb=0.1, psnr_db=40), "b": SceneMeasure(rate_bpppb=0.3, psnr_db=50)},
         ),
-        RatePoint(lmbda=2.0, quality=None, scenes={"a": Measured(rate_bpppb=1.6, psnr_db=60)}),
+        RatePoint(lmbda=2.0, quality=None, scenes={"a": SceneMeasure(rate_bpppb=1.6, psnr_db=60)}),
     ]
     assert curve_from_points(points, 16) == Curve(ratios=(10, 80), psnr_db=(60, 45))
 

@@ -23,7 +23,7 @@ def test_the_summary_says_who_wins_where_and_by_how_much() -> None:
 def test_the_summary_says_where_ours_loses() -> None:
     text = sentences(everything())["ours"]
     assert "It is the best at CR 100." in text
-    assert "old & good (behind at CR 10 by 5.0 dB, ahead at CR 100 by 4.0 dB)" in text
+    assert "old & good (below at CR 10 by 5.0 dB, above at CR 100 by 4.0 dB)" in text
     assert "From CR 10 to 100, which both cover, its curve lies on average 2.4 dB below that of old & good." in text
 
 
@@ -35,7 +35,7 @@ def test_a_codec_that_always_loses_is_said_to_and_how_large_its_error_is() -> No
     )
     text = sentences(losing)["ours"]
     assert "It is the best at no ratio." in text
-    assert "It is behind old at CR 10 and 100 by 20.0 dB (its typical error is 10.0 times as large)." in text
+    assert "It is below old at CR 10 and 100 by 20.0 dB (its typical error is 10.0 times as large)." in text
     assert sentences(losing)["Who wins"].startswith("On the scene a: old is best at CR 10 and 100")
 
 

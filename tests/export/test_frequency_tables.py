@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from hyvic_export.families.latent.distributions import factorised_prior, gaussians
 from hyvic_export.families.latent.integer_network import scale_table
-from hyvic_export.frequency_tables import Distribution, factorised_prior, frequency_tables, gaussians
+from hyvic_export.frequency_tables import Distribution, frequency_tables
 from hyvic_runtime.entropy.frequency_table import TOTAL
 from hyvic_train.families.latent.hyvic import HyVIC
-from hyvic_train.model_config import HyVICConfig
+from hyvic_train.families.latent.model_config import HyVICConfig
 
 
 def test_scales_span_the_range_evenly_in_the_logarithm() -> None:

@@ -11,7 +11,7 @@ import pytest
 from conftest import BANDS, smooth_cube
 from hyvic_export import graph_files
 from hyvic_export.cli import main
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.precision import Precision
 from hyvic_export.tensorrt.builder import EngineBuilder, compute_capabilities
 from hyvic_export.tensorrt.compiled_bundle import Target, TargetName

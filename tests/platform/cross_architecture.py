@@ -21,8 +21,7 @@ import onnx
 from aarch64_root import NoRootError, throwaway_root
 from float_path import distance_to_edge, float_hyperdecoder, table_rows, wrong_share
 from hyvic_compare.indian_pines import load_indian_pines
-from hyvic_export.families.adaptive.exporter import adaptive_bundle_from_checkpoint
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.families.latent.bundle import HYPERDECODER, LatentBundle, read_latent_bundle
@@ -30,10 +29,11 @@ from hyvic_runtime.families.latent.encoder import LatentRowEncoder, TileSymbols
 from hyvic_runtime.packets.quality import quality_code
 from hyvic_runtime.scene.files import write_scene
 from hyvic_runtime.scene.scene import Scene, resample_bands
-from hyvic_train.checkpoint import load_checkpoint
-from hyvic_train.config import config_from_json
 from hyvic_train.data.data_set import NamedCube, SceneSplit
-from hyvic_train.training import train
+from hyvic_train.families.latent.checkpoint import load_checkpoint
+from hyvic_train.families.latent.config import config_from_json
+from hyvic_train.families.latent.training import train
+from hyvic_train.training_loop import Run
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[2]
@@ -94,7 +94,7 @@ def main() -> None:
         bundle_from_checkpoint(JOINT, folder / "joint.bundle", tile=TILE)
         train_joint(scene, folder / "neighbours")
         bundle_from_checkpoint(folder / "neighbours", folder / "neighbours.bundle", tile=TILE)
-        adaptive_bundle_from_checkpoint(ADAPTIVE, folder / "adaptive.bundle", tile=TILE)
+        bundle_from_checkpoint(ADAPTIVE, folder / "adaptive.bundle", tile=TILE)
         for name in ("hyvic.bundle", "joint.bundle", "neighbours.bundle", "adaptive.bundle"):
             check_bundle(here, arm, name)
             check_streams(here, arm, name, *(COARSE if name == "adaptive.bundle" else ()))
@@ -133,7 +133,7 @@ def train_joint(scene: Scene, out: Path) -> None:
     cube = np.moveaxis(scene.cube, -1, 0).astype(np.float32)
     named = NamedCube(name="Indian Pines", cube=cube - cube.mean(axis=(1, 2), keepdims=True))
     split = SceneSplit(training=(named,), validation=())
-    train(config, split, out, resume=False, report=lambda step, measured: None)
+    train(config, split, Run(out=out))
 
 
 def check_bundle(here: Side, arm: Side, name: str) -> None:

@@ -38,7 +38,7 @@ from debian_root import (
 )
 from dockerfile_parse import DockerfileParser
 from hyvic_compare.indian_pines import load_indian_pines
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.cli import decode_packets
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.scene.files import read_scene, write_scene

@@ -8,19 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, smooth_cube
-from hyvic_export.families.adaptive.exporter import adaptive_bundle_from_checkpoint
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
-from studies.border_table import beside_borders, main
+from hyvic_export.exporter import bundle_from_checkpoint
+from studies.border_table import main, near_borders
 
 
 def test_pixels_within_eight_of_a_border_between_tiles_are_beside_it() -> None:
-    border = beside_borders((40, 70), tile=32)
+    border = near_borders((40, 70), tile=32)
 
     assert np.flatnonzero(border[0]).tolist() == [*range(24, 40), *range(56, 70)]
     assert border[24:].all()
     assert not border[:24, :24].any()
-    assert not beside_borders((32, 32), tile=32).any()
-    assert np.array_equal(beside_borders((40, 70), tile=32, rows_only=True), np.outer(border[:, 0], np.ones(70, bool)))
+    assert not near_borders((32, 32), tile=32).any()
+    assert np.array_equal(near_borders((40, 70), tile=32, rows_only=True), np.outer(border[:, 0], np.ones(70, bool)))
 
 
 def test_rows_of_scene_adaptive_tiles_are_measured_on_mirrored_scenes(
@@ -28,7 +27,7 @@ def test_rows_of_scene_adaptive_tiles_are_measured_on_mirrored_scenes(
 ) -> None:
     np.savez(tmp_path / "scene.npz", cube=smooth_cube(40, 20, 9))
     for tile in (32, 64):
-        adaptive_bundle_from_checkpoint(ROOT / "checkpoints" / "adaptive", tmp_path / f"{tile}.bundle", tile=tile)
+        bundle_from_checkpoint(ROOT / "checkpoints" / "adaptive", tmp_path / f"{tile}.bundle", tile=tile)
 
     arguments = ["--bundle", str(tmp_path / "32.bundle"), "--whole", str(tmp_path / "64.bundle"), "--mirror-to", "64"]
     arguments += ["--qualities", "40", "--out", str(tmp_path / "table.md"), "--json"]

@@ -10,14 +10,15 @@ import pytest
 from conftest import smooth_cube
 from hyvic_compare.bd_psnr import Curve, bd_psnr, bd_rate
 from hyvic_compare.cli import compare_codecs
-from hyvic_compare.errors import RecordError
-from hyvic_compare.results_file import RecordedPoint, RecordedScene, read_recorded_scenes
+from hyvic_compare.errors import ResultsFileError
+from hyvic_compare.results_file import RecordedPoint, RecordedScene, read_results
 from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.scene.scene import Scene, resample_bands
 from hyvic_runtime.support.metrics import psnr
 from studies.cross_validation import main
-from studies.cross_validation_report import REFERENCES, CodedPoint, CodedScene, gains_of, markdown_report
+from studies.cross_validation_report import REFERENCES, CodedScene, gains_of, markdown_report
+from studies.harness import CodedPoint
 
 # Dask's own doings at start and end, in threads and sockets of its own.
 pytestmark = [
@@ -191,11 +192,11 @@ def test_another_cube_than_the_comparisons_is_refused(
 @pytest.mark.parametrize("text", ["", "[]", '{"scenes": []}', '{"scenes": [{"name": "a"}], "measurements": []}'])
 def test_what_is_no_comparison_is_said(tmp_path: Path, text: str) -> None:
     (tmp_path / "comparison.json").write_text(text)
-    with pytest.raises(RecordError, match=r"is no comparison\.json of compare-codecs"):
-        read_recorded_scenes(tmp_path / "comparison.json")
+    with pytest.raises(ResultsFileError, match=r"is not a comparison\.json of compare-codecs"):
+        read_results(tmp_path / "comparison.json")
 
 
 def test_a_fold_names_bundle_and_scenes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["a.npz", "--fold", "a.bundle", "--reference", "c.json", "--out", "t.md"])
-    assert "'a.bundle' is no BUNDLE=PATTERN,..." in capsys.readouterr().err
+    assert "'a.bundle' is not BUNDLE=PATTERN,..." in capsys.readouterr().err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hyvic_compare.results import ComparedScene, Comparison, Cost, Exhibit, Fidelity, Measurement
+from hyvic_compare.results import ComparedScene, Comparison, Cost, Distortion, Measurement, Preview
 
 SHAPE = (8, 6, 5)
 RATIOS = (10.0, 100.0)
@@ -23,7 +23,7 @@ def point(
         octets=round(480 / found),
         compression_ratio=found,
         rate_bpppc=16 / found,
-        fidelity=Fidelity(
+        fidelity=Distortion(
             psnr_db=psnr_db,
             ssim=1.0 if psnr_db == np.inf else 0.9,
             spectral_angle_deg=0.0 if psnr_db == np.inf else 1.5,
@@ -51,13 +51,13 @@ def scene(name: str) -> ComparedScene:
         bit_depth=16,
         wavelengths=WAVELENGTHS,
         pixels=np.array([[0, 0], [7, 5]]),
-        original=exhibit(0, error=False),
+        original=preview(0, error=False),
     )
 
 
-def exhibit(value: int, *, error: bool = True) -> Exhibit:
+def preview(value: int, *, error: bool = True) -> Preview:
     """Of one colour."""
-    return Exhibit(
+    return Preview(
         true_colour=np.full((*SHAPE[:2], 3), 10 * value, np.uint8),
         error=np.full(SHAPE[:2], value, np.float32) if error else None,
         spectra=np.full((2, 5), 100 + value, np.float32),
@@ -69,7 +69,7 @@ def comparison(*measurements: Measurement, ours: tuple[str, ...] = (), **others:
     scenes = dict.fromkeys(m.scene for m in measurements)
     codecs = dict.fromkeys(m.codec for m in measurements)
     shown = {
-        (m.scene, m.codec, m.target_ratio): exhibit(list(codecs).index(m.codec) + 1)
+        (m.scene, m.codec, m.target_ratio): preview(list(codecs).index(m.codec) + 1)
         for m in measurements
         if m.gap is None and m.target_ratio == 100
     }
@@ -79,7 +79,7 @@ def comparison(*measurements: Measurement, ours: tuple[str, ...] = (), **others:
         codecs=tuple(codecs),
         ratios=RATIOS,
         measurements=measurements,
-        exhibits=shown,
+        previews=shown,
         ours=ours,
         **fields,  # type: ignore[arg-type]
     )

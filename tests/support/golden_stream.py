@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from conftest import smooth_cube
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.families.latent.decoder import LatentDecoder
@@ -24,9 +24,10 @@ from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.protection import PacketProtector
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
-from hyvic_train.config import config_from_json
 from hyvic_train.data.data_set import NamedCube, SceneSplit
-from hyvic_train.training import train
+from hyvic_train.families.latent.config import config_from_json
+from hyvic_train.families.latent.training import train
+from hyvic_train.training_loop import Run
 
 BANDS = 6
 KEY = bytes(range(32))
@@ -79,7 +80,7 @@ def _train(folder: Path) -> None:
     cubes = [np.moveaxis(smooth_cube(64, 64, BANDS, seed), -1, 0).astype(np.float32) for seed in (1, 2, 3)]
     cubes = [cube - cube.mean(axis=(1, 2), keepdims=True) for cube in cubes]
     scenes = SceneSplit(training=tuple(NamedCube(name=str(i), cube=c) for i, c in enumerate(cubes)), validation=())
-    train(config, scenes, folder, resume=False, report=lambda step, measured: None)
+    train(config, scenes, Run(out=folder))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from conftest import smooth_cube
 from hyvic_train.families.latent.joint_codec import JointCodec
-from hyvic_train.model_config import JointConfig
+from hyvic_train.families.latent.model_config import JointConfig
 
 ARCHITECTURE = {
     "bands": 7,

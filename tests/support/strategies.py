@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ccsds123.parameters import (
+from ccsds123 import (
     BlockAdaptive,
     EntropyCoder,
     ErrorLimit,

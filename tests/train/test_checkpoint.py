@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hyvic_train.checkpoint import WEIGHTS, CheckpointError, load_checkpoint
+from hyvic_train.checkpoint import WEIGHTS, CheckpointError
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 from safetensors.torch import load_file, save_file
 
 

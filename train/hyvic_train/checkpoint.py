@@ -1,23 +1,22 @@
 """Checkpoints: safetensors weights beside the JSON configuration that made them.
 
-    DIR/config.json             TrainingConfig, or a context model's AdaptiveTrainingConfig
+    DIR/config.json             configuration of the run, of any family
     DIR/model.safetensors       weights
-    DIR/rd.json                 rate and distortion on every validation scene, at every rate level; of a context model
-                                bits at several quantiser steps
-    DIR/best/                   the same three of the best validation so far
+    DIR/rd.json                 what the validation measured, at every operating point and on every validation scene
+    DIR/best/                   the same three files of the best validation so far
     DIR/resume.safetensors      weights and Adam's states of one step, for --resume (not published)
 
-Nothing here can execute: no pickle. Each file is written under a temporary name and renamed, and what a resumed
-run needs is one file, so that a kill at any moment leaves one whole state.
+Nothing here can execute: no pickle. Each file is written under a temporary name and renamed. A resumed run needs one
+file only, so a kill at any moment leaves one whole state.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from hyvic_runtime.support.atomic_file import replacing
@@ -25,16 +24,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from hyvic_train.config import TrainingConfig
-from hyvic_train.families.adaptive.config import AdaptiveTrainingConfig
-from hyvic_train.families.adaptive.context_model import ContextModel
-from hyvic_train.families.latent.codec_model import CodecModel
-from hyvic_train.families.registry import model_from_config
-from hyvic_train.run_config import RunConfig, json_from_config, run_config_from_json
+from hyvic_train.config import RunConfig, family_of, json_from_config
 
 WEIGHTS, CONFIG, POINTS, RESUME, BEST = "model.safetensors", "config.json", "rd.json", "resume.safetensors", "best"
 
 Json = dict[str, Any]
+AnyModel = TypeVar("AnyModel", bound=nn.Module)
+AnyConfig = TypeVar("AnyConfig", bound=RunConfig)
 
 CODING_TABLES = ("_offset", "_quantized_cdf", "_cdf_length", "scale_table")
 
@@ -44,28 +40,20 @@ class CheckpointError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+class Checkpoint(Generic[AnyModel, AnyConfig]):
     """A model with the configuration that it was trained under."""
 
-    model: CodecModel
-    config: TrainingConfig
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdaptiveCheckpoint:
-    """A context model with the configuration that it was trained under."""
-
-    model: ContextModel
-    config: AdaptiveTrainingConfig
+    model: AnyModel
+    config: AnyConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
-    """Where a run stands.
+    """Progress of a run.
 
     Attributes:
         step: gradient steps done.
-        best_loss: smallest validation loss so far, and None before the first validation.
+        best_loss: smallest validation loss so far; None before the first validation.
     """
 
     step: int = 0
@@ -73,12 +61,12 @@ class RunState:
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors that a checkpoint keeps."""
+    """Return the tensors that a checkpoint keeps."""
     return {k: v.contiguous() for k, v in model.state_dict().items() if not k.endswith(CODING_TABLES)}
 
 
 def save_checkpoint(folder: Path, tensors: dict[str, Tensor], config: RunConfig, step: int, points: Json) -> None:
-    """Write configuration, weights and what they measured."""
+    """Write configuration, weights and their measurements."""
     with replacing(folder / CONFIG) as (partial,):
         partial.write_text(json.dumps(json_from_config(config), indent=2) + "\n", encoding="utf-8")
     with replacing(folder / POINTS) as (partial,):
@@ -94,7 +82,7 @@ def save_state(
     optimisers: Sequence[torch.optim.Optimizer],
     state: RunState,
 ) -> None:
-    """Write what a resumed run needs, as one file, so that a kill at any moment leaves one whole state."""
+    """Write all that a resumed run needs, as one file."""
     tensors = {f"model.{name}": tensor for name, tensor in weights(model).items()}
     for index, optimiser in enumerate(optimisers):
         for parameter, values in optimiser.state_dict()["state"].items():
@@ -104,61 +92,58 @@ def save_state(
         partial.write_bytes(save(tensors, metadata))
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
+def load(
+    folder: Path, read: Callable[[Path], AnyConfig], build: Callable[[AnyConfig], AnyModel]
+) -> Checkpoint[AnyModel, AnyConfig]:
     """Read a checkpoint and rebuild its model, in evaluation mode.
+
+    Args:
+        folder: folder of the checkpoint.
+        read: reads its configuration.
+        build: makes a model of a configuration.
 
     Raises:
         CheckpointError: a file is missing or damaged, a weight is absent, misshapen or not finite.
     """
-    config = read_checkpoint_config(folder)
-    model = model_from_config(config.model)
-    _fill_from(folder, model)
-    return Checkpoint(model=model.eval(), config=config)
-
-
-def load_context_model(folder: Path) -> AdaptiveCheckpoint:
-    """Read a context model's checkpoint; see `load_checkpoint`."""
-    config = read_run_config(folder)
-    if not isinstance(config, AdaptiveTrainingConfig):
-        raise CheckpointError(f"{folder} holds a model of family {config.model.family}; a context model is needed here")
-    model = ContextModel(config.model)
-    _fill_from(folder, model)
-    return AdaptiveCheckpoint(model=model.eval(), config=config)
-
-
-def read_checkpoint_config(folder: Path) -> TrainingConfig:
-    """The configuration that a checkpoint of a codec was trained under; see `read_run_config`."""
-    config = read_run_config(folder)
-    if not isinstance(config, TrainingConfig):
-        raise CheckpointError(f"{folder} holds a context model (family adaptive); a codec's is needed here")
-    return config
-
-
-def read_run_config(folder: Path) -> RunConfig:
-    """The configuration that a checkpoint was trained under.
-
-    Raises:
-        CheckpointError: missing or damaged.
-    """
-    path = folder / CONFIG
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; a checkpoint is a folder that train-model wrote")
-    try:
-        return run_config_from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
-
-
-def _fill_from(folder: Path, model: nn.Module) -> None:
-    """Fill a model with a checkpoint's weights."""
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; a checkpoint is a folder that train-model wrote")
+    config = read(folder)
+    model = build(config)
+    path = _existing(folder / WEIGHTS)
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file ({error})") from error
     fill(model, tensors, path)
+    return Checkpoint(model=model.eval(), config=config)
+
+
+def read_config(
+    folder: Path, from_json: Callable[[object], AnyConfig], families: Collection[str] | None = None
+) -> AnyConfig:
+    """Read the configuration that a checkpoint was trained under.
+
+    Args:
+        folder: folder of the checkpoint.
+        from_json: validates the document.
+        families: names of the families that the caller can use; None: any.
+
+    Raises:
+        CheckpointError: missing or damaged, or of another family.
+    """
+    path = _existing(folder / CONFIG)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        family = family_of(document)
+        if families is None or family in families:
+            return from_json(document)
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    raise CheckpointError(f"{folder} holds a model of family {family}; {' or '.join(families)} is needed here")
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing; a checkpoint is a folder that train-model wrote")
+    return path
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

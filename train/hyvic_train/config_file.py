@@ -1,7 +1,7 @@
 """Configuration files: YAML of one run or a sweep of several, perhaps over another file's values.
 
 base: hyvic-s-202.yaml            another file, whose values hold where this one has none
-model: {kernel_size: 5}           sections of TrainingConfig, or of AdaptiveTrainingConfig
+model: {kernel_size: 5}           sections of the family's configuration
 sweep:                            axes, and the variants of each: a run for every combination
 stages: [{model.spatial_stages: 1}, {model.spatial_stages: 2}]
 """
@@ -17,29 +17,10 @@ from typing import Any
 
 import yaml
 
-from hyvic_train.config import ConfigError, TrainingConfig
-from hyvic_train.run_config import RunConfig, run_config_from_json
+from hyvic_train.config import ConfigError, RunConfig
+from hyvic_train.families.registry import run_config_from_json
 
 MAX_BASES = 8
-
-
-def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
-    """Read a YAML configuration of one run of a codec of one network.
-
-    Args:
-        path: the file. Paths in it are relative to its folder.
-        overrides: `section.key=value` assignments, applied in order; the value is YAML.
-
-    Raises:
-        ConfigError: unreadable file, unknown key, impossible value: all of them in one message.
-    """
-    runs = read_sweep(path, overrides)
-    if list(runs) != [""]:
-        raise ConfigError(f"{path} describes {len(runs)} runs; one is needed here")
-    run = runs[""]
-    if not isinstance(run, TrainingConfig):
-        raise ConfigError(f"{path} describes a context model; a codec of one network is needed here")
-    return run
 
 
 def read_sweep(path: Path, overrides: Sequence[str] = ()) -> dict[str, RunConfig]:
@@ -89,7 +70,7 @@ def _axes(sweep: object, path: Path) -> list[list[dict[str, Any]]]:
 
 
 def _document(path: Path, *, depth: int) -> dict[str, Any]:
-    """A file's mapping over its base's, names of JSON files replaced by what they hold."""
+    """Read a file's mapping over its base's, with the contents of JSON files in place of their names."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
@@ -158,7 +139,7 @@ def _assign(document: dict[str, Any], keys: str, value: object) -> None:
 
 
 def _number_or_yaml(value: str) -> object:
-    """YAML, but 1e-4 is a number too; YAML 1.1 wants 1.0e-4."""
+    """Read a value as YAML, but 1e-4 is a number too; YAML 1.1 wants 1.0e-4."""
     try:
         return float(value) if "e" in value.lower() else yaml.safe_load(value)
     except ValueError:

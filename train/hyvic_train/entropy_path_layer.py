@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 
 import torch
@@ -11,12 +12,12 @@ from hyvic_train.integer_path import hidden_step, raise_peak, rounded_hidden
 
 
 class Arithmetic(Enum):
-    """How a pass through the entropy path counts.
+    """Arithmetic of a pass through the entropy path.
 
     Attributes:
-        REAL: in floating point.
-        ROUNDED: rounding as the integer network will, straight-through; a training pass raises the peaks first.
-        OBSERVED: as REAL, and the peaks are raised to what is reached; without gradient.
+        REAL: floating point.
+        ROUNDED: rounding as in the integer network, straight-through; a training pass raises the peaks first.
+        OBSERVED: floating point, and the peaks are raised to the magnitudes reached; without gradient.
     """
 
     REAL = auto()
@@ -48,3 +49,16 @@ def watch(peak: Tensor, values: Tensor, arithmetic: Arithmetic, *, training: boo
         torch.maximum(peak, values.abs().amax(dim=(0, 2, 3)), out=peak)
     elif arithmetic is Arithmetic.ROUNDED and training:
         raise_peak(peak, values)
+
+
+@torch.no_grad()
+def reached_peaks(peaks: dict[str, Tensor], observe: Callable[[], None]) -> dict[str, Tensor]:
+    """Return the peaks that `observe` reaches from zero, for the exporter; `peaks` stay as they are."""
+    before = {name: peak.clone() for name, peak in peaks.items()}
+    for peak in peaks.values():
+        peak.zero_()
+    observe()
+    reached = {name: peak.clone() for name, peak in peaks.items()}
+    for name, peak in peaks.items():
+        peak.copy_(before[name])
+    return reached

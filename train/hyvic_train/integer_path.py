@@ -1,8 +1,8 @@
-"""How the exported entropy path rounds, for the exporter to build and for training to feel.
+"""Rounding of the exported entropy path, for the exporter to build and for training to feel.
 
-On board and on the ground D^H is an integer network. What it rounds, and to which steps, is fixed here; the exporter
-makes the integers (hyvic_export.families.latent.integer_network), and a training may pass its values
-through the same rounding with a straight-through gradient, so that the network learns to live with it.
+On board and on the ground D^H is an integer network. This module fixes what it rounds, and to which steps. The exporter
+makes the integers (hyvic_export.families.latent.integer_network). Training may pass its values through the same
+rounding with a straight-through gradient, so that the network learns to live with it.
 
 Weights are rounded too, to eleven bits a row: a hundred times finer than the activations, so training leaves
 them alone.
@@ -44,7 +44,7 @@ MAX_SCALE_STEPS = int(MAX_SCALE) << SCALE_STEP_BITS
 
 
 def hidden_step(peak: Tensor) -> Tensor:
-    """The value of one integer step of each hidden channel, given the largest magnitudes it reached.
+    """Return the value of one integer step of each hidden channel, given the largest magnitudes it reached.
 
     A channel that stayed silent gets the smallest step of its layer: it may speak on another scene, and its clamp
     is the safe side.
@@ -64,30 +64,30 @@ def raise_peak(peak: Tensor, hidden: Tensor) -> None:
 
 
 def rounded_hidden(hidden: Tensor, step: Tensor) -> Tensor:
-    """Hidden activations as the integer network holds them."""
+    """Round hidden activations as the integer network holds them."""
     return straight_through(hidden, torch.clamp(torch.round(hidden / step), -HIDDEN_MAX, HIDDEN_MAX) * step)
 
 
 def rounded_log2_scale(log2_scale: Tensor) -> Tensor:
-    """The log2 σ of the nearest row of the scale table."""
+    """Return the log2 σ of the nearest row of the scale table."""
     index = torch.round((log2_scale - LOG2_MIN_SCALE) / LOG2_SCALE_STEP).clamp(0, SCALE_COUNT - 1)
     return straight_through(log2_scale, LOG2_MIN_SCALE + LOG2_SCALE_STEP * index)
 
 
 def rounded_scale(scale: Tensor) -> Tensor:
-    """The σ of the row of the scale table that the lookup names for σ in steps of 2**-SCALE_STEP_BITS."""
+    """Return the σ of the row of the scale table that the lookup finds for σ in steps of 2**-SCALE_STEP_BITS."""
     steps = torch.round(scale * 2**SCALE_STEP_BITS) * 2.0**-SCALE_STEP_BITS
     row = rounded_log2_scale(steps.clamp(SCALE_BOUND, MAX_SCALE).log2())
     return straight_through(scale, torch.exp2(row))
 
 
 def rounded_mean(mean: Tensor) -> Tensor:
-    """Means in steps of 2**-MEAN_STEP_BITS."""
+    """Round means to steps of 2**-MEAN_STEP_BITS."""
     return straight_through(mean, torch.round(mean * 2**MEAN_STEP_BITS) * 2.0**-MEAN_STEP_BITS)
 
 
 def latent_step(peak: Tensor) -> Tensor:
-    """The value of one integer step of latents that predict others, given the largest magnitudes they reached.
+    """Return the value of one integer step of latents that predict others, given the largest magnitudes they reached.
 
     Latents are multiples of 2**-MEAN_STEP_BITS, so a coarser power of two is a shift.
     """
@@ -96,17 +96,17 @@ def latent_step(peak: Tensor) -> Tensor:
 
 
 def rounded_latent(latent: Tensor, step: Tensor) -> Tensor:
-    """Latents as the integer network holds them where they predict others."""
+    """Round latents as the integer network holds them where they predict others."""
     return straight_through(latent, torch.clamp(torch.round(latent / step), -LATENT_MAX, LATENT_MAX) * step)
 
 
 def rounded_correction(argument: Tensor) -> Tensor:
-    """½ tanh in steps of the means' by a table over arguments in the same steps."""
+    """Return ½ tanh in steps of the means, by a table over arguments in the same steps."""
     step = 2.0**-MEAN_STEP_BITS
     row = torch.round(argument / step).clamp(-CORRECTION_MAX, CORRECTION_MAX) * step
     return straight_through(0.5 * torch.tanh(argument), torch.round(0.5 * torch.tanh(row) / step) * step)
 
 
 def straight_through(value: Tensor, rounded: Tensor) -> Tensor:
-    """The rounded value with the gradient of the value itself (Bengio et al., 2013)."""
+    """Return the rounded value with the gradient of the value itself (Bengio et al., 2013)."""
     return value + (rounded - value).detach()

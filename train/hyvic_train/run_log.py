@@ -1,25 +1,61 @@
-"""What a run writes down while it goes: a line of JSON a step, and TensorBoard's event files."""
+"""The log of a run: a line of JSON a step, and TensorBoard's event files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from hyvic_runtime.support.atomic_file import replacing
-
-from hyvic_train.objective import RateDistortion
-from hyvic_train.validation import OperatingPoint
+from torch import Tensor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOG, EVENTS = "log.jsonl", "tensorboard"
 SCALARS_EVERY = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """Figures of one gradient step.
+
+    Attributes:
+        values: figures for the log, by name.
+        curves: figures for TensorBoard, by name.
+        text: a few words for the progress bar.
+    """
+
+    values: Mapping[str, float]
+    curves: Mapping[str, float]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """Weights of a checkpoint and what they measure.
+
+    Attributes:
+        tensors: weights, with the peaks of training scenes.
+        document: contents of rd.json, but for the step.
+        loss: mean loss on the validation scenes; None without any.
+        entries: lines of the log, without their step.
+        curves: figures for TensorBoard, by name.
+        figures: pictures for TensorBoard, by name.
+        summary: lines for a reader, one a scene and operating point.
+    """
+
+    tensors: dict[str, Tensor]
+    document: dict[str, Any]
+    loss: float | None
+    entries: Sequence[Mapping[str, object]]
+    curves: Mapping[str, float]
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    summary: Sequence[str]
 
 
 class RunLog(AbstractContextManager["RunLog"]):
@@ -30,7 +66,7 @@ class RunLog(AbstractContextManager["RunLog"]):
 
         folder.mkdir(parents=True, exist_ok=True)
         _keep_until(folder / LOG, step)
-        # Line by line, so that a killed run has logged what its last state has done.
+        # Line by line, so that a killed run has logged every step that its last state holds.
         self._lines = (folder / LOG).open("a", buffering=1, encoding="utf-8")
         self._board: Any = SummaryWriter(folder / EVENTS, purge_step=step + 1)
 
@@ -43,51 +79,27 @@ class RunLog(AbstractContextManager["RunLog"]):
         self._lines.close()
         self._board.close()
 
-    def write(self, entry: Mapping[str, object]) -> None:
-        """A line; its `step` says when."""
-        self._lines.write(json.dumps(entry) + "\n")
+    def step(self, step: int, report: StepReport, speed: Mapping[str, float]) -> None:
+        """Log one step; every tenth goes to TensorBoard, with the speed."""
+        self._write(step, report.values)
+        if step % SCALARS_EVERY == 0:
+            self._show(step, {**report.curves, **speed})
 
-    def show(self, step: int, scalars: Mapping[str, float], figures: Mapping[str, Figure] | None = None) -> None:
-        """Curves and pictures for TensorBoard."""
-        for name, value in scalars.items():
-            self._board.add_scalar(name, value, step)
-        for name, figure in (figures or {}).items():
+    def validation(self, step: int, validation: Validation) -> None:
+        """Log a validation, and let TensorBoard see it."""
+        for entry in validation.entries:
+            self._write(step, entry)
+        self._show(step, validation.curves)
+        for name, figure in validation.figures.items():
             self._board.add_figure(name, figure, step)
-
-    def flush(self) -> None:
-        """Let TensorBoard see what was shown."""
         self._board.flush()
 
+    def _write(self, step: int, entry: Mapping[str, object]) -> None:
+        self._lines.write(json.dumps({"step": step, **entry}) + "\n")
 
-class CodecLog(RunLog):
-    """The log of a codec's training."""
-
-    def __init__(self, folder: Path, step: int, peak: float) -> None:
-        super().__init__(folder, step)
-        self._peak = peak
-
-    def step(self, step: int, measured: RateDistortion, images_per_s: float) -> None:
-        """A batch's mean rate and distortion."""
-        self.write({"step": step, **asdict(measured)})
-        if step % SCALARS_EVERY == 0:
-            self.show(
-                step,
-                {
-                    "training/rate, bit per sample": measured.rate_bpppb,
-                    "training/PSNR, dB": measured.psnr(self._peak),
-                    "training/images per second": images_per_s,
-                },
-            )
-
-    def validation(self, step: int, points: Sequence[OperatingPoint], figures: Mapping[str, Figure]) -> None:
-        """Every operating point on every scene, and pictures."""
-        for point in points:
-            for name, result in point.scenes.items():
-                self.write({"step": step, "scene": name, "lmbda": point.lmbda, **asdict(result)})
-                scalars = {"rate": result.rate_bpppb, "PSNR": result.psnr(self._peak)}
-                self.show(step, {f"{name}/{what}, λ {point.lmbda:g}": value for what, value in scalars.items()})
-        self.show(step, {}, figures)
-        self.flush()
+    def _show(self, step: int, scalars: Mapping[str, float]) -> None:
+        for name, value in scalars.items():
+            self._board.add_scalar(name, value, step)
 
 
 def _keep_until(path: Path, step: int) -> None:

@@ -1,1 +1,1 @@
-"""Codecs behind one protocol: real octets, every bit of side information among them. One class in one file each."""
+"""Codecs with one protocol: real octets, all side information included. Each codec has a file of its own."""

@@ -1,4 +1,4 @@
-"""A deployment bundle as a codec."""
+"""Deployment bundles as codecs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from hyvic_runtime.errors import RateError, SceneError
 from hyvic_runtime.families.latent.bundle import ENCODER
 from hyvic_runtime.families.registry import FAMILIES, decoder_of, encoder_of, read_bundle, verify
 from hyvic_runtime.flight.rate_search import RateSearch
-from hyvic_runtime.scene.scene import Scene
+from hyvic_runtime.scene.scene import Cube, Scene
 from hyvic_runtime.support.metrics import compression_ratio
 
-from hyvic_compare.codecs.codec import Cube, octet_budget
+from hyvic_compare.codecs.codec import octet_budget
 from hyvic_compare.errors import TargetRatioError
 
 _VERSION = 2
 LEAST_USE = 0.5
-"""Part of the budget that the highest rate must take. Below it the point would stand for a ratio that it is far from,
-and the next target's is the same stream."""
+"""Share of the budget that the highest rate must take. With less, the point would stand for a ratio far from its own,
+and the next target would get the same stream."""
 NEAR_CENTRE_NM = 0.5
 
 
@@ -32,12 +32,11 @@ NEAR_CENTRE_NM = 0.5
 class BundleCodec:
     """Packets of the best quality whose octets, headers included, keep the budget (`encode-scene --target-ratio`).
 
-    Everything runs on one core: graphs in ONNX Runtime, whatever the bundle was compiled for, and the network of a
-    scene-adaptive bundle in native code, where the package was built with a compiler.
+    Everything runs on one core of the processor, on the engine that the bundle's family names for processors.
 
     Attributes:
-        folder: of the bundle, where whoever codes can read it.
-        name: for legends.
+        folder: folder of the bundle, which every worker can read.
+        name: name for legends.
     """
 
     folder: Path
@@ -48,7 +47,7 @@ class BundleCodec:
     def __post_init__(self) -> None:
         bundle = read_bundle(self.folder)
         self.wavelengths = bundle.manifest.wavelengths
-        # A bundle's identity is what decodes its streams; the encoder may be of another precision.
+        # A bundle's identity covers what decodes its streams; the encoder may have another precision.
         encoder = " ".join(digest for name, digest in sorted(bundle.manifest.files.items()) if name.startswith(ENCODER))
         self._kind = FAMILIES[bundle.manifest.family].processor_engine
         engine = verify(bundle, self._kind).engine

@@ -1,23 +1,15 @@
-"""CCSDS 123.0-B-2 as a codec with a target, and as one without."""
+"""CCSDS 123.0-B-2 as a codec with a target, and as a lossless one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ccsds123 import EntropyCoder, ErrorLimit, ErrorLimits, LocalSum, Parameters, Predictor
 from ccsds123.codec import compress, decompress
-from ccsds123.parameter_files import CODER_NAMES
-from ccsds123.parameters import (
-    EntropyCoder,
-    ErrorLimit,
-    ErrorLimits,
-    LocalSum,
-    Parameters,
-    Predictor,
-)
 from ccsds123.rate import match_ratio
-from hyvic_runtime.scene.scene import Scene
+from hyvic_runtime.scene.scene import Cube, Scene
 
-from hyvic_compare.codecs.codec import Cube, octet_budget
+from hyvic_compare.codecs.codec import octet_budget
 from hyvic_compare.errors import TargetRatioError
 
 _VERSION = 1
@@ -37,7 +29,7 @@ class Ccsds123Lossless:
 
     @property
     def name(self) -> str:
-        return f"CCSDS-123 lossless, {CODER_NAMES[type(self.coder)]}"
+        return f"CCSDS-123 lossless, {self.coder.name}"
 
     @property
     def identity(self) -> str:
@@ -54,8 +46,8 @@ class Ccsds123Lossless:
 class Ccsds123NearLossless:
     """CCSDS-123 with the smallest absolute error limit, one for all samples, whose stream keeps the budget.
 
-    The parameters are those of `Ccsds123Lossless`. The standard was made for small limits. The sample-adaptive coder
-    spends a bit a sample at least and reaches no ratio above the bit depth.
+    The other parameters are as in `Ccsds123Lossless`. The standard was made for small limits. The sample-adaptive coder
+    spends at least one bit a sample, so it reaches no ratio above the bit depth.
 
     Attributes:
         coder: entropy coder.
@@ -65,7 +57,7 @@ class Ccsds123NearLossless:
 
     @property
     def name(self) -> str:
-        return f"CCSDS-123, {CODER_NAMES[type(self.coder)]}"
+        return f"CCSDS-123, {self.coder.name}"
 
     @property
     def identity(self) -> str:
@@ -74,7 +66,7 @@ class Ccsds123NearLossless:
     def encode(self, scene: Scene, target_ratio: float) -> bytes:
         budget = octet_budget(scene, target_ratio)
         parameters = _parameters(scene, self.coder)
-        # One trial of the largest limit tells what a search would find out in ten.
+        # One trial of the largest limit tells as much as a search of ten trials.
         depth = parameters.dynamic_range - 1
         largest = ErrorLimits(absolute=ErrorLimit(bit_depth=depth, values=(((1 << depth) - 1,),)))
         shortest = len(compress(scene.cube, replace(parameters, error_limits=largest)))
@@ -87,7 +79,7 @@ class Ccsds123NearLossless:
 
 
 def _parameters(scene: Scene, coder: EntropyCoder) -> Parameters:
-    # The book has no other prediction of an image one sample wide (4.3.1, 4.4.1).
+    # The book allows no other prediction for an image one sample wide (4.3.1, 4.4.1).
     narrow = Predictor(reduced=True, local_sum=LocalSum.WIDE_COLUMN_ORIENTED)
     return Parameters(
         signed=scene.cube.dtype.kind == "i",

@@ -1,4 +1,4 @@
-"""JPEG 2000 without a spectral transform: the paper's first traditional baseline."""
+"""JPEG 2000 without a spectral transform: the seed paper's first traditional baseline."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from hyvic_runtime.scene.scene import Scene
+from hyvic_runtime.scene.scene import Cube, Scene
 
-from hyvic_compare.codecs.codec import Cube, octet_budget
-from hyvic_compare.codecs.codestream import Planes, are_signed, decode_planes, encode_planes, shortest_codestream
+from hyvic_compare.codecs.codec import octet_budget
+from hyvic_compare.codecs.codestream import (
+    ComponentPlanes,
+    are_signed,
+    decode_planes,
+    encode_planes,
+    shortest_codestream,
+)
 from hyvic_compare.codecs.stream import FRAME_OCTETS, CubeType, StreamKind, framed, unframed
 from hyvic_compare.errors import TargetRatioError
 
@@ -24,10 +30,10 @@ _VERSION = 2
 class Jpeg2000:
     """JPEG 2000 (9/7 wavelet) of the bands as they are.
 
-    All bands are the components of one image, and OpenJPEG's rate control shares the octets among them; `per_band`
-    codes every band as an image of its own with an equal share, as a user without multi-component software would.
-    Streams end within 0.5 % below the budget where OpenJPEG's passes allow it (see `encode_planes`), `per_band`
-    ones within 2 %; below some 10 octets a band its packet headers alone exceed the budget.
+    All bands are the components of one image, and OpenJPEG's rate control shares the octets among them. With
+    `per_band`, every band is an image of its own with an equal share, as a user without multi-component software would
+    code. Streams end within 0.5 % below the budget if OpenJPEG's passes allow it (see `encode_planes`), and within 2 %
+    with `per_band`. Below some 10 octets a band, the packet headers alone exceed the budget.
 
     The payload is the codestream, or for `per_band` each band's codestream after its length (4 octets, big-endian).
 
@@ -78,23 +84,23 @@ class Jpeg2000:
 
 
 def _coded_type(cube: Cube) -> np.dtype[np.integer[Any]]:
-    """Signed where the samples allow it, as those of 16 bits mostly do.
+    """Return a signed type if the samples allow it, as samples of 16 bits mostly do.
 
-    JPEG 2000 takes unsigned samples for spread about the middle of their range (ISO/IEC 15444-1, G.1.2): where few
-    octets are spent, digital numbers of some thousands would come back as 32,768. GDAL's has no signed 8-bit samples.
+    JPEG 2000 assumes that unsigned samples spread about the middle of their range (ISO/IEC 15444-1, G.1.2). With few
+    octets, digital numbers of some thousands would come back as 32,768. GDAL has no signed 8-bit samples.
     """
     fits = cube.dtype == np.int8 or (cube.dtype == np.uint16 and int(cube.max()) <= np.iinfo(np.int16).max)
     return np.dtype(np.int16) if fits else cube.dtype
 
 
-def _decoded(codestream: bytes, shape: tuple[int, int, int], cube: CubeType) -> Planes:
+def _decoded(codestream: bytes, shape: tuple[int, int, int], cube: CubeType) -> ComponentPlanes:
     signed = cube.dtype.kind == "i" or are_signed(codestream)
     return decode_planes(codestream, shape, np.dtype(np.int16) if signed else cube.dtype)
 
 
-def _encode_each(planes: Planes, room: int) -> bytes:
-    """Every band with an equal share of what the bands before it left; again with less where that was too much."""
-    # Where even these are too long, no share of the room helps.
+def _encode_each(planes: ComponentPlanes, room: int) -> bytes:
+    """Code every band with an equal share of the octets that are left; again with less if the result is too long."""
+    # If even these codestreams are too long, no share of the room helps.
     payload = b"".join(_after_length(shortest_codestream(plane[None])) for plane in planes)
     if len(payload) > room:
         return payload

@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.scene.scene import Scene
+from hyvic_runtime.scene.scene import Cube, Scene
 
-from hyvic_compare.codecs.codec import Cube, octet_budget
+from hyvic_compare.codecs.codec import octet_budget
 from hyvic_compare.codecs.stream import CubeType, StreamKind, framed, unframed
 from hyvic_compare.errors import TargetRatioError
 
 _LENGTH = struct.Struct(">I")
 _VERSION = 1
 MAX_NEAR = 255
-"""Largest error that the standard can be asked to allow (C.2.3)."""
+"""Largest error that the standard can allow (C.2.3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JpegLsLossless:
-    """Every band as an image of its own.
+    """JPEG-LS of every band as an image of its own.
 
-    The payload is each band's JPEG-LS file after its length (4 octets, big-endian). Signed samples are coded with half
-    of their range added.
+    The payload is each band's JPEG-LS file after its length (4 octets, big-endian). Half of the range is added to
+    signed samples before coding.
     """
 
     @property
@@ -82,7 +82,7 @@ def _encoded(cube: Cube, near: int) -> bytes:
 
     of = CubeType.of(cube)
     coded = _coded_type(cube.dtype)
-    # Adding half of the range to two's complement turns its top bit around.
+    # Adding half of the range to two's complement inverts its top bit.
     turned = cube.view(coded) ^ coded.type(_half(of.dtype))
     payload = b""
     for plane in np.moveaxis(turned, 2, 0):

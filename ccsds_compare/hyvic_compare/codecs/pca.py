@@ -1,4 +1,4 @@
-"""Principal components of the spectra, quantised: the paper's second traditional baseline."""
+"""Principal components of the spectra, quantised: the seed paper's second traditional baseline."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.scene.scene import Scene
+from hyvic_runtime.scene.scene import Cube, Scene
 from numpy.typing import NDArray
 
-from hyvic_compare.codecs.codec import Cube, octet_budget
+from hyvic_compare.codecs.codec import octet_budget
 from hyvic_compare.codecs.spectral_basis import basis_octets, read_basis, spectral_basis
 from hyvic_compare.codecs.stream import FRAME_OCTETS, CubeType, StreamKind, framed, unframed
 from hyvic_compare.errors import TargetRatioError
@@ -26,13 +26,13 @@ _RANGE = struct.Struct(">ff")
 class Pca:
     """Leading principal components, in words of fixed length.
 
-    The paper gives its PCA a ratio "fixed by its architectural design": components kept, and no entropy coding, so
-    none is here. A component's coefficients are rounded to 2^b even levels from its least to its greatest. The first
-    few components have words of b + 1 bits and the rest of b, so that ratios beyond bands : 1 can be met, which a
-    16-bit word a component could not. Of the numbers of components and values of b, each with as many longer words
-    as fit, those with the least squared error are taken.
+    The paper gives its PCA a ratio "fixed by its architectural design": the kept components, without entropy coding. So
+    there is no entropy coding here. A component's coefficients are rounded to 2^b even levels from the least to the
+    greatest. The first few components have words of b + 1 bits, the rest of b bits. This meets ratios beyond bands : 1,
+    which 16-bit words could not. The number of components and b are chosen for the least squared error, each with as
+    many longer words as fit.
 
-    A stream ends up to one bit a pixel below the budget: of 200 bands 2 % at CR 64, and a third at CR 1,024.
+    A stream ends up to one bit a pixel below the budget: for 200 bands, 2 % at CR 64 and a third at CR 1,024.
 
     Payload, big-endian: components (u16), components with longer words (u16), b (u8), basis (see `spectral_basis`),
     least coefficient and step of every component (two float32), words of every component, padded to octets.
@@ -92,12 +92,12 @@ class Pca:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Choice:
-    """How the budget is spent.
+    """Use of the budget.
 
     Attributes:
-        components: kept.
-        longer: the first of them, whose words have one bit more.
-        bits: of the others' words.
+        components: number of kept components.
+        longer: number of the first components whose words have one bit more.
+        bits: bits of the other components' words.
     """
 
     components: int
@@ -109,7 +109,7 @@ class _Choice:
 
 
 def _choices(cube: CubeType, budget: int) -> Iterator[_Choice]:
-    """Every number of components and word length that fits, with as many longer words as fit."""
+    """Yield every number of components and word length that fits, with as many longer words as fit."""
     for bits in range(1, MAX_BITS + 1):
         more = _word_octets(cube.pixels, bits + 1) - _word_octets(cube.pixels, bits)
         for components in range(1, min(cube.bands, cube.pixels) + 1):
@@ -128,9 +128,9 @@ def _stream_octets(choice: _Choice, cube: CubeType) -> int:
 
 
 def _best(choices: list[_Choice], coefficients: NDArray[np.float64]) -> _Choice:
-    """The choice that leaves the least error, from the error of every component at every word length."""
+    """Return the choice with the least error, from the error of every component at every word length."""
     energy = (coefficients**2).sum(axis=1)
-    # saved[b, i]: what coding the first i components with b bits takes off the squared error.
+    # saved[b, i]: reduction of the squared error by coding the first i components with b bits.
     saved = np.zeros((MAX_BITS + 1, len(coefficients) + 1))
     for bits in range(1, MAX_BITS + 1):
         for index, values in enumerate(coefficients):
@@ -146,7 +146,7 @@ def _best(choices: list[_Choice], coefficients: NDArray[np.float64]) -> _Choice:
 
 
 def _range(values: NDArray[np.float64], bits: int) -> tuple[float, float]:
-    """Least value and step, as the float32 that the decoder will read."""
+    """Return least value and step, as the float32 numbers that the decoder will read."""
     low = float(np.float32(values.min()))
     return low, float(np.float32((values.max() - low) / (2**bits - 1)))
 

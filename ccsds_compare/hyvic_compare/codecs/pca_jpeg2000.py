@@ -9,16 +9,16 @@ from importlib.metadata import version
 
 import numpy as np
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.scene.scene import Scene
+from hyvic_runtime.scene.scene import Cube, Scene
 
-from hyvic_compare.codecs.codec import Cube, octet_budget
+from hyvic_compare.codecs.codec import octet_budget
 from hyvic_compare.codecs.codestream import decode_planes, encode_planes
 from hyvic_compare.codecs.spectral_basis import SpectralBasis, basis_octets, read_basis, spectral_basis
 from hyvic_compare.codecs.stream import FRAME_OCTETS, CubeType, StreamKind, framed, unframed
 from hyvic_compare.errors import TargetRatioError
 
 COMPONENTS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256)
-"""Numbers of components to try, each about √2 of the one before."""
+"""Numbers of components to try, each about √2 times the one before."""
 _HEADER = struct.Struct(">Hf")
 _INT16_MAX = 32767
 _VERSION = 1
@@ -28,12 +28,12 @@ _VERSION = 1
 class PcaJpeg2000:
     """Leading principal components as one 16-bit multi-component JPEG 2000 image.
 
-    All components share one step, so that OpenJPEG's rate control, which weighs the squared errors of all of them
-    alike, spends octets where they lower the error of the spectra most. The step is as fine as 16 bits allow.
+    OpenJPEG's rate control weighs the squared errors of all components alike. All components share one step, so that
+    it spends octets where they lower the error of the spectra most. The step is as fine as 16 bits allow.
 
-    More components cost more basis and may earn nothing: numbers from COMPONENTS are tried upwards until two in a row
-    left a larger squared error than the best, and the best is kept. Streams end within 0.5 % below the budget where
-    OpenJPEG's passes allow it (see `encode_planes`), which has left 2 % at most.
+    More components cost more basis and may gain nothing. Numbers from COMPONENTS are tried upwards until two in a row
+    left a larger squared error than the best, and the best is kept. Streams end within 0.5 % below the budget if
+    OpenJPEG's passes allow it (see `encode_planes`); up to 2 % has been seen.
 
     Payload, big-endian: components (u16), step (float32), basis (see `spectral_basis`), codestream.
     """
@@ -87,12 +87,11 @@ class _Attempt:
     """One number of components, coded.
 
     Attributes:
-        basis: with that many.
-        step: of the 16-bit planes, exact in float32.
-        codestream: of the planes.
-        octets: of the whole stream.
-        saved: squared error that these components take off that of the mean spectrum alone, before rounding to
-            digital numbers.
+        basis: basis with this number of components.
+        step: step of the 16-bit planes, exact in float32.
+        codestream: codestream of the planes.
+        octets: length of the whole stream.
+        saved: reduction of the squared error against the mean spectrum alone, before rounding to digital numbers.
     """
 
     basis: SpectralBasis
@@ -108,7 +107,7 @@ def _attempts(scene: Scene, cube: CubeType, full: SpectralBasis, budget: int) ->
     for count in sorted({min(count, most) for count in COMPONENTS}):
         basis = full.leading(count)
         coefficients = basis.coefficients(products)
-        # Up a little, so that the largest still rounds to 32,767 in float32; a scene of one colour has step 1.
+        # A little larger, so that the largest coefficient still rounds to 32,767 in float32; 1 if all pixels are equal.
         step = float(np.float32(np.abs(coefficients).max() / _INT16_MAX * (1 + 1e-6))) or 1.0
         shape = (count, cube.lines, cube.samples)
         planes = np.rint(coefficients / step).astype(np.int16).reshape(shape)

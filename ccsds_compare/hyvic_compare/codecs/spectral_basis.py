@@ -1,4 +1,4 @@
-"""The principal components of a scene's spectra, as they travel in a stream.
+"""Principal components of a scene's spectra, as they travel in a stream.
 
 mean            bands × the scene's sample type, big-endian
 components      count × bands × int16, big-endian, in units of 1 / 32767
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hyvic_runtime.scene.scene import Scene, mean_spectrum
+from hyvic_runtime.scene.scene import Cube, Scene, mean_spectrum
 from numpy.typing import NDArray
 
-from hyvic_compare.codecs.codec import Cube
 from hyvic_compare.codecs.stream import CubeType, PayloadReader
 
 _UNIT = 32767
@@ -25,7 +24,7 @@ class SpectralBasis:
     """A mean spectrum and the leading directions around it.
 
     Attributes:
-        mean: (band,), in the scene's sample type.
+        mean: (band,) mean spectrum in the scene's sample type.
         vectors: (component, band) int16, each 32767 times a unit vector, by falling variance.
     """
 
@@ -36,35 +35,35 @@ class SpectralBasis:
         return len(self.vectors)
 
     def leading(self, count: int) -> SpectralBasis:
-        """The first components."""
+        """Return the basis of the first components."""
         return SpectralBasis(mean=self.mean, vectors=self.vectors[:count])
 
     def products(self, cube: Cube) -> NDArray[np.float64]:
-        """Inner products of every spectrum, less the mean, with the components: (component, pixel)."""
+        """Return the inner products of every spectrum, less the mean, with the components: (component, pixel)."""
         vectors = self.vectors / _UNIT
-        # A block of lines at a time: a whole swath in double precision would not fit.
+        # A block of lines at a time: a whole swath in double precision would not fit in memory.
         return np.concatenate([vectors @ _centred(lines, self.mean).T for lines in _blocks(cube)], axis=1)
 
     def coefficients(self, products: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Coefficients (component, pixel) that reconstruct the spectra with the least squared error.
+        """Return coefficients (component, pixel) that reconstruct the spectra with the least squared error.
 
-        Rounded to 16 bits the components are no longer quite orthogonal; the inverse of their Gram matrix makes up
-        for it, so that what is lost is only what lies outside their span.
+        Rounded to 16 bits, the components are not quite orthogonal. The inverse of their Gram matrix corrects this, so
+        that only the part outside their span is lost.
 
         Args:
-            products: of these components, and perhaps of further ones after them.
+            products: inner products with these components, and perhaps with further ones after them.
         """
         result: NDArray[np.float64] = np.linalg.solve(self.gram(), products[: len(self)])
         return result
 
     def gram(self) -> NDArray[np.float64]:
-        """Inner products of the components with each other; the unit matrix but for rounding to 16 bits."""
+        """Return the inner products of the components; the unit matrix except for rounding to 16 bits."""
         vectors = self.vectors / _UNIT
         result: NDArray[np.float64] = vectors @ vectors.T
         return result
 
     def reconstruct(self, coefficients: NDArray[np.float64], cube: CubeType) -> Cube:
-        """The cube of coefficients (component, pixel), rounded and held to its sample type."""
+        """Return the cube of coefficients (component, pixel), rounded and clipped to its sample type."""
         result = np.empty((cube.pixels, cube.bands), cube.dtype)
         low, high = np.iinfo(cube.dtype).min, np.iinfo(cube.dtype).max
         vectors, mean = self.vectors / _UNIT, self.mean.astype(np.float64)
@@ -74,7 +73,7 @@ class SpectralBasis:
         return result.reshape(cube.lines, cube.samples, cube.bands)
 
     def to_octets(self) -> bytes:
-        """As it travels."""
+        """Return the octets of the basis in a stream."""
         mean = self.mean.astype(self.mean.dtype.newbyteorder(">")).tobytes()
         return mean + self.vectors.astype(_BIG_ENDIAN_INT16).tobytes()
 
@@ -83,7 +82,7 @@ _BLOCK = 65_536
 
 
 def basis_octets(count: int, cube: CubeType) -> int:
-    """Octets that a mean and `count` components take."""
+    """Return the octets of a mean and `count` components."""
     return cube.bands * (cube.dtype.itemsize + count * _BIG_ENDIAN_INT16.itemsize)
 
 
@@ -99,7 +98,7 @@ def read_basis(payload: PayloadReader, count: int, cube: CubeType) -> SpectralBa
 
 
 def spectral_basis(scene: Scene) -> SpectralBasis:
-    """All principal components of a scene, around its mean spectrum rounded to whole digital numbers."""
+    """Return all principal components of a scene, around its mean spectrum rounded to whole digital numbers."""
     bands = scene.cube.shape[2]
     mean = mean_spectrum(scene)
     scatter = np.zeros((bands, bands))

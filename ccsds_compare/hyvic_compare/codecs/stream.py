@@ -1,4 +1,4 @@
-"""The frame of the baselines' streams: what the cube is, and a checksum.
+"""Frame of the baselines' streams: shape and type of the cube, and a checksum.
 
     octets  0-1   "HC"
             2     format version, 1
@@ -8,7 +8,7 @@
             15…   payload of the codec
             last 4        CRC-32 (zlib's) of all before it
 
-JPEG 2000 and PCA have no checksum of their own: without one, a flipped bit would give a wrong picture in silence.
+JPEG 2000 and PCA have no checksum of their own; without one, a flipped bit would silently give a wrong picture.
 """
 
 from __future__ import annotations
@@ -21,20 +21,18 @@ from typing import Any
 
 import numpy as np
 from hyvic_runtime.errors import DecodeError
-from hyvic_runtime.scene.scene import SUPPORTED_DTYPES
-
-from hyvic_compare.codecs.codec import Cube
+from hyvic_runtime.scene.scene import SUPPORTED_DTYPES, Cube
 
 _HEADER = struct.Struct(">2sBBBIIH")
 _CHECKSUM = struct.Struct(">I")
 _MAGIC, _VERSION = b"HC", 1
 FRAME_OCTETS = _HEADER.size + _CHECKSUM.size
 MAX_SAMPLES = 2**31
-"""Largest cube a decoder makes room for: 4 GB of 16-bit samples."""
+"""Largest cube that a decoder allocates: 4 GB of 16-bit samples."""
 
 
 class StreamKind(IntEnum):
-    """Which codec wrote a stream."""
+    """Codec that wrote a stream."""
 
     JPEG2000 = 1
     JPEG2000_PER_BAND = 2
@@ -73,17 +71,17 @@ class CubeType:
 
 
 def framed(kind: StreamKind, cube: CubeType, payload: bytes) -> bytes:
-    """A whole stream."""
+    """Return a whole stream."""
     code = SUPPORTED_DTYPES.index(cube.dtype)
     head = _HEADER.pack(_MAGIC, _VERSION, kind, code, cube.lines, cube.samples, cube.bands)
     return head + payload + _CHECKSUM.pack(zlib.crc32(head + payload))
 
 
 def unframed(kind: StreamKind, stream: bytes) -> tuple[CubeType, PayloadReader]:
-    """What the cube is, and the payload.
+    """Return shape and type of the cube, and the payload.
 
     Raises:
-        DecodeError: damaged, of another codec, or a cube too large to be real.
+        DecodeError: the stream is damaged, of another codec, or its cube is too large to be real.
     """
     if len(stream) < FRAME_OCTETS:
         raise DecodeError(f"{len(stream)} octets; a stream has at least {FRAME_OCTETS}")
@@ -92,7 +90,7 @@ def unframed(kind: StreamKind, stream: bytes) -> tuple[CubeType, PayloadReader]:
         raise DecodeError("the checksum does not match; the stream is damaged or cut short")
     magic, version, found, code, lines, samples, bands = _HEADER.unpack_from(body)
     if (magic, version) != (_MAGIC, _VERSION):
-        raise DecodeError(f"begins with {body[:3].hex()}; this is no stream of these codecs")
+        raise DecodeError(f"begins with {body[:3].hex()}; this is not a stream of these codecs")
     if found != kind:
         raise DecodeError(f"was written by codec {found}; this one is {kind.value} ({kind.name})")
     if code >= len(SUPPORTED_DTYPES):
@@ -104,7 +102,12 @@ def unframed(kind: StreamKind, stream: bytes) -> tuple[CubeType, PayloadReader]:
 
 
 class PayloadReader:
-    """Takes a payload apart, checking every length first."""
+    """Reader of a payload that checks every length first.
+
+    >>> payload = PayloadReader(b"abc")
+    >>> payload.take(2), payload.remaining
+    (b'ab', 1)
+    """
 
     def __init__(self, payload: bytes) -> None:
         self._payload = memoryview(payload)
@@ -112,21 +115,21 @@ class PayloadReader:
 
     @property
     def remaining(self) -> int:
-        """Octets not yet taken."""
+        """Number of octets not yet taken."""
         return len(self._payload) - self._position
 
     def take(self, octets: int) -> bytes:
-        """The next octets."""
+        """Return the next octets."""
         if octets > self.remaining:
             raise DecodeError(f"need {octets} octets, got {self.remaining}")
         start, self._position = self._position, self._position + octets
         return bytes(self._payload[start : self._position])
 
     def unpack(self, layout: struct.Struct) -> tuple[int | float, ...]:
-        """The next fields."""
+        """Return the next fields."""
         return layout.unpack(self.take(layout.size))
 
     def finish(self) -> None:
-        """Make sure that nothing is left."""
+        """Check that nothing is left."""
         if self.remaining:
             raise DecodeError(f"{self.remaining} octets follow the end of the stream")

@@ -1,6 +1,6 @@
-"""The charts of the page, as Plotly takes them: plain dicts, one figure for every choice of a chart's selectors.
+"""Charts of the page in Plotly's form: plain dicts, one figure for every choice of a chart's selectors.
 
-Every trace that belongs to a codec has its name in `meta`, by which the page hides and shows it.
+Every trace of a codec has the codec's name in `meta`; the page hides and shows traces by it.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from hyvic_compare.results import ComparedScene, Comparison, Measurement
 from hyvic_compare.spectral_axis import SpectralAxis
 
 PUBLISHED = "published"
-"""`meta` of traces that show what papers print."""
+"""`meta` of traces that show published figures."""
 
 Figure = dict[str, Any]
 
-# Plotly chooses the range by what is not hidden.
+# Plotly chooses the range by the visible traces.
 _RATIO_TICKS = tuple(float(2**n) for n in range(18))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A place on the page and what it may show.
+    """Place on the page, with the figures that it can show.
 
     Attributes:
-        keys: selectors that decide.
-        figures: by their values, joined with "|".
-        height: pixels.
-        title: what a screen reader says.
+        keys: selectors that choose the figure.
+        figures: figures by the values of the selectors, joined with "|".
+        height: height in pixels.
+        title: text for screen readers.
     """
 
     keys: tuple[str, ...]
@@ -48,7 +48,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Measure:
-    """What the vertical axis of the rate–distortion chart may be."""
+    """Measure that the vertical axis of the rate–distortion chart can show."""
 
     attribute: str
     label: str
@@ -66,7 +66,11 @@ MEASURES = {
 
 
 def log_axis(low: float, high: float) -> tuple[tuple[float, ...], tuple[float, float]]:
-    """Powers of two from one below to one above, and the range as Plotly wants it, in log10."""
+    """Return ticks at powers of two that enclose a range, and the range with a margin, in log10 as Plotly takes it.
+
+    >>> log_axis(10, 60)[0]
+    (8.0, 16.0, 32.0, 64.0)
+    """
     first, last = math.floor(math.log2(low)), math.ceil(math.log2(high))
     ticks = tuple(float(2**n) for n in range(first, last + 1))
     margin = 0.04 * max(math.log10(high / low), 0.3)
@@ -74,12 +78,12 @@ def log_axis(low: float, high: float) -> tuple[tuple[float, ...], tuple[float, f
 
 
 def is_wide(ratios: Sequence[float]) -> bool:
-    """Whether the powers of two among them make an axis."""
+    """Return whether ratios span enough powers of two for a logarithmic axis."""
     return max(ratios) > 4 * min(ratios)
 
 
 def rate_chart(views: Sequence[View], styles: Mapping[str, CodecStyle]) -> Chart:
-    """Fig. 7: by view and measure."""
+    """Return Fig. 7, by view and measure."""
     return Chart(
         keys=("view", "measure"),
         figures={
@@ -152,7 +156,7 @@ def _curve(series: Series, points: Sequence[Point], measure: _Measure, style: Co
 
 
 def _exact(series: Series, point: Point, span: tuple[float, float], style: CodecStyle) -> Figure:
-    """Infinite PSNR has no place on the axis: a line at its ratio."""
+    """Return a line at the ratio of an exact result, since infinite PSNR has no place on the axis."""
     return {
         "type": "scatter",
         "mode": "lines+markers",
@@ -162,7 +166,7 @@ def _exact(series: Series, point: Point, span: tuple[float, float], style: Codec
         "x": [point.compression_ratio] * 20,
         "y": np.linspace(*span, 20).tolist(),
         "line": {"color": style.colour, "width": 2, "dash": "dash"},
-        "marker": {"size": 12, "opacity": 0},  # unseen, but they keep the line off the edge
+        "marker": {"size": 12, "opacity": 0},  # invisible, but they keep the line away from the edge
         "hovertemplate": f"<b>{series.codec}</b><br>every sample exact at CR %{{x:.2f}}<extra></extra>",
     }
 
@@ -195,7 +199,7 @@ def _published() -> Iterator[Figure]:
 
 
 def spectra_chart(comparison: Comparison, styles: Mapping[str, CodecStyle]) -> Chart:
-    """Fig. 9, and the difference below it: by scene, ratio and pixel."""
+    """Return Fig. 9 with the differences below the spectra, by scene, ratio and pixel."""
     figures = {}
     for number, scene in enumerate(comparison.scenes):
         axis = SpectralAxis.of(scene.wavelengths, scene.shape[2])
@@ -228,10 +232,10 @@ def _spectra_figure(
         }
     ]
     for codec in comparison.codecs:
-        exhibit = comparison.exhibits.get((scene.name, codec, ratio))
-        if exhibit is None:
+        preview = comparison.previews.get((scene.name, codec, ratio))
+        if preview is None:
             continue
-        decoded = exhibit.spectra[pixel]
+        decoded = preview.spectra[pixel]
         line = {"color": styles[codec].colour, "width": 1.6}
         for values, y_axis, what in ((decoded, "y", ""), (decoded - original, "y2", " − original")):
             traces.append(
@@ -263,7 +267,7 @@ def _rounded(values: np.ndarray[Any, Any]) -> list[float | None]:
 
 
 def spread_charts(comparison: Comparison, views: Sequence[View], styles: Mapping[str, CodecStyle]) -> dict[str, Chart]:
-    """Fig. 10: how PSNR and ratio spread over the tiles and scenes of a view, by view and ratio asked for."""
+    """Return Fig. 10: distributions of PSNR and ratio over tiles and scenes, by view and target ratio."""
     tiles, scenes, ratios = {}, {}, {}
     for number, view in enumerate(views):
         for ratio in comparison.ratios:
@@ -295,16 +299,16 @@ def spread_charts(comparison: Comparison, views: Sequence[View], styles: Mapping
 
 
 def measured_at(series: Series, ratio: float) -> list[Measurement]:
-    """What a codec did on a view's scenes at a target."""
+    """Return a codec's measurements on a view's scenes at a target."""
     return [m for m in series.measurements if m.target_ratio == ratio]
 
 
 Values = list[tuple[str, float]]
-"""Names of scenes, and what was measured there."""
+"""Names of scenes with measured values."""
 
 
 def tile_psnr(points: Sequence[Measurement]) -> Values:
-    """Of every tile that is not exact."""
+    """Return the PSNR of every tile that is not exact."""
     return [
         (m.scene, value)
         for m in points
@@ -314,12 +318,12 @@ def tile_psnr(points: Sequence[Measurement]) -> Values:
 
 
 def scene_psnr(points: Sequence[Measurement]) -> Values:
-    """Of every scene that is not exact."""
+    """Return the PSNR of every scene that is not exact."""
     return [(m.scene, m.fidelity.psnr_db) for m in points if m.fidelity and math.isfinite(m.fidelity.psnr_db)]
 
 
 def scene_ratios(points: Sequence[Measurement]) -> Values:
-    """What every scene came out at."""
+    """Return the compression ratio of every scene."""
     return [(m.scene, m.compression_ratio) for m in points if m.compression_ratio is not None]
 
 
@@ -336,7 +340,7 @@ def _spread(series: Series, values: Values, style: CodecStyle, form: str) -> Fig
         "jitter": 0.6,
         "pointpos": 0,
         "fillcolor": "rgba(0,0,0,0)",
-        # Quartiles of a handful are no distribution.
+        # A handful of values has no quartiles worth showing.
         "line": {"color": style.colour, "width": 1.5 * (len(values) >= _FEWEST)},
         "marker": {"color": style.colour, "size": 7, "opacity": 0.65, "symbol": style.symbol + "-open" * series.seen},
         "hoveron": "points",
@@ -373,7 +377,7 @@ def _ratios_figure(traces: Sequence[Figure], ratio: float) -> Figure:
 
 
 def cost_charts(comparison: Comparison, styles: Mapping[str, CodecStyle]) -> dict[str, Chart]:
-    """Samples a second and core, and memory."""
+    """Return the charts of samples a second and core, and of memory."""
     speed, memory = [], []
     for codec, style in styles.items():
         rates = throughput(comparison, codec)
@@ -393,7 +397,7 @@ def cost_charts(comparison: Comparison, styles: Mapping[str, CodecStyle]) -> dic
 
 
 def peak_memory_mb(comparison: Comparison, codec: str) -> float | None:
-    """The largest of all scenes and targets; None where the system did not tell."""
+    """Return the largest peak of all scenes and targets, or None if the system did not tell."""
     costs = [m.cost for m in comparison.measurements if m.codec == codec and m.cost is not None]
     return max((cost.peak_memory_mb for cost in costs if cost.peak_memory_mb is not None), default=None)
 

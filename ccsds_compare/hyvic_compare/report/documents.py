@@ -1,4 +1,4 @@
-"""A comparison as files for machines: strict JSON with everything that was measured, and a table of it."""
+"""Comparisons as files for machines: strict JSON with all measurements, and a table of them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import asdict, fields
 from typing import IO, Any
 
 from hyvic_compare.report.views import View, default_reference, deltas_of
-from hyvic_compare.results import ComparedScene, Comparison, Cost, Fidelity, Measurement
+from hyvic_compare.results import ComparedScene, Comparison, Cost, Distortion, Measurement
 
 
 def document_from_comparison(comparison: Comparison, views: Sequence[View]) -> dict[str, Any]:
-    """The comparison without its pictures, and BD figures of every view.
+    """Return the comparison without its pictures, and the BD figures of every view.
 
     JSON has no infinity: the PSNR of an exact reconstruction is the string "inf", which Python's `float` and
-    most readers of numbers take.
+    most readers of numbers accept.
     """
     reference = default_reference(comparison, views[0])
     document = {
@@ -39,9 +39,9 @@ def document_from_comparison(comparison: Comparison, views: Sequence[View]) -> d
 
 
 def write_table(comparison: Comparison, file: IO[str]) -> None:
-    """CSV: a row for each measurement, empty where there is nothing; PSNR by band and tile is in the JSON alone."""
+    """Write a CSV file with a row for each measurement; PSNR by band and tile is in the JSON file alone."""
     writer = csv.writer(file)
-    fidelity, cost = _scalars(Fidelity), _scalars(Cost)
+    fidelity, cost = _scalars(Distortion), _scalars(Cost)
     own = [f.name for f in fields(Measurement) if f.name not in ("fidelity", "cost")]
     writer.writerow((*own, *fidelity, *cost))
     for m in comparison.measurements:
@@ -51,7 +51,7 @@ def write_table(comparison: Comparison, file: IO[str]) -> None:
         writer.writerow("" if value is None else value for value in row)
 
 
-def _scalars(record: type[Fidelity] | type[Cost]) -> list[str]:
+def _scalars(record: type[Distortion] | type[Cost]) -> list[str]:
     return [f.name for f in fields(record) if not f.name.endswith(("band_psnr_db", "tile_psnr_db"))]
 
 

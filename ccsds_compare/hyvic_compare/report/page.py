@@ -1,4 +1,4 @@
-"""The page: everything in one file that needs no network."""
+"""Page of a comparison: everything in one file that needs no network."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _TERMS = {
 
 
 def comparison_page(comparison: Comparison, views: Sequence[View]) -> str:
-    """HTML that opens from a disk."""
+    """Return HTML that opens from a disk."""
     from plotly.offline import get_plotlyjs
 
     styles = codec_styles(comparison.codecs)
@@ -180,7 +180,7 @@ def _ratio_table(comparison: Comparison, view: View, styles: Mapping[str, CodecS
                 cells.append('<span class="quiet">–</span>')
             else:
                 text = point.psnr_text
-                # What came out, where that is not what was asked for.
+                # Show the ratio that was reached if it differs from the target.
                 if point.compression_ratio > 1.05 * ratio:
                     text += f'<br><small class="quiet">at CR {point.compression_ratio:,.0f}</small>'
                 cells.append(f'<span class="best">{text}</span>' if point.psnr_db == best[ratio] else text)
@@ -249,7 +249,7 @@ def _cost_section(comparison: Comparison, charts: Mapping[str, Chart]) -> str:
 
 
 def _gaps(comparison: Comparison) -> str:
-    """One row for what a codec refused for one reason, whatever the numbers in it; all of them are in the CSV."""
+    """Return one row for each codec and reason, whatever numbers the reason holds; the CSV file has every gap."""
     alike: dict[tuple[str, str], list[Measurement]] = {}
     for m in comparison.measurements:
         if m.gap is not None:
@@ -343,20 +343,8 @@ def _all(comparison: Comparison) -> str:
                 *(("–", "–") if cost is None else (f"{cost.encode_s:.3f}", f"{cost.decode_s:.3f}")),
             ]
         )
-    headings = [
-        "scene",
-        "codec",
-        "asked for",
-        "octets",
-        "CR",
-        "bpppc",
-        "PSNR",
-        "SSIM",
-        "angle °",
-        "max DN",
-        "enc s",
-        "dec s",
-    ]
+    headings = ["scene", "codec", "asked for", "octets", "CR", "bpppc", "PSNR", "SSIM", "angle °", "max DN"]
+    headings += ["enc s", "dec s"]
     return (
         f"<details><summary>Show all {len(rows):,} points</summary>{_grid(headings, rows, text=2)}</details>"
         '<p class="quiet">The same with PSNR of every band and tile: comparison.json; as a table: comparison.csv.</p>'
@@ -397,12 +385,12 @@ def _select(key: str, label: str, options: Mapping[str, str], start: str | None 
 
 
 def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]], *, text: int) -> str:
-    """A table of HTML cells.
+    """Return a table of HTML cells.
 
     Args:
-        headings: of the columns.
-        rows: cells, escaped.
-        text: leading columns that hold words; figures are aligned to the right.
+        headings: names of the columns.
+        rows: escaped cells.
+        text: number of leading columns that hold words; figures are aligned to the right.
     """
 
     def cell(tag: str, column: int, body: str) -> str:

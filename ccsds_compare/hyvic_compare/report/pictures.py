@@ -1,4 +1,4 @@
-"""The side-by-side pictures of Fig. 8 as the page holds them: PNG inside HTML."""
+"""Side-by-side pictures of Fig. 8 for the page: PNG inside HTML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hyvic_compare.report.codec_style import CodecStyle
 from hyvic_compare.report.views import SEEN_MARK
-from hyvic_compare.results import ComparedScene, Comparison, Exhibit, Measurement
+from hyvic_compare.results import ComparedScene, Comparison, Measurement, Preview
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,29 +22,29 @@ ERROR_MAP = "inferno"
 
 
 def shown_ratios(comparison: Comparison) -> tuple[float, ...]:
-    """Targets at which a reconstruction was kept."""
-    kept = {ratio for _, _, ratio in comparison.exhibits}
+    """Return the targets at which a reconstruction was kept."""
+    kept = {ratio for _, _, ratio in comparison.previews}
     return tuple(ratio for ratio in comparison.ratios if ratio in kept)
 
 
-def shown_at(comparison: Comparison, scene: ComparedScene, ratio: float) -> dict[str, Exhibit]:
-    """Reconstructions by codec, in the order of the codecs."""
+def shown_at(comparison: Comparison, scene: ComparedScene, ratio: float) -> dict[str, Preview]:
+    """Return reconstructions by codec, in the order of the codecs."""
     keys = {codec: (scene.name, codec, ratio) for codec in comparison.codecs}
-    return {codec: comparison.exhibits[key] for codec, key in keys.items() if key in comparison.exhibits}
+    return {codec: comparison.previews[key] for codec, key in keys.items() if key in comparison.previews}
 
 
-def error_scale(shown: Mapping[str, Exhibit]) -> float:
-    """Digital numbers of the brightest colour: one for all codecs, wide enough for 99 % of the worst one's pixels."""
+def error_scale(shown: Mapping[str, Preview]) -> float:
+    """Return the digital numbers of the brightest colour for all codecs: 99 % of every codec's pixels are within it."""
     return max((float(np.percentile(e.error, 99)) for e in shown.values() if e.error is not None), default=0.0) or 1.0
 
 
 def measured(comparison: Comparison) -> dict[tuple[str, str, float | None], Measurement]:
-    """What belongs to each reconstruction."""
+    """Return measurements by scene, codec and target."""
     return {(m.scene, m.codec, m.target_ratio): m for m in comparison.measurements}
 
 
 def caption_lines(m: Measurement | None) -> tuple[str, ...]:
-    """Ratio and fidelity, to read below a picture."""
+    """Return ratio and fidelity, to read below a picture."""
     if m is None or m.fidelity is None or m.compression_ratio is None:
         return ()
     f = m.fidelity
@@ -53,33 +53,33 @@ def caption_lines(m: Measurement | None) -> tuple[str, ...]:
 
 
 def pictures_html(comparison: Comparison, styles: Mapping[str, CodecStyle]) -> str:
-    """The originals with their pixels marked, and every codec's reconstruction above its error, by scene and ratio."""
+    """Return originals with marked pixels, and every codec's reconstruction above its error, by scene and ratio."""
     figures = []
     points = measured(comparison)
     for number, scene in enumerate(comparison.scenes):
         shown = {ratio: shown_at(comparison, scene, ratio) for ratio in shown_ratios(comparison)}
-        scales = {ratio: error_scale(exhibits) for ratio, exhibits in shown.items()}
+        scales = {ratio: error_scale(previews) for ratio, previews in shown.items()}
         figures.append(_original(scene, number, scales))
-        for ratio, exhibits in shown.items():
+        for ratio, previews in shown.items():
             when = f"scene={number}&amp;shown={ratio:g}"
-            for codec, exhibit in exhibits.items():
+            for codec, preview in previews.items():
                 m = points.get((scene.name, codec, ratio))
-                figures.append(_reconstruction(exhibit, codec, m, styles[codec], when, scales[ratio]))
-            if not exhibits:
+                figures.append(_reconstruction(preview, codec, m, styles[codec], when, scales[ratio]))
+            if not previews:
                 figures.append(f'<p data-when="{when}">No reconstruction of this scene was kept at this ratio.</p>')
     return f'<div class="pictures">{"".join(figures)}</div>'
 
 
 def _reconstruction(
-    exhibit: Exhibit, codec: str, m: Measurement | None, style: CodecStyle, when: str, top: float
+    preview: Preview, codec: str, m: Measurement | None, style: CodecStyle, when: str, top: float
 ) -> str:
     name = html.escape(f"{codec} {SEEN_MARK}" if m is not None and m.seen else codec)
     lines = "<br>".join(map(html.escape, caption_lines(m)))
-    error = "" if exhibit.error is None else _img(_error_picture(exhibit.error / top), f"{codec}, error")
+    error = "" if preview.error is None else _img(_error_picture(preview.error / top), f"{codec}, error")
     return (
         f'<figure data-when="{when}" data-codec="{html.escape(codec)}" title="{name}"><figcaption>'
         f"<b>{swatch(style)}{name}</b>{lines}</figcaption>"
-        f"{_img(_true_colour(exhibit), f'{codec}, true colour')}{error}</figure>"
+        f"{_img(_true_colour(preview), f'{codec}, true colour')}{error}</figure>"
     )
 
 
@@ -105,18 +105,18 @@ def _original(scene: ComparedScene, number: int, scales: Mapping[float, float]) 
 
 
 def swatch(style: CodecStyle) -> str:
-    """A codec's symbol in its colour."""
+    """Return a codec's symbol in its colour."""
     return f'<span class="swatch" style="color:{style.colour}">{style.glyph}</span>'
 
 
-def _true_colour(exhibit: Exhibit) -> Image:
+def _true_colour(preview: Preview) -> Image:
     from PIL.Image import fromarray
 
-    return fromarray(np.ascontiguousarray(exhibit.true_colour))
+    return fromarray(np.ascontiguousarray(preview.true_colour))
 
 
 def _error_picture(share: NDArray[np.floating[Any]]) -> Image:
-    """A palette of 256 colours takes a third of the octets of true colour."""
+    """Return a picture with a palette of 256 colours, which takes a third of the octets of true colour."""
     from matplotlib import colormaps
     from PIL.Image import fromarray
 

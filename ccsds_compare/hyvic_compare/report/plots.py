@@ -1,4 +1,4 @@
-"""The charts of the page as Matplotlib draws them, for documents that show pictures."""
+"""Charts of the page as Matplotlib figures, for documents that show pictures."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ RATE, SCENES, PICTURES = "rate-distortion", "rate-distortion-scenes", "pictures"
 SPECTRA, SPREAD, COST = "spectra", "distributions", "cost"
 PLOTS = (RATE, SCENES, PICTURES, SPECTRA, SPREAD, COST)
 _MOST_SCENES = 4
-"""Rows that a picture of scenes may have; the page shows all."""
+"""Largest number of rows in a picture of scenes; the page shows all scenes."""
 _TITLE_CHARACTERS = 56
-"""As many as a panel is wide."""
+"""Width of a panel in characters."""
 
 
 def comparison_plots(comparison: Comparison, views: Sequence[View]) -> dict[str, Figure]:
-    """Figures by name."""
+    """Return figures by name."""
     styles = codec_styles(comparison.codecs)
     return {
         RATE: _rate_plot([view for view in views if view is views[0] or len(view.scenes) > 1], styles, columns=2),
@@ -45,7 +45,7 @@ def comparison_plots(comparison: Comparison, views: Sequence[View]) -> dict[str,
 
 
 def _rate_plot(views: Sequence[View], styles: Mapping[str, CodecStyle], *, columns: int) -> Figure:
-    """Fig. 7: a panel for every view, the main one first."""
+    """Draw Fig. 7: a panel for every view, the main one first."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -116,13 +116,13 @@ def _middle(comparison: Comparison) -> float:
 
 
 def _at(comparison: Comparison, ratio: float, styles: Mapping[str, CodecStyle]) -> dict[str, CodecStyle]:
-    """Codecs that have anything at a target."""
+    """Return the codecs that have a result at a target."""
     able = {m.codec for m in comparison.measurements if m.gap is None and m.target_ratio == ratio}
     return {codec: style for codec, style in styles.items() if codec in able}
 
 
 def _pictures_plot(comparison: Comparison) -> Figure:
-    """Fig. 8: reconstructions and errors of the first scenes at the middle ratio."""
+    """Draw Fig. 8: reconstructions and errors of the first scenes at the middle ratio."""
     from matplotlib.figure import Figure
 
     ratio = _middle(comparison)
@@ -143,15 +143,15 @@ def _pictures_plot(comparison: Comparison) -> Figure:
         above[0].set_title(f"{scene.name}\noriginal", fontsize=9)
         image = None
         for column, codec in enumerate(codecs, start=1):
-            exhibit = shown.get(codec)
-            if exhibit is None:
+            preview = shown.get(codec)
+            if preview is None:
                 continue
             m = points.get((scene.name, codec, ratio))
             mark = f" {SEEN_MARK}" if m is not None and m.seen else ""
-            above[column].imshow(exhibit.true_colour, interpolation="nearest")
+            above[column].imshow(preview.true_colour, interpolation="nearest")
             above[column].set_title("\n".join((codec + mark, *caption_lines(m))), fontsize=9)
-            if exhibit.error is not None:
-                image = below[column].imshow(exhibit.error, cmap=ERROR_MAP, vmin=0, vmax=top, interpolation="nearest")
+            if preview.error is not None:
+                image = below[column].imshow(preview.error, cmap=ERROR_MAP, vmin=0, vmax=top, interpolation="nearest")
         if image is not None:
             scale = below[0].inset_axes((0, 0.9, 1, 0.07))
             figure.colorbar(image, cax=scale, orientation="horizontal", label="error in DN, RMS over bands")
@@ -160,7 +160,7 @@ def _pictures_plot(comparison: Comparison) -> Figure:
 
 
 def _spectra_plot(comparison: Comparison, styles: Mapping[str, CodecStyle]) -> Figure:
-    """Fig. 9: spectra of the pixels of the first scenes at the middle ratio."""
+    """Draw Fig. 9: spectra of the pixels of the first scenes at the middle ratio."""
     from matplotlib.figure import Figure
 
     ratio = _middle(comparison)
@@ -175,8 +175,8 @@ def _spectra_plot(comparison: Comparison, styles: Mapping[str, CodecStyle]) -> F
                 axes.set_axis_off()
                 continue
             axes.plot(axis.x, axis.line(scene.original.spectra[pixel]), color=INK, linewidth=4, alpha=0.4)
-            for codec, exhibit in shown_at(comparison, scene, ratio).items():
-                axes.plot(axis.x, axis.line(exhibit.spectra[pixel]), color=styles[codec].colour, linewidth=1.2)
+            for codec, preview in shown_at(comparison, scene, ratio).items():
+                axes.plot(axis.x, axis.line(preview.spectra[pixel]), color=styles[codec].colour, linewidth=1.2)
             line, sample = scene.pixels[pixel]
             axes.set_title(f"{scene.name}: line {line}, sample {sample}", fontsize=10)
             axes.set_xlabel(axis.label)
@@ -188,7 +188,7 @@ def _spectra_plot(comparison: Comparison, styles: Mapping[str, CodecStyle]) -> F
 
 
 def _spread_plot(comparison: Comparison, main: View, styles: Mapping[str, CodecStyle]) -> Figure:
-    """Fig. 10: PSNR over the tiles and ratios of the scenes of the main view, at the middle ratio."""
+    """Draw Fig. 10: PSNR of the tiles, and ratios of the scenes, of the main view at the middle ratio."""
     from matplotlib.figure import Figure
 
     ratio = _middle(comparison)

@@ -1,4 +1,4 @@
-"""Figures that papers print for HySpecNet-11k: measured on other scenes, so they are shown and never compared."""
+"""Figures that papers print for HySpecNet-11k; measured on other scenes, they are shown and never compared."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class PublishedCurve:
     """PSNR at fixed compression ratios.
 
     Attributes:
-        codec: its name.
-        ratios: nominal.
-        psnr_db: test-set means, dB.
-        source: what prints them.
+        codec: name of the codec.
+        ratios: nominal compression ratios.
+        psnr_db: means over the test set, dB.
+        source: publication that prints them.
     """
 
     codec: str
@@ -27,12 +27,12 @@ class PublishedSpan:
     """A mean PSNR over a test set whose compression ratios are printed as a range.
 
     Attributes:
-        codec: its name.
-        low: of the range that holds most scenes.
-        high: of it.
-        psnr_db: mean.
+        codec: name of the codec.
+        low: lower end of the range that holds most scenes.
+        high: upper end of this range.
+        psnr_db: mean PSNR.
         deviation_db: standard deviation over the scenes.
-        source: what prints them.
+        source: publication that prints them.
     """
 
     codec: str

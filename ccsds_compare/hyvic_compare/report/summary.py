@@ -1,4 +1,4 @@
-"""What a comparison found, in sentences for people who decide and do not code."""
+"""Summary of a comparison in sentences, for people who decide and do not code."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from hyvic_compare.report.views import SEEN_MARK, View, default_reference, delta
 from hyvic_compare.results import Comparison
 
 _UNUSED = 1.1
-"""A stream this many times shorter than allowed leaves room that its codec cannot use."""
+"""A codec whose stream is this many times shorter than allowed cannot use its budget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A sentence or a few.
+    """One or a few sentences on a topic.
 
     Attributes:
         topic: two or three words.
-        text: what was found.
+        text: sentences.
     """
 
     topic: str
@@ -31,10 +31,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Who is how good at one target.
+    """Order of the codecs at one target.
 
     Attributes:
-        ratio: the target.
+        ratio: target ratio.
         ranked: codecs and PSNR in dB, the best first.
     """
 
@@ -43,14 +43,14 @@ class Standing:
 
     @property
     def lead_db(self) -> float | None:
-        """Of the best over the next; None of a codec alone, and of one that is exact."""
+        """Lead of the best codec over the next; None if there is one codec alone, or the best is exact."""
         if len(self.ranked) < 2 or not math.isfinite(self.ranked[0][1]):
             return None
         return self.ranked[0][1] - self.ranked[1][1]
 
 
 def standings(view: View, ratios: Sequence[float]) -> tuple[Standing, ...]:
-    """By target; one that no codec reached is left out."""
+    """Return the standings by target; targets that no codec reached are left out."""
     found = []
     for ratio in ratios:
         points = [(series.codec, series.at(ratio)) for series in view.series]
@@ -63,7 +63,7 @@ def standings(view: View, ratios: Sequence[float]) -> tuple[Standing, ...]:
 
 
 def findings(comparison: Comparison, views: Sequence[View]) -> tuple[Finding, ...]:
-    """Everything that can be said from the main view, the most important first."""
+    """Return everything that the main view shows, the most important first."""
     main = views[0]
     table = standings(main, comparison.ratios)
     singles = {view.scenes[0]: standings(view, comparison.ratios) for view in views if len(view.scenes) == 1}
@@ -138,7 +138,7 @@ def _wins(codec: str, ratio: float, singles: dict[str, tuple[Standing, ...]]) ->
 
 
 def _ours(name: str, table: Sequence[Standing], main: View, comparison: Comparison) -> Iterator[str]:
-    """Where it wins, where it loses, to whom and by how much."""
+    """Say where one of our codecs wins and loses, against which codecs and by how much."""
     present = [standing for standing in table if name in dict(standing.ranked)]
     if not present:
         yield "It has no result that every scene shares."
@@ -148,9 +148,9 @@ def _ours(name: str, table: Sequence[Standing], main: View, comparison: Comparis
     rivals = [_rival(name, series.codec, present) for series in main.series if series.codec != name]
     asked = comparison.ratios
     for verb, clauses in (
-        ("It is behind", [r.clause(r.behind, asked) for r in rivals if r.behind and not r.ahead]),
-        ("It is now behind, now ahead of", [r.both(asked) for r in rivals if r.behind and r.ahead]),
-        ("It is ahead of", [r.clause(r.ahead, asked) for r in rivals if r.ahead and not r.behind]),
+        ("It is below", [r.clause(r.better, asked) for r in rivals if r.better and not r.worse]),
+        ("It is now below, now above", [r.both(asked) for r in rivals if r.better and r.worse]),
+        ("It is above", [r.clause(r.worse, asked) for r in rivals if r.worse and not r.better]),
     ):
         if clauses:
             yield f"{verb} {'; '.join(clauses)}."
@@ -171,24 +171,30 @@ def _ours(name: str, table: Sequence[Standing], main: View, comparison: Comparis
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rival:
-    """Another codec, seen from one of ours: ratios and gaps in dB, each positive."""
+    """Another codec compared with one of ours.
+
+    Attributes:
+        codec: name of the other codec.
+        better: ratios at which the other codec is better, with positive gaps in dB.
+        worse: ratios at which the other codec is worse, with positive gaps in dB.
+    """
 
     codec: str
-    behind: tuple[tuple[float, float], ...]
-    ahead: tuple[tuple[float, float], ...]
+    better: tuple[tuple[float, float], ...]
+    worse: tuple[tuple[float, float], ...]
 
     def clause(self, gaps: Sequence[tuple[float, float]], asked: Sequence[float]) -> str:
         text = f"{self.codec} at {ratios_text([ratio for ratio, _ in gaps], asked)} by {_span([g for _, g in gaps])} dB"
-        if gaps is self.behind:
+        if gaps is self.better:
             text += f" (its typical error is {_span([10 ** (gap / 20) for _, gap in gaps])} times as large)"
         return text
 
     def both(self, asked: Sequence[float]) -> str:
-        behind, ahead = (
+        below, above = (
             f"{side} at {ratios_text([ratio for ratio, _ in gaps], asked)} by {_span([gap for _, gap in gaps])} dB"
-            for side, gaps in (("behind", self.behind), ("ahead", self.ahead))
+            for side, gaps in (("below", self.better), ("above", self.worse))
         )
-        return f"{self.codec} ({behind}, {ahead})"
+        return f"{self.codec} ({below}, {above})"
 
 
 def _rival(name: str, codec: str, table: Sequence[Standing]) -> _Rival:
@@ -200,8 +206,8 @@ def _rival(name: str, codec: str, table: Sequence[Standing]) -> _Rival:
     ]
     return _Rival(
         codec=codec,
-        behind=tuple((ratio, gap) for ratio, gap in gaps if gap > 0),
-        ahead=tuple((ratio, -gap) for ratio, gap in gaps if gap < 0),
+        better=tuple((ratio, gap) for ratio, gap in gaps if gap > 0),
+        worse=tuple((ratio, -gap) for ratio, gap in gaps if gap < 0),
     )
 
 
@@ -229,7 +235,7 @@ def _speed(comparison: Comparison) -> Iterator[str]:
 
 
 def throughput(comparison: Comparison, codec: str) -> tuple[float, float] | None:
-    """Encoded and decoded MSamples a second and core: medians over all scenes and targets."""
+    """Return encoded and decoded MSamples a second and core: medians over all scenes and targets."""
     samples = {scene.name: math.prod(scene.shape) for scene in comparison.scenes}
     found = [(samples[m.scene], m.cost) for m in comparison.measurements if m.codec == codec and m.cost is not None]
     if not found:
@@ -242,7 +248,7 @@ def throughput(comparison: Comparison, codec: str) -> tuple[float, float] | None
 
 
 def _unused(comparison: Comparison, main: View) -> Iterator[str]:
-    """Codecs that cannot spend what a low ratio allows, so that their curve says nothing there."""
+    """Name codecs that cannot use the budget of a low ratio, so that their curve says nothing there."""
     for series in main.series:
         wasted = [
             (point.target_ratio, point.compression_ratio)
@@ -277,17 +283,25 @@ def _gaps(comparison: Comparison, main: View) -> Iterator[str]:
 
 
 def count_text(number: int, noun: str) -> str:
-    """1 scene, 2 scenes."""
+    """Return a number with its noun.
+
+    >>> count_text(1, "scene"), count_text(1200, "scene")
+    ('1 scene', '1,200 scenes')
+    """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def ratio_text(ratio: float) -> str:
-    """A compression ratio for people."""
+    """Return a compression ratio for people."""
     return f"{ratio:,.0f}" if ratio >= 20 or ratio == int(ratio) else f"{ratio:.1f}"
 
 
 def ratios_text(ratios: Sequence[float], asked: Sequence[float]) -> str:
-    """CR 16 and 64, or CR 16 to 256 where none of those asked for is left out between."""
+    """Return ratios for people, as a range if no target between is left out.
+
+    >>> ratios_text([16, 64], [16, 32, 64]), ratios_text([16, 32, 64], [16, 32, 64])
+    ('CR 16 and 64', 'CR 16 to 64')
+    """
     start = asked.index(ratios[0])
     if len(ratios) > 2 and list(ratios) == list(asked[start : start + len(ratios)]):
         return f"CR {ratio_text(ratios[0])} to {ratio_text(ratios[-1])}"
@@ -295,12 +309,16 @@ def ratios_text(ratios: Sequence[float], asked: Sequence[float]) -> str:
 
 
 def rate_text(rate: float) -> str:
-    """MSamples a second."""
+    """Return MSamples a second for people."""
     return f"{rate:.2g}" if rate < 10 else f"{rate:,.0f}"
 
 
 def words(items: Sequence[str]) -> str:
-    """a, b and c."""
+    """Join words.
+
+    >>> words(["a", "b", "c"])
+    'a, b and c'
+    """
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
 
 

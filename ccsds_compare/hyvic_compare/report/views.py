@@ -1,4 +1,4 @@
-"""The curves that a report draws: of every scene, and means over scenes that the same codecs were trained on."""
+"""Views of a comparison: curves of every scene, and means over scenes that the same codecs were trained on."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TypeVar
 import numpy as np
 
 from hyvic_compare.bd_psnr import BDPSNR, BDRate, Curve, CurveGapError, bd_psnr, bd_rate
-from hyvic_compare.results import Comparison, Fidelity, Measurement
+from hyvic_compare.results import Comparison, Distortion, Measurement
 
 _BD = TypeVar("_BD", BDPSNR, BDRate)
 SEEN_MARK = "†"
-"""Beside everything measured on a scene that the codec was trained on."""
+"""Mark of everything measured on a scene that the codec was trained on."""
 _SAME_RATIO = 1e-3
-"""Points nearer than this share of their ratio are one stream asked for twice; Akima's slope between them is noise."""
+"""Points nearer than this share of their ratio are one stream for two targets; Akima's slope between them is noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +24,12 @@ class Point:
     """A codec at a target, on one scene or as a mean over several.
 
     Attributes:
-        target_ratio: what was asked for; None of a codec that has no target.
-        compression_ratio: what came out.
-        psnr_db: inf where every sample of a scene is exact.
+        target_ratio: ratio that was asked for, or None for a codec without a target.
+        compression_ratio: ratio that was reached.
+        psnr_db: PSNR, inf if every sample of a scene is exact.
         ssim: mean over the bands.
         spectral_angle_deg: mean over the pixels.
-        max_abs_error: in digital numbers, the largest of the scenes.
+        max_abs_error: largest error of the scenes, in digital numbers.
     """
 
     target_ratio: float | None
@@ -41,7 +41,7 @@ class Point:
 
     @property
     def psnr_text(self) -> str:
-        """For people: a mean over scenes of which some are exact is infinite too."""
+        """PSNR for people; a mean over scenes of which some are exact is infinite too."""
         if math.isfinite(self.psnr_db):
             return f"{self.psnr_db:.2f}"
         return "some exact" if self.max_abs_error else "exact"
@@ -52,10 +52,10 @@ class Series:
     """One codec in one view.
 
     Attributes:
-        codec: its name.
-        seen: it was trained on the scenes of this view.
-        points: by ascending compression ratio.
-        measurements: that the points are made of, and those of targets that not every scene has.
+        codec: name of the codec.
+        seen: whether it was trained on the scenes of this view.
+        points: points by ascending compression ratio.
+        measurements: measurements that the points are made of, and those at targets that not every scene has.
     """
 
     codec: str
@@ -65,12 +65,12 @@ class Series:
 
     @property
     def label(self) -> str:
-        """The name, marked where it must be."""
+        """Name, with a mark if the codec was trained on the scenes."""
         return f"{self.codec} {SEEN_MARK}" if self.seen else self.codec
 
     @property
     def lossy(self) -> tuple[Point, ...]:
-        """Points that a curve can have: finite, one at each ratio."""
+        """Points of a curve: finite, one at each ratio."""
         kept: list[Point] = []
         for point in self.points:
             if not math.isfinite(point.psnr_db):
@@ -88,20 +88,20 @@ class Series:
         return tuple(point for point in self.points if point.psnr_text == "exact")
 
     def at(self, target_ratio: float | None) -> Point | None:
-        """The point of a target."""
+        """Return the point of a target."""
         return next((point for point in self.points if point.target_ratio == target_ratio), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What one choice of the scene selector shows.
+    """Curves for one choice of the scene selector.
 
     Attributes:
-        label: for the selector and titles.
-        scenes: names; of more than one, every point is a mean.
-        seen_by: codecs that were trained on them.
-        lacking: codecs of ours that gave no stream for any of them.
-        series: in the order of the codecs; of a codec without any point, an empty one.
+        label: text for the selector and titles.
+        scenes: names of scenes; with more than one, every point is a mean.
+        seen_by: codecs that were trained on these scenes.
+        lacking: codecs of ours that gave no stream for any of these scenes.
+        series: one for each codec, in their order; empty for a codec without points.
     """
 
     label: str
@@ -116,13 +116,13 @@ class Delta:
     """A codec's curve against the reference's.
 
     Attributes:
-        codec: its name.
-        seen: it was trained on the scenes.
+        codec: name of the codec.
+        seen: whether it was trained on the scenes.
         reference: name of the reference.
-        points: that the curve has.
-        bd_psnr: or None.
-        bd_rate: or None.
-        gaps: why there is none, one reason for each that is missing unless they share it.
+        points: number of points of the curve.
+        bd_psnr: BD-PSNR, or None if it cannot be computed.
+        bd_rate: BD-rate, or None if it cannot be computed.
+        gaps: reasons for missing figures; figures may share one.
     """
 
     codec: str
@@ -135,12 +135,12 @@ class Delta:
 
 
 def views_from(comparison: Comparison) -> tuple[View, ...]:
-    """The main one first, which the summary speaks of, then the other means, then every scene.
+    """Return the main view, which the summary describes, then the other means, then every scene.
 
-    A mean is over scenes that exactly the same codecs were trained on, so that it never mixes what a codec has seen
-    with what it has not; and over scenes that the same codecs of ours can code, since one that they cannot would leave
-    them without any mean. Of a group of one scene, that scene is the mean. The main group is one that nothing was
-    trained on, if there is one.
+    A mean is over scenes that exactly the same codecs were trained on, so that it never mixes seen and unseen scenes.
+    These scenes can also be coded by the same codecs of ours, since one gap would leave a codec without any mean. In a
+    group of one scene, this scene is the mean. If there are scenes that no codec was trained on, they are the main
+    group.
     """
     places: _Places = {}
     for m in comparison.measurements:
@@ -158,7 +158,7 @@ def views_from(comparison: Comparison) -> tuple[View, ...]:
 
 
 def deltas_of(view: View, reference: str) -> Iterator[Delta]:
-    """BD-PSNR and BD-rate of every other codec of the view that has a curve or should; a lossless one should not."""
+    """Yield BD-PSNR and BD-rate of every other codec of the view, except lossless codecs, which have no curve."""
     other = _curve(next(series for series in view.series if series.codec == reference))
     for series in view.series:
         if series.codec == reference or (series.exact and not series.lossy):
@@ -191,7 +191,7 @@ def _or_gap(difference: Callable[[Curve, Curve], _BD], curve: Curve, other: Curv
 
 
 def default_reference(comparison: Comparison, main: View) -> str:
-    """The codec to beat: not one of ours, and the best of the others at most ratios."""
+    """Return the codec to beat: the best at most ratios, of the codecs that are not ours."""
     others = [series for series in main.series if series.codec not in comparison.ours] or list(main.series)
     wins = dict.fromkeys((series.codec for series in others), 0)
     for ratio in comparison.ratios:
@@ -202,12 +202,12 @@ def default_reference(comparison: Comparison, main: View) -> str:
 
 
 _Places = dict[tuple[str, str], list[Measurement]]
-"""By scene and codec."""
+"""Measurements by scene and codec."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Group:
-    """What scenes of one mean have in common; see `View`."""
+    """Common facts of the scenes of one mean; see `View`."""
 
     seen_by: tuple[str, ...]
     lacking: tuple[str, ...]
@@ -244,8 +244,8 @@ def _view(comparison: Comparison, places: _Places, scenes: tuple[str, ...], grou
 
 
 def _points(found: Sequence[Measurement], scenes: int) -> tuple[Point, ...]:
-    """A point for each target that every scene has: means over different scenes could not be compared."""
-    by_target: dict[float | None, list[tuple[float, Fidelity]]] = {}
+    """Return a point for each target that every scene has; means over different scenes could not be compared."""
+    by_target: dict[float | None, list[tuple[float, Distortion]]] = {}
     for m in found:
         if m.fidelity is not None and m.compression_ratio is not None:
             by_target.setdefault(m.target_ratio, []).append((m.compression_ratio, m.fidelity))
@@ -253,8 +253,8 @@ def _points(found: Sequence[Measurement], scenes: int) -> tuple[Point, ...]:
     return tuple(sorted(points, key=lambda point: point.compression_ratio))
 
 
-def _mean(target: float | None, found: Sequence[tuple[float, Fidelity]]) -> Point:
-    def mean(value: Callable[[Fidelity], float]) -> float:
+def _mean(target: float | None, found: Sequence[tuple[float, Distortion]]) -> Point:
+    def mean(value: Callable[[Distortion], float]) -> float:
         return float(np.mean([value(fidelity) for _, fidelity in found]))
 
     return Point(

@@ -1,8 +1,8 @@
-"""ONNX graphs to engines, by the API that TensorRT and TensorRT-RTX share.
+"""Compilation of ONNX graphs to engines, with the API that TensorRT and TensorRT-RTX share.
 
-Networks are strongly typed: types are the graph's, so that no builder may choose fp16 for the entropy path. TF32 is
-off: the entropy path would be as exact with it (its operands have 11 bits), but float32 transforms would not be those
-that were measured.
+Networks are strongly typed: types come from the graph, so no builder can choose fp16 for the entropy path. TF32 is off.
+The entropy path would be exact with TF32 too, because its operands have 11 bits. But float32 transforms would differ
+from the measured ones.
 """
 
 from __future__ import annotations
@@ -17,31 +17,33 @@ from hyvic_runtime.engines.tensorrt.library import TensorRTLibrary, message_log
 from hyvic_runtime.errors import EngineError
 
 MIN_TILES, USUAL_TILES, MAX_TILES = 1, 1, 4
-"""The optimisation profile: tiles of a call. The runtime gives one, which is what engines are tuned for."""
+"""Tiles of a call in the optimisation profile. The runtime gives one, so engines are tuned for one."""
 PORTABLE = "8.0 and later"
-"""What TensorRT-RTX builds for unless told: Ampere and what follows."""
+"""Default GPUs of TensorRT-RTX: Ampere and later."""
 
 
 class EngineBuilder:
-    """Builds engines with one library for one kind of GPU.
+    """Builder of engines with one library for one kind of GPU.
 
     Attributes:
-        library: which one.
-        compute_capability: of the GPUs that run its engines.
-        timing_cache: what TensorRT measured to choose kernels, for the next build; TensorRT-RTX measures nothing.
+        library: library that builds.
+        compute_capability: compute capability of the GPUs that run its engines.
+        timing_cache: TensorRT's measurements for the choice of kernels, for the next build. TensorRT-RTX measures
+            nothing.
     """
 
     def __init__(self, library: TensorRTLibrary, *, compute_capability: str | None, timing_cache: bytes = b"") -> None:
-        """Load the library and see that it can build what is asked.
+        """Load the library and check that it can build for the GPU.
 
         Args:
-            library: which one.
-            compute_capability: "8.6" and so on; None: PORTABLE of TensorRT-RTX, the GPU at hand of TensorRT.
-            timing_cache: of an earlier build with TensorRT on this GPU.
+            library: library that builds.
+            compute_capability: GPU to build for, such as "8.6"; None: PORTABLE for TensorRT-RTX, this machine's GPU for
+                TensorRT.
+            timing_cache: measurements of an earlier build with TensorRT on this GPU.
 
         Raises:
             EngineError: the library or a GPU that it needs is missing.
-            ValueError: it does not build for that compute capability.
+            ValueError: the library does not build for the compute capability.
         """
         self.library = library
         self._module = library.load()
@@ -62,7 +64,7 @@ class EngineBuilder:
 
     @property
     def version(self) -> str:
-        """The library's."""
+        """Version of the library."""
         return str(self._module.__version__)
 
     def build(self, graph: Path, *, phase: Callable[[str], None] = lambda _: None) -> bytes:
@@ -70,7 +72,7 @@ class EngineBuilder:
 
         Args:
             graph: ONNX file.
-            phase: told what the library is doing.
+            phase: receives the phase of the library.
 
         Raises:
             EngineError: the library refuses the graph.
@@ -100,7 +102,7 @@ class EngineBuilder:
             config.set_timing_cache(config.create_timing_cache(self.timing_cache), False)
         engine = builder.build_serialized_network(network, config)
         if self.library is TensorRTLibrary.TENSORRT:
-            self.timing_cache = bytes(config.get_timing_cache().serialize())  # while the builder lives, whose it is
+            self.timing_cache = bytes(config.get_timing_cache().serialize())  # while its owner, the builder, exists
         if monitor.stopped_by is not None:
             raise monitor.stopped_by
         if engine is None:
@@ -116,7 +118,7 @@ class EngineBuilder:
 
 
 def compute_capabilities(module: Any) -> dict[str, Any]:
-    """What a library builds for: "8.6" → its name for it, by rising version."""
+    """Return the GPUs that a library builds for, "8.6" → the library's own name, by rising version."""
     found = {}
     for name, value in module.ComputeCapability.__members__.items():
         if match := re.fullmatch(r"SM(\d+)(\d)", name):
@@ -126,7 +128,7 @@ def compute_capabilities(module: Any) -> dict[str, Any]:
 
 def _phase_monitor(module: Any, phase: Callable[[str], None]) -> Any:
     class PhaseMonitor(module.IProgressMonitor):  # type: ignore[misc]  # known when run
-        """What `phase` raises, Ctrl-C above all, must not run through the library's frames: it ends the build."""
+        """Ends the build when `phase` raises, such as after Ctrl-C, so no exception passes through the library."""
 
         def __init__(self) -> None:
             super().__init__()

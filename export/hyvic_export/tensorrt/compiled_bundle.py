@@ -1,6 +1,6 @@
-"""A bundle's graphs compiled for a target: here, or by the device that will run them.
+"""Compilation of a bundle's graphs for a target: here, or on the device that will run them.
 
-Needs neither torch nor onnx, so that a Jetson can compile the bundle that it flies.
+This module needs neither torch nor onnx, so that a Jetson can compile the bundle that it flies.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hyvic_runtime.engines.tensorrt.cuda_device import CudaDevice
 from hyvic_runtime.engines.tensorrt.library import TensorRTLibrary
 from hyvic_runtime.errors import EngineError
 from hyvic_runtime.families.latent import bundle as layout
-from hyvic_runtime.families.latent.bundle import LatentManifest, read_latent_bundle
+from hyvic_runtime.families.latent.bundle import LatentBundle, LatentManifest, read_latent_bundle
 from hyvic_runtime.families.latent.entropy_path import load_entropy_path
 from hyvic_runtime.families.latent.expected_outputs import write_expected_outputs
 from hyvic_runtime.families.registry import BUNDLE_FILES
@@ -39,24 +39,24 @@ verify-bundle "$bundle"
 
 
 class TargetName(StrEnum):
-    """What a bundle is made for."""
+    """Name of the engine that a bundle is made for."""
 
     ONNX = "onnx"
-    """ONNX Runtime, wherever it runs."""
+    """ONNX Runtime on any machine."""
     TENSORRT = "tensorrt"
-    """TensorRT of the machine that compiles: a Jetson's."""
+    """TensorRT of the machine that compiles, such as a Jetson."""
     TENSORRT_RTX = "tensorrt-rtx"
     """TensorRT-RTX, compiled ahead of time without a GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What a bundle is made for.
+    """Engine and device that a bundle is made for.
 
     Attributes:
-        name: the engine.
-        compute_capability: of TensorRT-RTX, "8.6"; None: every one it can serve at once.
-        timing_cache: file of TensorRT's measurements, read where it exists and written.
+        name: name of the engine.
+        compute_capability: GPU that TensorRT-RTX builds for, such as "8.6"; None: all that one build can serve.
+        timing_cache: file of TensorRT's measurements; read if it exists, and written.
     """
 
     name: TargetName = TargetName.ONNX
@@ -73,11 +73,11 @@ class Target:
             raise ValueError("--timing-cache belongs to --target tensorrt: the others measure nothing")
 
     def builder(self) -> EngineBuilder | None:
-        """What compiles for it here; None: nothing has to, or only the device can.
+        """Make the builder of its engines; None: no engine is needed, or only the device can build it.
 
         Raises:
             EngineError: TensorRT-RTX is missing.
-            ValueError: a compute capability that the library does not build for.
+            ValueError: the library does not build for the compute capability.
         """
         if self.name is TargetName.ONNX or self.obstacle is not None:
             return None
@@ -86,7 +86,7 @@ class Target:
 
     @property
     def obstacle(self) -> str | None:
-        """Why only the device can compile: TensorRT or a GPU is missing here."""
+        """Return why only the device can compile: TensorRT or a GPU is missing here. None: this machine can compile."""
         if self.name is not TargetName.TENSORRT:
             return None
         try:
@@ -98,27 +98,29 @@ class Target:
 
 
 def compile_in_place(
-    folder: Path,
+    bundle: LatentBundle,
     target: Target,
     builder: EngineBuilder | None,
     *,
     progress: Callable[[str], None] = lambda _: None,
     phase: Callable[[str], None] = lambda _: None,
 ) -> LatentManifest:
-    """Add to a bundle what its target needs: engines, or what the device needs to build them.
+    """Add to a bundle's folder the files for its target: engines, or the files that a device needs to build them.
 
     Args:
-        folder: a whole bundle without engines, which no one else reads yet.
-        target: what for.
-        builder: of that target.
-        progress: told which engine is built.
-        phase: told what the builder is doing.
+        bundle: bundle without engines, in a folder that no one else reads yet.
+        target: target to compile for.
+        builder: builder of the target.
+        progress: receives the name of each engine.
+        phase: receives the phase of the builder.
+
+    Returns:
+        The manifest with the added files; the caller writes it.
 
     Raises:
         EngineError: the library refuses a graph.
     """
-    bundle = read_latent_bundle(folder)
-    manifest = bundle.manifest
+    folder, manifest = bundle.folder, bundle.manifest
     if target.name is TargetName.TENSORRT and layout.EXPECTED_OUTPUTS not in manifest.extras:
         processor = EngineKind.ONNXRUNTIME
         encoder, decoder = (bundle.load_engine(graph, processor) for graph in (layout.ENCODER, layout.DECODER))
@@ -144,7 +146,6 @@ def compile_in_place(
             files={name: file_sha256(folder / name) for name in layout.engine_names(manifest.slices)},
         )
         manifest = replace(manifest, engines=engine_set)
-    (folder / MANIFEST).write_bytes(layout.manifest_bytes(manifest))
     return manifest
 
 
@@ -156,25 +157,28 @@ def compiled_bundle(
     progress: Callable[[str], None] = lambda _: None,
     phase: Callable[[str], None] = lambda _: None,
 ) -> LatentManifest:
-    """Write a copy of a bundle, or the bundle itself anew, with the engines of a target; the codec stays the same.
+    """Write a copy of a bundle, or replace the bundle, with the engines of a target; the codec does not change.
 
     Raises:
-        BundleError: the source is no bundle, was altered, or is of a family that has nothing to compile.
+        BundleError: the source is no bundle, was altered, or its family has no graphs to compile.
         EngineError: the engines cannot be built here.
         ValueError: the target does not fit the library or the bundle.
     """
     builder = target.builder()
     progress("reading the bundle")
-    manifest = read_latent_bundle(source).manifest
+    bundle = read_latent_bundle(source)
+    manifest = bundle.manifest
     for_tensorrt = manifest.engines is not None or layout.BUILD_SCRIPT in manifest.extras
     if manifest.precision == Precision.INT8 and target.name is not TargetName.ONNX and not for_tensorrt:
         raise ValueError(
-            f"{source} holds int8 in the form that ONNX Runtime is fast at and TensorRT refuses: export its checkpoint "
-            f"again with --target {target.name}"
+            f"{source} holds int8 in the form of ONNX Runtime, which TensorRT refuses: export its checkpoint again "
+            f"with --target {target.name}"
         )
     manifest = replace(manifest, engines=None)
     with replacing_folder(out, contents=BUNDLE_FILES) as partial:
         for name in manifest.pinned:
             shutil.copy(source / name, partial / name)
-        (partial / MANIFEST).write_bytes(layout.manifest_bytes(manifest))
-        return compile_in_place(partial, target, builder, progress=progress, phase=phase)
+        copy = replace(bundle, folder=partial, manifest=manifest)
+        manifest = compile_in_place(copy, target, builder, progress=progress, phase=phase)
+        (partial / MANIFEST).write_bytes(manifest.file_bytes())
+    return manifest

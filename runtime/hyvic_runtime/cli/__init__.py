@@ -1,4 +1,4 @@
-"""`encode-scene`, `decode-packets`, `simulate-downlink` and `verify-bundle`."""
+"""The commands `encode-scene`, `decode-packets`, `simulate-downlink` and `verify-bundle`."""
 
 from hyvic_runtime.cli.decoding import decode_packets
 from hyvic_runtime.cli.downlink import simulate_downlink

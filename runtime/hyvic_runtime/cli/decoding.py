@@ -1,4 +1,4 @@
-"""`decode-packets`: a stream to its scene or scenes, or an archive of streams."""
+"""The command `decode-packets`: decodes a stream, or an archive of streams."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 FORMATS = ("npz", "npy", "hdr", "tif", "h5", "mat")
 DEFAULT_FORMAT = "npz"
-_WITHOUT_HEADER = "send those scenes again, or pass --conceal to go without them"
+_WITHOUT_HEADER = "send these scenes again, or pass --conceal to do without them"
 NAMED_FAILURES = 3
-"""In the one line of an error; `--json` names all."""
+"""Number of failures that the one line of an error names; `--json` names all."""
 
 
 def decode_packets(argv: Sequence[str] | None = None) -> int:
-    """Packet files to scene files."""
+    """Decode files of packets into scene files."""
     parser = command_parser(
         "decode-packets",
         "Reconstruct the scenes of a stream from its packets, or of all streams of an archive.",
@@ -37,32 +37,32 @@ def decode_packets(argv: Sequence[str] | None = None) -> int:
         "decode-packets archive/ --bundle hyvic.bundle --out decoded/ --scheduler tcp://10.0.0.1:8786",
     )
     parser.add_argument(
-        "stream", type=Path, metavar="STREAM", help="file of packets, or a folder: all *.packets in it and below it"
+        "stream", type=Path, metavar="STREAM", help="file of packets; or a folder, for all *.packets in its tree"
     )
-    parser.add_argument("--bundle", type=Path, required=True, help="the bundle that encoded it")
+    parser.add_argument("--bundle", type=Path, required=True, help="bundle that encoded the stream")
     add_engine_option(parser)
     parser.add_argument(
         "--out",
         required=True,
         metavar="OUT",
-        help="the scene, .npz .npy .hdr .tif .h5 or .mat; or a folder, which ends in / or exists: a file a scene, "
-        "named by its identifier. Of an archive: a folder with one for each stream",
+        help="scene file, .npz .npy .hdr .tif .h5 or .mat; or a folder, which ends in / or exists, for one file per "
+        "scene, named by its identifier. For an archive: a folder that gets one folder per stream",
     )
     parser.add_argument(
-        "--format", choices=FORMATS, help="of the files in a folder (default: npz; tif keeps its place)"
+        "--format", choices=FORMATS, help="format of the files in a folder (default: npz; tif keeps the georeference)"
     )
     parser.add_argument("--scene-id", type=int, metavar="ID", help="decode this scene of the stream")
     parser.add_argument(
         "--conceal",
         action="store_true",
-        help="write what arrived even if tiles were lost, and SCENE.quality.npy beside it: "
-        "3 exact, 2 exact but for a neighbour, 1 predicted means, 0 lost",
+        help="write the scene even if tiles were lost, and a quality map SCENE.quality.npy: "
+        "3 exact, 2 affected by a neighbour, 1 predicted means, 0 lost",
     )
-    add_key_option(parser, "accept no packet but those protected with the key of this file")
+    add_key_option(parser, "accept only packets that are protected with the key of this file")
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="of a Dask cluster that decodes an archive, as tcp://HOST:8786 (default: the cores of this machine)",
+        help="address of a Dask cluster that decodes an archive, as tcp://HOST:8786 (default: this machine)",
     )
     return run_command(parser, argv, _decode_packets)
 
@@ -70,13 +70,13 @@ def decode_packets(argv: Sequence[str] | None = None) -> int:
 def _decode_packets(arguments: argparse.Namespace) -> Result:
     archive, out = arguments.stream.is_dir(), Path(arguments.out)
     folder = archive or arguments.out.endswith("/") or out.is_dir()
-    for given, fits, what in (
+    for given, fits, message in (
         (arguments.format, folder, "--format is for the files of a folder, and --out names a file"),
-        (arguments.scheduler, archive, "--scheduler is for an archive, and STREAM is no folder"),
+        (arguments.scheduler, archive, "--scheduler is for an archive, and STREAM is not a folder"),
         (arguments.scene_id, not archive, "--scene-id is for one stream, and STREAM is a folder"),
     ):
         if given is not None and not fits:
-            raise ValueError(what)
+            raise ValueError(message)
     if archive:
         return _decode_archive(arguments, out)
     return _decode_stream(arguments, out, folder=folder)
@@ -113,11 +113,11 @@ def _decode_stream(arguments: argparse.Namespace, out: Path, *, folder: bool) ->
             raise DecodeError(f"{arguments.stream}: {error}") from error
     seconds = time.perf_counter() - begun
     speed = outputs.samples / seconds / 1e6
-    strays = {scene_id: stray.packets for scene_id, stray in received.strays.items()}
+    headerless = {scene_id: scene.packets for scene_id, scene in received.headerless.items()}
     result = {
         **outputs.result,
         "refused": received.refused,
-        "strays": strays,
+        "strays": headerless,
         "seconds": seconds,
         "msamples_per_s": speed,
         "stages": asdict(decoder.times),
@@ -126,15 +126,23 @@ def _decode_stream(arguments: argparse.Namespace, out: Path, *, folder: bool) ->
     text += "".join(f"; {count} packets refused as {refusal.value}" for refusal, count in received.refused.items())
     if outputs.failed:
         raise PartlyDoneError(f"{arguments.stream}: {outputs.text}; {_failures(outputs.failed)}", result)
-    if strays:
-        text += f"; {sum(strays.values())} packets of {len(strays)} scenes without a header dropped"
+    if headerless:
+        text += f"; {sum(headerless.values())} packets of {len(headerless)} scenes without a header dropped"
         if not arguments.conceal:
             raise PartlyDoneError(f"{text}; {_WITHOUT_HEADER}", result)
     return result, text
 
 
 class _Outputs(NamedTuple):
-    """What a stream gave: for `--json`, and for people; inexact names what is not as it was sent."""
+    """Result of decoding a stream.
+
+    Attributes:
+        result: object for `--json`.
+        text: text for people.
+        inexact: clause that names the scenes with pixels that are not exact.
+        samples: number of samples decoded.
+        failed: reason of each failure, by scene.
+    """
 
     result: dict[str, Any]
     text: str
@@ -184,15 +192,15 @@ def _into_folder(
             progress=progress,
         )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"the scenes in {out} are whole, and others are missing") from None
+        raise KeyboardInterrupt(f"the scenes in {out} are complete, and other scenes are missing") from None
     failed = {f"scene {scene_id}": problem for scene_id, problem in problems.items()}
     if not written:
         raise DecodeError(_failures(failed))
-    disputes = [damage for units in received.scenes.values() for damage in units.damage]
+    conflicts = [damage for units in received.scenes.values() for damage in units.damage]
     result = {
         "scenes": [{**asdict(scene), "file": str(out / scene.file)} for scene in written],
         "failed": failed,
-        "damage": [asdict(damage) for damage in (*received.damage, *disputes)],
+        "damage": [asdict(damage) for damage in (*received.damage, *conflicts)],
     }
     inexact = "".join(_inexact(scene, out / scene.file) for scene in written)
     samples = sum(scene.samples for scene in written)
@@ -208,7 +216,7 @@ def _decode_archive(arguments: argparse.Namespace, out: Path) -> Result:
     from hyvic_runtime.support.sigint import until_interrupted
 
     if arguments.key is not None:
-        read_key(arguments.key)  # refuses before any work
+        read_key(arguments.key)  # refuse an invalid key before any work
     bundle = read_bundle(arguments.bundle)
     refuse_input_as_output(out, arguments.stream, bundle)
     options = ArchiveOptions(
@@ -235,7 +243,7 @@ def _decode_archive(arguments: argparse.Namespace, out: Path) -> Result:
                 bar.update()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"{len(outcomes)} of {len(streams)} streams are done and stay; the same command does the rest"
+            f"{len(outcomes)} of {len(streams)} streams are done and kept; run the same command for the rest"
         ) from None
     seconds = time.perf_counter() - begun
     failed = {stream: outcome.problem for stream, outcome in sorted(outcomes.items()) if outcome.problem}
@@ -250,7 +258,7 @@ def _decode_archive(arguments: argparse.Namespace, out: Path) -> Result:
         "failed": failed,
         "scenes": sum(outcome.scenes for outcome in outcomes.values()),
         "inexact_scenes": sum(outcome.inexact for outcome in outcomes.values()),
-        "headless_scenes": sum(outcome.headless for outcome in outcomes.values()),
+        "headless_scenes": sum(outcome.headerless for outcome in outcomes.values()),
         "seconds": seconds,
         "msamples_per_s": samples / seconds / 1e6,
     }
@@ -259,7 +267,7 @@ def _decode_archive(arguments: argparse.Namespace, out: Path) -> Result:
         f"{result['msamples_per_s']:.1f} MSamples/s"
     )
     if result["inexact_scenes"]:
-        text += f"; {result['inexact_scenes']} scenes are not wholly exact, as their quality maps say"
+        text += f"; {result['inexact_scenes']} scenes have pixels that are not exact, see their quality maps"
     if result["headless_scenes"]:
         text += f"; {result['headless_scenes']} scenes without a header dropped"
     if failed:
@@ -274,20 +282,20 @@ def _suffix(arguments: argparse.Namespace) -> str:
 
 
 def _inexact(scene: WrittenScene, path: Path) -> str:
-    """For the end of a line: what of a scene is not exact, or nothing."""
+    """Return the end of a line that says which share of a scene is not exact; empty for an exact scene."""
     from hyvic_runtime.ground.scene_outputs import quality_map_of
 
     shares = scene.quality
     if shares["exact"] == 1:
         return ""
     return (
-        f"; {shares['lost']:.1%} lost, {shares['means']:.1%} predicted, {shares['affected']:.1%} beside them: "
-        f"{quality_map_of(path)}"
+        f"; {shares['lost']:.1%} lost, {shares['means']:.1%} predicted, {shares['affected']:.1%} affected by a "
+        f"neighbour: {quality_map_of(path)}"
     )
 
 
 def _failures(failed: dict[str, str]) -> str:
-    """The first of them with their reasons."""
+    """Return the first failures with their reasons."""
     first = "; ".join(f"{name}: {problem}" for name, problem in list(failed.items())[:NAMED_FAILURES])
     more = len(failed) - NAMED_FAILURES
-    return f"{first}; and {more} more, which --json names" if more > 0 else first
+    return f"{first}; and {more} more (see --json)" if more > 0 else first

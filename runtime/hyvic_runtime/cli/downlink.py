@@ -1,4 +1,4 @@
-"""`simulate-downlink`."""
+"""The command `simulate-downlink`."""
 
 from __future__ import annotations
 
@@ -22,29 +22,26 @@ if TYPE_CHECKING:
 
 
 def simulate_downlink(argv: Sequence[str] | None = None) -> int:
-    """What a downlink does to a scene."""
+    """Simulate the downlink of a scene and report what arrives."""
     from hyvic_runtime.packets.space_packet import DEFAULT_PACKET_OCTETS
     from hyvic_runtime.simulation.downlink import ENMAP_LINE_RATE
-    from hyvic_runtime.simulation.transport import Transport
 
     parser = command_parser(
         "simulate-downlink",
-        "Send a scene from the sensor at its line rate through encoder, channel and decoder, in simulated time, and "
-        "report what arrived, when, and how good it is. One seed gives one report.",
+        "Send a scene from the sensor at its line rate through encoder, channel and decoder, in simulated time. "
+        "The report shows what arrived, when, and how good the decoded scene is. One seed gives one report.",
         "simulate-downlink scene.npz --bundle hyvic.bundle --packet-loss 0.01 --mean-burst 5 --report report/",
         "simulate-downlink scene.npz --bundle hyvic.bundle --contact 60:300:2000000 --outage 90:10 --report report/",
     )
     add_coded_scene(parser)
     parser.add_argument("--report", type=Path, required=True, metavar="DIR", help="folder to write, or to replace")
-    parser.add_argument(
-        "--quality", type=float, metavar="Q", help="of the encoder, as of encode-scene (default: the middle)"
-    )
+    parser.add_argument("--quality", type=float, metavar="Q", help="quality, as for encode-scene (default: the middle)")
     parser.add_argument(
         "--packet-octets",
         type=int,
         default=DEFAULT_PACKET_OCTETS,
         metavar="N",
-        help=f"largest packet, headers included (default: {DEFAULT_PACKET_OCTETS})",
+        help=f"largest length of a packet, headers included (default: {DEFAULT_PACKET_OCTETS})",
     )
     sender = parser.add_argument_group("on board")
     sender.add_argument(
@@ -52,14 +49,14 @@ def simulate_downlink(argv: Sequence[str] | None = None) -> int:
         type=float,
         default=ENMAP_LINE_RATE,
         metavar="R",
-        help=f"lines the sensor takes a second (default: EnMAP's {ENMAP_LINE_RATE:g})",
+        help=f"lines per second of the sensor (default: {ENMAP_LINE_RATE:g}, EnMAP)",
     )
     sender.add_argument(
-        "--encoder-speed", type=float, metavar="M", help="MSamples/s of the encoder (default: it takes no time)"
+        "--encoder-speed", type=float, metavar="M", help="speed of the encoder in MSamples/s (default: no time)"
     )
     channel = parser.add_argument_group("channel")
     channel.add_argument(
-        "--packet-loss", type=float, default=0.0, metavar="P", help="share of packets lost, 0 … 1 (default: 0)"
+        "--packet-loss", type=float, default=0.0, metavar="P", help="share of lost packets, 0 … 1 (default: 0)"
     )
     channel.add_argument(
         "--mean-burst",
@@ -71,7 +68,7 @@ def simulate_downlink(argv: Sequence[str] | None = None) -> int:
         "--bit-error-rate", type=float, default=0.0, metavar="P", help="probability of an inverted bit (default: 0)"
     )
     channel.add_argument(
-        "--reorder", type=int, default=0, metavar="N", help="packets arrive up to N places late (default: 0)"
+        "--reorder", type=int, default=0, metavar="N", help="packets arrive up to N positions late (default: 0)"
     )
     channel.add_argument(
         "--outage",
@@ -79,7 +76,7 @@ def simulate_downlink(argv: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="START:SECONDS",
-        help="all is lost; may be repeated",
+        help="period in which every packet is lost; may be repeated",
     )
     channel.add_argument(
         "--contact",
@@ -87,15 +84,9 @@ def simulate_downlink(argv: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="START:SECONDS:OCTETS",
-        help="when packets can be sent, and how many octets; may be repeated (default: always, without limit)",
+        help="period in which packets can be sent, and its budget; may be repeated (default: always, without limit)",
     )
-    channel.add_argument(
-        "--transport",
-        choices=[way.value for way in Transport],
-        default=Transport.MEMORY.value,
-        help="how packets reach the decoder; udp stays on this machine (default: memory)",
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of all random numbers (default: 0)")
     return run_command(parser, argv, _simulate_downlink, extra="simulate")
 
 
@@ -106,7 +97,7 @@ def _outage(text: str) -> Outage:
         start, seconds = text.split(":")
         return Outage(start_s=float(start), seconds=float(seconds))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no START:SECONDS ({error})") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not START:SECONDS ({error})") from error
 
 
 def _contact(text: str) -> Contact:
@@ -116,11 +107,11 @@ def _contact(text: str) -> Contact:
         start, seconds, octets = text.split(":")
         return Contact(start_s=float(start), seconds=float(seconds), octets=int(octets))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no START:SECONDS:OCTETS ({error})") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not START:SECONDS:OCTETS ({error})") from error
 
 
 def _simulate_downlink(arguments: argparse.Namespace) -> Result:
-    import matplotlib.figure  # noqa: F401 - its lack is told before the work, not after
+    import matplotlib.figure  # noqa: F401 - a missing library must fail before the work, not after it
     from tqdm import tqdm
 
     from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
@@ -128,7 +119,6 @@ def _simulate_downlink(arguments: argparse.Namespace) -> Result:
     from hyvic_runtime.simulation.channel import Channel, Fate
     from hyvic_runtime.simulation.downlink import DownlinkSimulator, Settings
     from hyvic_runtime.simulation.report import write_downlink_report
-    from hyvic_runtime.simulation.transport import Transport
 
     settings = Settings(
         channel=Channel(
@@ -144,7 +134,6 @@ def _simulate_downlink(arguments: argparse.Namespace) -> Result:
         encoder_msamples_per_s=arguments.encoder_speed,
         quality=arguments.quality,
         packet_octets=arguments.packet_octets,
-        transport=Transport(arguments.transport),
     )
     scene = read_scene(arguments.scene)
     bundle = read_bundle(arguments.bundle)

@@ -1,4 +1,4 @@
-"""`encode-scene`."""
+"""The command `encode-scene`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def encode_scene(argv: Sequence[str] | None = None) -> int:
-    """Scene file to packet file."""
+    """Encode a scene file into a file of packets."""
     from hyvic_runtime.packets.space_packet import DEFAULT_APID, DEFAULT_PACKET_OCTETS
 
     parser = command_parser(
@@ -43,10 +43,10 @@ def encode_scene(argv: Sequence[str] | None = None) -> int:
         "--no-data",
         type=int,
         metavar="V",
-        help="samples of this value hold no measurement; they come back exactly (default: what the file says)",
+        help="value of samples without a measurement, restored exactly (default: the value that the file names)",
     )
     parser.add_argument(
-        "--saturated", type=int, metavar="V", help="samples of this value had too much light; they come back exactly"
+        "--saturated", type=int, metavar="V", help="value of saturated samples, restored exactly (default: none)"
     )
     rate = parser.add_mutually_exclusive_group()
     rate.add_argument(
@@ -54,45 +54,52 @@ def encode_scene(argv: Sequence[str] | None = None) -> int:
         type=float,
         metavar="Q",
         help="0 … 100 from the lowest to the highest rate that the bundle was trained for (default: the middle); "
-        f"{LOWEST_QUALITY:g} … {HIGHEST_QUALITY:g} with all its quantiser steps coarser or finer",
+        f"{LOWEST_QUALITY:g} … {HIGHEST_QUALITY:g} with coarser or finer quantiser steps than trained",
     )
     rate.add_argument(
-        "--target-ratio", type=float, metavar="R", help="compress by at least R, headers included, and hardly more"
+        "--target-ratio",
+        type=float,
+        metavar="R",
+        help="reach a compression ratio of at least R, and only slightly more; headers count",
     )
-    rate.add_argument("--max-bytes", type=int, metavar="B", help="take at most B octets, and hardly fewer")
+    rate.add_argument(
+        "--max-bytes", type=int, metavar="B", help="write at most B octets, and only slightly fewer; headers count"
+    )
     rate.add_argument(
         "--min-psnr",
         type=float,
         metavar="DB",
-        help="take what this PSNR over the bundle's range needs, found by decoding",
+        help="reach a PSNR of at least DB over the bundle's peak, found by decoding",
     )
     parser.add_argument(
         "--progressive",
         action="store_true",
-        help="send the latents behind all else, part by part: a stream cut anywhere shows the whole scene, coarser",
+        help="send refinements last, part by part; a stream that is cut then shows the whole scene, coarser",
     )
     parser.add_argument(
-        "--scene-id", type=int, metavar="ID", help="identifier in every packet (default: from the scene)"
+        "--scene-id", type=int, metavar="ID", help="identifier in every packet (default: a checksum of the scene)"
     )
     parser.add_argument(
         "--time",
         type=_utc,
         metavar="TIME",
-        help="when it was acquired, ISO 8601, UTC where no zone is given: 2026-01-01T12:34:56.789",
+        help="time of acquisition, ISO 8601, UTC if no zone is given: 2026-01-01T12:34:56.789",
     )
-    parser.add_argument("--apid", type=int, default=DEFAULT_APID, help=f"application process (default: {DEFAULT_APID})")
+    parser.add_argument(
+        "--apid", type=int, default=DEFAULT_APID, help=f"application process identifier (default: {DEFAULT_APID})"
+    )
     parser.add_argument(
         "--packet-octets",
         type=int,
         default=DEFAULT_PACKET_OCTETS,
         metavar="N",
-        help=f"largest packet, headers included (default: {DEFAULT_PACKET_OCTETS})",
+        help=f"largest length of a packet, headers included (default: {DEFAULT_PACKET_OCTETS})",
     )
     parser.add_argument(
         "--health",
         type=Path,
         metavar="FILE",
-        help="keep a JSON file of tiles, seconds by stage, queue and engine failures, renewed every second",
+        help="write a JSON file of tiles, seconds per stage, queue and engine failures, renewed every second",
     )
     add_key_option(parser, "protect every packet with the key of this file (AES-256-GCM)")
     return run_command(parser, argv, _encode_scene)
@@ -102,7 +109,7 @@ def _utc(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time of ISO 8601") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in ISO 8601") from error
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
@@ -119,7 +126,7 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
 
     _refuse(arguments)
     key = None if arguments.key is None else read_key(arguments.key)
-    _packetiser(arguments, key)  # refuses before any work
+    _packetiser(arguments, key)  # refuse invalid options before any work
     scene = read_scene(arguments.scene)
     if arguments.no_data is not None:
         scene = replace(scene, no_data=arguments.no_data)
@@ -191,17 +198,17 @@ def _encode_scene(arguments: argparse.Namespace) -> Result:
 
 
 def _refuse(arguments: argparse.Namespace) -> None:
-    """Refuse, before any work, what no scene or bundle could make sense of."""
+    """Refuse options that are invalid for every scene and bundle, before any work."""
     if arguments.scene_id is not None and not 0 <= arguments.scene_id < 2**32:
         raise ValueError(f"scene id {arguments.scene_id} is outside 0..{2**32 - 1}")
     if arguments.saturated is not None and arguments.resample:
         raise ValueError(
-            "--saturated is a value of the sensor's own bands, which --resample mixes with their neighbours: choose one"
+            "--saturated marks samples of the sensor's bands, and --resample mixes neighbouring bands: pass only one"
         )
     if arguments.min_psnr is not None and not math.isfinite(arguments.min_psnr):
-        raise ValueError(f"a PSNR of {arguments.min_psnr:g} dB is none to ask for")
+        raise ValueError(f"--min-psnr is {arguments.min_psnr:g} dB; a finite number is needed")
     if arguments.health is not None and arguments.health.resolve() == arguments.out.resolve():
-        raise ValueError(f"--health and --out both name {arguments.out}; name two files")
+        raise ValueError(f"--health and --out both name {arguments.out}; name two different files")
 
 
 def _packetiser(arguments: argparse.Namespace, key: bytes | None) -> Packetiser:
@@ -218,7 +225,7 @@ def _packetiser(arguments: argparse.Namespace, key: bytes | None) -> Packetiser:
 
 
 def _written(writer: RateSearch, arguments: argparse.Namespace, budget: int | None) -> WrittenStream:
-    """The stream that the options ask for."""
+    """Write the stream that the options ask for."""
     if budget is not None:
         return writer.within(budget)
     if arguments.min_psnr is not None:
@@ -230,13 +237,13 @@ def _written(writer: RateSearch, arguments: argparse.Namespace, budget: int | No
 
 
 def _budget(arguments: argparse.Namespace, scene: Scene) -> int | None:
-    """Octets that the stream may take."""
+    """Return the largest allowed length of the stream in octets, or None without a budget."""
     octets: int | None = arguments.max_bytes
     ratio: float | None = arguments.target_ratio
     if ratio is not None:
         if not ratio > 0 or not math.isfinite(scene.cube.nbytes / ratio):
-            raise ValueError(f"a compression ratio of {ratio:g} is none; name one of 1 or more")
+            raise ValueError(f"the compression ratio is {ratio:g}; give a ratio of 1 or more")
         octets = int(scene.cube.nbytes / ratio)
     if octets is not None and octets < 1:
-        raise ValueError(f"a budget of {octets} octets holds no packet")
+        raise ValueError(f"the budget is {octets} octets; a packet needs more")
     return octets

@@ -1,4 +1,4 @@
-"""What commands have in common: options, and what is refused before any work."""
+"""Common options of the commands, and checks before any work."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from hyvic_runtime.scene.scene import Scene
 
 MAX_BAND_SHIFT_NM = 5.0
-"""About half an EnMAP band: farther off, a spectrum means something else to the model."""
+"""Largest difference of band centres without resampling, about half an EnMAP band.
+
+With a larger shift, a spectrum no longer means to the model what it meant in training."""
 
 
 def add_coded_scene(parser: argparse.ArgumentParser) -> None:
-    """A scene, what codes it, and how it gets there."""
+    """Add the options for the scene, the bundle and the engine of an encoder."""
     parser.add_argument("scene", type=Path, metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
-    parser.add_argument("--bundle", type=Path, required=True, help="what export-engine wrote")
+    parser.add_argument("--bundle", type=Path, required=True, help="folder that export-engine wrote")
     add_engine_option(parser)
     parser.add_argument(
         "--resample", action="store_true", help="interpolate the scene to the bundle's band centres first"
@@ -34,14 +36,14 @@ def add_engine_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         choices=[kind.value for kind in EngineKind],
-        help="what runs the graphs (default: what the bundle was compiled for, else onnxruntime; native, for "
+        help="engine for the graphs (default: the one that the bundle was compiled for, else onnxruntime; native for "
         "scene-adaptive bundles with native kernels)",
     )
     parser.add_argument(
         "--kernels",
         choices=[kind.value for kind in KernelKind],
-        help="inner loops: native in C, or the reference in Python, which gives the same octets and is several times "
-        "slower (default: native where the package was built with a C compiler)",
+        help="inner loops: native in C, or the reference in Python, which gives the same octets and takes 2 to 6 times "
+        "as long (default: native if the package was built with a C compiler)",
     )
 
 
@@ -57,24 +59,36 @@ def kernels_of(arguments: argparse.Namespace) -> KernelKind | None:
     return None if arguments.kernels is None else KernelKind(arguments.kernels)
 
 
-def add_key_option(parser: argparse.ArgumentParser, what: str) -> None:
+def add_key_option(parser: argparse.ArgumentParser, purpose: str) -> None:
     parser.add_argument(
-        "--key", type=Path, metavar="FILE", help=f"{what}: 32 random octets, readable by its owner alone"
+        "--key",
+        type=Path,
+        metavar="FILE",
+        help=f"{purpose}; the file holds 32 random octets that only its owner can read",
     )
 
 
 def refuse_input_as_output(out: Path, source: Path, bundle: Bundle, *, option: str = "--out") -> None:
     inputs = [source]
     if source.suffix.lower() == ".hdr":
-        inputs += source.parent.glob(f"{source.stem}.*")  # ENVI keeps the samples beside the header
+        inputs += source.parent.glob(f"{source.stem}.*")  # ENVI stores the samples in a second file
     if out.resolve() in (path.resolve() for path in inputs):
-        raise ValueError(f"{option} {out} is what {source} is read from; name another file")
+        raise ValueError(f"{option} {out} is an input file of {source}; name another file")
     if bundle.folder.resolve() in (out.resolve(), *out.resolve().parents):
-        raise ValueError(f"{option} {out} lies in the bundle; name another place")
+        raise ValueError(f"{option} {out} lies in the bundle; name another folder")
 
 
 def on_band_centres(scene: Scene, bundle: Bundle, *, resample: bool) -> Scene:
-    """The scene on the bundle's band centres, or a refusal where it is known not to be."""
+    """Return the scene on the band centres of the bundle.
+
+    Args:
+        scene: scene to encode.
+        bundle: bundle that will code the scene.
+        resample: interpolate the scene to the band centres of the bundle.
+
+    Raises:
+        SceneError: the band centres are known to differ and `resample` is False, or the scene cannot be resampled.
+    """
     import numpy as np
 
     from hyvic_runtime.errors import SceneError
@@ -83,14 +97,14 @@ def on_band_centres(scene: Scene, bundle: Bundle, *, resample: bool) -> Scene:
     if bundle.manifest.wavelengths is None:
         if resample:
             raise SceneError(
-                "the bundle names no band centres, so nothing can be resampled to it; leave out --resample"
+                "the bundle names no band centres, so no scene can be resampled to them; leave out --resample"
             )
         return scene
     wanted = np.array(bundle.manifest.wavelengths)
     if resample:
         return resample_bands(scene, wanted)
     if scene.wavelengths is not None and scene.wavelengths.shape == wanted.shape:
-        off = float(np.abs(scene.wavelengths - wanted).max())
-        if off > MAX_BAND_SHIFT_NM:
-            raise SceneError(f"the scene's band centres are up to {off:.0f} nm from the bundle's; pass --resample")
+        shift = float(np.abs(scene.wavelengths - wanted).max())
+        if shift > MAX_BAND_SHIFT_NM:
+            raise SceneError(f"the scene's band centres are up to {shift:.0f} nm from the bundle's; pass --resample")
     return scene

@@ -1,4 +1,4 @@
-"""`verify-bundle`."""
+"""The command `verify-bundle`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hyvic_runtime.command_line import Result, command_parser, run_command
 
 
 def verify_bundle(argv: Sequence[str] | None = None) -> int:
-    """Check a bundle's files, and that the engine at hand runs it exactly."""
+    """Check the files of a bundle, and that the engine of this machine computes its entropy path exactly."""
     parser = command_parser(
         "verify-bundle",
-        "Check every octet of a bundle, and that this machine's engine computes its entropy path exactly.",
+        "Check every octet of a bundle, and that the engine of this machine computes its entropy path exactly.",
         "verify-bundle hyvic.bundle",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
@@ -47,9 +47,9 @@ def _verify_bundle(arguments: argparse.Namespace) -> Result:
         "provenance": bundle.manifest.provenance,
     }
     vectors, share = len(bundle.manifest.conformance), verified.expected_share
-    beside = "" if share is None else f" and {share:.2%} of the expected symbols"
+    symbols = "" if share is None else f" and {share:.2%} of the expected symbols"
     return result, (
         f"{arguments.bundle}: intact; {verified.engine} computes all {vectors} conformance vectors "
-        f"exactly{beside}, and {coder.describe()} codes every symbol of its tables as the exporter did; "
+        f"exactly{symbols}, and {coder.describe()} codes every symbol of its tables as the exporter did; "
         f"{chosen_kernels(kernels)} kernels"
     )

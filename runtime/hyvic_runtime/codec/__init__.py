@@ -1,1 +1,1 @@
-"""What every codec family shares, and that knows none of them."""
+"""Parts that all codec families share; this package knows no family."""

@@ -1,6 +1,6 @@
-"""Facts about a scene that an encoder needs before the first line.
+"""Properties of a scene that an encoder needs before the first line.
 
-A stored scene is known whole. A scene that is being acquired has an unknown number of lines and mean spectrum.
+A stored scene is fully known. During an acquisition, the number of lines and the mean spectrum are not known yet.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_SCENE_ID = 2**32 - 1
 
 
 class Interleave(StrEnum):
-    """Order of the axes in which lines are delivered."""
+    """Order of the axes of the lines that a sensor delivers."""
 
     BIP = "bip"
     """(line, sample, band)"""
@@ -36,21 +36,21 @@ _TO_BIP = {Interleave.BIP: (0, 1, 2), Interleave.BIL: (0, 2, 1), Interleave.BSQ:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acquisition:
-    """A scene before its first line.
+    """Properties of a scene that are known before its first line.
 
     Attributes:
-        samples: of a line.
-        dtype: of the digital numbers, 8 or 16 bits; its size is the bit depth.
-        bands: of a pixel; None: the bundle's, where it codes no others.
-        lines: of the scene, or None: as many as come, told by a scene end unit.
-        mean_spectrum: (band,) in that type, what is subtracted from every spectrum; None: that of the first row of
-            tiles, which is all that is known when the scene header is written.
-        no_data: value of samples that hold no measurement: they do not count in the mean, are smoothed over and
-            restored.
-        saturated: value of samples that had too much light; they are restored.
-        wavelengths: (band,) in nm, where they are not the bundle's.
-        georeference: where the scene lies.
-        scene_id: in every packet of the scene; None: a checksum of its header and of lines of the first row of tiles.
+        samples: number of samples of a line.
+        dtype: type of the digital numbers, 8 or 16 bits; its size is the bit depth.
+        bands: number of bands; None for the number of the bundle, if the bundle has a fixed one.
+        lines: number of lines of the scene; None if unknown, so that a scene end unit gives the number later.
+        mean_spectrum: (band,) of type `dtype`, subtracted from every spectrum; None for the mean of the first row of
+            tiles, because only these lines are known when the scene header is written.
+        no_data: value of samples without a measurement. They do not count in the mean, are filled before coding, and
+            are restored exactly.
+        saturated: value of saturated samples, which are restored exactly.
+        wavelengths: (band,) in nm, if they differ from the wavelengths of the bundle.
+        georeference: position of the scene on the ground.
+        scene_id: identifier in every packet; None for a checksum of the header and of lines of the first row of tiles.
     """
 
     samples: int
@@ -71,15 +71,15 @@ class Acquisition:
             )
         for name, value, most in (("samples", self.samples, MAX_SAMPLES), ("lines", self.lines, MAX_LINES)):
             if value is not None and value < 1:
-                raise SceneError(f"a scene of {value} {name} is none")
+                raise SceneError(f"the scene has {value} {name}; at least 1 is needed")
             if value is not None and value > most:
-                raise SceneError(f"a scene of {value} {name}; its header holds at most {most}: cut it")
+                raise SceneError(f"the scene has {value} {name}; a scene header holds at most {most}: cut the scene")
         if self.scene_id is not None and not 0 <= self.scene_id <= MAX_SCENE_ID:
-            raise SceneError(f"scene {self.scene_id} is outside 0..{MAX_SCENE_ID}, what a packet holds")
+            raise SceneError(f"scene id {self.scene_id} is outside 0..{MAX_SCENE_ID}")
         if self.wavelengths is not None:
             wrong = self.wavelengths[~(np.isfinite(self.wavelengths) & (self.wavelengths > 0))]
             if wrong.size:
-                raise SceneError(f"a wavelength of {wrong[0]:g} nm; each is a positive number")
+                raise SceneError(f"a wavelength is {wrong[0]:g} nm; a positive number is needed")
         for name, value in (("no-data value", self.no_data), ("saturated value", self.saturated)):
             if value is not None:
                 check_digital_number(name, value, self.dtype)
@@ -87,21 +87,21 @@ class Acquisition:
             raise SceneError(f"{self.no_data} cannot mean both no data and saturation")
 
     def lines_of(self, lines: NDArray[np.integer[Any]], interleave: Interleave, bands: int) -> Cube:
-        """Lines as the sensor delivers them, as a view (line, sample, band).
+        """Return a view (line, sample, band) of lines in the order of the sensor.
 
         Args:
-            lines: integers of any size and byte order whose values fit `dtype`; one BIP or BIL line may leave out
-                its axis.
+            lines: integers of any size and byte order whose values fit `dtype`; a single BIP or BIL line may have only
+                2 axes.
             interleave: order of the axes.
-            bands: of the scene.
+            bands: number of bands of the scene.
 
         Raises:
-            SceneError: another shape, no integers, or values that do not fit.
+            SceneError: the shape is wrong, the values are not integers, or they do not fit `dtype`.
         """
         if lines.ndim == 2 and interleave != Interleave.BSQ:
             lines = lines[None]
         if lines.ndim != 3:
-            raise SceneError(f"lines of shape {lines.shape} are no {interleave} lines, which have 3 axes")
+            raise SceneError(f"lines of shape {lines.shape} are not {interleave} lines, which have 3 axes")
         cube = lines.transpose(_TO_BIP[interleave])
         if cube.shape[1:] != (self.samples, bands):
             raise SceneError(

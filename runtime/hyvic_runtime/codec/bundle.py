@@ -1,14 +1,18 @@
-"""Common face of the bundles of all families; what else a bundle holds, its family says."""
+"""Common part of the bundles of all families; a family adds what only its bundles hold."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
+from hyvic_runtime.codec.bundle_files import canonical_sha256, check_peak, check_texts, spelt
 from hyvic_runtime.engines.selection import EngineSet
 from hyvic_runtime.entropy.frequency_table import FrequencyTables
-from hyvic_runtime.entropy.unit_coder import EntropyCoder
+from hyvic_runtime.entropy.unit_coder import ESCAPE_OCTETS, EntropyCoder
 from hyvic_runtime.kernels import KernelKind
+from hyvic_runtime.packets.scene_header import BUNDLE_ID_OCTETS
 from hyvic_runtime.scene.tile_grid import TileGeometry
 
 
@@ -23,6 +27,11 @@ class Manifest(Protocol):
     @property
     def geometry(self) -> TileGeometry:
         """Tile, strides and halos."""
+        ...
+
+    @property
+    def bands(self) -> int | None:
+        """Number of bands; None where the bundle codes any number."""
         ...
 
     @property
@@ -75,35 +84,85 @@ class Manifest(Protocol):
         """Checkpoint hash, tool versions and command, for people."""
         ...
 
-
-class Bundle(Protocol):
-    """A bundle whose every file was found as its manifest pins it."""
-
     @property
-    def folder(self) -> Path:
-        """Folder that holds its files."""
+    def pinned(self) -> dict[str, str]:
+        """Name → SHA-256 of every other file of the bundle."""
         ...
 
-    @property
-    def manifest(self) -> Manifest:
-        """Facts about the bundle."""
+    def file_bytes(self) -> bytes:
+        """Make the manifest file."""
         ...
 
+
+class PinnedManifest:
+    """Base of the manifests of all families: checks, files and spelling. Each family declares the fields in its order.
+
+    Attributes:
+        format_version: version of the family's bundle format.
+        not_identity: names of entries that do not change what a stream is decoded with.
+    """
+
+    __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    format_version: ClassVar[int]
+    not_identity: ClassVar[tuple[str, ...]]
+    peak: float
+    conformance: tuple[str, ...]
+    coder_sha256: str
+    provenance: dict[str, str]
+    files: dict[str, str]
+    engines: EngineSet | None
+    extras: dict[str, str]
+
+    def check_common_fields(self) -> None:
+        """Check the fields that every family has.
+
+        Raises:
+            ValueError: one is invalid.
+        """
+        check_peak(self.peak)
+        digests = (*self.conformance, *self.files.values(), *self.extras.values())
+        check_texts(self.coder_sha256, *digests, *self.provenance.values())
+
     @property
-    def identity(self) -> bytes:
-        """SHA-256 of everything that a stream is decoded with."""
-        ...
+    def pinned(self) -> dict[str, str]:
+        """Name → SHA-256 of every other file of the bundle."""
+        return self.files | self.extras | (self.engines.files if self.engines else {})
+
+    def file_bytes(self) -> bytes:
+        """Make the manifest file."""
+        return spelt(self.format_version, asdict(self))
+
+    @classmethod
+    def identity_of(cls, document: Mapping[str, Any]) -> bytes:
+        """Return the SHA-256 of the entries of a manifest that a stream is decoded with."""
+        return canonical_sha256({name: value for name, value in document.items() if name not in cls.not_identity})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle whose every file was found as its manifest pins it.
+
+    Attributes:
+        folder: folder that holds its files.
+        manifest: facts about the bundle.
+        identity: SHA-256 of everything that a stream is decoded with. Two exports of one checkpoint are the same
+            bundle, whoever typed the command, whatever the device and the encoder's precision.
+        tables: frequency tables of its symbols.
+        escape_octets: length of an escaped symbol.
+    """
+
+    folder: Path
+    manifest: Manifest
+    identity: bytes
+    tables: FrequencyTables
+    escape_octets: ClassVar[int] = ESCAPE_OCTETS
 
     @property
     def stream_id(self) -> bytes:
-        """Octets that name this bundle in a scene header."""
-        ...
-
-    @property
-    def tables(self) -> FrequencyTables:
-        """Frequency tables of its symbols."""
-        ...
+        """First octets of the identity, which name this bundle in a scene header."""
+        return self.identity[:BUNDLE_ID_OCTETS]
 
     def entropy_coder(self, kernels: KernelKind | None = None) -> EntropyCoder:
         """Make a coder of the tables; see `chosen_kernels`."""
-        ...
+        return EntropyCoder(self.tables, kernels, escape_octets=self.escape_octets)

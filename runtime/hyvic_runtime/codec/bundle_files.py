@@ -1,4 +1,4 @@
-"""What bundles of all families have in common: how a manifest is spelt, and that it pins every other file."""
+"""Files that bundles of all families have: the spelling of a manifest, and the files that it pins."""
 
 from __future__ import annotations
 
@@ -22,31 +22,39 @@ TABLES = (TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES)
 
 
 def spelt(version: int, body: Mapping[str, Any]) -> bytes:
-    """A manifest file: readable JSON whose first entries are the format version and its own SHA-256."""
+    """Make a manifest file: readable JSON whose first entries are the format version and its own SHA-256."""
     document = {"format_version": version, "sha256": canonical_sha256(body).hex(), **body}
     return (json.dumps(document, indent=1) + "\n").encode()
 
 
 def canonical_sha256(body: Mapping[str, Any]) -> bytes:
-    """Of entries of a manifest, however they are spelt."""
+    """Return the SHA-256 of entries of a manifest; white space and order have no effect."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
 def read_manifest(folder: Path) -> tuple[int, dict[str, Any]]:
-    """Format version of a bundle and the other entries of its manifest, as `spelt` wrote them.
+    """Read the format version of a bundle and the other entries of its manifest.
 
     Raises:
-        BundleError: it is missing or altered, or the format is another version's.
+        BundleError: the manifest is missing or altered, or this runtime does not read the version.
     """
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleError(f"{folder} is no bundle: {MANIFEST} is missing; make one with export-engine")
-    altered = f"{path} was altered or damaged; copy the bundle again"
     try:
         octets = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path} was altered or damaged; copy the bundle again") from error
+    return parsed_manifest(path, octets)
+
+
+def parsed_manifest(path: Path, octets: bytes) -> tuple[int, dict[str, Any]]:
+    """Return the format version and the other entries of a manifest file that `spelt` made; see `read_manifest`."""
+    altered = f"{path} was altered or damaged; copy the bundle again"
+    try:
         document = json.loads(octets)
         version, recorded = document.pop("format_version"), bytes.fromhex(document.pop("sha256"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BundleError(altered) from error
     if version not in FORMAT_VERSIONS:
         raise BundleError(
@@ -54,20 +62,20 @@ def read_manifest(folder: Path) -> tuple[int, dict[str, Any]]:
             "export it again"
         )
     if canonical_sha256(document) != recorded or spelt(int(version), document) != octets:
-        raise BundleError(altered)  # the latter: white space, an escape, a repeated key
+        raise BundleError(altered)  # `spelt` differs for other white space, an escape or a repeated key
     return int(version), document
 
 
 def not_of_this_version(folder: Path, reason: object) -> BundleError:
-    """What a manifest is refused with whose entries are not those of its format."""
+    """Make the error for a manifest whose entries do not belong to its format."""
     return BundleError(f"{folder / MANIFEST}: not a manifest of this version ({reason}); export the bundle again")
 
 
 def check_whole_numbers(record: object, *limits: tuple[str, int, int]) -> None:
-    """Check fields, by name, lowest and highest value; JSON has carried them, so types are checked, not assumed.
+    """Check fields, each given by name, lowest and highest value. JSON carried them, so types are checked too.
 
     Raises:
-        ValueError: one is no whole number of that range.
+        ValueError: a field is not a whole number of its range.
     """
     for name, low, high in limits:
         value = getattr(record, name)
@@ -79,7 +87,7 @@ def check_texts(*values: object) -> None:
     """Check names and digests.
 
     Raises:
-        ValueError: one is no text.
+        ValueError: a value is not text.
     """
     if not all(type(value) is str for value in values):
         raise ValueError("a name or digest is not text")
@@ -89,7 +97,7 @@ def check_peak(peak: float) -> None:
     """Check the largest digital number.
 
     Raises:
-        ValueError: it is no positive number.
+        ValueError: it is not a positive number.
     """
     if type(peak) not in (int, float) or not 0 < peak < 2**32:
         raise ValueError(f"peak is {peak!r}; a positive number is needed")
@@ -99,7 +107,7 @@ def check_pinned(folder: Path, pinned: Mapping[str, str]) -> None:
     """Check every octet of a bundle's files against their SHA-256.
 
     Raises:
-        BundleError: one is missing or altered.
+        BundleError: a file is missing or altered.
     """
     for name, recorded in pinned.items():
         try:
@@ -111,16 +119,16 @@ def check_pinned(folder: Path, pinned: Mapping[str, str]) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """What a manifest pins a file by."""
+    """Return the digest by which a manifest pins a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_tables(folder: Path) -> FrequencyTables:
-    """A bundle's frequency tables.
+    """Read the frequency tables of a bundle.
 
     Raises:
-        BundleError: they are none.
+        BundleError: they are invalid.
     """
     return FrequencyTables(
         first=read_array(folder / TABLE_FIRST, np.int32),
@@ -130,10 +138,10 @@ def read_tables(folder: Path) -> FrequencyTables:
 
 
 def read_array(path: Path, dtype: type[np.generic]) -> NDArray[Any]:
-    """An array file of one type.
+    """Read an array file of one type.
 
     Raises:
-        BundleError: it is none.
+        BundleError: the file is no array, or has another type.
     """
     try:
         values = np.load(path, allow_pickle=False)

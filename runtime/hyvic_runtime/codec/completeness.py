@@ -1,4 +1,4 @@
-"""How much of a scene arrived: asked before memory is taken for it."""
+"""Checks how much of a scene arrived, before the decoder takes memory for it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from hyvic_runtime.packets.tile_prefix import unpack_tile_prefix
 from hyvic_runtime.scene.tile_grid import TileGrid
 
 MAX_CONCEALED_SHARE = 16
-"""Tiles that are reconstructed for each unit that arrived: a scene of which less is left is refused."""
+"""Largest number of tiles per unit that arrived; the decoder refuses a scene with fewer units, even with `conceal`."""
 
 
 def check_complete(grid: TileGrid, received: ReceivedUnits, *, parts: int, conceal: bool) -> None:
     """Refuse a scene of which too little arrived.
 
     Args:
-        grid: what its header announces, which may be anything.
-        received: what arrived.
-        parts: units of a latent.
-        conceal: whether a part of the tiles is enough.
+        grid: tile grid that the scene header announces; a damaged header can announce any size.
+        received: units that arrived.
+        parts: number of refinement units of a tile.
+        conceal: accept a scene with missing tiles.
 
     Raises:
-        DecodeError: less than what is worth the memory.
-        LostTilesError: not all, and all is asked for.
+        DecodeError: too few units arrived for the announced size.
+        LostTilesError: units are missing, and `conceal` is False.
     """
     tiles = grid.rows * grid.columns
     arrived = check_header_plausible(grid, received, parts=parts, conceal=conceal)
@@ -43,10 +43,10 @@ def check_complete(grid: TileGrid, received: ReceivedUnits, *, parts: int, conce
 def check_header_plausible(
     grid: TileGrid, received: ReceivedUnits, *, parts: int, conceal: bool
 ) -> dict[tuple[int, int], list[UnitKey]]:
-    """Units that arrived, by row and column of their tile, where there are enough of them.
+    """Return the units that arrived, by row and column of their tile.
 
     Raises:
-        DecodeError: there are not, and a part of the tiles would be enough.
+        DecodeError: too few units arrived for the announced number of tiles, and `conceal` is True.
     """
     tiles = grid.rows * grid.columns
     arrived: dict[tuple[int, int], list[UnitKey]] = defaultdict(list)
@@ -61,29 +61,29 @@ def check_header_plausible(
 
 
 def _missing(keys: list[UnitKey], received: ReceivedUnits, parts: int) -> int:
-    """Units of a tile, of which some arrived, that were sent and did not."""
+    """Return the number of units of a tile that were sent and did not arrive; `keys` are the units that arrived."""
     if any(key.kind == UnitKind.TILE_EXACT for key in keys):
         return 0
-    latents = [key.part for key in keys if key.kind == UnitKind.TILE_REFINEMENT]
-    hyperlatent = keys[0]._replace(kind=UnitKind.TILE_BASE, part=0)
-    if hyperlatent not in received.units:
-        return 1 + parts - len(latents)
-    with suppress(DecodeError):  # what else may be wrong with the lead, the tile's decoding says
-        if unpack_tile_prefix(received.units[hyperlatent]).latent_left_out:
-            parts = max(latents, default=-1) + 1
-    return parts - len(latents)
+    refinements = [key.part for key in keys if key.kind == UnitKind.TILE_REFINEMENT]
+    base = keys[0]._replace(kind=UnitKind.TILE_BASE, part=0)
+    if base not in received.units:
+        return 1 + parts - len(refinements)
+    with suppress(DecodeError):  # decoding the tile reports an invalid prefix
+        if unpack_tile_prefix(received.units[base]).latent_left_out:
+            parts = max(refinements, default=-1) + 1
+    return parts - len(refinements)
 
 
 def lines_without_end(received: ReceivedUnits, tile: int, *, conceal: bool) -> int:
-    """Lines of the rows of tiles that arrived.
+    """Return the number of lines up to the last row of tiles that arrived, for a scene without a scene end unit.
 
     Raises:
-        DecodeError: none did, or no more than what is known is to be taken.
+        DecodeError: no row of tiles arrived, or `conceal` is False.
     """
     rows = [key.row + 1 for key in received.units]
     if not conceal or not rows:
         raise DecodeError(
             f"the scene's end did not arrive, so its number of lines is not known{damage_clause(received.damage)}; "
-            "send the scene again, or pass --conceal to take it as what did"
+            "send the scene again, or pass --conceal to decode the rows of tiles that arrived"
         )
     return min(max(rows) * tile, MAX_LINES)

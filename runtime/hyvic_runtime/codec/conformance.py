@@ -1,4 +1,4 @@
-"""Digests of what an engine and a coder compute: the same bits as those that made the bundle, or nothing is coded."""
+"""Digests of the outputs of an entropy path and an entropy coder; they must equal the digests of the exporter."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from hyvic_runtime.errors import BundleError
 
 
 def outputs_sha256(*outputs: NDArray[np.integer[Any]]) -> str:
-    """Digest of what an entropy path gives for one vector, such as scale indices and means in steps."""
+    """Return the digest of the outputs of an entropy path for one vector, such as scale indices and means in steps."""
     return hashlib.sha256(b"".join(output.astype("<i4").tobytes() for output in outputs)).hexdigest()
 
 
 def coder_vector(tables: FrequencyTables) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Every symbol of every row and one beyond each row's end, with their rows: 1-D, of equal length."""
+    """Return every symbol of every frequency table and one symbol after its end, and their tables; both (symbol,)."""
     counts = tables.length.astype(np.int64) + 1
-    rows = np.repeat(np.arange(len(counts)), counts)
-    return np.arange(len(rows)) - tables.starts()[rows] + tables.first[rows], rows
+    indices = np.repeat(np.arange(len(counts)), counts)
+    return np.arange(len(indices)) - tables.starts()[indices] + tables.first[indices], indices
 
 
 def coder_sha256(coder: EntropyCoder) -> str:
-    """Digest of what a coder makes of `coder_vector`."""
+    """Return the digest of the octets that a coder makes of `coder_vector`."""
     return hashlib.sha256(coder.encode(*coder_vector(coder.tables))).hexdigest()
 
 
 def check_coder(bundle: Bundle, coder: EntropyCoder) -> None:
-    """Code every symbol of every frequency table, and decode it.
+    """Code and decode every symbol of every frequency table.
 
     Raises:
-        BundleError: the octets differ from the exporter's, or the symbols do not come back.
+        BundleError: the octets differ from the octets of the exporter, or the symbols do not come back.
     """
-    symbols, rows = coder_vector(bundle.tables)
-    octets = coder.encode(symbols, rows)
+    symbols, indices = coder_vector(bundle.tables)
+    octets = coder.encode(symbols, indices)
     if hashlib.sha256(octets).hexdigest() != bundle.manifest.coder_sha256:
         raise BundleError(
-            f"{coder.describe()} does not code the bundle's tables as the exporter's coder did, so streams would not "
-            "decode; use another version of it"
+            f"{coder.describe()} does not code the tables of the bundle as the exporter did, so streams would not "
+            "decode; use another version of the coder"
         )
-    if not np.array_equal(coder.decode(octets, rows), symbols):
-        raise BundleError(f"{coder.describe()} does not decode what it coded; use another version of it")
+    if not np.array_equal(coder.decode(octets, indices), symbols):
+        raise BundleError(f"{coder.describe()} does not decode its own octets; use another version of the coder")

@@ -1,4 +1,4 @@
-"""How an encoder fares: what a flight computer reports in its housekeeping."""
+"""Counts the work and the faults of an encoder, for the housekeeping of a flight computer."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any
 from hyvic_runtime.support.atomic_file import replacing
 
 REPORT_SECONDS = 1.0
-"""Between two writings of the file."""
+"""Time between two updates of the file."""
 MAX_FALLBACKS = 100
-"""Listed one by one; beyond them they are only counted."""
+"""Number of fallbacks that are listed; later fallbacks are only counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fallback:
-    """A tile that was coded without the engine.
+    """Tile that was coded exactly, because the engine failed on it.
 
     Attributes:
-        row, column: of the tile.
-        reason: what the engine said.
+        row, column: position of the tile in the grid.
+        reason: message of the engine.
     """
 
     row: int
@@ -37,13 +37,13 @@ class Health:
     """Counts over all scenes of an encoder so far.
 
     Attributes:
-        tiles: that were coded, every attempt at a budget counted.
-        fallback_count: of them coded without the engine.
-        fallbacks: the first MAX_FALLBACKS of those.
-        queue: tiles under way.
-        largest_queue: most of them at once.
-        scrubs: how often memory and files were checked again.
-        repairs: how often that found a fault in memory, which was mended.
+        tiles: number of coded tiles; every attempt of a rate search counts.
+        fallback_count: number of tiles coded without the engine.
+        fallbacks: the first MAX_FALLBACKS of these tiles.
+        queue: number of tiles in work.
+        largest_queue: largest value of `queue`.
+        scrubs: number of checks of the memory and the files of the bundle.
+        repairs: number of checks that found and repaired a fault in memory.
     """
 
     tiles: int = 0
@@ -55,17 +55,17 @@ class Health:
     repairs: int = 0
 
     def begin_tile(self) -> None:
-        """Note that one more is under way."""
+        """Count a tile whose work begins."""
         self.queue += 1
         self.largest_queue = max(self.queue, self.largest_queue)
 
     def end_tile(self) -> None:
-        """Note that one is done."""
+        """Count a tile whose work is done."""
         self.queue -= 1
         self.tiles += 1
 
     def fall_back(self, fallback: Fallback) -> None:
-        """Note that one is coded without the engine."""
+        """Count a tile that is coded without the engine."""
         self.fallback_count += 1
         if len(self.fallbacks) < MAX_FALLBACKS:
             self.fallbacks.append(fallback)
@@ -73,14 +73,14 @@ class Health:
 
 @contextmanager
 def reported(path: Path | None, report: Callable[[], dict[str, Any]]) -> Iterator[Callable[[], None]]:
-    """Keep a JSON file of what `report` gives, and of how the block stands: running, done or failed.
+    """Keep a JSON file with the result of `report` and the state of the block: running, done or failed.
 
     Args:
-        path: of the file; None: there is none.
-        report: what to write, one JSON object.
+        path: path of the file; None writes no file.
+        report: returns the JSON object to write.
 
     Yields:
-        What to call now and then; it writes once in REPORT_SECONDS.
+        Function to call often; it writes the file at most once in REPORT_SECONDS.
     """
     begun = time.monotonic()
     written = -REPORT_SECONDS
@@ -101,7 +101,7 @@ def reported(path: Path | None, report: Callable[[], dict[str, Any]]) -> Iterato
         beat()
         yield beat
     except BaseException as error:
-        with suppress(OSError):  # of the two, what failed first is what to tell
+        with suppress(OSError):  # the first error is the one to report
             write("failed", str(error) or type(error).__name__)
         raise
     write("done")

@@ -1,4 +1,4 @@
-"""How each pixel of a reconstruction was made."""
+"""Quality map: tells how each pixel of a reconstruction was made."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from hyvic_runtime.scene.tile_grid import TileGrid
 
 
 class Quality(IntEnum):
-    """How a pixel was made; the values of a quality map."""
+    """Value of a quality map: how a pixel was made."""
 
     LOST = 0
-    """Nothing of its tile arrived."""
+    """The tile of the pixel cannot be decoded."""
     MEANS = 1
-    """Some or all of its tile's latents are their predicted means. Or, of a scene whose end is lost, it lies past it
-    perhaps."""
+    """Latents of the tile are their predicted means, or the pixel may lie after the lost end of the scene."""
     AFFECTED = 2
-    """Its own tile is exact, but its synthesis reads latents of one that is not."""
+    """The tile of the pixel is exact, but the synthesis reads latents of a tile that is not exact."""
     EXACT = 3
-    """As the encoder meant it."""
+    """The pixel is the one that the encoder intended."""
 
 
 def pixel_quality(tile_quality: NDArray[np.uint8], grid: TileGrid) -> NDArray[np.uint8]:
-    """`Quality` by pixel, (line, sample): the tile's own, or AFFECTED where a worse neighbour is within reach."""
+    """Return the `Quality` of each pixel, (line, sample), from the quality of each tile, (row, column).
+
+    A pixel of an exact tile is AFFECTED if its synthesis reads latents of a tile that is not exact.
+    """
     geometry = grid.geometry
     latents = tile_quality.repeat(geometry.latents, axis=0).repeat(geometry.latents, axis=1)
     sound = latents == Quality.EXACT
     for axis in (0, 1):
         size = sound.shape[axis]
         reach = range(-geometry.latent_halo_before, geometry.latent_halo_after + 1)
-        # What a pixel of latent i reads; beyond the mosaic its edge is repeated, as the synthesis does.
+        # Latents that the pixels of each latent read; the edge of the mosaic is repeated, as in the synthesis.
         sound = np.logical_and.reduce([sound.take(np.clip(np.arange(size) + r, 0, size - 1), axis=axis) for r in reach])
     latents[(latents == Quality.EXACT) & ~sound] = Quality.AFFECTED
     pixels = latents.repeat(geometry.latent_stride, axis=0).repeat(geometry.latent_stride, axis=1)

@@ -1,9 +1,11 @@
-"""Rates that keep a budget.
+"""Finds the highest quality within a budget, and counts the octets that a downlink can carry.
 
-One quality for all tiles that share a budget is how their octets are allocated. The gains of a quality are the step
-sizes of one λ, so that an octet more takes the same squared error off every tile, which is what minimises their sum.
-Measured over nineteen scenes of seven sensors as tiles of one budget, against the best allocation that their measured
-rates and errors allow: 0.00 to 0.10 dB (docs/results/rate-control.md). So nothing has to be decoded on board.
+All tiles that share a budget get the same quality. The gains of a quality are the step sizes of one λ. So one more
+octet reduces the squared error of every tile by the same amount, and this minimises the sum of the errors. No tile has
+to be decoded on board.
+
+Measured on nineteen scenes of seven sensors, as tiles of one budget: the loss against the best allocation for the
+measured rates and errors is 0.00 to 0.10 dB (docs/results/rate-control.md).
 """
 
 from __future__ import annotations
@@ -19,17 +21,17 @@ from hyvic_runtime.packets.quality import QUALITY_CODES, code_of_position, log_r
 Result = TypeVar("Result")
 
 INTERPOLATED_TRIALS = 6
-"""After these the search halves its interval: what it measures is then no smooth function of the quality."""
+"""Number of interpolated trials. After these the search halves its interval, because the measure is then not smooth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial(Generic[Result]):
-    """What a quality gave.
+    """Result of trying one quality.
 
     Attributes:
-        code: of the quality.
-        measure: which must not pass a limit.
-        result: for the caller.
+        code: quality code.
+        measure: quantity that must not exceed a limit.
+        result: result for the caller.
     """
 
     code: int
@@ -47,19 +49,19 @@ def highest_within(
     codes: range = QUALITY_CODES,
     retry_offsets: Sequence[int] = (),
 ) -> Trial[Result] | None:
-    """The trial of the highest quality found whose measure is at most `limit`; None if there is none.
+    """Return the trial of the highest quality found whose measure is at most `limit`, or None without such a trial.
 
-    The search ends with a measure of `limit - slack` or more, at the highest quality, or between two neighbours.
+    The search ends with a measure of at least `limit - slack`, at the highest quality, or between two adjacent codes.
 
     Args:
-        attempt: tries a code; its measure rises with it, here and there by leaps or not at all.
-        limit: of the measure.
-        slack: that may be left.
-        start: first code.
-        slope: of the measure, a first guess for a step of the code between rate levels.
-        codes: all there are.
-        retry_offsets: distances above the higher code at which others are tried, once two neighbours are left and the
-            lower one leaves more than `slack`: a measure that leaps up may fall again.
+        attempt: tries a code. The measure rises with the code, sometimes by a jump or not at all.
+        limit: largest allowed measure.
+        slack: part of the limit that may stay unused.
+        start: first code to try.
+        slope: first guess of the change of the measure per code, between the rate levels.
+        codes: all codes.
+        retry_offsets: offsets of further codes to try above the higher of two adjacent codes, if the lower code leaves
+            more than `slack` unused. A measure that jumps up may fall again.
     """
     lowest, highest = codes[0], codes[-1]
     farthest = log_rate_position(highest) - log_rate_position(lowest)
@@ -80,34 +82,35 @@ def highest_within(
             if code == lowest:
                 return None
         if low is None or high is None:
-            # Outwards by the guessed slope, and farther each time.
+            # Extrapolate with the guessed slope, and at least twice as far each time.
             stride = max(2 * stride, int(min(abs(aim - trial.measure) / slope, farthest)))
-            place: float = log_rate_position(code) + (stride if high is None else -stride)
+            position: float = log_rate_position(code) + (stride if high is None else -stride)
         elif high.code - low.code <= 1:
-            # What was tried there passed the limit.
-            above = sorted({min(high.code + far, highest) for far in retry_offsets} - tried)
+            # Codes tried before exceeded the limit, so do not try them again.
+            above = sorted({min(high.code + offset, highest) for offset in retry_offsets} - tried)
             return next((trial for trial in map(attempt, above) if limit - slack <= trial.measure <= limit), low)
         else:
             share = 0.5
             if len(tried) <= INTERPOLATED_TRIALS and high.measure > low.measure and isfinite(low.measure):
                 share = min(max((aim - low.measure) / (high.measure - low.measure), 0.05), 0.95)
             left, right = log_rate_position(low.code), log_rate_position(high.code)
-            place = left + share * (right - left)
+            position = left + share * (right - left)
         least = lowest if low is None else low.code + 1
         most = highest if high is None else high.code - 1
-        code = min(max(code_of_position(place), least), most)
+        code = min(max(code_of_position(position), least), most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownlinkBudget:
-    """What a downlink carries while a scene is acquired.
+    """Capacity of a downlink during the acquisition of a scene.
 
-    Up to any line the packets take no more octets than the lines before it are worth. What easy terrain leaves is kept
-    for later, as far as the window reaches; what is older is lost to the scene, as it is to a downlink that idles.
+    At every line, the packets sent so far take no more octets than the downlink could carry until then. Octets that
+    easy terrain leaves unused are kept for later, at most `window_lines` lines' worth. Older octets are lost, as on a
+    downlink that was idle.
 
     Attributes:
-        octets_per_line: what the downlink carries in the time of a line.
-        window_lines: as many lines' worth are kept.
+        octets_per_line: octets that the downlink carries in the time of one line.
+        window_lines: largest number of lines whose octets are kept.
     """
 
     octets_per_line: float
@@ -115,35 +118,35 @@ class DownlinkBudget:
 
     def __post_init__(self) -> None:
         if not self.octets_per_line > 0:
-            raise ValueError(f"a downlink of {self.octets_per_line:g} octets a line carries nothing")
+            raise ValueError(f"octets_per_line is {self.octets_per_line:g}; a positive number is needed")
         if self.window_lines < 1:
-            raise ValueError(f"a window of {self.window_lines} lines is none")
+            raise ValueError(f"window_lines is {self.window_lines}; it must be at least 1")
 
 
 class LeakyBucket:
-    """Octets that may be sent by now."""
+    """Counts the octets that may be sent now."""
 
     def __init__(self, budget: DownlinkBudget, *, reserved: int) -> None:
-        """Begin empty, with `reserved` octets to be set aside."""
+        """Begin empty, and set the first `reserved` octets aside."""
         self._budget = budget
         self._level = -float(reserved)
 
     @property
     def octets(self) -> int:
-        """That may be sent now."""
+        """Number of octets that may be sent now."""
         return max(0, int(self._level))
 
     def pass_lines(self, lines: int) -> None:
-        """Lines came, and with them the time to send."""
+        """Add the octets that the downlink carries in the time of these lines."""
         full = self._budget.octets_per_line * max(self._budget.window_lines, lines)
         self._level = min(self._level + self._budget.octets_per_line * lines, full)
 
     def spend(self, octets: int) -> None:
-        """Octets are sent.
+        """Subtract octets that are sent.
 
         Raises:
-            RateError: they are more than may be.
+            RateError: the downlink cannot carry so many octets now.
         """
         if octets > self.octets:
-            raise RateError(f"{octets} octets are to be sent and the downlink carries {self.octets}; give it more")
+            raise RateError(f"{octets} octets are to be sent and the downlink carries {self.octets}; raise the budget")
         self._level -= octets

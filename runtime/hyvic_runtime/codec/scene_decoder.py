@@ -252,7 +252,7 @@ class SceneDecoder(ABC, Generic[BundleT, CodedT]):
             quality=quality,
             damage=received.damage,
             refused=stream.refused,
-            strays={scene: stray.packets for scene, stray in stream.strays.items()},
+            strays={scene: headerless.packets for scene, headerless in stream.headerless.items()},
         )
 
     def _extent(self, received: ReceivedUnits, *, conceal: bool) -> tuple[TileGrid, int]:

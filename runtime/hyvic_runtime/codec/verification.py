@@ -1,4 +1,4 @@
-"""Result of checking that an engine runs a bundle exactly."""
+"""Result of verifying a bundle with an engine."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What an engine was found to do with a bundle.
+    """Result of running a bundle on an engine.
 
     Attributes:
         engine: library, version and device.
-        facts: numbers of the bundle that only its family has, for reports.
-        expected: agreement with the exporter's outputs, for reports; None where the bundle holds none.
-        expected_share: share of the expected symbols that came out equal, 0..1; None likewise.
+        facts: numbers that only the family of the bundle has, for reports.
+        expected: agreement with the expected outputs, for reports; None if the bundle holds no expected outputs.
+        expected_share: share of equal symbols, 0..1; None if the bundle holds no expected outputs.
     """
 
     engine: str

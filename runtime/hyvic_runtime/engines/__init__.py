@@ -1,1 +1,1 @@
-"""Libraries that run a graph."""
+"""Runs ONNX graphs and compiled graphs: one small class for each library."""

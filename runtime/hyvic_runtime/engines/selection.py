@@ -1,4 +1,4 @@
-"""Which engine runs a bundle's graphs: what the bundle was compiled for, or what the user names."""
+"""Chooses the engine for the graphs of a bundle: the one that the user names, or the one that it was compiled for."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from hyvic_runtime.engines.tensorrt.library import TensorRTLibrary
 from hyvic_runtime.errors import EngineError
 
 MAX_WORKERS = 8
-"""More would take more memory than a small computer has; the cores beyond share the calls."""
+"""Largest default number of workers. More workers need more memory than a small computer has.
+
+On more cores, each worker runs its calls on several cores."""
 
 
 class EngineKind(StrEnum):
-    """What runs a graph."""
+    """Kind of engine, as `--engine` spells it."""
 
     NATIVE = "native"
     ONNXRUNTIME = "onnxruntime"
@@ -35,27 +37,27 @@ PROVIDERS = {
 
 
 def usable_cores() -> int:
-    """Of this process."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_workers() -> int:
-    """Tiles to work on at a time.
+    """Return the number of tiles to work on at the same time.
 
-    A core a tile wastes less than all cores on one: nothing waits for the slowest part of a layer.
+    One core for each tile is faster than all cores for one tile, because no core waits for the slowest part of a layer.
     """
     return min(usable_cores(), MAX_WORKERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSet:
-    """A bundle's graphs compiled for one kind of GPU.
+    """Graphs of a bundle that were compiled for one kind of GPU.
 
     Attributes:
-        library: "tensorrt" or "tensorrt-rtx".
-        library_version: only this version loads them.
-        compute_capability: of the GPUs that run them, "8.7", or "8.0 and later".
-        files: name → SHA-256 of `engine_names`.
+        library: library that compiled the graphs.
+        library_version: version of the library; no other version loads the engines.
+        compute_capability: compute capability of the GPUs that run the engines, such as "8.7" or "8.0 and later".
+        files: SHA-256 of each engine file, by name.
     """
 
     library: TensorRTLibrary
@@ -70,7 +72,7 @@ class EngineSet:
 
 
 def engine_name(graph: str) -> str:
-    """A graph's file compiled by TensorRT."""
+    """Return the name of the file that holds a graph compiled by TensorRT."""
     return f"{Path(graph).stem}.engine"
 
 
@@ -84,18 +86,18 @@ def load_engine(
 ) -> Engine:
     """Load the engine of one graph.
 
-    A bundle that was compiled for a GPU is not run on a processor unless that is asked for: it would be slow
-    without a word.
+    A bundle that was compiled for a GPU runs on a processor only if the user asks for it. Otherwise it would be slow
+    without any message.
 
     Args:
-        graph: ONNX file in the bundle's folder; compiled graphs lie beside it.
-        kind: library that runs the graph; None: the compiled engines, or ONNX Runtime where there are none.
-        compiled: the bundle's compiled graphs, if any.
-        workers: threads that will run it at once; they share the cores.
-        cores: processor cores that they may keep busy; None: all that the process may use.
+        graph: ONNX file in the folder of the bundle; the compiled graphs lie in the same folder.
+        kind: kind of engine; None for the compiled engine, or for ONNX Runtime if the bundle has no compiled graphs.
+        compiled: compiled graphs of the bundle, if any.
+        workers: number of threads that will run the engine at the same time; they share the cores.
+        cores: number of processor cores that the workers may use; None for all cores of the process.
 
     Raises:
-        EngineError: that engine is not in the bundle, or does not run here.
+        EngineError: the bundle does not hold this engine, or the engine does not run here.
     """
     if kind is None:
         kind = EngineKind.ONNXRUNTIME if compiled is None else EngineKind(compiled.library)

@@ -1,1 +1,1 @@
-"""A stored scene to a stream of packets on board."""
+"""Encodes a stored scene on board, at a quality or within a budget."""

@@ -1,7 +1,7 @@
-"""A stored scene to a stream of packets, at a quality, within a budget or at a fidelity.
+"""Encodes a stored scene to a stream of packets, at a quality, within a budget, or with a least PSNR.
 
-A stored scene can be coded more than once. So a budget is kept by the octets of packets that were made, not by an
-estimate: the stream that is kept is one that was written.
+A stored scene can be coded several times. So the search measures the length of streams that it has written, and needs
+no estimate.
 """
 
 from __future__ import annotations
@@ -31,26 +31,28 @@ from hyvic_runtime.scene.scene import Cube, Scene
 from hyvic_runtime.support.metrics import compression_ratio, psnr
 
 PSNR_SLACK_DB = 0.05
-"""Distance above the PSNR asked for that ends a search; a smaller one costs more attempts."""
+"""Largest allowed excess over the least PSNR; a smaller excess needs more attempts."""
 PSNR_PER_CODE = 1e-3
-"""Typical gain in dB from one step of the quality code."""
+"""Typical gain of PSNR per quality code, in dB."""
 RATE_JUMP_RETRIES = (1, 2, 4, 8, 16)
-"""Steps of the quality code. One component more makes a small scene's stream leap by some percent, and finer steps of
-the same components may take less again."""
+"""Offsets of the quality code to try after a jump of the rate.
+
+One more component makes the stream of a small scene longer by some percent at once. A slightly higher quality with the
+same components can then take fewer octets again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenStream:
-    """A stream that was written.
+    """Stream that the search wrote.
 
     Attributes:
-        path: file that holds it; None where it is held in memory.
-        held: its octets where it is held in memory, else empty.
-        quality: quality that it was coded at, LOWEST_QUALITY … HIGHEST_QUALITY.
-        octets: number of octets.
+        path: path of the file; None if the stream is in memory.
+        held: octets of the stream if it is in memory, else empty.
+        quality: quality of the stream, LOWEST_QUALITY … HIGHEST_QUALITY.
+        octets: length of the stream.
         packets: number of packets.
-        psnr_db: PSNR of the decoded scene, where that was asked for.
-        attempts: number of streams that were written to find it.
+        psnr_db: PSNR of the decoded scene; None if no PSNR was asked for.
+        attempts: number of streams that the search wrote.
     """
 
     path: Path | None
@@ -62,23 +64,23 @@ class WrittenStream:
     attempts: int = 1
 
     def read(self) -> bytes:
-        """Return its octets."""
+        """Return the octets of the stream."""
         return self.held if self.path is None else self.path.read_bytes()
 
 
 @dataclass(frozen=True, kw_only=True)
 class RateSearch:
-    """Writes streams of one scene, and keeps the one that fits.
+    """Writes streams of one scene, and keeps the best one.
 
     Attributes:
-        encoder: row encoder of a bundle.
+        encoder: row encoder of the bundle.
         scene: scene to encode.
-        folder: folder that holds attempts until the best is known; None: memory does.
-        saturated: value of samples that had too much light; they are restored exactly.
-        scene_id: identifier in every packet; None: a checksum.
-        packetiser: makes a new packetiser for every stream.
-        key: key that the packets are protected with.
-        progressive: True to send refinements after all else, part by part.
+        folder: folder for the attempts until the best one is known; None keeps them in memory.
+        saturated: value of saturated samples, which are restored exactly.
+        scene_id: identifier in every packet; None for a checksum of the scene.
+        packetiser: function that makes a new packetiser for every stream.
+        key: key that protects the packets; None for unprotected packets.
+        progressive: send refinement units after all other units, part by part.
         progress: called after every tile.
     """
 
@@ -93,7 +95,7 @@ class RateSearch:
     progress: Callable[[], object] = lambda: None
 
     def at_quality(self, quality: float | None) -> WrittenStream:
-        """Write one stream; None: DEFAULT_QUALITY."""
+        """Write one stream; a quality of None is DEFAULT_QUALITY."""
         path = None if self.folder is None else self.folder / f"quality-{quality}.packets"
         file: BinaryIO = io.BytesIO() if path is None else path.open("wb")
         octets = packets = 0
@@ -116,12 +118,12 @@ class RateSearch:
         return WrittenStream(path=path, held=held, quality=quality, octets=octets, packets=packets)
 
     def within(self, budget: int) -> WrittenStream:
-        """Write the best stream of at most so many octets.
+        """Write the best stream of at most `budget` octets.
 
-        It takes all of them but the share BUDGET_SLACK, or it is the bundle's highest rate.
+        The stream leaves at most the share BUDGET_SLACK of the budget unused, or has the highest rate of the bundle.
 
         Raises:
-            RateError: the lowest rate takes more.
+            RateError: the lowest rate of the bundle takes more octets.
             ValueError: the bundle has a single rate.
         """
         self.encoder.check_has_rates()
@@ -143,29 +145,29 @@ class RateSearch:
             least = written[-1].octets
             ratio = compression_ratio(self.scene.cube.size, self.scene.bit_depth, least)
             raise RateError(
-                f"{budget:,} octets are asked for and the bundle's lowest rate takes {least:,} (CR {ratio:.1f}); allow "
-                "those, cut the scene, or use a bundle of a lower rate"
+                f"the budget is {budget:,} octets and the bundle's lowest rate takes {least:,} (CR {ratio:.1f}); "
+                "allow more octets, cut the scene, or use a bundle of a lower rate"
             )
         return self._kept(best.result, written)
 
     def of_fidelity(self, least_db: float, decoder: AnyDecoder) -> WrittenStream:
-        """Write the smallest stream found that decodes to at least that PSNR over the bundle's range.
+        """Write the smallest stream found whose decoded scene has at least this PSNR over the peak of the bundle.
 
         Raises:
-            RateError: the highest rate does not reach it.
+            RateError: the highest rate of the bundle does not reach this PSNR.
             ValueError: the bundle has a single rate.
         """
         self.encoder.check_has_rates()
         written: list[WrittenStream] = []
         fidelities: dict[int, float] = {}
 
-        def attempt(downwards: int) -> Trial[WrittenStream]:
-            stream = self._next(written, MAX_QUALITY_CODE - downwards)
+        def attempt(inverted: int) -> Trial[WrittenStream]:
+            stream = self._next(written, MAX_QUALITY_CODE - inverted)
             decoded = decoder.decode(stream.read(), key=self.key).scene
-            fidelities[downwards] = self._fidelity(decoded.cube)
-            return Trial(downwards, -fidelities[downwards], stream)
+            fidelities[inverted] = self._fidelity(decoded.cube)
+            return Trial(inverted, -fidelities[inverted], stream)
 
-        # The error must not pass a limit; it rises as the quality falls.
+        # The search limits a quantity that rises with the code. So search over inverted codes, for the negative PSNR.
         best = highest_within(
             attempt,
             limit=-least_db,
@@ -177,7 +179,7 @@ class RateSearch:
         if best is None:
             highest = fidelities[MAX_QUALITY_CODE - HIGHEST_CODE]
             raise RateError(
-                f"{least_db:g} dB are asked for and the bundle's highest rate gives {highest:.2f}; "
+                f"the least PSNR is {least_db:g} dB and the bundle's highest rate gives {highest:.2f}; "
                 "ask for less, or use a bundle of a higher rate"
             )
         return replace(self._kept(best.result, written), psnr_db=fidelities[best.code])

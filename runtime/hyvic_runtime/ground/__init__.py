@@ -1,1 +1,1 @@
-"""Decoded scenes to files, and folders of streams on Dask."""
+"""Writes decoded scenes to files, and decodes folders of streams on Dask."""

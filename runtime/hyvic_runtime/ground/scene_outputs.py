@@ -1,4 +1,4 @@
-"""Decoded scenes to files, one by one or all of a stream into a folder."""
+"""Writes decoded scenes: one scene to a file, or all scenes of a stream into a folder."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from hyvic_runtime.support.atomic_file import replacing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenScene:
-    """A reconstruction in a file.
+    """Decoded scene in a file.
 
     Attributes:
-        scene_id: the sender's.
-        file: its name.
+        scene_id: identifier of the scene, chosen by the sender.
+        file: name of the file.
         shape: (line, sample, band).
-        quality: shares of its pixels, by the name of a `Quality`.
+        quality: share of pixels of each `Quality`, by name.
     """
 
     scene_id: int
@@ -33,28 +33,28 @@ class WrittenScene:
 
     @property
     def samples(self) -> int:
-        """Of the cube."""
+        """Number of samples of the cube."""
         return int(np.prod(self.shape))
 
 
 def quality_map_of(picture: Path) -> Path:
-    """Where the quality map of a picture stands."""
+    """Return the path of the quality map of a scene file."""
     return picture.with_name(f"{picture.name}.quality.npy")
 
 
 def write_decoded(decoded: DecodedScene, path: Path, *, with_quality: bool) -> WrittenScene:
-    """Write a picture, and its quality map or none.
+    """Write a decoded scene and, if asked for, its quality map.
 
     Raises:
-        SceneError: the format cannot be written, or not with this scene.
+        SceneError: the format cannot be written, or cannot hold this scene.
     """
     quality_map = quality_map_of(path)
     if with_quality:
-        with replacing(quality_map) as (partial,):  # before the picture, which must not stand without it
+        with replacing(quality_map) as (partial,):  # before the scene, which must not stand without its map
             np.save(partial, decoded.quality)
     write_scene(decoded.scene, path)
     if not with_quality:
-        quality_map.unlink(missing_ok=True)  # of the picture that stood here before
+        quality_map.unlink(missing_ok=True)  # the map of an earlier scene of this name
     return WrittenScene(
         scene_id=decoded.scene_id,
         file=path.name,
@@ -76,19 +76,19 @@ def write_scenes(
     """Write the scenes of a stream into a folder, each under its identifier.
 
     Args:
-        decoder: of their bundle.
-        stream: what was received.
-        folder: is made where it is not there.
-        scene_id: the only one to write; None: all.
-        suffix: of the files.
-        conceal: write what arrived even if tiles were lost, and quality maps.
-        progress: called with the tiles of a scene reconstructed so far and in all.
+        decoder: decoder of the bundle of the scenes.
+        stream: received stream.
+        folder: output folder, created if it is missing.
+        scene_id: identifier of the only scene to write; None for all scenes.
+        suffix: suffix of the files, which names their format.
+        conceal: write scenes even if tiles were lost, and write quality maps.
+        progress: called with the number of reconstructed tiles of a scene, and the number of all its tiles.
 
     Returns:
-        What was written, and why the other scenes were not, by identifier.
+        The scenes written, and the reason for each scene that was not written, by identifier.
 
     Raises:
-        DecodeError: the stream holds no scene, or not the one.
+        DecodeError: the stream holds no scene, or does not hold the scene asked for.
     """
     if scene_id is not None or not stream.scenes:
         scene_id = stream.scene(scene_id).scene_id

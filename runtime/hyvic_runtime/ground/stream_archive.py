@@ -1,10 +1,10 @@
-"""Folders of streams, decoded on Dask: on this machine, or on a cluster whose workers see the same folders.
+"""Decodes folders of streams on Dask: on this machine, or on a cluster whose workers see the same folders.
 
-    ARCHIVE/day/pass.packets ─▶ OUT/day/pass.packets/123.npz ...   a file a scene, named by its identifier
-                                                    decoded.json   what they were decoded from
+    ARCHIVE/day/pass.packets ─▶ OUT/day/pass.packets/123.npz ...   a file per scene, named by its identifier
+                                                    decoded.json   record of the stream, the bundle and the options
 
-A stream's folder appears whole or not at all, so what stands there is finished; it is left as it is as long as its
-record names the stream's present content, the bundle and the options.
+The output folder of a stream appears whole or not at all, so a folder that exists is complete. It is kept as long as
+its record names the present content of the stream, the bundle and the options.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ RECORD = "decoded.json"
 CONNECT_TIMEOUT_S = 10
 _RECORDED = {"source", "files", "scenes", "failed", "strays"}
 _FINISH_AT_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
-"""A terminal tells the workers too; they end what they have begun when the client tells them."""
+"""Code that workers run at their start. A terminal sends Ctrl-C to workers too, but only the client may stop them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveOptions:
-    """How the streams of an archive are decoded.
+    """Options for decoding the streams of an archive.
 
     Attributes:
         bundle: folder of the bundle.
-        identity: of the bundle; a worker that finds another there refuses it.
-        engine: what runs its graphs; None: what the bundle was compiled for.
+        identity: identity of the bundle; a worker that finds another bundle in the folder refuses it.
+        engine: engine for the graphs; None for the engine that the bundle was compiled for.
         kernels: inner loops in C or the reference; None: see `chosen_kernels`.
-        suffix: of the scenes' files.
-        conceal: write what arrived even if tiles were lost, and quality maps.
-        key: file with the key; None: the streams are not protected. Workers read it themselves, so it does not travel.
+        suffix: suffix of the scene files, which names their format.
+        conceal: write scenes even if tiles were lost, and write quality maps.
+        key: file with the key; None for unprotected streams. Workers read the file, so the key is not sent to them.
     """
 
     bundle: Path
@@ -62,57 +62,57 @@ class ArchiveOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOutcome:
-    """What became of a stream.
+    """Result of decoding one stream.
 
     Attributes:
-        stream: its file, as the archive names it.
-        scenes: that stand in its folder.
-        inexact: those of them that are not wholly as they were sent.
-        headless: scenes that were dropped because they have no header.
-        samples: of those that were decoded now; 0 where they stood there before.
-        already_there: whether they did.
-        problem: why not all scenes could be written, or None.
+        stream: path of the stream in the archive.
+        scenes: number of scenes in the output folder.
+        inexact: number of these scenes with pixels that are not exact.
+        headerless: number of scenes that were dropped because they have no valid header.
+        samples: number of samples decoded now; 0 if an earlier run decoded them.
+        already_there: True if an earlier run decoded the stream.
+        problem: reason for which not all scenes were written, or None.
     """
 
     stream: Path
     scenes: int = 0
     inexact: int = 0
-    headless: int = 0
+    headerless: int = 0
     samples: int = 0
     already_there: bool = False
     problem: str | None = None
 
 
 def streams_of(archive: Path) -> list[Path]:
-    """Every file `*.packets` of a folder and the folders in it, sorted; what is hidden is left out.
+    """Return every file `*.packets` of a folder and its subfolders, sorted; hidden files and folders are ignored.
 
     Raises:
-        ArchiveError: there is none.
+        ArchiveError: the folder holds no such file.
     """
     found = sorted(
         path
         for path in archive.rglob(f"*{STREAM_SUFFIX}")
-        # A writer's unfinished file stands in a hidden folder.
+        # The unfinished file of a running writer stands in a hidden folder.
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(archive).parts)
     )
     if not found:
-        raise ArchiveError(f"{archive} holds no *{STREAM_SUFFIX}; rename the streams, or decode them one by one")
+        raise ArchiveError(f"{archive} holds no *{STREAM_SUFFIX}; rename the streams, or decode each stream alone")
     return found
 
 
 @contextmanager
 def dask_client(scheduler: str | None, tasks: int) -> Iterator[Any]:
-    """A `distributed.Client` of a scheduler.
+    """Give a `distributed.Client` of a scheduler.
 
     Args:
-        scheduler: its address; None: one is started here, with a process a core, for as long as the block runs.
-        tasks: that there will be; more processes are not started.
+        scheduler: address of the scheduler; None starts a scheduler here, with one process per core, for the block.
+        tasks: number of tasks; no more processes are started.
 
     Raises:
-        ArchiveError: Dask is missing, or there is no scheduler at the address.
+        ArchiveError: Dask is missing, or no scheduler answers at the address.
     """
     try:
-        distributed: Any = import_module("distributed")  # its functions carry no types
+        distributed: Any = import_module("distributed")  # its functions have no type hints
     except ImportError as error:
         raise ArchiveError(f"{error.name} is missing: pip install 'hyvic-onboard[archive]'") from error
     if scheduler is None:
@@ -120,7 +120,7 @@ def dask_client(scheduler: str | None, tasks: int) -> Iterator[Any]:
             distributed.LocalCluster(
                 n_workers=min(usable_cores(), tasks),
                 threads_per_worker=1,
-                dashboard_address="127.0.0.1:0",  # any free port, of this machine alone
+                dashboard_address="127.0.0.1:0",  # any free port, reachable only from this machine
                 silence_logs=logging.CRITICAL,
                 preload=[_FINISH_AT_CTRL_C],
             ) as cluster,
@@ -139,14 +139,14 @@ def dask_client(scheduler: str | None, tasks: int) -> Iterator[Any]:
 def decode_archive(
     client: Any, archive: Path, streams: Sequence[Path], out: Path, options: ArchiveOptions
 ) -> Generator[StreamOutcome, None, None]:
-    """Decode the streams of an archive into folders of their own, giving each outcome as it comes.
+    """Decode each stream of an archive into its own folder, and yield each outcome as it comes.
 
-    Whatever happens to one stream, the others are decoded. Where the caller stops, what no worker has begun is dropped.
+    A failure of one stream does not stop the others. If the caller stops, streams that no worker has begun are dropped.
     """
     distributed: Any = import_module("distributed")
     streams_by_future = {}
     for stream in streams:
-        folder = out / stream.relative_to(archive)  # its whole name, which no folder of the archive has
+        folder = out / stream.relative_to(archive)  # the whole name with suffix, which no folder of the archive has
         future = client.submit(decode_stream, stream.resolve(), folder.resolve(), options, pure=False)
         streams_by_future[future] = stream
     try:
@@ -155,14 +155,14 @@ def decode_archive(
             if future.status == "finished":
                 yield replace(future.result(), stream=stream)
             else:
-                error = future.exception() if future.status == "error" else "the scheduler gave it up"
+                error = future.exception() if future.status == "error" else "the scheduler cancelled the task"
                 yield StreamOutcome(stream=stream, problem=f"a worker failed: {error!r}")
     finally:
         client.cancel(list(streams_by_future), force=True)
 
 
 def decode_stream(stream: Path, folder: Path, options: ArchiveOptions) -> StreamOutcome:
-    """Decode one stream into its folder, or find that done; a worker's task."""
+    """Decode one stream into its folder, unless an earlier run did; a worker runs this task."""
     try:
         return _decode_stream(stream, folder, options)
     except (HyvicError, OSError, MemoryError) as error:
@@ -200,7 +200,7 @@ def _decode_stream(stream: Path, folder: Path, options: ArchiveOptions) -> Strea
             "failed": failed,
             "damage": [asdict(damage) for damage in received.damage],
             "refused": received.refused,
-            "strays": {scene_id: asdict(stray) for scene_id, stray in received.strays.items()},
+            "strays": {scene_id: asdict(scene) for scene_id, scene in received.headerless.items()},
         }
         (partial / RECORD).write_text(json.dumps(record, indent=1))
     samples = sum(scene.samples for scene in written)
@@ -212,13 +212,13 @@ def _outcome(stream: Path, record: dict[str, Any], *, already_there: bool = Fals
         stream=stream,
         scenes=len(record["scenes"]),
         inexact=sum(scene["quality"]["exact"] < 1 for scene in record["scenes"]),
-        headless=len(record["strays"]),
+        headerless=len(record["strays"]),
         already_there=already_there,
     )
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Octets of the files of a folder, by name."""
+    """Return the size of each file of a folder, by name."""
     return {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
 
 
@@ -227,7 +227,7 @@ def _problem(failed: dict[int, str]) -> str:
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
-    """What an earlier run left in a folder; None where there is nothing of ours."""
+    """Return the record that an earlier run wrote into a folder, or None."""
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text())
     except (OSError, ValueError):
@@ -238,8 +238,10 @@ def _record(folder: Path) -> dict[str, Any] | None:
 
 @lru_cache(maxsize=1)
 def _decoder(folder: Path, identity: bytes, engine: EngineKind | None, kernels: KernelKind | None) -> AnyDecoder:
-    """Loaded once a process. It keeps one core busy: the scheduler gives the others their own tasks."""
+    """Load the decoder once a process. It uses one core, because the other cores run other tasks."""
     bundle = read_bundle(folder)
     if bundle.identity != identity:
-        raise BundleError(f"{folder} is bundle {bundle.identity.hex()[:16]} on a worker and not on this machine")
+        raise BundleError(
+            f"{folder} holds bundle {bundle.identity.hex()[:16]} on a worker and {identity.hex()[:16]} on this machine"
+        )
     return decoder_of(bundle, engine, kernels=kernels, workers=1, cores=1)

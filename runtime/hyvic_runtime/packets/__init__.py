@@ -1,1 +1,1 @@
-"""Units to CCSDS Space Packets and back."""
+"""Turns units into CCSDS Space Packets, and packets back into units."""

@@ -1,14 +1,16 @@
-"""Packets that only the holders of a key write and read, in the style of CCSDS 355.0-B-2 (Space Data Link Security).
+"""Encrypts and authenticates packets with a shared key, in the style of CCSDS 355.0-B-2 (Space Data Link Security).
 
-A protected packet's data field holds, behind the secondary header,
+After the secondary header, the data field of a protected packet holds:
 
-    security parameter index (2 octets) │ salt of the session (16) │ number of the packet (4) │ AES-256-GCM of what an
-    unprotected packet holds there │ MAC (16)
+    security parameter index (2 octets) │ session salt (16) │ packet number (4) │ encrypted content │ MAC (16)
 
-and the MAC covers every octet before it. A nonce must never serve twice under one key, whatever a restart, a crash or
-a second encoder does, and nothing of it is kept on a disk that may fail or be restored: every session draws a salt of
-128 bits and derives a key of its own (HKDF, RFC 5869), under which its packets' numbers are the nonces. Numbers are
-given out once and end before they wrap; a process that forks begins another session.
+The content is what an unprotected packet holds in this place. The cipher is AES-256-GCM, and the MAC covers every
+octet before it.
+
+A nonce must never be used twice under one key, even after a restart or a crash, or with a second encoder. No state is
+stored for this, because a disk can fail or be restored. Instead, each session draws a random salt of 128 bits and
+derives its own key from it (HKDF, RFC 5869). The packet numbers of the session are the nonces. A number is given out
+once, numbers never wrap, and a forked process begins a new session.
 """
 
 from __future__ import annotations
@@ -29,34 +31,34 @@ if TYPE_CHECKING:
 
 KEY_OCTETS = 32
 SECURITY_PARAMETER_INDEX = 1
-"""The book's SPI names keys and algorithms that both sides agreed on; 0 and 65,535 are reserved."""
+"""SPI of the book: names the keys and algorithms that both sides agreed on; 0 and 65,535 are reserved."""
 SALT_OCTETS = 16
 MAC_OCTETS = 16
 MAX_NUMBER = 2**32 - 1
 REPLAY_WINDOW = 2**16
-"""Packets that one may arrive behind the newest of its session."""
+"""Number of packets by which a packet may arrive late, counted from the newest packet of its session."""
 
 _HEADER = struct.Struct(f">H{SALT_OCTETS}sI")
 SECURITY_HEADER_OCTETS = _HEADER.size
 SECURITY_OCTETS = SECURITY_HEADER_OCTETS + MAC_OCTETS
-"""By which protection lengthens a packet."""
+"""Octets that protection adds to a packet."""
 
 
 class Refusal(StrEnum):
-    """Why an undamaged packet was dropped."""
+    """Reason for which an undamaged packet was dropped."""
 
     UNPROTECTED = "unprotected"
-    """A key is asked for and the packet has no protection."""
+    """A key was given and the packet is not protected."""
     NO_KEY = "no key"
     """The packet is protected and no key was given."""
     FORGED = "forged"
-    """Its MAC is not that of the key."""
+    """The MAC does not match the key."""
     REPLAYED = "replayed"
-    """Its number was seen, or is too old to tell."""
+    """The packet number was seen before, or is older than the replay window."""
 
 
 class RefusedError(Exception):
-    """Internal to the parser: a packet is to be dropped and counted."""
+    """Tells the parser to drop and count a packet; never leaves this package."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.value)
@@ -64,18 +66,18 @@ class RefusedError(Exception):
 
 
 def read_key(path: Path) -> bytes:
-    """The key of a file: 32 octets that nobody but its owner may read.
+    """Return the key of a file: 32 octets that only the owner of the file can read.
 
     Raises:
-        SecurityError: it is something else.
+        SecurityError: the file is unreadable, has another size, or is open to other users.
     """
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise SecurityError(f"{path} is no regular file; a key is {KEY_OCTETS} octets of one")
+                raise SecurityError(f"{path} is not a regular file; a key is a file of {KEY_OCTETS} octets")
             if os.name == "posix" and status.st_mode & 0o077:
-                raise SecurityError(f"{path} can be reached by others than its owner: chmod 600 {path}")
+                raise SecurityError(f"{path} can be read or changed by other users: chmod 600 {path}")
             key = file.read(KEY_OCTETS + 1)
     except OSError as error:
         raise SecurityError(f"{path}: cannot be read ({error.strerror})") from error
@@ -103,17 +105,17 @@ def _nonce(number: int) -> bytes:
 
 
 class PacketProtector:
-    """Protects the packets of a sender; each instance is a session."""
+    """Protects the packets of one sender; each instance is one session."""
 
     def __init__(self, key: bytes) -> None:
         """Begin a session.
 
         Raises:
-            ValueError: a key of another length.
-            SecurityError: cryptography is not installed.
+            ValueError: the key has the wrong length.
+            SecurityError: the package `cryptography` is not installed.
         """
         if len(key) != KEY_OCTETS:
-            raise ValueError(f"a key of {len(key)} octets; {KEY_OCTETS} are needed")
+            raise ValueError(f"the key has {len(key)} octets; {KEY_OCTETS} are needed")
         self._key = key
         self._begin_session()
 
@@ -124,70 +126,70 @@ class PacketProtector:
         self._cipher = _session_cipher(self._key, self._salt)
 
     def protected(self, headers: bytes, content: bytes) -> bytes:
-        """Security header, encrypted content and MAC.
+        """Return the security header, the encrypted content and the MAC, as one string of octets.
 
         Args:
-            headers: the packet's octets before them, which the MAC covers too.
-            content: what to encrypt.
+            headers: octets of the packet before the security header; the MAC covers them too.
+            content: octets to encrypt.
 
         Raises:
-            SecurityError: the session has used all its numbers.
+            SecurityError: the session has used all its packet numbers.
         """
-        if os.getpid() != self._process:  # a fork holds its parent's numbers
+        if os.getpid() != self._process:  # a forked process holds copies of its parent's numbers
             self._begin_session()
-        number = next(self._numbers)  # also where encryption fails: it is never given again
+        number = next(self._numbers)  # used up even if encryption fails
         if number > MAX_NUMBER:
-            raise SecurityError(f"a session protects {MAX_NUMBER + 1} packets; begin another")
+            raise SecurityError(f"a session protects {MAX_NUMBER + 1} packets; begin a new session")
         header = _HEADER.pack(SECURITY_PARAMETER_INDEX, self._salt, number)
         return header + self._cipher.encrypt(_nonce(number), content, headers + header)
 
 
 @dataclass(slots=True)
 class ReplayWindow:
-    """Numbers of a session that were seen.
+    """Records which packet numbers of a session were seen.
 
     Attributes:
-        newest: the largest; -1 before any.
-        seen: bit i stands for newest - i.
+        newest: largest number seen; -1 at the start.
+        seen: bit i tells whether the number newest - i was seen.
     """
 
     newest: int = -1
     seen: int = 0
 
     def is_new(self, number: int) -> bool:
-        """Whether a number has not been seen and can still be told from those that were."""
-        behind = self.newest - number
-        return behind < 0 or (behind < REPLAY_WINDOW and not self.seen >> behind & 1)
+        """Return True if the number is not seen yet and not older than the window."""
+        age = self.newest - number
+        return age < 0 or (age < REPLAY_WINDOW and not self.seen >> age & 1)
 
     def mark(self, number: int) -> None:
-        """Remember a number that is new."""
-        ahead = number - self.newest
-        if ahead > 0:
-            # A shift by more than the window leaves nothing of it, and must not make an integer of 2**32 bits.
-            self.seen = (self.seen << ahead) & ((1 << REPLAY_WINDOW) - 1) if ahead < REPLAY_WINDOW else 0
+        """Record a new number."""
+        advance = number - self.newest
+        if advance > 0:
+            # A shift by more than the window clears it, and must not make an integer of 2**32 bits.
+            self.seen = (self.seen << advance) & ((1 << REPLAY_WINDOW) - 1) if advance < REPLAY_WINDOW else 0
             self.newest = number
         self.seen |= 1 << self.newest - number
 
 
 class PacketOpener:
-    """Opens the protected packets of one key; remembers what it has opened."""
+    """Opens the protected packets of one key, and refuses copies of packets that it has opened."""
 
     def __init__(self, key: bytes) -> None:
-        """Begin without any session.
+        """Begin without a session.
 
         Raises:
-            ValueError: a key of another length.
+            ValueError: the key has the wrong length.
         """
         if len(key) != KEY_OCTETS:
-            raise ValueError(f"a key of {len(key)} octets; {KEY_OCTETS} are needed")
+            raise ValueError(f"the key has {len(key)} octets; {KEY_OCTETS} are needed")
         self._key = key
         self._sessions: dict[bytes, tuple[AESGCM, ReplayWindow]] = {}
 
     def opened(self, headers: bytes, protected: bytes) -> bytes:
-        """Inverse of `PacketProtector.protected`.
+        """Return the content that `PacketProtector.protected` encrypted.
 
         Raises:
-            RefusedError: forged, of another key, or a replay.
+            RefusedError: the packet is forged, made with another key, or a replay.
         """
         index, salt, number = _HEADER.unpack_from(protected)
         if index != SECURITY_PARAMETER_INDEX:
@@ -202,7 +204,7 @@ class PacketOpener:
             raise RefusedError(Refusal.FORGED) from None
         if not window.is_new(number):
             raise RefusedError(Refusal.REPLAYED)
-        # Only now: what is not authentic neither moves a window nor takes memory.
+        # Only now: a forged packet must neither move a window nor take memory.
         window.mark(number)
         self._sessions[salt] = cipher, window
         return content

@@ -1,4 +1,4 @@
-"""Packets to the units of their scenes."""
+"""Collects the packets of a stream and joins them to the units of each scene."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hyvic_runtime.packets.space_packet import Damage, Refused, Segment, UnitKin
 from hyvic_runtime.scene.tile_grid import Tile
 
 NAMED_SCENES = 8
-"""In an error message: a damaged stream may announce any number."""
+"""Most scenes that an error message lists, because a damaged stream can announce any number of scenes."""
 
 
 class UnitKey(NamedTuple):
-    """Which unit of a scene."""
+    """Identifies a unit within its scene."""
 
     kind: UnitKind
     row: int
@@ -28,7 +28,7 @@ class UnitKey(NamedTuple):
 
     @classmethod
     def of(cls, kind: UnitKind, tile: Tile, part: int = 0) -> UnitKey:
-        """Of a tile's unit."""
+        """Return the key of a unit of this tile."""
         return cls(kind, tile.row, tile.column, part)
 
 
@@ -38,13 +38,13 @@ Units = Mapping[UnitKey, bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedUnits:
-    """One scene's whole units, and what was wrong with the packets around them.
+    """Whole units of one scene, and the damage found among its packets.
 
     Attributes:
-        scene_id: the scene's.
-        header: of 0 lines where the scene's end did not arrive either.
-        units: of the tiles.
-        damage: packets of the scene that claim one place and differ.
+        scene_id: identifier of the scene.
+        header: scene header; it has 0 lines if it leaves them open and no scene end arrived.
+        units: whole units of the tiles and strips.
+        damage: packets of the scene that claim the same place and differ.
     """
 
     scene_id: int
@@ -55,11 +55,11 @@ class ReceivedUnits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeaderlessScene:
-    """Packets of a scene that has no header, as a forged or garbled packet invents one.
+    """Packets of a scene without a valid header; a garbled scene identifier, for example, invents such a scene.
 
     Attributes:
-        packets: how many.
-        problem: what is wrong with the header.
+        packets: number of packets.
+        problem: reason for which the header is missing or invalid.
     """
 
     packets: int
@@ -68,39 +68,40 @@ class HeaderlessScene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedStream:
-    """The scenes of a stream, and what is none of them.
+    """Scenes of a stream, and the packets that belong to no scene.
 
     Attributes:
-        octets: of the stream.
-        scenes: by identifier, in the order of their first packets.
-        strays: by identifier.
-        damage: what was no intact packet.
-        refused: undamaged packets that were dropped, by the reason.
+        octets: length of the stream.
+        scenes: scenes by identifier, in the order of their first packets.
+        headerless: scenes without a valid header, by identifier.
+        damage: stretches of the stream that are not intact packets.
+        refused: number of undamaged packets that were dropped, by reason.
     """
 
     octets: int
     scenes: dict[int, ReceivedUnits]
-    strays: dict[int, HeaderlessScene]
+    headerless: dict[int, HeaderlessScene]
     damage: tuple[Damage, ...]
     refused: dict[Refusal, int]
 
     def scene(self, scene_id: int | None = None) -> ReceivedUnits:
-        """One scene, with the stream's damage too: any of it may have been a packet of this scene.
+        """Return one scene, with the damage of the stream added: any damage may have been a packet of this scene.
 
         Args:
-            scene_id: which; None: the only one.
+            scene_id: identifier of the scene; None for the only scene of the stream.
 
         Raises:
-            DecodeError: there is no such scene, or more than one.
+            DecodeError: the stream does not hold the scene, or `scene_id` is None and it holds several.
         """
         if scene_id is None:
             scene_id = self._only()
         if scene_id not in self.scenes:
-            held = f"it holds {_named(self.scenes)}" if self.scenes else "nor any other"
-            problem = self.strays[scene_id].problem if scene_id in self.strays else f"is not in the stream; {held}"
+            held = f"it holds {_named(self.scenes)}" if self.scenes else "it holds no scene"
+            headerless = self.headerless.get(scene_id)
+            problem = headerless.problem if headerless else f"is not in the stream; {held}"
             raise DecodeError(f"scene {scene_id}: {problem}{self._clauses()}")
         units = self.scenes[scene_id]
-        if not units.damage:  # as ever: a stream of many scenes and much damage takes no time for each pair
+        if not units.damage:  # the usual case; sorting would cost time for each scene of a damaged stream
             return replace(units, damage=self.damage)
         return replace(units, damage=tuple(sorted(self.damage + units.damage, key=attrgetter("octet"))))
 
@@ -111,7 +112,7 @@ class ReceivedStream:
                 "name a folder with --out for all of them"
             )
         if not self.scenes:
-            problem = next((stray.problem for stray in self.strays.values()), "not a stream of this format")
+            problem = next((scene.problem for scene in self.headerless.values()), "not a stream of this format")
             raise DecodeError(f"no scene header among {self.octets} octets: {problem}{self._clauses()}")
         return next(iter(self.scenes))
 
@@ -121,7 +122,7 @@ class ReceivedStream:
 
 @dataclass(slots=True)
 class _Collected:
-    """A scene's packets so far."""
+    """Packets of one scene that were read so far."""
 
     segments: dict[UnitKey, dict[int, Segment]] = field(default_factory=lambda: defaultdict(dict))
     conflicting: set[UnitKey] = field(default_factory=set)
@@ -138,10 +139,10 @@ class _Collected:
             self.damage.append(Damage(octet=segment.octet, reason=reason))
 
     def received(self, scene_id: int) -> ReceivedUnits:
-        """The whole units.
+        """Return the whole units of the scene.
 
         Raises:
-            DecodeError: the scene's header did not arrive whole, or it or its end is none.
+            DecodeError: the scene header did not arrive whole, or the header or the scene end is invalid.
         """
         units = {
             key: b"".join(parts[index].octets for index in range(len(parts)))
@@ -161,12 +162,12 @@ class _Collected:
 def receive(stream: bytes, opener: PacketOpener | None = None) -> ReceivedStream:
     """Collect the units of every scene of a stream, in one pass.
 
-    Scenes may be interleaved in any way. Copies of a packet are welcome; two packets that claim one place of a scene
-    and differ are damage, and the unit is dropped: nobody can say which of the two is meant.
+    Scenes may be interleaved in any way, and a packet may arrive more than once. Two packets that claim the same place
+    of a scene and differ are damage. Their unit is dropped, because no one can say which packet is right.
 
     Args:
         stream: packets, one after another.
-        opener: opens protected packets, and then others are refused; None: protected ones are.
+        opener: opens protected packets and makes the parser refuse unprotected ones; None refuses protected packets.
     """
     collected: dict[int, _Collected] = defaultdict(_Collected)
     damage: list[Damage] = []
@@ -178,28 +179,31 @@ def receive(stream: bytes, opener: PacketOpener | None = None) -> ReceivedStream
             refused[item.refusal] += 1
         else:
             collected[item.scene].add(item)
-    scenes, strays = {}, {}
+    scenes: dict[int, ReceivedUnits] = {}
+    headerless: dict[int, HeaderlessScene] = {}
     while collected:
         scene_id = next(iter(collected))
-        packets = collected.pop(scene_id)  # the next scene's units are joined when this one's packets are gone
+        packets = collected.pop(scene_id)  # frees the packets of one scene before the next scene's units are joined
         try:
             scenes[scene_id] = packets.received(scene_id)
         except DecodeError as error:
-            strays[scene_id] = HeaderlessScene(packets=packets.packets, problem=str(error))
-    return ReceivedStream(octets=len(stream), scenes=scenes, strays=strays, damage=tuple(damage), refused=dict(refused))
+            headerless[scene_id] = HeaderlessScene(packets=packets.packets, problem=str(error))
+    return ReceivedStream(
+        octets=len(stream), scenes=scenes, headerless=headerless, damage=tuple(damage), refused=dict(refused)
+    )
 
 
 def damage_clause(damage: Sequence[Damage]) -> str:
-    """For the end of an error message: the first damage, or nothing where the stream is sound."""
+    """Return the first damage as the end of an error message; empty for a stream without damage."""
     return f"; the stream is damaged at octet {damage[0].octet}: {damage[0].reason}" if damage else ""
 
 
 def _refused_clause(refused: Mapping[Refusal, int]) -> str:
-    """For the end of an error message: how many packets were dropped and what to do, or nothing."""
+    """Return the number of refused packets and advice as the end of an error message; empty without refusals."""
     advice = {
         Refusal.UNPROTECTED: "was the stream encoded without --key?",
-        Refusal.NO_KEY: "pass the key they were encoded with as --key",
-        Refusal.FORGED: "is it the key they were encoded with?",
+        Refusal.NO_KEY: "pass the key of the encoder as --key",
+        Refusal.FORGED: "is --key the key of the encoder?",
         Refusal.REPLAYED: "they are copies",
     }
     return "".join(

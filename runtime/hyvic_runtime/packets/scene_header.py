@@ -1,4 +1,4 @@
-"""The units that say what a stream holds and where it ends; layout in docs/packet-format.md."""
+"""The scene header unit and the scene end unit; layout in docs/packet-format.md."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ BUNDLE_ID_OCTETS = 8
 MAX_LINES = MAX_SAMPLES = 2**24
 _FIELD = struct.Struct(">BH")
 FIRST_IGNORED_FIELD = 128
-"""Fields from here on may be passed over by a decoder that does not know them."""
+"""Smallest tag of the fields that a decoder may ignore if it does not know them."""
 _LAYOUT = struct.Struct(f">{BUNDLE_ID_OCTETS}sIIHB")
 _WITHOUT_MEAN = 128
-"""Added to the sample type where no mean spectrum follows."""
-_OF_THE_MEAN = np.dtype(np.void)
+"""Number added to the sample type if no mean spectrum follows."""
+_DTYPE_OF_MEAN = np.dtype(np.void)
+"""Default that stands for the sample type of the mean spectrum."""
 
 
 class HeaderField(IntEnum):
-    """What may stand at a header's end."""
+    """Tag of an optional field at the end of a scene header."""
 
     NO_DATA = 1
     SATURATED = 2
@@ -39,20 +40,20 @@ class HeaderField(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneHeader:
-    """Size and type of a scene, its mean spectrum, the bundle that coded it, and what is carried along.
+    """Size and type of a scene, its mean spectrum, the bundle that coded it, and its metadata.
 
     Attributes:
-        bundle_id: first eight octets of the bundle's identity.
-        lines: of the cube, or 0 where they are not known yet: a scene end unit then tells them.
-        samples: of a line.
-        mean_spectrum: (band,) in the cube's type; subtracted before the encoder's graph and added after the
-            decoder's. None of a scene whose units bring it along, by rows of tiles.
-        bands: of the cube; of the mean spectrum where there is one.
-        dtype: the cube's, whose size is the bit depth; the mean spectrum's where there is one.
+        bundle_id: first eight octets of the identity of the bundle.
+        lines: number of lines of the cube, or 0 if not known yet; a scene end unit then gives the number.
+        samples: number of samples of a line.
+        mean_spectrum: (band,) in the type of the cube. The encoder graph reads spectra minus this mean, and the decoder
+            adds it. None if the strip basis units bring a mean for each row of tiles.
+        bands: number of bands; taken from the mean spectrum if there is one.
+        dtype: sample type of the cube, whose size is the bit depth; taken from the mean spectrum if there is one.
         no_data: value that marks samples without data.
         saturated: value that marks saturated samples.
-        wavelengths: (band,) in nm, where they are not the bundle's; packets carry them to the picometre.
-        georeference: where the scene lies.
+        wavelengths: (band,) in nm, if they differ from the wavelengths of the bundle; packets carry whole picometres.
+        georeference: position of the scene on the ground.
     """
 
     bundle_id: bytes
@@ -60,7 +61,7 @@ class SceneHeader:
     samples: int
     mean_spectrum: NDArray[np.integer[Any]] | None
     bands: int = 0
-    dtype: np.dtype[Any] = _OF_THE_MEAN
+    dtype: np.dtype[Any] = _DTYPE_OF_MEAN
     no_data: int | None = None
     saturated: int | None = None
     wavelengths: NDArray[np.float64] | None = None
@@ -82,11 +83,11 @@ class SceneHeader:
 
     @property
     def marked_values(self) -> tuple[int, ...]:
-        """Values whose places the marks units give, in their order."""
+        """Values whose positions the masks units give, in the order of the masks."""
         return tuple(value for value in (self.no_data, self.saturated) if value is not None)
 
     def pack(self) -> bytes:
-        """Octets of the unit."""
+        """Return the octets of the unit."""
         mean, code = self.mean_spectrum, SUPPORTED_DTYPES.index(self.dtype)
         if mean is None:
             code += _WITHOUT_MEAN
@@ -116,10 +117,10 @@ _END_LAYOUT = struct.Struct(">I")
 
 
 def pack_scene_end(lines: int) -> bytes:
-    """Octets of the unit that closes a scene whose header left its lines open.
+    """Return the octets of the scene end unit, which closes a scene whose header leaves the number of lines open.
 
     Raises:
-        ValueError: more or fewer lines than a scene can have.
+        ValueError: a scene cannot have this number of lines.
     """
     if not 1 <= lines <= MAX_LINES:
         raise ValueError(f"a scene ends after {lines} lines; 1..{MAX_LINES} are possible")
@@ -127,10 +128,10 @@ def pack_scene_end(lines: int) -> bytes:
 
 
 def unpack_scene_end(octets: bytes) -> int:
-    """Inverse of `pack_scene_end`.
+    """Return the number of lines that a scene end unit gives.
 
     Raises:
-        DecodeError: wrong length or an impossible value.
+        DecodeError: the unit has the wrong length or an invalid number.
     """
     if len(octets) != _END_LAYOUT.size:
         raise DecodeError(f"a scene end has {_END_LAYOUT.size} octets, this one {len(octets)}")
@@ -141,10 +142,10 @@ def unpack_scene_end(octets: bytes) -> int:
 
 
 def unpack_scene_header(octets: bytes) -> SceneHeader:
-    """Inverse of `SceneHeader.pack`.
+    """Return the header that `SceneHeader.pack` wrote.
 
     Raises:
-        DecodeError: wrong length or an impossible value.
+        DecodeError: the unit has the wrong length or holds an invalid value.
     """
     if len(octets) < _LAYOUT.size:
         raise DecodeError(f"a scene header has at least {_LAYOUT.size} octets, this one {len(octets)}")
@@ -157,7 +158,7 @@ def unpack_scene_header(octets: bytes) -> SceneHeader:
     dtype = SUPPORTED_DTYPES[code % _WITHOUT_MEAN]
     fields_at = _LAYOUT.size + centred * bands * dtype.itemsize
     if len(octets) < fields_at:
-        raise DecodeError(f"a scene header of {bands} bands of {dtype} cannot have {len(octets)} octets")
+        raise DecodeError(f"a scene header of {bands} bands of {dtype} cannot have only {len(octets)} octets")
     sample = dtype.newbyteorder(">")
     fields = _header_fields(
         octets,
@@ -181,7 +182,7 @@ def unpack_scene_header(octets: bytes) -> SceneHeader:
             raise DecodeError("scene header: a wavelength is not a positive number of nm")
     if HeaderField.BAND_CENTRES in fields:
         if wavelengths is not None:
-            raise DecodeError("scene header: it gives its bands' centres twice")
+            raise DecodeError("scene header: it gives the band centres twice, in fields 3 and 5")
         wavelengths = unpack_band_centres(fields[HeaderField.BAND_CENTRES], bands)
     georeference = None
     if HeaderField.GEOREFERENCE in fields:
@@ -204,11 +205,11 @@ def unpack_scene_header(octets: bytes) -> SceneHeader:
 
 
 def _header_fields(octets: bytes, position: int, sizes: Mapping[HeaderField, int]) -> dict[HeaderField, bytes]:
-    """What stands from this position on, by tag."""
+    """Return the contents of the optional fields by tag, from this position on."""
     fields: dict[HeaderField, bytes] = {}
     while position < len(octets):
         if len(octets) - position < _FIELD.size:
-            raise DecodeError("a scene header ends within a field")
+            raise DecodeError("a scene header ends inside a field")
         tag, size = _FIELD.unpack_from(octets, position)
         content = octets[position + _FIELD.size : position + _FIELD.size + size]
         position += _FIELD.size + size
@@ -217,7 +218,7 @@ def _header_fields(octets: bytes, position: int, sizes: Mapping[HeaderField, int
         if tag >= FIRST_IGNORED_FIELD:
             continue
         if tag not in set(HeaderField) or tag in fields:
-            raise DecodeError(f"field {tag} of a scene header is unknown or there twice; a newer decoder may know it")
+            raise DecodeError(f"field {tag} of a scene header is unknown or repeated; a newer decoder may know it")
         if len(content) != sizes.get(HeaderField(tag), len(content)):
             raise DecodeError(f"field {tag} of a scene header cannot have {len(content)} octets")
         fields[HeaderField(tag)] = content

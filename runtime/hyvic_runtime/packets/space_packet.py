@@ -1,16 +1,23 @@
-"""CCSDS Space Packets that carry the coded units of a scene.
+"""Writes and parses the CCSDS Space Packets that carry the coded units of a scene.
 
-Primary headers are spacepackets' (CCSDS 133.0-B-2, 4.1.3). The packet data field holds
+    primary header │ secondary header            │ unit header │ segment │ CRC
+    6 octets       │ time code (7) + version (1) │ 13          │ 1 ...   │ 2
 
-    secondary header: time code (7 octets), format version (1) │ unit header (13) │ a segment of the unit's octets
-    │ CRC-16 of all before it (2)
+The package spacepackets makes the primary header (CCSDS 133.0-B-2, 4.1.3). The time code is CDS (CCSDS 301.0-B-4,
+3.3): days since 1958 and milliseconds of the day. Unit header and segment may be protected (`protection.py`). The
+CRC-16 covers all octets before it.
 
-where unit header and segment may be protected (packet_security.py). The time code is CDS (CCSDS 301.0-B-4, 3.3), the
-one that spacepackets has: days since 1958 and milliseconds of the day.
+A unit that is longer than a packet is cut into segments. The sequence flags tell whether a segment is the first, a
+continuation, the last, or unsegmented. The unit header numbers the segments, so a receiver can start anywhere.
+docs/packet-format.md gives the layout bit by bit.
 
-A unit longer than a packet is segmented; the sequence flags say first, continuation, last or unsegmented,
-and the unit header numbers the segments, so that a receiver can begin anywhere. The layout octet by octet
-stands in docs/packet-format.md.
+>>> unit = Unit(kind=UnitKind.TILE_BASE, scene=7, row=0, column=3, octets=bytes(1000))
+>>> packets = list(Packetiser(packet_octets=512).packets(unit))
+>>> [len(packet) for packet in packets]
+[512, 512, 63]
+>>> segments = list(parse_stream(b"".join(packets)))
+>>> b"".join(segment.octets for segment in segments) == unit.octets
+True
 """
 
 from __future__ import annotations
@@ -36,7 +43,7 @@ from hyvic_runtime.packets.protection import (
 
 FORMAT_VERSION = 2
 PROTECTED = 0x80
-"""The bit beside the format version that says so."""
+"""Bit in the octet of the format version that marks a protected packet."""
 PRIMARY_HEADER_OCTETS = 6
 CRC_OCTETS = 2
 SEQUENCE_MODULUS = 2**14
@@ -44,32 +51,34 @@ IDLE_PACKET_ID = b"\x07\xff"
 MAX_PACKET_OCTETS = PRIMARY_HEADER_OCTETS + 2**16
 DEFAULT_PACKET_OCTETS = 8192
 MAX_GRID = 2**16
-"""Rows, and columns, of tiles that the unit header can number."""
+"""Largest number of tile rows, and of tile columns, that the unit header can number."""
 DEFAULT_APID = 0x123
 
 TIME_CODE_OCTETS = CdsShortTimestamp.TIMESTAMP_SIZE
 TIME_CODE_ID = 0x40
-"""P-field of CCSDS 301.0-B-4, 3.3.2: CDS, the epoch of 1958, 16-bit days, milliseconds."""
+"""P-field of CCSDS 301.0-B-4, 3.3.2: CDS, epoch 1958, 16-bit days, milliseconds."""
 MS_OF_DAY = 86_401_000
-"""One more than the last; a leap second makes a day longer."""
+"""Number of milliseconds of the longest day, which has a leap second."""
 TIME_EPOCH = datetime(1958, 1, 1, tzinfo=UTC)
-"""Where CDS time begins; in a packet it says that the sender had no clock."""
+"""Epoch of CDS time; a packet with this time was sent without a clock."""
 SECONDARY_HEADER_OCTETS = TIME_CODE_OCTETS + 1
 
 _UNIT_HEADER = struct.Struct(">BIHHHH")
 UNIT_HEADER_OCTETS = _UNIT_HEADER.size
 OVERHEAD_OCTETS = PRIMARY_HEADER_OCTETS + SECONDARY_HEADER_OCTETS + UNIT_HEADER_OCTETS + CRC_OCTETS
-"""Octets of a packet that are not the unit's own."""
+"""Octets that an unprotected packet adds to its segment."""
 _UNIT_HEADER_AT = PRIMARY_HEADER_OCTETS + SECONDARY_HEADER_OCTETS
 
 
 MAX_PARTS = 64
 _PART_KIND = 15
-"""On the wire a latent's part i has the unit kind _PART_KIND + i, but for part 0, which has LATENT's own."""
+"""Offset of the unit kind on the wire: part i > 0 of a tile refinement has the kind _PART_KIND + i.
+
+Part 0 has the kind of TILE_REFINEMENT itself."""
 
 
 class UnitKind(IntEnum):
-    """What a unit holds."""
+    """Kind of content of a unit (docs/packet-format.md)."""
 
     SCENE_HEADER = 0
     TILE_BASE = 1
@@ -82,14 +91,14 @@ class UnitKind(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """A coded thing that is decoded as a whole.
+    """Coded piece of a scene that is decoded as a whole.
 
     Attributes:
-        kind: what it holds.
-        scene: identifier that the sender gave the scene, 0..2**32 - 1; equal in every unit of it.
-        row, column: the tile's place in the grid; zero for a scene header or end.
-        octets: the coded content, at least one octet.
-        part: of a latent, 0..MAX_PARTS - 1; otherwise zero.
+        kind: kind of content.
+        scene: identifier of the scene, 0..2**32 - 1, chosen by the sender; equal in every unit of the scene.
+        row, column: position of the tile in the grid; zero for a scene header or a scene end.
+        octets: coded content, at least one octet.
+        part: part of a tile refinement, 0..MAX_PARTS - 1; zero for other kinds.
     """
 
     kind: UnitKind
@@ -106,14 +115,15 @@ class Unit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """One packet's content, its CRC already checked.
+    """Content of one packet whose CRC is correct.
 
     Attributes:
-        octet: where its packet begins in the stream.
-        time: the sender's, UTC; TIME_EPOCH if it had no clock.
-        kind, scene, row, column, part: the unit's.
-        index, count: which of how many segments.
-        octets: its share of the unit.
+        octet: position in the stream where the packet begins.
+        time: time of the sender, UTC; TIME_EPOCH if the sender had no clock.
+        kind, scene, row, column, part: fields of the unit, as in `Unit`.
+        index: number of the segment, from 0.
+        count: number of segments of the unit.
+        octets: octets of the unit that the segment carries.
     """
 
     octet: int
@@ -129,7 +139,7 @@ class Segment:
 
 
 class Packetiser:
-    """Numbers the packets of one APID."""
+    """Turns units into packets, and numbers the packets of one APID."""
 
     def __init__(
         self,
@@ -142,13 +152,13 @@ class Packetiser:
         """Begin with sequence count 0.
 
         Args:
-            apid: application process identifier, 0..2046 (2047 is the idle packet's).
-            packet_octets: largest packet, primary header included.
-            clock: the time to write into the packets of a unit, asked once a unit; by default none is known.
-            protector: protects every packet; None: none is.
+            apid: application process identifier, 0..2046; 2047 marks idle packets.
+            packet_octets: largest length of a packet, primary header included.
+            clock: called once a unit; returns the time that its packets carry. By default the time is TIME_EPOCH.
+            protector: protects every packet; None leaves the packets unprotected.
 
         Raises:
-            ValueError: outside what CCSDS 133.0-B-2 allows.
+            ValueError: `apid` or `packet_octets` is outside the limits of CCSDS 133.0-B-2.
         """
         if not 0 <= apid <= 2046:
             raise ValueError(f"apid {apid} is outside 0..2046")
@@ -163,14 +173,18 @@ class Packetiser:
         self._sequence_count = 0
 
     def octets(self, unit: Unit) -> int:
-        """What the packets of one unit take."""
+        """Return the total length of the packets of one unit."""
         return len(unit.octets) + self._count(unit) * self._overhead
 
     def _count(self, unit: Unit) -> int:
         return -(-len(unit.octets) // self._capacity)
 
     def packets(self, unit: Unit) -> Iterator[bytes]:
-        """The packets of one unit, in order."""
+        """Yield the packets of one unit, in order.
+
+        Raises:
+            ValueError: the unit is empty or needs more than 65,535 packets.
+        """
         count = self._count(unit)
         if not 1 <= count <= 0xFFFF:
             raise ValueError(f"a unit of {len(unit.octets)} octets needs {count} packets; 1..65535 are possible")
@@ -205,8 +219,8 @@ def _sequence_flags(index: int, count: int) -> SequenceFlags:
 def _time_code(time: datetime) -> bytes:
     days, within = divmod(time - TIME_EPOCH, timedelta(days=1))
     if not 0 <= days < 2**16:
-        raise ValueError(f"{time} has no CDS time code of 16-bit days; 1958 to 2137 have one")
-    # From whole numbers: the library's own conversion from a datetime rounds in floating point.
+        raise ValueError(f"{time} has no CDS time code with 16-bit days; 1958 to 2137 are possible")
+    # Pass integers: the conversion of the library from a datetime rounds in floating point.
     stamp = CdsShortTimestamp(days, within // timedelta(milliseconds=1), init_dt_unix_stamp=False)
     return bytes(stamp.pack())
 
@@ -219,7 +233,7 @@ def _time(time_code: bytes) -> datetime:
 
 
 def _crc(octets: bytes) -> int:
-    """CRC-16 with polynomial 0x1021 preset to ones, the packet error control of ECSS-E-ST-70-41C, annex B.1."""
+    """Return the packet error control of ECSS-E-ST-70-41C, annex B.1: CRC-16, polynomial 0x1021, preset to ones."""
     import fastcrc  # a dependency of spacepackets
 
     return int(fastcrc.crc16.ibm_3740(octets))
@@ -227,11 +241,11 @@ def _crc(octets: bytes) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
-    """A stretch of a stream that is no intact packet.
+    """Stretch of a stream that is not an intact packet.
 
     Attributes:
-        octet: where it begins.
-        reason: what was wrong, with the numbers.
+        octet: position in the stream where the stretch begins.
+        reason: what is wrong, with the numbers.
     """
 
     octet: int
@@ -240,19 +254,19 @@ class Damage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """An undamaged packet that was dropped.
+    """Undamaged packet that was dropped.
 
     Attributes:
-        octet: where it begins.
-        refusal: why.
+        octet: position in the stream where the packet begins.
+        refusal: reason.
     """
 
     octet: int
     refusal: Refusal
 
 
-# First octets of a packet of this format: version 0, telemetry, a secondary header; five octets of any value; the time
-# code's P-field and the time; the format version. A lookahead, so that candidates may overlap.
+# First octets of a packet of this format: version 0, telemetry, secondary header; five octets of any value; P-field
+# and time; format version. It is a lookahead, because candidates may overlap.
 _CANDIDATE = re.compile(
     rb"(?=[\x08-\x0f].{5}\x%02x.{6}[\x%02x\x%02x])" % (TIME_CODE_ID, FORMAT_VERSION, PROTECTED | FORMAT_VERSION),
     re.DOTALL,
@@ -260,14 +274,14 @@ _CANDIDATE = re.compile(
 
 
 def parse_stream(stream: bytes, opener: PacketOpener | None = None) -> Iterator[Segment | Damage | Refused]:
-    """Cut a file of packets into segments.
+    """Yield the segments of a stream of packets.
 
-    Idle packets (APID 2047) are passed over. Where no intact packet begins, the next one is searched octet by
-    octet, so that one damaged length does not swallow what follows.
+    Idle packets (APID 2047) are skipped. If no intact packet begins at a position, the parser searches octet by octet
+    for the next one. So a damaged length field cannot hide the packets after it.
 
     Args:
-        stream: the file.
-        opener: opens protected packets, and then others are refused; None: protected ones are.
+        stream: packets, one after another.
+        opener: opens protected packets and makes the parser refuse unprotected ones; None refuses protected packets.
     """
     position = 0
     while position < len(stream):
@@ -286,7 +300,7 @@ def parse_stream(stream: bytes, opener: PacketOpener | None = None) -> Iterator[
 
 
 def _idle_octets(stream: bytes, position: int) -> int:
-    """Length of the idle packet that begins here (CCSDS 133.0-B-2, 4.1.3.3.4.4), or 0."""
+    """Return the length of the idle packet that begins here (CCSDS 133.0-B-2, 4.1.3.3.4.4), or 0."""
     if stream[position : position + 2] != IDLE_PACKET_ID or len(stream) - position < PRIMARY_HEADER_OCTETS + 1:
         return 0
     octets = int(SpacePacketHeader.unpack(stream[position : position + PRIMARY_HEADER_OCTETS]).packet_len)
@@ -294,7 +308,7 @@ def _idle_octets(stream: bytes, position: int) -> int:
 
 
 def _next_packet(stream: bytes, position: int) -> int:
-    """Where the next packet with a matching CRC begins, or the end."""
+    """Return the position of the next packet with a correct CRC, or the end of the stream."""
     for match in _CANDIDATE.finditer(stream, position):
         try:
             _packet(stream, match.start())
@@ -305,10 +319,14 @@ def _next_packet(stream: bytes, position: int) -> int:
 
 
 def _packet(stream: bytes, position: int) -> bytes:
-    """The packet of this format that begins here, its CRC checked."""
+    """Return the packet of this format that begins here.
+
+    Raises:
+        DecodeError: no such packet begins here, or its CRC is wrong.
+    """
     left = len(stream) - position
     if left < OVERHEAD_OCTETS + 1:
-        raise DecodeError(f"{left} octets are less than a packet")
+        raise DecodeError(f"{left} octets are left, and a packet has at least {OVERHEAD_OCTETS + 1}")
     header = SpacePacketHeader.unpack(stream[position : position + PRIMARY_HEADER_OCTETS])
     octets = int(header.packet_len)
     if header.ccsds_version != 0 or header.packet_type != PacketType.TM or not header.sec_header_flag:
@@ -330,7 +348,7 @@ def _packet(stream: bytes, position: int) -> bytes:
 
 
 def _content(packet: bytes, position: int, opener: PacketOpener | None) -> Segment | Damage | Refused:
-    """What a packet holds."""
+    """Return the segment that an intact packet carries, or the reason for which it carries none."""
     headers, content = packet[:_UNIT_HEADER_AT], packet[_UNIT_HEADER_AT:-CRC_OCTETS]
     try:
         if headers[-1] & PROTECTED:

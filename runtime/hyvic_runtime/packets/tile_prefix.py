@@ -1,4 +1,4 @@
-"""What leads a tile's hyper-latent unit: its quality and what else belongs to the tile; docs/packet-format.md."""
+"""The first two octets of a tile base or tile exact unit: the tile's quality and two flags; docs/packet-format.md."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ PREFIX_OCTETS = 2
 _LATENT_LEFT_OUT = 0x8000
 _MARKED = 0x4000
 _CODES = 0x4000
-"""Of 14 bits. A code below zero stands as what it differs from this."""
+"""Number of 14-bit codes. A negative code is written as code + _CODES."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TilePrefix:
-    """First octets of a hyper-latent unit.
+    """Quality and flags of a tile, at the start of its first unit.
 
     Attributes:
-        code: of the tile's quality, LOWEST_CODE … HIGHEST_CODE.
-        latent_left_out: the sender left out the tile's latent units from the first that is missing on, to keep its
-            budget.
-        marked: a marks unit belongs to the tile.
+        code: quality code of the tile, LOWEST_CODE … HIGHEST_CODE.
+        latent_left_out: the sender kept its budget by leaving out refinement units, from the first missing one on.
+        marked: a masks unit belongs to the tile.
     """
 
     code: int
@@ -31,31 +30,31 @@ class TilePrefix:
     marked: bool = False
 
     def pack(self) -> bytes:
-        """Octets on the wire."""
+        """Return the octets on the wire."""
         value = self.code % _CODES | _LATENT_LEFT_OUT * self.latent_left_out | _MARKED * self.marked
         return value.to_bytes(PREFIX_OCTETS, "big")
 
 
 def unpack_tile_prefix(octets: bytes) -> TilePrefix:
-    """Inverse of `TilePrefix.pack`, of a whole hyper-latent unit.
+    """Return the prefix at the start of a whole unit.
 
     Raises:
-        DecodeError: too short, or an impossible value.
+        DecodeError: the unit is too short, or its quality code is invalid.
     """
     if len(octets) < PREFIX_OCTETS:
-        raise DecodeError(f"a hyper-latent unit of {len(octets)} octets has no quality")
+        raise DecodeError(f"the first unit of a tile has {len(octets)} octets; its prefix alone has {PREFIX_OCTETS}")
     value = int.from_bytes(octets[:PREFIX_OCTETS], "big")
     code = value % _CODES
     if code > HIGHEST_CODE:
         code -= _CODES
     if code < LOWEST_CODE:
-        raise DecodeError(f"quality {code % _CODES}, which is none; {HIGHEST_CODE} is the highest")
+        raise DecodeError(f"quality code {code % _CODES} is invalid; the highest is {HIGHEST_CODE}")
     return TilePrefix(code=code, latent_left_out=bool(value & _LATENT_LEFT_OUT), marked=bool(value & _MARKED))
 
 
 def without_latent(unit: Unit) -> Unit:
-    """A unit of a tile of which a latent unit is left out: the hyper-latent says so."""
+    """Return the unit of a tile whose refinement units are cut; a tile base unit gets the flag that says so."""
     if unit.kind != UnitKind.TILE_BASE:
         return unit
-    lead = replace(unpack_tile_prefix(unit.octets), latent_left_out=True)
-    return replace(unit, octets=lead.pack() + unit.octets[PREFIX_OCTETS:])
+    prefix = replace(unpack_tile_prefix(unit.octets), latent_left_out=True)
+    return replace(unit, octets=prefix.pack() + unit.octets[PREFIX_OCTETS:])

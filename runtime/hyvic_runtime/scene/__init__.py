@@ -1,1 +1,1 @@
-"""Scenes: samples, files, place, marks and tiles."""
+"""Scenes: cube, files, georeference, marked samples and tile grid."""

@@ -1,6 +1,6 @@
-"""Scenes in the file formats of the field, always (line, sample, band) in memory.
+"""Reads and writes scenes in the file formats of the field, always (line, sample, band) in memory.
 
-NumPy's own formats need nothing; the others need the `formats` extra and are imported when met.
+The formats of NumPy need no other library. The other formats need the extra `formats`, imported on first use.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Wavelengths = NDArray[np.float64] | None
 
 
 class _Stored(NamedTuple):
-    """What a file holds."""
+    """Content of a file."""
 
     cube: NDArray[Any]
     wavelengths: Wavelengths = None
@@ -39,7 +39,7 @@ def read_scene(path: Path) -> Scene:
     """Read a scene; the suffix names the format. `.npy` and ENVI are memory-mapped.
 
     Raises:
-        SceneError: missing, unreadable, not a cube of whole numbers: in one line, with the numbers.
+        SceneError: the file is missing or unreadable, or does not hold a cube of whole numbers.
     """
     suffix = path.suffix.lower()
     if not path.is_file():
@@ -61,16 +61,16 @@ def read_scene(path: Path) -> Scene:
         raise SceneError(
             f"{path}: reading '{suffix}' needs {error.name}: pip install 'hyvic-onboard[formats]'"
         ) from error
-    # Each library has its own exceptions for a damaged file, and some let bare ones through.
+    # Each library raises its own exceptions for a damaged file, and some raise built-in exceptions.
     except Exception as error:
         raise SceneError(f"{path}: not a readable '{suffix}' file ({' '.join(str(error).split())})") from error
 
 
 def write_scene(scene: Scene, path: Path) -> None:
-    """Write a scene, whole or not at all; the suffix chooses the format.
+    """Write a scene, whole or not at all; the suffix names the format.
 
     Raises:
-        SceneError: unknown suffix, missing library, or a folder that cannot be written.
+        SceneError: the suffix is unknown, a library is missing, or the folder cannot be written.
     """
     suffix = path.suffix.lower()
     check_writable_format(path)
@@ -82,19 +82,19 @@ def write_scene(scene: Scene, path: Path) -> None:
         ) from error
     except SceneError:
         raise
-    except Exception as error:  # each library has its own exceptions
+    except Exception as error:  # each library raises its own exceptions
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise SceneError(f"{path}: cannot be written ({reason})") from error
 
 
 def check_writable_format(path: Path) -> None:
-    """Refuse an output suffix before any work is done for it."""
+    """Refuse an output suffix before any work is done."""
     if path.suffix.lower() not in _WRITERS:
         raise SceneError(f"{path}: cannot write '{path.suffix}' files; use one of {', '.join(_WRITERS)}")
 
 
 def _digital_number(no_data: float | None, dtype: np.dtype[Any]) -> int | None:
-    """A file's no-data value, or None where no sample of the type can hold it, as NaN of integers."""
+    """Return the no-data value of a file, or None if the sample type cannot hold it; an integer cannot hold NaN."""
     limits = np.iinfo(dtype)
     if no_data is None or not limits.min <= no_data <= limits.max or no_data != int(no_data):
         return None
@@ -105,7 +105,7 @@ def _digital_number(no_data: float | None, dtype: np.dtype[Any]) -> int | None:
 
 
 def _read_npz(path: Path) -> _Stored:
-    with zipfile.ZipFile(path) as archive:  # np.load would take a bare .npy or a pickle under this name
+    with zipfile.ZipFile(path) as archive:  # np.load would also accept an .npy file or a pickle under this name
         names = [name.removesuffix(".npy") for name in archive.namelist()]
     if "cube" not in names:
         raise SceneError(f"holds {', '.join(names) or 'nothing'}; the array must be named 'cube'")
@@ -114,7 +114,7 @@ def _read_npz(path: Path) -> _Stored:
 
 
 def _stored(arrays: dict[str, Any]) -> _Stored:
-    """From a format that keeps arrays by their names."""
+    """Return the content of a file that stores arrays by name."""
     no_data = arrays.get("no_data")
     return _Stored(
         cube=arrays["cube"],
@@ -130,14 +130,14 @@ def _read_npy(path: Path) -> _Stored:
 def _read_envi(path: Path) -> _Stored:
     from spectral.io import envi
 
-    logging.getLogger("spectral").setLevel(logging.ERROR)  # what it would warn of is refused below
+    logging.getLogger("spectral").setLevel(logging.ERROR)  # the code below refuses what it would warn about
     image: Any = envi.open(path)
     if "wavelength" in image.metadata and not image.bands.centers:
         raise SceneError("its wavelengths are not numbers; correct or remove them")
     no_data = _number(image.metadata, "data ignore value")
     map_info = image.metadata.get("map info")
     system = image.metadata.get("coordinate system string", "")
-    if isinstance(system, list):  # spectral splits what stands in braces at its commas, which WKT has many of
+    if isinstance(system, list):  # spectral splits the text in braces at commas, and WKT has many commas
         system = _short_crs(",".join(system))
     return _Stored(
         cube=image.open_memmap(interleave="bip"),
@@ -156,14 +156,14 @@ def _number(metadata: Mapping[str, Any], name: str) -> float | None:
 
 
 def reference_system(crs: str) -> Any:
-    """Rasterio's form of a georeference's `crs`; a code or WKT is parsed, nothing is looked up by name or address."""
+    """Return the rasterio form of the `crs` of a georeference; parses a code or WKT, and never opens a file."""
     from rasterio.crs import CRS
 
     return CRS.from_wkt(crs) if "[" in crs else CRS.from_authority(*crs.split(":", 1))
 
 
 def _short_crs(wkt: str) -> str:
-    """The EPSG code of a reference system where it has one: it travels in every scene header."""
+    """Return the EPSG code of a reference system, or its WKT without one; the text travels in every scene header."""
     code = reference_system(wkt).to_epsg() if "[" in wkt else None
     return wkt if code is None else f"EPSG:{code}"
 
@@ -172,7 +172,7 @@ def _nanometres(bands: Any) -> list[float] | None:
     if not bands.centers:
         return None
     unit = (bands.band_unit or "unknown").lower()
-    # Both Greek letters for micro are in use; a file that names no unit gives itself away by its numbers.
+    # Files use two characters for micro. Without a unit, band centres below 100 must be in micrometres.
     micrometres = unit.startswith(("micro", "um", "µm", "μm")) or (unit == "unknown" and max(bands.centers) < 100)
     return [1000 * c for c in bands.centers] if micrometres else list(bands.centers)
 
@@ -194,8 +194,8 @@ def _read_geotiff(path: Path) -> _Stored:
 
 
 @contextmanager
-def _no_stray_tracebacks() -> Iterator[None]:
-    """GDAL's error callback cannot raise: what fails in it is printed beside the error that rasterio raises next."""
+def _tracebacks_hidden() -> Iterator[None]:
+    """Hide the traceback that Python prints for GDAL's error callback; rasterio then raises the error itself."""
 
     def ignore(*error: object) -> None:
         pass
@@ -209,7 +209,7 @@ def _no_stray_tracebacks() -> Iterator[None]:
 
 
 _hooks = Lock()
-"""Of the process: two threads that changed them and put them back by turns would leave them changed."""
+"""Lock of the exception hooks of the process; two threads that set and reset the hooks at once would mix them up."""
 
 
 @contextmanager
@@ -217,9 +217,9 @@ def _rasterio_open(path: Path, mode: str = "r", **profile: Any) -> Iterator[Any]
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
-    with _hooks, warnings.catch_warnings(), _no_stray_tracebacks():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a scene in sensor geometry is none the worse
-        # The driver by name: a text file called .tif must not make GDAL open what it names.
+    with _hooks, warnings.catch_warnings(), _tracebacks_hidden():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a scene in sensor geometry is valid
+        # Name the driver: a text file called .tif must not make GDAL open other files.
         with rasterio.open(path, mode, driver="GTiff", **profile) as dataset:
             yield dataset
 
@@ -238,7 +238,7 @@ def _read_hdf5(path: Path) -> _Stored:
 
 
 def _read_prisma(file: Any, fields: Any) -> _Stored:
-    """PRISMA products keep (line, band, sample) cubes by detector; a centre of 0 nm marks a band not acquired."""
+    """Read a PRISMA product: a (line, band, sample) cube per detector; a centre of 0 nm marks a band not acquired."""
     cubes, centres = [], []
     for detector in ("VNIR", "SWIR"):
         centre = np.asarray(file.attrs[f"List_Cw_{detector.title()}"], np.float64)
@@ -252,7 +252,7 @@ def _read_matlab(path: Path) -> _Stored:
 
     try:
         variables = scipy.io.loadmat(path)
-    except NotImplementedError:  # MATLAB 7.3 is HDF5, with the axes reversed
+    except NotImplementedError:  # MATLAB 7.3 files are HDF5, with the axes reversed
         import h5py
 
         with h5py.File(path) as file:
@@ -286,7 +286,7 @@ def _arrays(scene: Scene) -> dict[str, NDArray[Any]]:
 
 
 def _write_npz(scene: Scene, path: Path) -> None:
-    # Through an open file: np.savez would append ".npz" to "SCENE.NPZ".
+    # Pass an open file: np.savez would append ".npz" to the name "SCENE.NPZ".
     with replacing(path) as (partial,), partial.open("wb") as file:
         np.savez_compressed(file, **_arrays(scene))
 
@@ -310,7 +310,7 @@ def _write_envi(scene: Scene, path: Path) -> None:
         raise SceneError(f"{path}: ENVI has no signed 8-bit type; write .npz or .tif instead")
     data = path.with_suffix(".img")
     if data.exists() and not path.exists():
-        raise SceneError(f"{data} exists without a header, so it is not replaced; name another")
+        raise SceneError(f"{data} exists without a header, so it is not replaced; name another file")
     with replacing(data, path) as (_, header):
         envi.save_image(str(header), scene.cube, interleave="bip", ext="img", metadata=metadata)
 
@@ -318,7 +318,7 @@ def _write_envi(scene: Scene, path: Path) -> None:
 def _envi_georeference(georeference: Georeference, path: Path) -> dict[str, Any]:
     map_info = envi_map_info(georeference)
     if map_info is None:
-        raise SceneError(f"{path}: ENVI cannot say where a rotated or mirrored grid lies; write .tif instead")
+        raise SceneError(f"{path}: ENVI cannot express a rotated or mirrored grid; write .tif instead")
     metadata: dict[str, Any] = {"map info": map_info}
     if georeference.crs and map_info[0] == "Arbitrary":
         system = reference_system(georeference.crs).to_wkt(version="WKT1_ESRI")

@@ -1,4 +1,4 @@
-"""The scene: a cube of digital numbers and what is known about it."""
+"""The scene: a cube of digital numbers and its metadata."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUPPORTED_DTYPES = tuple(np.dtype(name) for name in ("uint8", "int8", "uint16", 
 
 TRUE_COLOUR_NM = (650.0, 560.0, 470.0)
 TYPICAL_RANGE_NM = (400.0, 2500.0)
-"""Of the field's sensors."""
+"""Range of the band centres of a typical hyperspectral sensor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +26,9 @@ class Scene:
 
     Attributes:
         cube: (line, sample, band) integer digital numbers, 8 or 16 bits; may be memory-mapped.
-        wavelengths: (band,) band centres in nm, or None where the file gives none.
-        no_data: value of samples that hold no measurement, or None where there are none such.
-        georeference: where the scene lies, or None where the file does not say.
+        wavelengths: (band,) band centres in nm, or None if unknown.
+        no_data: value of samples that hold no measurement, or None if every sample is a measurement.
+        georeference: position of the scene on the ground, or None if unknown.
     """
 
     cube: Cube
@@ -38,7 +38,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         if self.cube.ndim != 3:
-            raise SceneError(f"a scene has 3 axes (line, sample, band); this one has shape {self.cube.shape}")
+            raise SceneError(f"a scene has 3 axes (line, sample, band); this array has shape {self.cube.shape}")
         if self.cube.size == 0:
             raise SceneError(f"the scene is empty: shape {self.cube.shape}")
         if self.cube.dtype not in SUPPORTED_DTYPES:
@@ -58,7 +58,7 @@ class Scene:
 
     @property
     def bit_depth(self) -> int:
-        """N_b of eq. 4: bits a sample takes in the raw scene."""
+        """Bits of a sample in the raw scene, N_b of eq. 4."""
         return self.cube.dtype.itemsize * 8
 
 
@@ -66,36 +66,39 @@ def check_digital_number(name: str, value: int, dtype: np.dtype[Any]) -> None:
     """Refuse a value that a scene of this type cannot hold.
 
     Raises:
-        SceneError: with the range.
+        SceneError: the value is outside the range of the type.
     """
     limits = np.iinfo(dtype)
     if not limits.min <= value <= limits.max:
-        raise SceneError(f"the {name} {value} is none of {dtype}, which holds {limits.min}..{limits.max}")
+        raise SceneError(f"the {name} is {value}; {dtype} holds {limits.min}..{limits.max}")
 
 
 def next_to_marked(value: int, marked: Sequence[int], dtype: np.dtype[Any]) -> int:
-    """What a computed measurement becomes that would be `value`, one of those with a meaning of their own.
+    """Return the unmarked value that replaces a computed measurement equal to a marked value.
 
-    The nearest below that has none, or above a value that is not positive; on the other side where the type ends.
+    The search goes down from a positive `value` and up from another one, and turns round at the end of the type.
+
+    >>> next_to_marked(65535, [65535, 65534], np.dtype(np.uint16))
+    65533
     """
     limits = np.iinfo(dtype)
     step = -1 if value > 0 else 1
-    beside = value
-    while beside in marked:
-        beside += step
-        if not limits.min <= beside <= limits.max:
-            beside, step = value, -step
-    return beside
+    nearest = value
+    while nearest in marked:
+        nearest += step
+        if not limits.min <= nearest <= limits.max:
+            nearest, step = value, -step
+    return nearest
 
 
 def integer_cube(values: NDArray[Any]) -> Cube:
-    """Accept any numeric array whose values are whole numbers that fit 16 bits.
+    """Return the values as integers; accept any numeric array of whole numbers that fit 16 bits.
 
-    Many archives keep digital numbers in floating-point files. NaN, infinities and fractions are refused:
-    they are no digital numbers, and a codec must not decide what was meant.
+    Many archives keep digital numbers in floating-point files. NaN, infinities and fractions are refused: they are not
+    digital numbers, and a codec must not guess the meaning.
 
     Raises:
-        SceneError: with the first offending position.
+        SceneError: a value is not a digital number; the message gives the first position.
     """
     native = values.dtype.newbyteorder("=")
     if values.ndim != 3 or native in SUPPORTED_DTYPES:
@@ -103,11 +106,11 @@ def integer_cube(values: NDArray[Any]) -> Cube:
     if values.dtype.kind not in "fiu":
         raise SceneError(f"the scene holds {values.dtype}, not numbers")
     if values.dtype.kind == "f":
-        for what, bad in (("not finite", ~np.isfinite(values)), ("not a whole number", values != np.rint(values))):
+        for fault, bad in (("not finite", ~np.isfinite(values)), ("not a whole number", values != np.rint(values))):
             if bad.any():
                 line, sample, band = np.unravel_index(int(bad.argmax()), values.shape)
                 raise SceneError(
-                    f"{int(bad.sum())} values are {what}, the first at line {line}, sample {sample}, band {band}; "
+                    f"{int(bad.sum())} values are {fault}, the first at line {line}, sample {sample}, band {band}; "
                     "digital numbers are integers: mask or scale and round them first"
                 )
     low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
@@ -122,18 +125,20 @@ MAX_EXTRAPOLATION_NM = 100.0
 
 
 def mean_spectrum(scene: Scene) -> NDArray[np.integer[Any]]:
-    """The scene's mean spectrum in whole digital numbers and the scene's type, (band,).
+    """Return the mean spectrum of a scene, (band,), rounded to digital numbers of the type of the scene.
 
-    Of a scene longer than MEAN_SPECTRUM_LINES as many lines are read, evenly spread.
+    At most MEAN_SPECTRUM_LINES lines are read, evenly spread over the scene.
     """
     lines = np.unique(np.linspace(0, len(scene.cube) - 1, MEAN_SPECTRUM_LINES).astype(np.intp))
     return mean_of_lines((scene.cube[line] for line in lines), scene.no_data)
 
 
 def mean_of_lines(lines: Iterable[Cube], no_data: int | None) -> NDArray[np.integer[Any]]:
-    """Mean spectrum of lines, (sample, band) each, in whole digital numbers and their type.
+    """Return the mean spectrum of lines, (band,), rounded to digital numbers of the type of the lines.
 
-    Samples without data do not count; the mean of a band that has none but those is 0.
+    Args:
+        lines: (sample, band) each.
+        no_data: value of the samples to ignore. A band without any measurement has the mean 0.
     """
     total: NDArray[np.int64] | int = 0
     count: NDArray[np.int64] | int = 0
@@ -141,7 +146,7 @@ def mean_of_lines(lines: Iterable[Cube], no_data: int | None) -> NDArray[np.inte
     for line in lines:
         dtype = line.dtype
         if no_data is None:
-            # 2**16 values of 16 bits add up within 32, in half the time.
+            # The sum of 2**16 values of 16 bits fits 32 bits, and takes half the time of a 64-bit sum.
             octets = 4 if len(line) <= 2**16 else 8
             total = total + line.sum(axis=0, dtype=f"{line.dtype.kind}{octets}").astype(np.int64)
             count = count + len(line)
@@ -154,19 +159,19 @@ def mean_of_lines(lines: Iterable[Cube], no_data: int | None) -> NDArray[np.inte
 
 
 def resample_bands(scene: Scene, wavelengths: NDArray[np.float64]) -> Scene:
-    """The scene on another band grid, by linear interpolation over wavelength.
+    """Resample a scene to other band centres, by linear interpolation over wavelength.
 
     Args:
-        scene: must know its wavelengths; they need not be in order.
-        wavelengths: (band,) centres wanted, in nm. Up to 100 nm beyond the scene's range its outermost band is
-            repeated.
+        scene: scene with known wavelengths, in any order.
+        wavelengths: (band,) new band centres in nm. Up to 100 nm outside the range of the scene, its first or last
+            band is repeated.
 
     Returns:
-        A scene of the same type, rounded to the nearest digital number. Bands without any data are passed over; where
-        another band has none, what would be interpolated from it has none either.
+        Scene of the same type, rounded to the nearest digital number. Bands without any data are ignored. A sample has
+        no data if one of the samples that it is interpolated from has no data.
 
     Raises:
-        SceneError: the scene has no wavelengths, or they do not reach as far as those wanted.
+        SceneError: the scene has no wavelengths, or the new band centres lie too far outside their range.
     """
     if scene.wavelengths is None:
         raise SceneError(f"the scene gives no wavelengths, so its {scene.cube.shape[2]} bands cannot be resampled")
@@ -179,13 +184,13 @@ def resample_bands(scene: Scene, wavelengths: NDArray[np.float64]) -> Scene:
     low, high = float(centres.min()), float(centres.max())
     if wavelengths.min() < low - MAX_EXTRAPOLATION_NM or wavelengths.max() > high + MAX_EXTRAPOLATION_NM:
         raise SceneError(
-            f"the scene's bands lie at {low:g} to {high:g} nm and those wanted at {wavelengths.min():g} to "
+            f"the scene's bands lie at {low:g} to {high:g} nm and the bundle's at {wavelengths.min():g} to "
             f"{wavelengths.max():g} nm; correct its wavelengths (are they in µm?) or use a bundle made for its sensor"
         )
     order = np.argsort(centres, kind="stable")
-    # Interpolation is linear in the spectrum, so it is one (source band, target band) matrix for all pixels.
-    weights = np.stack([np.interp(wavelengths, centres[order], row) for row in np.eye(len(order))])
-    # C order, whatever the file's: a matrix product's last bits depend on it.
+    # Interpolation is linear in the spectrum, so one (source band, target band) matrix serves all pixels.
+    weights = np.stack([np.interp(wavelengths, centres[order], unit) for unit in np.eye(len(order))])
+    # Always C order: the last bits of a matrix product depend on the order in memory.
     source = np.ascontiguousarray(scene.cube[..., np.flatnonzero(present)[order]])
     cube = np.rint(source.astype(np.float64) @ weights).astype(scene.cube.dtype)
     if scene.no_data is not None:
@@ -196,6 +201,12 @@ def resample_bands(scene: Scene, wavelengths: NDArray[np.float64]) -> Scene:
 
 
 def nearest_bands(nm: tuple[float, ...], bands: int, wavelengths: NDArray[np.float64] | None) -> list[int]:
-    """The band nearest to each wavelength; bands without known centres are taken as spread over TYPICAL_RANGE_NM."""
+    """Return the index of the band nearest to each wavelength.
+
+    Args:
+        nm: wavelengths to look for.
+        bands: number of bands.
+        wavelengths: (band,) band centres in nm; None spreads the bands evenly over TYPICAL_RANGE_NM.
+    """
     centres = np.linspace(*TYPICAL_RANGE_NM, bands) if wavelengths is None else wavelengths
     return [int(np.abs(centres - wanted).argmin()) for wanted in nm]

@@ -1,1 +1,1 @@
-"""A downlink to try a scene on: channel, simulation and report."""
+"""Simulates the downlink of a scene: channel, simulation and report."""

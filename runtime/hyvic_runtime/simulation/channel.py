@@ -1,9 +1,9 @@
-"""What happens to packets between the satellite and the ground: waiting, loss, bit errors, another order.
+"""Simulates the channel between satellite and ground: waiting, loss, bit errors and reordering of packets.
 
     made ──▶ queue ──contacts──▶ sent ──outages──▶ ──Gilbert–Elliott──▶ ──bit errors──▶ ──reordering──▶ arrived
 
-Times are simulated seconds from the first line's begin. Everything random comes from one seed, and each effect has
-a generator of its own, so that switching one on leaves the others' draws as they were.
+Times are simulated seconds from the start of the first line. One seed gives all random numbers. Each effect has its own
+random generator, so switching one effect on does not change the draws of the others.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """A time in which everything sent is lost.
+    """Period in which every packet sent is lost.
 
     Attributes:
-        start_s, seconds: when and how long.
+        start_s: start of the period.
+        seconds: length of the period.
     """
 
     start_s: float
@@ -33,11 +34,12 @@ class Outage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:
-    """A time in which the ground can be reached.
+    """Period in which the satellite can send packets.
 
     Attributes:
-        start_s, seconds: when and how long.
-        octets: its budget, sent at an even rate over its time.
+        start_s: start of the period.
+        seconds: length of the period.
+        octets: budget of the contact, sent at a constant rate over the period.
     """
 
     start_s: float
@@ -47,25 +49,27 @@ class Contact:
     def __post_init__(self) -> None:
         _check_window("a contact", self.start_s, self.seconds)
         if self.octets < 1:
-            raise ValueError(f"a contact's budget is {self.octets} octets; at least one is needed")
+            raise ValueError(f"the budget of a contact is {self.octets} octets; at least 1 is needed")
 
 
-def _check_window(what: str, start_s: float, seconds: float) -> None:
+def _check_window(name: str, start_s: float, seconds: float) -> None:
     if not (0 <= start_s < np.inf and 0 < seconds < np.inf):
-        raise ValueError(f"{what} of {seconds:g} s at {start_s:g} s cannot be; use seconds from the first line's begin")
+        raise ValueError(
+            f"{name} of {seconds:g} s at {start_s:g} s is impossible; give seconds from the start of the first line"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """A downlink.
+    """Properties of a downlink.
 
     Attributes:
-        packet_loss: share of packets that are lost, 0..1.
-        mean_burst: mean length of a run of lost packets, at least 1; None: packets are lost independently.
+        packet_loss: share of lost packets, 0..1.
+        mean_burst: mean length of a run of lost packets, at least 1; None if packets are lost independently.
         bit_error_rate: probability that a bit arrives inverted, 0..1.
-        reorder: places by which a packet may arrive late.
-        outages: when all is lost.
-        contacts: when packets can be sent, in order of time; none: at once and without limit.
+        reorder: largest number of positions by which a packet may arrive late.
+        outages: periods in which every packet is lost.
+        contacts: periods in which packets can be sent, in order of time; empty for sending at once and without limit.
     """
 
     packet_loss: float = 0.0
@@ -81,29 +85,29 @@ class Channel:
                 raise ValueError(f"{name} {value:g} is outside 0..1")
         if self.mean_burst is not None:
             if not 1 <= self.mean_burst < np.inf:
-                raise ValueError(f"mean burst {self.mean_burst:g} is no length of at least one packet")
+                raise ValueError(f"the mean burst is {self.mean_burst:g} packets; at least 1 is needed")
             if self.packet_loss * (1 + self.mean_burst) > self.mean_burst:
                 raise ValueError(
-                    f"a loss of {self.packet_loss:g} in bursts of {self.mean_burst:g} leaves no gaps between them; "
-                    f"bursts of {self.packet_loss:g} / {1 - self.packet_loss:g} packets or longer are possible"
+                    f"a loss of {self.packet_loss:g} in bursts of {self.mean_burst:g} packets leaves no gaps between "
+                    f"bursts; the mean burst must be at least {self.packet_loss:g} / {1 - self.packet_loss:g}"
                 )
         if self.reorder < 0:
-            raise ValueError(f"packets cannot arrive {self.reorder} places late")
+            raise ValueError(f"reorder is {self.reorder}; a packet cannot arrive a negative number of positions late")
         for before, after in zip(self.contacts, self.contacts[1:], strict=False):
             if after.start_s < before.start_s + before.seconds:
-                raise ValueError(f"the contact at {after.start_s:g} s begins before the one before it ends")
+                raise ValueError(f"the contact at {after.start_s:g} s begins before the contact before it ends")
 
 
 class Fate(StrEnum):
-    """What became of a packet."""
+    """Result of sending one packet."""
 
     ARRIVED = "arrived"
     DAMAGED = "damaged"
-    """It arrived with bit errors."""
+    """The packet arrived with bit errors."""
     LOST = "lost"
     IN_OUTAGE = "in outage"
     NOT_SENT = "not sent"
-    """No contact had room for it."""
+    """No contact had room for the packet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +115,9 @@ class Passage:
     """Packets after the channel.
 
     Attributes:
-        fates: of every packet, in the order they were made.
-        sent_s: when its last bit left, (packet,); not a number where it was not sent.
-        packets: what arrived, in the order of arrival.
+        fates: fate of each packet, in the order in which the packets were made.
+        sent_s: time at which the last bit of each packet left, (packet,); NaN for a packet that was not sent.
+        packets: packets that arrived, in the order of arrival.
     """
 
     fates: tuple[Fate, ...]
@@ -125,10 +129,10 @@ def passage(packets: Sequence[bytes], made_s: NDArray[np.float64], channel: Chan
     """Send packets through a channel.
 
     Args:
-        packets: in the order they were made.
-        made_s: when, (packet,), never falling.
-        channel: what they pass.
-        seed: of everything random.
+        packets: packets in the order in which they were made.
+        made_s: time at which each packet was made, (packet,), never falling.
+        channel: properties of the channel.
+        seed: seed of all random numbers.
     """
     loss_rng, error_rng, order_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
     sent_s = sending_times(made_s, [len(packet) for packet in packets], channel.contacts)
@@ -145,18 +149,19 @@ def passage(packets: Sequence[bytes], made_s: NDArray[np.float64], channel: Chan
             received = with_bit_errors(packet, channel.bit_error_rate, error_rng)
             fates.append(Fate.ARRIVED if received == packet else Fate.DAMAGED)
             arrived.append(received)
-    places = order_rng.integers(0, channel.reorder, len(arrived), endpoint=True)
-    # Behind the packet that many places on, before the next.
-    order = np.argsort(2 * (np.arange(len(arrived)) + places) + (places > 0), kind="stable")
+    delays = order_rng.integers(0, channel.reorder, len(arrived), endpoint=True)
+    # A packet with delay d arrives directly after the packet that was made d positions later.
+    order = np.argsort(2 * (np.arange(len(arrived)) + delays) + (delays > 0), kind="stable")
     return Passage(fates=tuple(fates), sent_s=sent_s, packets=tuple(arrived[index] for index in order))
 
 
 def lost_packets(count: int, loss: float, mean_burst: float | None, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Which packets are lost, (packet,).
+    """Return which packets are lost, (packet,).
 
-    The Gilbert–Elliott chain with a good state that loses nothing and a bad state that loses all (E. N. Gilbert,
-    Capacity of a Burst-Noise Channel, 1960): it leaves the bad state with probability 1 / mean burst, and enters it
-    so that its share of time is the loss. With equal chances in both states packets are lost independently.
+    A Gilbert–Elliott chain has a good state that loses no packet and a bad state that loses every packet (E. N.
+    Gilbert, Capacity of a Burst-Noise Channel, 1960). The chain leaves the bad state with probability 1 / mean burst.
+    The probability to enter the bad state makes its share of time equal to the loss. If both states have the same
+    probability of a loss next, packets are lost independently.
     """
     if loss in {0, 1}:
         return np.full(count, bool(loss))
@@ -171,7 +176,7 @@ def lost_packets(count: int, loss: float, mean_burst: float | None, rng: np.rand
 
 
 def with_bit_errors(packet: bytes, rate: float, rng: np.random.Generator) -> bytes:
-    """The packet with every bit inverted with that probability."""
+    """Return the packet after inverting each bit with probability `rate`."""
     flips = int(rng.binomial(8 * len(packet), rate))
     if not flips:
         return packet
@@ -184,9 +189,10 @@ def with_bit_errors(packet: bytes, rate: float, rng: np.random.Generator) -> byt
 def sending_times(
     made_s: NDArray[np.float64], octets: Sequence[int], contacts: Sequence[Contact]
 ) -> NDArray[np.float64]:
-    """When the last bit of each packet leaves, (packet,), not a number for what no contact had room for.
+    """Return the time at which the last bit of each packet leaves, (packet,); NaN if no contact has room for it.
 
-    Packets leave in the order they were made. One that does not fit what is left of a contact waits for the next.
+    Packets leave in the order in which they were made. A packet that does not fit into the rest of a contact waits for
+    the next contact.
     """
     if not contacts:
         return made_s.copy()
@@ -196,7 +202,7 @@ def sending_times(
         while contact < len(contacts):
             window = contacts[contact]
             end_s = max(ready_s, free_s, window.start_s) + size * window.seconds / window.octets
-            # A millionth of a packet's time, for rounding: a budget of exactly its packets is enough.
+            # Allow a millionth of the time of a packet for rounding, so that a contact holds exactly its budget.
             if end_s <= window.start_s + window.seconds * (1 + 1e-6 * size / window.octets):
                 sent_s[index] = free_s = end_s
                 break

@@ -1,8 +1,11 @@
-"""A scene from the sensor at its line rate through the encoder and a channel to the decoder, in simulated time.
+"""Simulates a downlink: sensor at its line rate ─▶ encoder ─▶ channel ─▶ decoder, in simulated time.
 
-Nothing is measured, so one seed gives one result: a row of tiles can be coded when its lines and the halo behind them
-are there, the encoder takes a tile at a time at the speed it is said to have, latents wait for their row's last tile,
-and packets wait for a contact. The mean spectrum, which the scene header carries, is taken to be known from the start.
+No time is measured, so one seed gives one result. The rules of the simulated time are:
+
+- The encoder can code a row of tiles when its lines and the lines of the halo after it are there.
+- The encoder codes one tile at a time, at the given speed.
+- Refinement units wait for the last tile of their row, and packets wait for a contact.
+- The mean spectrum in the scene header is known from the start.
 """
 
 from __future__ import annotations
@@ -24,13 +27,12 @@ from hyvic_runtime.packets.space_packet import DEFAULT_PACKET_OCTETS, Packetiser
 from hyvic_runtime.scene.scene import Cube, Scene
 from hyvic_runtime.scene.tile_grid import TileGrid
 from hyvic_runtime.simulation.channel import Channel, Fate, Passage, passage
-from hyvic_runtime.simulation.transport import Transport, carried
 from hyvic_runtime.support.metrics import compression_ratio, mean_squared_error, spectral_angle
 
 ENMAP_LINE_RATE = 230.0
-"""Lines a second; of 1,000 samples and 224 bands they are 51.5 MSamples/s."""
+"""Lines per second; with 1,000 samples and 224 bands this is 51.5 MSamples/s."""
 FIRST_LINE = datetime(2000, 1, 1, 12, tzinfo=UTC)
-"""Where simulated time begins in the packets' time codes."""
+"""Time in the time codes of packets at which the simulated time starts."""
 TIME_SERIES_POINTS = 200
 SWEEP_LOSSES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 SWEEP_DRAWS = 3
@@ -38,16 +40,15 @@ SWEEP_DRAWS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What is simulated.
+    """Settings of a simulation.
 
     Attributes:
-        channel: the downlink.
-        seed: of everything random.
-        line_rate: lines that the sensor takes a second.
-        encoder_msamples_per_s: how fast the encoder works; None: faster than the sensor by far.
-        quality: of the encoder; None: its default.
-        packet_octets: largest packet.
-        transport: from the channel to the decoder.
+        channel: properties of the downlink.
+        seed: seed of all random numbers.
+        line_rate: lines per second of the sensor.
+        encoder_msamples_per_s: speed of the encoder in 10⁶ samples per second; None if coding takes no time.
+        quality: quality of the encoder; None for the default of the encoder.
+        packet_octets: largest length of a packet.
     """
 
     channel: Channel
@@ -56,10 +57,9 @@ class Settings:
     encoder_msamples_per_s: float | None = None
     quality: float | None = None
     packet_octets: int = DEFAULT_PACKET_OCTETS
-    transport: Transport = Transport.MEMORY
 
     def __post_init__(self) -> None:
-        for name, value in (("line rate", self.line_rate), ("encoder's speed", self.encoder_msamples_per_s)):
+        for name, value in (("line rate", self.line_rate), ("encoder speed", self.encoder_msamples_per_s)):
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"the {name} is {value:g}; a positive number is needed")
         if self.seed < 0:
@@ -68,12 +68,12 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodedTile:
-    """A tile on board.
+    """Times of a tile on board.
 
     Attributes:
-        acquired_s: when its last line was taken.
-        made_s: when it was coded.
-        packets: how many were ready with it: of a row's last tile the latents of all are.
+        acquired_s: time at which the sensor took the last line of the tile.
+        made_s: time at which the tile was coded.
+        packets: number of packets made then; the last tile of a row adds the refinement units of the row.
     """
 
     acquired_s: float
@@ -83,13 +83,13 @@ class CodedTile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fidelity:
-    """A reconstruction against the scene.
+    """Fidelity of a reconstruction to the scene.
 
     Attributes:
-        psnr_db: over the bundle's peak; None where nothing was reconstructed, or without any error.
-        spectral_angle_deg: mean over pixels; None where nothing was reconstructed.
-        shares: of pixels, by `Quality`.
-        psnr_db_by_quality: of its pixels; None where there are none, or without any error.
+        psnr_db: PSNR over the peak of the bundle; None for no reconstruction, or for an exact one.
+        spectral_angle_deg: mean spectral angle over all pixels; None for no reconstruction.
+        shares: share of pixels of each `Quality`, by name.
+        psnr_db_by_quality: PSNR of the pixels of each `Quality`, by name; None without such pixels or without error.
     """
 
     psnr_db: float | None
@@ -100,12 +100,12 @@ class Fidelity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossPoint:
-    """One draw of the sweep over packet loss, without the channel's other effects.
+    """One draw of the sweep over packet loss, without the other effects of the channel.
 
     Attributes:
-        packet_loss: the probability.
-        lost: packets of this draw.
-        fidelity: what came of it.
+        packet_loss: probability of a loss.
+        lost: number of packets lost in this draw.
+        fidelity: fidelity of the reconstruction.
     """
 
     packet_loss: float
@@ -115,12 +115,14 @@ class LossPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeSeries:
-    """What stood where, TIME_SERIES_POINTS times from the first line's begin to the last packet's end.
+    """Octets over time, at TIME_SERIES_POINTS times from the start of the first line to the end of the last packet.
 
     Attributes:
-        time_s: the times.
-        made_octets, sent_octets, intact_octets: until then, of packets; intact ones came through whole.
-        backlog_octets: made and not sent.
+        time_s: times.
+        made_octets: total length of the packets made until each time.
+        sent_octets: total length of the packets sent until each time.
+        intact_octets: total length of the packets sent until each time that arrived without damage.
+        backlog_octets: total length of the packets made and not yet sent.
     """
 
     time_s: list[float]
@@ -132,7 +134,13 @@ class TimeSeries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Seconds from a tile's last line to its last packet's end, over the tiles that arrived whole."""
+    """Seconds from the last line of a tile to the end of its last packet.
+
+    Attributes:
+        tiles: number of tiles that arrived whole; other tiles have no latency.
+        median_s: median latency; None if no tile arrived whole.
+        largest_s: largest latency; None if no tile arrived whole.
+    """
 
     tiles: int
     median_s: float | None
@@ -141,24 +149,26 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """What was found.
+    """Results of a simulation.
 
     Attributes:
-        shape: of the scene.
-        packets, octets: that were made.
-        ratio: compression ratio of all of them.
-        fates: packets by what became of them.
-        hit_tiles: (row, column) of tiles that miss a packet.
-        tiles: in all.
-        unhit_exact: whether every pixel marked exact equals the reconstruction without loss, and no tile that was not
-            hit is worse than affected by a neighbour; None where nothing could be reconstructed.
-        received: fidelity of what came through the channel.
-        without_loss: of what was made.
-        problem: why nothing was reconstructed, or None.
-        latency, series: over time.
-        tile_latency_s: of every tile in order; None where it did not arrive whole.
+        shape: shape of the scene.
+        packets: number of packets made.
+        octets: total length of the packets made.
+        ratio: compression ratio of all packets made.
+        fates: number of packets of each `Fate`, by name.
+        hit_tiles: (row, column) of each tile that misses a packet.
+        tiles: number of tiles of the scene.
+        unhit_exact: True if all pixels marked exact equal the reconstruction without loss, and no pixel of a tile that
+            misses no packet is worse than `Quality.AFFECTED`; None without a reconstruction.
+        received: fidelity of the reconstruction from the packets that arrived.
+        without_loss: fidelity of the reconstruction from all packets.
+        problem: reason for which nothing was reconstructed, or None.
+        latency: summary of the latencies.
+        series: octets over time.
+        tile_latency_s: latency of each tile, in order; None for a tile that did not arrive whole.
         sweep: fidelity against packet loss.
-        decoded: the reconstruction; None where there is none.
+        decoded: reconstruction from the packets that arrived, or None.
     """
 
     shape: tuple[int, ...]
@@ -183,28 +193,28 @@ class DownlinkSimulator:
     """Simulates downlinks of one scene."""
 
     def __init__(self, scene: Scene, encoder: AnyEncoder, decoder: AnyDecoder) -> None:
-        """Take a scene that fits the bundle.
+        """Prepare the simulation of one scene.
 
         Raises:
-            SceneError: it does not.
+            SceneError: the scene does not fit the bundle.
         """
         self._scene, self._encoder, self._decoder = scene, encoder, decoder
         self._grid = encoder.grid(scene)
 
     @property
     def steps(self) -> int:
-        """How often `simulate` reports progress."""
+        """Number of calls of `progress` by `simulate`."""
         return self._grid.rows * self._grid.columns + 2 + len(SWEEP_LOSSES) * SWEEP_DRAWS
 
     def simulate(self, settings: Settings, progress: Callable[[], object] = lambda: None) -> Simulation:
-        """Send the scene down once, and then at every loss of the sweep.
+        """Send the scene down once, and then several times for every loss of the sweep.
 
         Args:
-            settings: what to simulate.
+            settings: settings of the simulation.
             progress: called after every tile and every reconstruction.
 
         Raises:
-            ValueError: the settings do not fit the bundle or each other.
+            ValueError: the settings do not fit the bundle, or do not fit each other.
         """
         packets, tiles = [], []
         for tile, made in self._coded(settings):
@@ -216,14 +226,14 @@ class DownlinkSimulator:
 
         reference = self._decoder.decode(b"".join(packets), conceal=True)
         progress()
-        decoded, problem = self._received(carried(passed.packets, settings.transport))
+        decoded, problem = self._received(b"".join(passed.packets))
         progress()
 
         intact = np.array([fate is Fate.ARRIVED for fate in passed.fates])
-        places = [_places(packet, self._grid.columns) for packet in packets]
-        missed = {place for reached, whole in zip(places, intact, strict=True) if not whole for place in reached}
+        needed_by = [_tiles_that_need(packet, self._grid.columns) for packet in packets]
+        missed = {position for at, whole in zip(needed_by, intact, strict=True) if not whole for position in at}
         hit = np.array([(tile.row, tile.column) in missed for tile in self._grid])
-        last = {place: number for number, reached in enumerate(places) for place in reached}
+        last = {position: number for number, at in enumerate(needed_by) for position in at}
         latencies = [
             None if is_hit else float(passed.sent_s[last[tile.row, tile.column]] - coded.acquired_s)
             for tile, coded, is_hit in zip(self._grid, tiles, hit, strict=True)
@@ -249,7 +259,7 @@ class DownlinkSimulator:
         )
 
     def _coded(self, settings: Settings) -> Iterator[tuple[CodedTile, list[bytes]]]:
-        """Every tile with the packets that are ready with it, their time codes in simulated time."""
+        """Yield every tile and the packets that are made with it, with time codes in simulated time."""
         times = list(_coding_times(self._grid, self._scene.cube.shape[2], settings))
         coded = 0
         packetiser = Packetiser(
@@ -275,7 +285,7 @@ class DownlinkSimulator:
                 channel = Channel(packet_loss=loss)
                 if settings.channel.mean_burst is not None:
                     channel = replace(channel, mean_burst=settings.channel.mean_burst)
-                # The same draws at every loss: of independent losses the larger then contains the smaller.
+                # Every loss uses the same draws: a larger independent loss then includes the packets of a smaller one.
                 passed = passage(packets, made_s, channel, settings.seed + 1 + draw)
                 decoded, _ = self._received(b"".join(passed.packets))
                 lost = passed.fates.count(Fate.LOST)
@@ -305,8 +315,8 @@ class DownlinkSimulator:
         return None if mse == 0 else 10 * math.log10(self._encoder.bundle.manifest.peak**2 / mse)
 
 
-def _places(packet: bytes, columns: int) -> list[tuple[int, int]]:
-    """Of the tiles that need the packet; none for what concerns the whole scene."""
+def _tiles_that_need(packet: bytes, columns: int) -> list[tuple[int, int]]:
+    """Return (row, column) of each tile that needs the packet; empty for a scene header or scene end."""
     (segment,) = parse_stream(packet)
     assert isinstance(segment, Segment)
     if segment.kind in (UnitKind.SCENE_HEADER, UnitKind.SCENE_END):
@@ -317,15 +327,15 @@ def _places(packet: bytes, columns: int) -> list[tuple[int, int]]:
 
 
 def _coding_times(grid: TileGrid, bands: int, settings: Settings) -> Iterator[tuple[float, float]]:
-    """Of every tile: when its last line was taken, and when its packets were made."""
+    """Yield for each tile the time of its last line, and the time at which its packets are made."""
     free_s = 0.0
     for tile in grid:
         end = tile.row * grid.geometry.tile + tile.lines
         needed = min(grid.lines, end + grid.geometry.halo_after)
-        effort_s = 0.0
+        coding_s = 0.0
         if settings.encoder_msamples_per_s is not None:
-            effort_s = tile.lines * tile.samples * bands / (1e6 * settings.encoder_msamples_per_s)
-        free_s = max(free_s, needed / settings.line_rate) + effort_s
+            coding_s = tile.lines * tile.samples * bands / (1e6 * settings.encoder_msamples_per_s)
+        free_s = max(free_s, needed / settings.line_rate) + coding_s
         yield end / settings.line_rate, free_s
 
 
@@ -368,7 +378,7 @@ def _time_series(
 
 
 def document_from(simulation: Simulation, settings: Settings) -> dict[str, object]:
-    """What `report.json` holds: everything but the picture."""
+    """Return the content of `report.json`: settings and results without the reconstructed scene."""
     document = asdict(replace(simulation, decoded=None))
     del document["decoded"]
     return {"settings": asdict(settings), **document}

@@ -1,4 +1,4 @@
-"""A folder that shows what a downlink did to a scene: figures as JSON, pictures, and a page of both."""
+"""Writes the report of a simulated downlink: a folder with figures as JSON, pictures, and an HTML page."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def write_downlink_report(folder: Path, *, name: str, scene: Scene, settings: Se
     """Write `report.json`, `pictures.png`, `time.png`, `loss.png` and `index.html`, all or none.
 
     Args:
-        folder: created or replaced.
-        name: of the scene.
-        scene: what was sent.
-        settings: how.
-        simulation: what came of it.
+        folder: folder to create or replace.
+        name: name of the scene.
+        scene: scene that was sent.
+        settings: settings of the simulation.
+        simulation: results of the simulation.
     """
     pictures = {
         "pictures.png": _pictures(scene, simulation.decoded),
@@ -158,7 +158,7 @@ def _page(name: str, settings: Settings, simulation: Simulation, pictures: list[
         "PSNR without loss": f"{_figure(simulation.without_loss.psnr_db, '.2f')} dB",
         "latency, largest": f"{_figure(simulation.latency.largest_s, '.3f')} s",
         "backlog, largest": f"{max(simulation.series.backlog_octets):,} octets",
-        "every tile that was not hit is exact": {None: "–", True: "yes", False: "no"}[simulation.unhit_exact],
+        "tiles that miss no packet are exact": {None: "–", True: "yes", False: "no"}[simulation.unhit_exact],
     }
     return report_page(
         title=f"{name} through a downlink",

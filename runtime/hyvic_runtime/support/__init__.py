@@ -1,1 +1,1 @@
-"""What has nothing to do with scenes or codecs."""
+"""Tools that know nothing of scenes and codecs."""

@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all, and no folder, device or foreign folder content is replaced."""
+"""Writes outputs whole or not at all, and never replaces a device, a folder, or files of another kind."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 
 @contextmanager
 def replacing(*targets: Path) -> Iterator[tuple[Path, ...]]:
-    """Paths to write, each renamed to its target when the block ends well and removed when it does not.
+    """Give temporary paths to write; rename them to their targets at the end, or remove them after an error.
 
-    The temporary names keep the suffix, since writers choose their format by it. Targets lie in one folder; they
-    are renamed one after another, so that of several files (a header and its data) a crash may leave the first.
+    The temporary names keep the suffix, because writers choose the format by the suffix. All targets lie in one folder.
+    They are renamed one after another, so a crash may leave only the first of several files (a header and its data).
 
     Raises:
-        FileExistsError: a target exists and is no regular file.
+        FileExistsError: a target exists and is not a regular file.
     """
     for target in targets:
         if target.exists() and not target.is_file():
-            raise FileExistsError(17, f"{target} exists and is no regular file; name another")
+            raise FileExistsError(17, f"{target} exists and is not a regular file; name another")
     folder = targets[0].parent
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{targets[0].name}.", dir=folder) as scratch:
@@ -33,10 +33,10 @@ def replacing(*targets: Path) -> Iterator[tuple[Path, ...]]:
 
 
 def check_replaceable(target: Path, contents: Collection[str]) -> None:
-    """Refuse a folder that `replacing_folder` would, before any work is done for it.
+    """Refuse a folder that `replacing_folder` would refuse, before any work is done.
 
     Raises:
-        FileExistsError: `target` is no folder, or holds something else.
+        FileExistsError: `target` is not a folder, or holds a file that is not in `contents`.
     """
     if target.exists():
         others = (
@@ -48,14 +48,14 @@ def check_replaceable(target: Path, contents: Collection[str]) -> None:
 
 @contextmanager
 def replacing_folder(target: Path, *, contents: Collection[str]) -> Iterator[Path]:
-    """An empty folder to fill, renamed to `target` when the block ends well and removed when it does not.
+    """Give an empty temporary folder; rename it to `target` at the end, or remove it after an error.
 
     Args:
-        target: created, or replaced if it holds nothing but `contents`.
+        target: folder to create, or to replace if it holds only `contents`.
         contents: names of the files that a folder of this kind may hold.
 
     Raises:
-        FileExistsError: `target` is no folder, or holds something else.
+        FileExistsError: `target` is not a folder, or holds a file that is not in `contents`.
     """
     check_replaceable(target, contents)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def replacing_folder(target: Path, *, contents: Collection[str]) -> Iterator[Pat
             yield partial
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                raise OSError(errno.ENOSPC, f"no space left for {target}; free some or name another place") from error
+                raise OSError(errno.ENOSPC, f"no space left for {target}; free some or name another folder") from error
             raise
         if target.exists():
             target.replace(replaced)  # a rename cannot replace a folder that has files

@@ -1,7 +1,7 @@
-"""How many cores NumPy's matrix products take.
+"""Limits the number of cores that matrix products of NumPy use.
 
-Where several tiles are worked on at a time, a product on all cores takes them from the tiles; and its threads wait for
-each other and for the next product by spinning.
+When several tiles are worked on at the same time, a product on all cores takes the cores away from the other tiles.
+Its threads also spin while they wait for each other and for the next product.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from threadpoolctl import ThreadpoolController
 
 @contextmanager
 def one_thread_each(*, where: bool = True) -> Iterator[None]:
-    """Let products take one core each until the last of those leaves that are in here at once, in any threads.
+    """Let each matrix product use one core, until the last thread has left such a block.
 
     Args:
-        where: False: leave them as they are.
+        where: False leaves the number of cores unchanged.
     """
     if not where:
         yield
@@ -33,7 +33,7 @@ def one_thread_each(*, where: bool = True) -> Iterator[None]:
 
 
 class _Limit:
-    """The libraries' setting is the process's, so threads share it."""
+    """Counts the threads inside a block, because the setting of the libraries holds for the whole process."""
 
     def __init__(self) -> None:
         self._lock, self._inside = Lock(), 0

@@ -1,4 +1,4 @@
-"""zlib streams (RFC 1950) from outside, inflate no farther than they may reach."""
+"""Inflates zlib streams (RFC 1950) from outside, and never to more octets than allowed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from hyvic_runtime.errors import DecodeError
 
 
 def inflate(octets: bytes, *, most: int, of: str) -> bytes:
-    """What was compressed, and nothing behind it.
+    """Return the inflated octets of a zlib stream.
 
     Args:
-        octets: of the stream.
-        most: octets that it may hold, whatever it announces.
-        of: what it is, for messages.
+        octets: the stream, with nothing after it.
+        most: largest allowed number of inflated octets.
+        of: name of the content, for messages.
 
     Raises:
-        DecodeError: it holds more, or is none.
+        DecodeError: the stream is invalid, holds more octets, or has octets after its end.
     """
     inflate = zlib.decompressobj()
     try:
@@ -24,5 +24,5 @@ def inflate(octets: bytes, *, most: int, of: str) -> bytes:
     except zlib.error as error:
         raise DecodeError(f"{of} does not inflate ({error})") from error
     if not inflate.eof or inflate.unused_data:
-        raise DecodeError(f"{of} is longer or shorter than what it holds")
+        raise DecodeError(f"{of} is not one whole zlib stream of at most {most} inflated octets")
     return data

@@ -1,4 +1,7 @@
-"""Tiles worked on at a time, by threads: engines and coders leave the interpreter to others while they compute."""
+"""Works on several items at the same time with threads; engines and coders release the interpreter while they compute.
+
+Results come in the order of the items.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,10 @@ Result = TypeVar("Result")
 
 
 def ordered_map(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """What `work` gives for every item, in the items' order.
+    """Yield `work(item)` for every item, in the order of the items.
 
-    At most `workers` items are worked on at a time and as many wait, whether their results are done or not, so memory
-    does not depend on how many there are. Where an item fails or the caller stops, what waits is dropped and what
-    is under way is waited for.
+    At most `workers` items run and as many wait, so the memory does not depend on the number of items. After an error,
+    or when the caller stops, waiting items are dropped and running items are finished.
 
     >>> list(ordered_map(lambda number: number**2, range(4), workers=2))
     [0, 1, 4, 9]

@@ -1,4 +1,4 @@
-"""The page of a report: figures in boxes, pictures, sections."""
+"""Makes the HTML page of a report: key figures in boxes, pictures, sections."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def report_page(
     style: str = "",
     scripts: str = "",
 ) -> str:
-    """A page of its own; without scripts, unless some are given.
+    """Return the HTML text of a page.
 
     Args:
-        title: what it is about.
-        note: a sentence under the title.
-        figures: what each is called, to its value.
-        pictures: names of files beside the page.
-        sections: headings to HTML, of `table` or `preformatted`.
-        style: CSS beside the page's own.
-        scripts: elements to close the page with.
+        title: title of the page.
+        note: sentence under the title.
+        figures: value of each key figure, by name.
+        pictures: names of picture files in the folder of the page.
+        sections: HTML of each section by heading, made with `table` or `preformatted`.
+        style: additional CSS.
+        scripts: script elements at the end of the page; without them the page holds no scripts.
     """
     return _PAGE.format(
         title=html.escape(title),
@@ -57,7 +57,7 @@ def report_page(
 
 
 def table(rows: Mapping[str, str]) -> str:
-    """Two columns."""
+    """Return an HTML table of names and values."""
     cells = "".join(
         f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in rows.items()
     )
@@ -65,5 +65,5 @@ def table(rows: Mapping[str, str]) -> str:
 
 
 def preformatted(lines: Sequence[str]) -> str:
-    """Lines as they are."""
+    """Return lines as preformatted HTML text."""
     return f"<pre>{html.escape(chr(10).join(lines))}</pre>"

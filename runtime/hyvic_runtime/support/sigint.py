@@ -1,4 +1,4 @@
-"""Ctrl-C that is not lost."""
+"""Makes sure that Ctrl-C stops a loop, even if Python loses the exception."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Item = TypeVar("Item")
 
 
 def until_interrupted(items: Iterable[Item]) -> Iterator[Item]:
-    """Pass items on; after Ctrl-C end with KeyboardInterrupt, behind the item that came then if not at once.
+    """Yield the items; after Ctrl-C raise KeyboardInterrupt, at the latest after the current item.
 
-    Python raises it wherever the main thread happens to be. In a callback of the garbage collector, of which Dask has
-    one, it is reported and forgotten, and the work would go on as if nobody had asked it to stop.
+    Python raises KeyboardInterrupt wherever the main thread is. In a callback of the garbage collector (Dask has one),
+    Python reports the exception and drops it. Without this function the work would then go on.
     """
     if threading.current_thread() is not threading.main_thread():
         yield from items
@@ -35,7 +35,7 @@ def until_interrupted(items: Iterable[Item]) -> Iterator[Item]:
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:
-        with _quiet_where_lost():
+        with _dropped_interrupts_hidden():
             for item in items:
                 yield item
                 check()
@@ -45,7 +45,7 @@ def until_interrupted(items: Iterable[Item]) -> Iterator[Item]:
 
 
 @contextmanager
-def _quiet_where_lost() -> Iterator[None]:
+def _dropped_interrupts_hidden() -> Iterator[None]:
     before = sys.unraisablehook
 
     def report(unraisable: Any) -> None:

@@ -223,7 +223,7 @@ def test_a_full_disk_leaves_nothing(
         return write(path, octets)
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    match = f"no space left for {tmp_path / 'b'}; free some or name another place"
+    match = f"no space left for {tmp_path / 'b'}; free some or name another folder"
     _refused(tiny_bundle, tmp_path / "b", ["--target", "tensorrt-rtx"], match, capsys)
 
 

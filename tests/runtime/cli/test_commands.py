@@ -171,7 +171,7 @@ def test_a_coder_of_other_octets_codes_nothing(
     assert cli.encode_scene([str(tmp_path / "s.npz"), "--bundle", str(tiny_bundle), "--out", str(out)]) == 1
     error = capsys.readouterr().err
     assert _one_line(error)
-    assert "does not code the bundle's tables as the exporter's coder did" in error
+    assert "does not code the tables of the bundle as the exporter did" in error
     assert not out.exists()
 
 
@@ -288,7 +288,7 @@ def test_an_envi_scenes_samples_are_not_replaced(
     before = (tmp_path / "e.img").read_bytes()
     arguments = [str(tmp_path / "e.hdr"), "--bundle", str(tiny_bundle), "--out", str(tmp_path / "e.img")]
     assert cli.encode_scene(arguments) == 1
-    assert "is read from" in capsys.readouterr().err
+    assert "is an input file of" in capsys.readouterr().err
     assert (tmp_path / "e.img").read_bytes() == before
 
 
@@ -314,10 +314,10 @@ def test_the_runtime_loads_no_training_library() -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        (["--min-psnr", "inf"], "a PSNR of inf dB is none to ask for"),
-        (["--min-psnr", "nan"], "a PSNR of nan dB is none to ask for"),
-        (["--target-ratio", "1e-320"], "is none; name one of 1 or more"),
-        (["--saturated", "65535", "--resample"], "choose one"),
+        (["--min-psnr", "inf"], "--min-psnr is inf dB; a finite number is needed"),
+        (["--min-psnr", "nan"], "--min-psnr is nan dB; a finite number is needed"),
+        (["--target-ratio", "1e-320"], "give a ratio of 1 or more"),
+        (["--saturated", "65535", "--resample"], "pass only one"),
     ],
 )
 def test_a_wish_that_means_nothing_is_one_line(

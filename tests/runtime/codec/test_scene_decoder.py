@@ -115,7 +115,7 @@ def test_a_scene_that_lost_its_header_does_not_go_unnoticed(
     stream.write_bytes(b"".join(packets[11] + packets[12][1:]))
 
     assert _decode(stream, "--out", out) == 1
-    assert "packets of 1 scenes without a header dropped; send those scenes again" in capsys.readouterr().err
+    assert "packets of 1 scenes without a header dropped; send these scenes again" in capsys.readouterr().err
     assert np.array_equal(np.load(out), cubes[11])
     assert _decode(stream, "--out", out, "--conceal") == 0
 
@@ -243,7 +243,9 @@ def test_what_an_archive_lacks_is_counted(
         result = json.loads(capsys.readouterr().out)
         assert (result["scenes"], result["inexact_scenes"], result["headless_scenes"]) == (3, 1, 1)
     assert _decode(*words) == 0
-    assert "1 scenes are not wholly exact, as their quality maps say; 1 scenes without" in capsys.readouterr().out
+    assert (
+        "1 scenes have pixels that are not exact, see their quality maps; 1 scenes without" in capsys.readouterr().out
+    )
 
 
 def test_a_worker_that_fails_leaves_the_other_streams(
@@ -276,7 +278,7 @@ def test_what_others_put_into_a_streams_folder_is_never_removed(
 
 
 def test_a_worker_refuses_another_bundle() -> None:
-    with pytest.raises(BundleError, match="on a worker and not on this machine"):
+    with pytest.raises(BundleError, match=r"on a worker and [0-9a-f]{16} on this machine"):
         _decoder(BUNDLE, bytes(32), None)
 
 
@@ -365,7 +367,7 @@ def test_an_interruption_keeps_what_is_finished(archive: Path, packets: dict[int
     _, error = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "decode-packets: interrupted; " in error
-    assert "streams are done and stay; the same command does the rest" in error
+    assert "streams are done and kept; run the same command for the rest" in error
     assert len(error.splitlines()) == 1, error
     finished = _snapshot(out)
     assert 20 <= len(list(out.glob("*/decoded.json"))) < 400

@@ -236,15 +236,15 @@ def test_lines_that_do_not_fit_are_refused(encoder: LatentRowEncoder) -> None:
 def test_what_cannot_be_a_scene_is_refused_before_its_first_line(encoder: LatentRowEncoder) -> None:
     with pytest.raises(SceneError, match="the scene holds float32"):
         Acquisition(samples=4, dtype=np.dtype(np.float32))
-    with pytest.raises(SceneError, match="a scene of 0 samples is none"):
+    with pytest.raises(SceneError, match="the scene has 0 samples; at least 1 is needed"):
         Acquisition(samples=0, dtype=np.dtype(np.uint8))
     for bad in (-1, 2**32):
         with pytest.raises(SceneError, match=rf"scene {bad} is outside 0\.\.4294967295"):
             Acquisition(samples=4, dtype=np.dtype(np.uint8), scene_id=bad)
-    with pytest.raises(SceneError, match="a scene of 16777217 lines; its header holds at most 16777216"):
+    with pytest.raises(SceneError, match="the scene has 16777217 lines; a scene header holds at most 16777216"):
         Acquisition(samples=4, dtype=np.dtype(np.uint8), lines=2**24 + 1)
     for nm in (0.0, -5.0, np.nan, np.inf):
-        with pytest.raises(SceneError, match=f"a wavelength of {nm:g} nm"):
+        with pytest.raises(SceneError, match=f"a wavelength is {nm:g} nm"):
             Acquisition(samples=4, dtype=np.dtype(np.uint8), wavelengths=np.array([400.0, nm]))
     long = Acquisition(samples=4, dtype=np.dtype(np.uint8), lines=2**16 * TILE + 1)
     with pytest.raises(SceneError, match="a scene of 2097153 lines has more than 65536 rows of tiles"):

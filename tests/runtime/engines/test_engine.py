@@ -161,7 +161,9 @@ class TestTensorRTOnTheHost(EngineContract):
             _host_engine(tiny_bundle / "hyperdecoder.onnx")
 
     def test_an_engine_of_another_version_is_built_again_not_tried(self, tiny_bundle: Path) -> None:
-        with pytest.raises(EngineError, match=r"built with TensorRT 8.5.2, and here is 10.3.0; build it again here"):
+        with pytest.raises(
+            EngineError, match=r"built with TensorRT 8.5.2, and version 10.3.0 is installed; build it again here"
+        ):
             TensorRTEngine(tiny_bundle / "hyperdecoder.onnx", TensorRTLibrary.TENSORRT, built_with="8.5.2")
 
     def test_the_device_says_its_compute_capability(self) -> None:

@@ -158,7 +158,7 @@ def test_a_session_ends_before_its_numbers_wrap() -> None:
     protector = PacketProtector(KEY)
     protector._numbers = itertools.count(MAX_NUMBER)
     assert protector.protected(b"", b"x")[18:22] == b"\xff" * 4
-    with pytest.raises(SecurityError, match="protects 4294967296 packets; begin another"):
+    with pytest.raises(SecurityError, match="protects 4294967296 packets; begin a new session"):
         protector.protected(b"", b"x")
 
 
@@ -181,7 +181,7 @@ def test_a_key_is_32_octets_for_its_owner_alone(key_file: Path) -> None:
     assert read_key(key_file) == KEY
     for mode in (0o640, 0o604, 0o620):
         key_file.chmod(mode)
-        with pytest.raises(SecurityError, match="by others than its owner: chmod 600"):
+        with pytest.raises(SecurityError, match="by other users: chmod 600"):
             read_key(key_file)
     key_file.chmod(0o600)
     for size in (0, 31, 33):
@@ -192,9 +192,9 @@ def test_a_key_is_32_octets_for_its_owner_alone(key_file: Path) -> None:
         read_key(key_file.with_name("none"))
     with pytest.raises(SecurityError, match="cannot be read"):
         read_key(key_file.parent)
-    with pytest.raises(ValueError, match="key of 16 octets"):
+    with pytest.raises(ValueError, match="key has 16 octets"):
         PacketProtector(bytes(16))
-    with pytest.raises(ValueError, match="key of 16 octets"):
+    with pytest.raises(ValueError, match="key has 16 octets"):
         PacketOpener(bytes(16))
 
 
@@ -223,12 +223,12 @@ def test_a_protected_scene_comes_back_for_its_key_alone(
 
     out.unlink()
     assert cli.decode_packets([str(stream), *common, str(out)]) == 1
-    assert "pass the key they were encoded with as --key" in capsys.readouterr().err
+    assert "pass the key of the encoder as --key" in capsys.readouterr().err
     key_file.write_bytes(OTHER_KEY)
     assert cli.decode_packets([str(stream), *common, str(out), *secret, "--conceal"]) == 1
     error = capsys.readouterr().err
     assert "no scene header" in error
-    assert "packets refused as forged: is it the key they were encoded with?" in error
+    assert "packets refused as forged: is --key the key of the encoder?" in error
     assert cli.decode_packets([str(tmp_path / "clear"), *common, str(out), *secret]) == 1
     assert "refused as unprotected: was the stream encoded without --key?" in capsys.readouterr().err
     assert not out.exists()

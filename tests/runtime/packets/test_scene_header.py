@@ -97,10 +97,10 @@ def test_centres_that_picometres_would_change_stay_in_single_precision(centres: 
 @pytest.mark.parametrize(
     ("planes", "message"),
     [
-        (bytes(7), "holds 7 octets for 2 bands"),
-        (bytes(8), "from 0 to 0 pm; 1 to"),
-        (b"\x7f\0" + bytes(6), "from 2130706432 to 4261412864 pm"),
-        (bytes(9), "longer or shorter than what it holds"),
+        (bytes(7), "holds 7 octets; 2 bands need 8"),
+        (bytes(8), r"at 0\.\.0 pm; 1\.\."),
+        (b"\x7f\0" + bytes(6), r"at 2130706432\.\.4261412864 pm"),
+        (bytes(9), "not one whole zlib stream of at most 8"),
     ],
 )
 def test_band_centres_that_are_none_are_refused(planes: bytes, message: str) -> None:
@@ -111,7 +111,7 @@ def test_band_centres_that_are_none_are_refused(planes: bytes, message: str) -> 
 
 def test_band_centres_are_given_once() -> None:
     octets = HEADER.pack() + struct.pack(">BH2f", 3, 8, 500.0, 612.5)
-    with pytest.raises(DecodeError, match="its bands' centres twice"):
+    with pytest.raises(DecodeError, match="gives the band centres twice"):
         unpack_scene_header(octets)
 
 
@@ -149,7 +149,7 @@ def test_fields_of_a_later_version_are_passed_over_or_refused() -> None:
     assert unpack_scene_header(HEADER.pack() + b"\x80\x00\x01x").pack() == HEADER.pack()
     with pytest.raises(DecodeError, match=r"field 127 .* a newer decoder may know it"):
         unpack_scene_header(HEADER.pack() + b"\x7f\x00\x01x")
-    with pytest.raises(DecodeError, match="there twice"):
+    with pytest.raises(DecodeError, match="repeated"):
         unpack_scene_header(HEADER.pack() + b"\x01\x00\x02xx")
 
 

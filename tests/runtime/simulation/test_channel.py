@@ -114,15 +114,15 @@ def test_channels_that_cannot_be_are_refused() -> None:
         Channel(packet_loss=1.5)
     with pytest.raises(ValueError, match="bit error rate nan"):
         Channel(bit_error_rate=float("nan"))
-    with pytest.raises(ValueError, match=r"mean burst 0\.5"):
+    with pytest.raises(ValueError, match=r"mean burst is 0\.5 packets"):
         Channel(mean_burst=0.5)
-    with pytest.raises(ValueError, match=r"leaves no gaps between them; bursts of 0\.9 / 0\.1 packets or longer"):
+    with pytest.raises(ValueError, match=r"leaves no gaps between bursts; the mean burst must be at least 0\.9 / 0\.1"):
         Channel(packet_loss=0.9, mean_burst=2)
-    with pytest.raises(ValueError, match="begins before the one before it ends"):
+    with pytest.raises(ValueError, match="begins before the contact before it ends"):
         Channel(contacts=(Contact(start_s=0, seconds=2, octets=9), Contact(start_s=1, seconds=2, octets=9)))
     with pytest.raises(ValueError, match="an outage of 0 s"):
         Outage(start_s=1, seconds=0)
-    with pytest.raises(ValueError, match="budget is 0 octets"):
+    with pytest.raises(ValueError, match="budget of a contact is 0 octets"):
         Contact(start_s=1, seconds=1, octets=0)
-    with pytest.raises(ValueError, match="-1 places late"):
+    with pytest.raises(ValueError, match="reorder is -1"):
         Channel(reorder=-1)

@@ -10,10 +10,11 @@ from conftest import ROOT
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.scene.files import write_scene
 from hyvic_runtime.scene.scene import Scene
-from hyvic_train.config import BandRange, ConfigError, DataConfig, config_from_json
+from hyvic_train.config import BandRange, ConfigError, DataConfig
 from hyvic_train.config_file import read_sweep
 from hyvic_train.data.data_set import NamedCube, crops, read_split
-from hyvic_train.model_config import HyVICConfig
+from hyvic_train.families.latent.config import config_from_json
+from hyvic_train.families.latent.model_config import HyVICConfig
 
 MODEL = HyVICConfig(bands=3, latent_channels=5, hyperlatent_channels=4, spatial_stages=0)
 

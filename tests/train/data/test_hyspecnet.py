@@ -9,7 +9,7 @@ from hyvic_runtime.errors import SceneError
 from hyvic_train.config import DataConfig
 from hyvic_train.data.data_set import crops, read_split
 from hyvic_train.data.hyspecnet import DROPPED_BANDS, KEPT_BANDS
-from hyvic_train.model_config import HyVICConfig
+from hyvic_train.families.latent.model_config import HyVICConfig
 
 rasterio = pytest.importorskip("rasterio")
 

@@ -8,7 +8,7 @@ import pytest
 from hyvic_runtime.errors import SceneError
 from hyvic_train.config import DataConfig
 from hyvic_train.data.data_set import crops, read_split
-from hyvic_train.model_config import HyVICConfig
+from hyvic_train.families.latent.model_config import HyVICConfig
 
 io = pytest.importorskip("scipy.io")
 

@@ -11,15 +11,16 @@ import pytest
 import torch
 import yaml
 from conftest import SHIPPED_CHECKPOINT, smooth_cube
-from hyvic_train.checkpoint import CheckpointError, load_checkpoint, read_checkpoint_config
+from hyvic_train.checkpoint import CheckpointError
 from hyvic_train.cli import main
-from hyvic_train.config import ConfigError, config_from_json
+from hyvic_train.config import ConfigError, json_from_config
+from hyvic_train.families.latent.checkpoint import load_checkpoint, model_from_config, read_checkpoint_config
+from hyvic_train.families.latent.config import config_from_json
 from hyvic_train.families.latent.hyvic import HyVIC
 from hyvic_train.families.latent.joint_codec import JointCodec
-from hyvic_train.families.registry import model_from_config
-from hyvic_train.model_config import HyVICConfig, JointConfig
-from hyvic_train.pretrained import load_pretrained
-from hyvic_train.run_config import json_from_config
+from hyvic_train.families.latent.model_config import HyVICConfig, JointConfig
+from hyvic_train.families.latent.pretrained import load_pretrained
+from hyvic_train.families.registry import run_config_from_json
 
 JOINT = {
     "family": "joint",
@@ -125,11 +126,11 @@ def test_a_joint_codecs_document_names_its_family_and_comes_back() -> None:
 @pytest.mark.parametrize(
     ("model", "match"),
     [
-        ({"family": "wavelet", "bands": 8}, "model: family must be hyvic, joint or adaptive"),
+        ({"family": "wavelet", "bands": 8}, "model.family is wavelet; it must be hyvic, joint or adaptive"),
         ({"family": "joint", "bands": 8, "colour": 1}, r"model\.colour: Unexpected keyword"),
         ({"family": "joint"}, r"model\.bands: Field required"),
         ({"family": "joint", "bands": 8, "slices": 3}, "slices is 3; it must divide latent_channels, 320"),
-        ({"family": "joint", "bands": 8, "attention_block": 3}, "attention_block is 3; 2, 4, 8 or 16"),
+        ({"family": "joint", "bands": 8, "attention_block": 3}, "attention_block is 3; it must be 2, 4, 8 or 16"),
         ({"family": "joint", "bands": 8, "kernel_size": 4}, "kernel_size is 4"),
         ({"family": "joint", "bands": 8, "slice_kernel_size": 2}, "slice_kernel_size is 2; it must be odd"),
         ({"family": "joint", "bands": 8, "extraction_blocks": -1}, "extraction_blocks is -1"),
@@ -140,7 +141,7 @@ def test_a_joint_codecs_document_names_its_family_and_comes_back() -> None:
 )
 def test_a_model_section_of_no_family_is_named(model: object, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
-        config_from_json({"model": model, "optimisation": _optimisation()})
+        run_config_from_json({"model": model, "optimisation": _optimisation()})
 
 
 def test_a_crop_holds_whole_blocks_of_attention() -> None:

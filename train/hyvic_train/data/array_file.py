@@ -17,10 +17,10 @@ _START_OCTETS = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArrayStart:
-    """What the first few thousand octets of a file show.
+    """Contents of the first few thousand octets of a file.
 
     Attributes:
-        shape: of the array.
+        shape: shape of the array.
         values: the first values in the order of the file, one axis.
     """
 
@@ -29,7 +29,7 @@ class ArrayStart:
 
 
 def array_start(path: Path) -> ArrayStart:
-    """Header and first values, by one plain read: mapping ten thousand files takes several times as long.
+    """Read header and first values in one plain read: mapping ten thousand files takes several times as long.
 
     Raises:
         SceneError: objects, or fewer octets than the header announces.
@@ -48,6 +48,6 @@ def array_start(path: Path) -> ArrayStart:
 
 
 def mapped(path: Path) -> NDArray[Any]:
-    """The whole array, of which only what is used gets read."""
+    """Map the whole array; only the parts that are used get read."""
     array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return array

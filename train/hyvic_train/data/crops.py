@@ -1,10 +1,10 @@
 """The batch of a step: a pure function of (seed, step), whatever the number of processes that share it.
 
-A run that is resumed sees what an uninterrupted one would have seen, with no state to save.
+A resumed run sees the same batches as an uninterrupted one, with no state to save.
 
     scenes    every crop is drawn anew: every pixel of the archive is equally likely
-    patches   epoch e shows every patch once, in the order permutation(seed, e); the batches of step 0, 1, 2, … take
-              count patches each from the endless row of epochs, so one batch may end an epoch and begin the next
+    patches   epoch e shows every patch once, in the order permutation(seed, e). Every step takes the next `count`
+              patches from the endless row of epochs, so one batch may end an epoch and begin the next
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from hyvic_train.data.cubes import TrainingCube
 _BROAD_KNOTS, _NARROW_KNOTS = 8, 50
 _CROPS, _EPOCHS = 1, 2  # two families of random streams that share no number
 _MOST_DRAWS = 100
-"""Patches drawn in place of one without data. Even where every second holds none, all fail once in 2^100 crops."""
+"""Patches drawn in place of one without data. If half of the patches hold no data, all fail once in 2^100 crops."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """One process's part of every batch.
+    """Share of one process in every batch.
 
     Attributes:
         rank: 0..processes - 1.
-        processes: that share the batch; each takes as many crops, those of rank 0 first.
+        processes: number of processes that share the batch equally; rank 0 takes the first crops.
     """
 
     rank: int = 0
@@ -43,7 +43,7 @@ class Shard:
             raise ValueError(f"rank {self.rank} is outside 0..{self.processes - 1}")
 
     def slots(self, count: int) -> range:
-        """The crops of a batch of `count` that this process makes."""
+        """Return which crops of a batch of `count` this process makes."""
         share, rest = divmod(count, self.processes)
         if rest:
             raise ValueError(
@@ -65,17 +65,17 @@ def crops(
     step: int,
     shard: Shard = ALONE,
 ) -> NDArray[np.float32]:
-    """The batch of one step: (count / processes, band, crop, crop) digital numbers, none of them no-data.
+    """Cut the batch of one step: (count / processes, band, crop, crop) digital numbers, none of them no-data.
 
-    The batches of all shards, in the order of their ranks, are the batch of a single process.
+    The batches of all shards, by rank, together are the batch of a single process.
 
     Args:
-        cubes: to train on, `SceneSplit.training`.
-        count: crops in the whole batch; constant in a run.
+        cubes: cubes to train on, `SceneSplit.training`.
+        count: number of crops in the whole batch; constant in a run.
         config: crop size, augmentations and data set.
-        seed: of the run.
+        seed: seed of the run.
         step: gradient steps done before.
-        shard: this process's part.
+        shard: share of this process.
 
     Raises:
         SceneError: a file cannot be read, or no crop free of no-data is found.
@@ -92,7 +92,7 @@ def crops(
 def _crop(
     cubes: Sequence[TrainingCube], config: DataConfig, seed: int, step: int, slot: int, turn: int
 ) -> NDArray[np.float32]:
-    # A generator for each crop, not one for the batch: a shard need not draw what others show.
+    # A generator for each crop, not one for the batch: a shard need not draw the crops of others.
     rng = np.random.default_rng((_CROPS, seed, step, slot))
     if config.dataset == "scenes":
         weights = np.array([cube.pixels for cube in cubes], np.float64)
@@ -113,7 +113,7 @@ def _crop(
 
 
 def crops_per_epoch(cubes: Sequence[TrainingCube], config: DataConfig) -> int:
-    """Crops that show what there is once: the number of patches, or as many crops as cover the scenes' pixels.
+    """Count the crops that show everything once: the patches, or as many crops as cover the scenes' pixels.
 
     E epochs in batches of B are E · crops_per_epoch / B steps.
     """
@@ -128,7 +128,7 @@ def _epoch_order(seed: int, epoch: int, patches: int) -> NDArray[np.intp]:
 
 
 def augmented(square: NDArray[np.float32], config: DataConfig, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Flips and transposes keep spectra intact; gains widen the few sensors and atmospheres of an archive."""
+    """Vary a square: flips and transposes keep spectra intact, gains imitate other sensors and atmospheres."""
     flip_lines, flip_samples, transpose = rng.integers(2, size=3)
     if config.flips:
         square = square[:, :: -1 if flip_lines else 1, :: -1 if flip_samples else 1]
@@ -144,5 +144,5 @@ def augmented(square: NDArray[np.float32], config: DataConfig, rng: np.random.Ge
 
 
 def _curve(rng: np.random.Generator, bands: int, knots: int) -> NDArray[np.float64]:
-    """A random piecewise-linear spectrum whose knots are standard normal."""
+    """Draw a piecewise-linear spectrum whose knots are standard normal."""
     return np.interp(np.linspace(0, 1, bands), np.linspace(0, 1, knots), rng.normal(size=knots))

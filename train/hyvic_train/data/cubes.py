@@ -15,29 +15,29 @@ WHOLE = slice(None)
 
 
 class TrainingCube(Protocol):
-    """What training and validation ask of a scene or patch."""
+    """Scene or patch as training and validation use it."""
 
     @property
     def name(self) -> str:
-        """What the file is called, without its suffix; unique in its data set."""
+        """Name of the file without its suffix; unique in its data set."""
         ...
 
     @property
     def pixels(self) -> int:
-        """Pixels that training may show, its weight among other scenes."""
+        """Number of pixels that training may show: the weight among other scenes."""
         ...
 
     @property
     def cube(self) -> NDArray[np.float32]:
-        """Its largest rectangle free of no-data, (band, line, sample) digital numbers; read at every call."""
+        """Largest rectangle free of no-data, (band, line, sample) digital numbers; read at every call."""
         ...
 
     def largest_side(self, crop: int) -> int:
-        """Side of the largest squares that `square` may be asked for, where it must do for those of `crop` pixels."""
+        """Return the largest side that `square` may be asked for, given that `crop` must be possible."""
         ...
 
     def square(self, side: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
-        """A random square free of no-data, (band, side, side) digital numbers; None where there is none."""
+        """Cut a random square free of no-data, (band, side, side) digital numbers; None without any."""
         ...
 
 
@@ -46,7 +46,7 @@ class NamedCube:
     """A cube in memory, every pixel of which has data.
 
     Attributes:
-        name: what the scene is called.
+        name: name of the scene.
         cube: (band, line, sample) digital numbers, as the model sees them.
     """
 
@@ -55,38 +55,37 @@ class NamedCube:
 
     @property
     def pixels(self) -> int:
-        """All of them."""
+        """Number of all pixels."""
         return int(self.cube[0].size)
 
     def largest_side(self, crop: int) -> int:
-        """Whatever fits."""
+        """Return the largest side that fits."""
         return min(self.cube.shape[1:])
 
     def square(self, side: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
-        """A square anywhere."""
+        """Cut a square anywhere."""
         lines, samples = _anywhere(self.cube.shape[1:], side, rng)
         return self.cube[:, lines, samples]
 
 
 class PixelSource(Protocol):
-    """A stored cube of which a part can be read without the rest."""
+    """Stored cube whose parts can be read alone."""
 
     def read(self, lines: slice, samples: slice) -> NDArray[np.float32]:
-        """That part as (band, line, sample) digital numbers, NaN in every band of a pixel without data."""
+        """Read a part as (band, line, sample) digital numbers, NaN in every band of a pixel without data."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCube:
-    """A cube that is read when it is asked for, so that a data set may be larger than memory.
+    """Cube that is read when it is used, so that a data set may be larger than memory.
 
     Attributes:
-        name: what the scene or patch is called.
-        size: lines and samples.
-        pixels: how many of them have data, as far as is known.
-        source: where they are.
-        free: what no-data leaves, in a cube that is known to have some; None for one that has none or that no one
-            has looked at.
+        name: name of the scene or patch.
+        size: number of lines and samples.
+        pixels: number of pixels with data, as far as is known.
+        source: place of the pixels.
+        free: area without no-data; None: the cube has no no-data, or nobody has looked.
     """
 
     name: str
@@ -97,7 +96,7 @@ class StoredCube:
 
     @property
     def cube(self) -> NDArray[np.float32]:
-        """The largest rectangle free of no-data, (band, line, sample)."""
+        """Largest rectangle free of no-data, (band, line, sample)."""
         if self.free is not None:
             return self.source.read(*self.free.rectangle)
         whole = self.source.read(WHOLE, WHOLE)
@@ -110,11 +109,11 @@ class StoredCube:
         return whole[:, lines, samples]
 
     def largest_side(self, crop: int) -> int:
-        """Where there is no-data, only squares of `crop` pixels are known to be free of it."""
+        """Return the smallest axis, or `crop` with no-data: only squares of `crop` are known to be free of no-data."""
         return min(self.size) if self.free is None else crop
 
     def square(self, side: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
-        """A square free of no-data; None where the cube has none."""
+        """Cut a square free of no-data; None where the cube has no such square."""
         if self.free is not None:
             corners = self.free.corners
         else:

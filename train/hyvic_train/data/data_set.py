@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hyvic_train.config import DataConfig
+from hyvic_train.config import DataConfig, SceneNeeds
 from hyvic_train.data.crops import ALONE, Shard, crops, crops_per_epoch
 from hyvic_train.data.cubes import NamedCube, TrainingCube
 from hyvic_train.data.hyspecnet import read_hyspecnet
 from hyvic_train.data.mlretset import read_mlretset
 from hyvic_train.data.scene_folder import read_scenes
-from hyvic_train.model_config import SceneNeeds
 
 __all__ = ["ALONE", "NamedCube", "SceneSplit", "Shard", "TrainingCube", "crops", "crops_per_epoch", "read_split"]
 
@@ -21,7 +20,7 @@ __all__ = ["ALONE", "NamedCube", "SceneSplit", "Shard", "TrainingCube", "crops",
 class SceneSplit:
     """Scenes or patches to train on, and others only to measure.
 
-    Their pixels are read at every use of `cube`, and an archive may be larger than memory: hold one at a time.
+    Pixels are read at every use of `cube`, and an archive may be larger than memory: hold one cube at a time.
     """
 
     training: tuple[TrainingCube, ...]

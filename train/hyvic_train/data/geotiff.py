@@ -13,7 +13,7 @@ from hyvic_runtime.errors import SceneError
 
 @contextmanager
 def open_geotiff(path: Path) -> Iterator[Any]:
-    """The file as a rasterio data set.
+    """Open a file as a rasterio data set.
 
     Raises:
         SceneError: rasterio is missing, or the file cannot be read.
@@ -25,7 +25,7 @@ def open_geotiff(path: Path) -> Iterator[Any]:
         raise SceneError(f"{path}: reading GeoTIFF needs rasterio: pip install 'hyvic-onboard[formats]'") from error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a patch without coordinates is none the worse
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # coordinates are not needed
             # The driver by name: a text file called .tif must not make GDAL open what it names.
             with rasterio.open(path, driver="GTiff") as dataset:
                 yield dataset

@@ -32,13 +32,12 @@ import numpy as np
 from hyvic_runtime.errors import SceneError
 from numpy.typing import NDArray
 
-from hyvic_train.config import DataConfig
+from hyvic_train.config import DataConfig, SceneNeeds
 from hyvic_train.data.array_file import array_start, mapped
 from hyvic_train.data.cubes import StoredCube
 from hyvic_train.data.geotiff import open_geotiff
-from hyvic_train.data.patch_set import only_folder, read_patch_set, split_entries
+from hyvic_train.data.patch_set import only_folder, read_patch_set, split_of_files
 from hyvic_train.data.stored_units import REFLECTANCE_SCALE, StoredUnits
-from hyvic_train.model_config import SceneNeeds
 
 TITLE = "HySpecNet-11k"
 SIDE = 128
@@ -51,11 +50,11 @@ _PREPROCESSED, _ORIGINAL = "-DATA.npy", "-SPECTRAL_IMAGE.TIF"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HySpecNetLayout:
-    """How a patch is stored.
+    """Storage of a patch.
 
     Attributes:
-        patches: the folder of tile folders.
-        units: of preprocessed patches.
+        patches: folder of tile folders.
+        units: units of preprocessed patches.
     """
 
     patches: Path
@@ -65,13 +64,13 @@ class HySpecNetLayout:
     side: int = SIDE
 
     def stored_at(self, entry: str) -> Path | None:
-        """The preprocessed patch, or else the original one."""
+        """Return the preprocessed patch, or else the original one."""
         base = entry.removesuffix(_PREPROCESSED).removesuffix(_ORIGINAL)
         candidates = (self.patches / (base + suffix) for suffix in (_PREPROCESSED, _ORIGINAL))
         return next((path for path in candidates if path.is_file()), None)
 
     def check_header(self, path: Path) -> None:
-        """Refuse another shape or type, and floats that are no reflectances."""
+        """Refuse another shape or type, and floats beyond reflectances."""
         if path.suffix == ".npy":
             start = array_start(path)
             if start.shape != (self.bands, SIDE, SIDE) or start.values.dtype.kind not in "iuf":
@@ -88,7 +87,7 @@ class HySpecNetLayout:
             raise SceneError(f"shape {shape} of {dtypes[0]}, {wanted} is needed (band, line, sample)")
 
     def read(self, path: Path, lines: slice, samples: slice) -> NDArray[np.float32]:
-        """That part, 0…10,000, (202, line, sample); NaN where all bands are zero."""
+        """Read a part, 0…10,000, (202, line, sample); NaN where all bands are zero."""
         if path.suffix == ".npy":
             values = self.units.digital_numbers(mapped(path)[:, lines, samples])
         else:
@@ -106,18 +105,12 @@ class HySpecNetLayout:
 def read_hyspecnet(
     paths: Sequence[Path], config: DataConfig, model: SceneNeeds
 ) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
-    """The patches of train.csv and val.csv; test.csv is for comparisons, not for training.
+    """Find the patches of train.csv and val.csv; test.csv is for comparisons, not for training.
 
     Raises:
         SceneError: every problem of the set in one message.
     """
     folder = only_folder(paths, TITLE, "patches/ and splits/")
-    problems, parts = [], []
-    for name in ("train.csv", "val.csv"):
-        try:
-            parts.append(split_entries(folder / "splits" / (config.split or "easy") / name))
-        except SceneError as error:
-            problems.append(str(error))
-            parts.append([])
+    parts, problems = split_of_files(folder / "splits" / (config.split or "easy"))
     layout = HySpecNetLayout(patches=folder / "patches", units=StoredUnits(scale=config.scale, most=1.0))
-    return read_patch_set(layout, (parts[0], parts[1]), config, model, problems)
+    return read_patch_set(layout, parts, config, model, problems)

@@ -27,12 +27,11 @@ import numpy as np
 from hyvic_runtime.errors import SceneError
 from numpy.typing import NDArray
 
-from hyvic_train.config import DataConfig
+from hyvic_train.config import DataConfig, SceneNeeds
 from hyvic_train.data.array_file import array_start, mapped
 from hyvic_train.data.cubes import StoredCube
-from hyvic_train.data.patch_set import only_folder, read_patch_set, split_entries
+from hyvic_train.data.patch_set import only_folder, read_patch_set, split_of_files
 from hyvic_train.data.stored_units import StoredUnits
-from hyvic_train.model_config import SceneNeeds
 
 TITLE = "MLRetSet"
 STORED_SHAPE = (100, 100, 369)
@@ -42,12 +41,12 @@ _CENTRE = slice((STORED_SHAPE[0] - SIDE) // 2, (STORED_SHAPE[0] + SIDE) // 2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MLRetSetLayout:
-    """How a patch is stored.
+    """Storage of a patch.
 
     Attributes:
-        data: the folder of patches.
-        units: of the stored values.
-        no_data: stored value that marks a pixel without data, if any does.
+        data: folder of patches.
+        units: units of the stored values.
+        no_data: stored value that marks a pixel without data; None: no value does.
     """
 
     data: Path
@@ -58,12 +57,12 @@ class MLRetSetLayout:
     side: int = SIDE
 
     def stored_at(self, entry: str) -> Path | None:
-        """The `.npy` file of that name, or else the MATLAB file."""
+        """Return the `.npy` file of an entry, or else the MATLAB file."""
         path = self.data / entry
         return next((p for p in (path.with_suffix(".npy"), path.with_suffix(".mat")) if p.is_file()), None)
 
     def check_header(self, path: Path) -> None:
-        """Refuse another shape, and floats in `.npy` that are no reflectances."""
+        """Refuse another shape, and floats in `.npy` beyond reflectances."""
         if path.suffix == ".npy":
             start = array_start(path)
             _check_shape(start.shape)
@@ -72,7 +71,7 @@ class MLRetSetLayout:
             _variable(path)
 
     def read(self, path: Path, lines: slice, samples: slice) -> NDArray[np.float32]:
-        """That part of the centre, (369, line, sample); NaN where a band is NaN or no-data."""
+        """Read a part of the centre, (369, line, sample); NaN where a band is NaN or no-data."""
         stored = (mapped(path) if path.suffix == ".npy" else _matlab_array(path))[_CENTRE, _CENTRE][lines, samples]
         values = self.units.digital_numbers(np.ascontiguousarray(np.moveaxis(stored, -1, 0)))
         missing = np.isnan(values).any(axis=0)
@@ -85,32 +84,24 @@ class MLRetSetLayout:
 def read_mlretset(
     paths: Sequence[Path], config: DataConfig, model: SceneNeeds
 ) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
-    """The patches to train on and to measure.
+    """Find the patches to train on and to measure.
 
     Raises:
         SceneError: every problem of the set in one message.
     """
     folder = only_folder(paths, TITLE, "data/ and splits/")
-    problems: list[str] = []
-    parts: list[list[str]] = []
     if config.split == "random":
-        parts = [*_random_split(sorted({p.stem for p in (folder / "data").glob("*") if p.suffix in (".mat", ".npy")}))]
-        if not parts[0]:
-            problems.append(f"{folder / 'data'} holds no .mat or .npy file to train on")
+        parts = _random_split(sorted({p.stem for p in (folder / "data").glob("*") if p.suffix in (".mat", ".npy")}))
+        problems = [] if parts[0] else [f"{folder / 'data'} holds no .mat or .npy file to train on"]
     else:
-        for name in ("train.csv", "val.csv"):
-            try:
-                parts.append(split_entries(folder / "splits" / name))
-            except SceneError as error:
-                problems.append(f"{error}; set data.split to random to split by file name")
-                parts.append([])
+        parts, problems = split_of_files(folder / "splits", "; set data.split to random to split by file name")
     units = StoredUnits(scale=config.scale, most=2.0)
     layout = MLRetSetLayout(data=folder / "data", units=units, no_data=config.no_data)
-    return read_patch_set(layout, (parts[0], parts[1]), config, model, problems)
+    return read_patch_set(layout, parts, config, model, problems)
 
 
 def _random_split(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """70 % to train on, 20 % to measure, in an order that no one chose and every machine finds."""
+    """Split by hash, the same on every machine: 70 % to train on, 20 % to measure."""
     order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
     first, second = len(order) * 7 // 10, len(order) * 9 // 10
     return order[:first], order[first:second]

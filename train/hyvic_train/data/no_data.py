@@ -1,7 +1,7 @@
 """Pixels without data: how a scene file marks them, and the squares and rectangles that hold none.
 
-Nothing masks a loss. A pixel without data has no rate and no error that could be told from its neighbours', because
-convolutions see across it; so a crop or a measured picture that would contain one is not taken at all.
+Nothing masks a loss: convolutions see across a pixel without data, so its rate and error cannot be told from those of
+its neighbours. So no crop and no measured picture contains such a pixel.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hyvic_train.data.geotiff import open_geotiff
 
 
 def no_data_value(path: Path) -> float | None:
-    """The value that the file of a scene says marks pixels without data: GeoTIFF and ENVI can, others cannot."""
+    """Read which value marks pixels without data in a scene's file; only GeoTIFF and ENVI can say it."""
     suffix = path.suffix.lower()
     if suffix in (".tif", ".tiff"):
         with open_geotiff(path) as dataset:
@@ -37,11 +37,11 @@ def no_data_value(path: Path) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreeArea:
-    """Where a cube is free of no-data.
+    """Area of a cube that is free of no-data.
 
     Attributes:
-        corners: (square, 2), first line and sample of every square of data.crop pixels that is.
-        rectangle: lines and samples of the largest rectangle that is.
+        corners: (square, 2), first line and sample of every free square of data.crop pixels.
+        rectangle: lines and samples of the largest free rectangle.
     """
 
     corners: NDArray[np.intp]
@@ -49,16 +49,16 @@ class FreeArea:
 
 
 def free_area(valid: NDArray[np.bool_], side: int) -> FreeArea:
-    """Squares of `side` pixels and the rectangle in a (line, sample) map of the pixels that have data."""
+    """Find free squares and the largest free rectangle in a (line, sample) map of the pixels with data."""
     return FreeArea(corners=free_corners(valid, side), rectangle=largest_rectangle(valid))
 
 
 def free_corners(valid: NDArray[np.bool_], side: int) -> NDArray[np.intp]:
-    """Where a square of `side` pixels holds nothing but valid ones.
+    """Find the squares of `side` pixels that hold only valid ones.
 
     Args:
         valid: (line, sample), whether a pixel has data.
-        side: of the square, in pixels.
+        side: side of the square, in pixels.
 
     Returns:
         (square, 2): line and sample of each such square's first pixel, in reading order.
@@ -73,7 +73,7 @@ def free_corners(valid: NDArray[np.bool_], side: int) -> NDArray[np.intp]:
 
 
 def largest_rectangle(valid: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Lines and samples of the largest rectangle that holds nothing but valid pixels; empty where there is none.
+    """Find lines and samples of the largest rectangle that holds only valid pixels; empty without any.
 
     Line by line, the columns of valid pixels that end there are a histogram, and the largest rectangle under a
     histogram is found with a stack of rising bars.

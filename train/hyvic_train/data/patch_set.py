@@ -16,20 +16,19 @@ import numpy as np
 from hyvic_runtime.errors import SceneError
 from numpy.typing import NDArray
 
-from hyvic_train.config import DataConfig
+from hyvic_train.config import DataConfig, SceneNeeds
 from hyvic_train.data.cubes import WHOLE, StoredCube
-from hyvic_train.model_config import SceneNeeds
 
 _SHOWN = 3
 
 
 class PatchLayout(Protocol):
-    """What the publication of a data set fixes.
+    """Facts that the publication of a data set fixes.
 
     Attributes:
-        title: what people call it.
-        bands: of a patch, as the model sees it.
-        side: lines and samples of a patch, as the model sees it.
+        title: usual name.
+        bands: number of bands of a patch, as the model sees it.
+        side: number of lines and samples of a patch, as the model sees it.
     """
 
     @property
@@ -40,26 +39,26 @@ class PatchLayout(Protocol):
     def side(self) -> int: ...
 
     def stored_at(self, entry: str) -> Path | None:
-        """The file that an entry of a split file means; None where there is none."""
+        """Return the file of an entry of a split file; None without any."""
         ...
 
     def check_header(self, path: Path) -> None:
-        """Refuse a file that its header or first values show to be none of the set's."""
+        """Refuse a file whose header or first values do not belong to the set."""
         ...
 
     def read(self, path: Path, lines: slice, samples: slice) -> NDArray[np.float32]:
-        """That part as (band, line, sample) digital numbers, NaN in every band of a pixel without data."""
+        """Read a part as (band, line, sample) digital numbers, NaN in every band of a pixel without data."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchPixels:
-    """The pixels of one patch, on disk.
+    """Pixels of one patch, on disk.
 
     Attributes:
-        path: the file.
-        layout: how its data set stores pixels.
-        remove_mean_spectrum: whether the patch's mean spectrum, in whole digital numbers, is taken off.
+        path: file of the patch.
+        layout: storage of its data set.
+        remove_mean_spectrum: whether the patch's mean spectrum, in whole digital numbers, is subtracted.
     """
 
     path: Path
@@ -67,7 +66,7 @@ class PatchPixels:
     remove_mean_spectrum: bool
 
     def read(self, lines: slice, samples: slice) -> NDArray[np.float32]:
-        """That part as (band, line, sample) digital numbers, NaN in every band of a pixel without data."""
+        """Read a part as (band, line, sample) digital numbers, NaN in every band of a pixel without data."""
         try:
             if not self.remove_mean_spectrum:
                 return self.layout.read(self.path, lines, samples)
@@ -87,14 +86,14 @@ def read_patch_set(
     model: SceneNeeds,
     problems: Iterable[str] = (),
 ) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
-    """The patches to train on and those to measure, once every file is there and looks right.
+    """Find the patches to train on and to measure, and check that every file is there and looks right.
 
     Args:
-        layout: of the data set.
-        entries: of the split, to train on and to measure.
-        config: what is excluded and how crops are cut.
-        model: whose bands the patches must have, if it names any.
-        problems: found already, to be reported with the others.
+        layout: layout of the data set.
+        entries: entries of the split, to train on and to measure.
+        config: exclusions and cutting of crops.
+        model: the patches must have its bands, if it names any.
+        problems: problems found already, to be reported with the others.
 
     Raises:
         SceneError: every problem of the set in one message.
@@ -129,7 +128,7 @@ def read_patch_set(
 
 
 def only_folder(paths: Sequence[Path], title: str, contents: str) -> Path:
-    """The one folder that a data set lies in."""
+    """Return the one folder that a data set lies in."""
     if len(paths) != 1 or not paths[0].is_dir():
         raise SceneError(
             f"{title} is read from one folder, which holds {contents}; "
@@ -138,8 +137,26 @@ def only_folder(paths: Sequence[Path], title: str, contents: str) -> Path:
     return paths[0]
 
 
-def split_entries(path: Path) -> list[str]:
-    """The entries of a split file: comma-separated values, every cell of which names a patch.
+def split_of_files(folder: Path, advice: str = "") -> tuple[tuple[list[str], list[str]], list[str]]:
+    """Read the entries of train.csv and val.csv, and what is wrong with these files.
+
+    Args:
+        folder: folder of the split files.
+        advice: what to do where one cannot be read.
+    """
+    parts: list[list[str]] = []
+    problems = []
+    for name in ("train.csv", "val.csv"):
+        try:
+            parts.append(_split_entries(folder / name))
+        except SceneError as error:
+            problems.append(f"{error}{advice}")
+            parts.append([])
+    return (parts[0], parts[1]), problems
+
+
+def _split_entries(path: Path) -> list[str]:
+    """Read the entries of a split file: comma-separated values, of which every cell names a patch.
 
     Raises:
         SceneError: no such file, or no entry in it.
@@ -165,7 +182,7 @@ def _header_problem(layout: PatchLayout, path: Path) -> str | None:
 
 
 def _unreadable(path: Path, error: Exception) -> SceneError:
-    """Each library has its own exceptions for a damaged file."""
+    """Make one error of the exceptions that libraries have for a damaged file."""
     reason = " ".join(str(error).split())
     if isinstance(error, ImportError):
         return SceneError(f"{path}: reading it needs {error.name}: pip install 'hyvic-onboard[formats]'")

@@ -18,21 +18,20 @@ from hyvic_runtime.scene.files import READABLE_SUFFIXES, read_scene
 from hyvic_runtime.scene.scene import Cube, Scene, mean_spectrum, resample_bands
 from numpy.typing import NDArray
 
-from hyvic_train.config import BandRange, DataConfig, matches
+from hyvic_train.config import BandRange, DataConfig, SceneNeeds, matches
 from hyvic_train.data.cubes import StoredCube
 from hyvic_train.data.no_data import FreeArea, free_area, no_data_value
-from hyvic_train.model_config import SceneNeeds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenePixels:
-    """The pixels of one scene as the model sees them.
+    """Pixels of one scene as the model sees them.
 
     Attributes:
-        held: (line, sample, band) digital numbers, or the file that they are mapped from at every read, because a
-            mapping that is kept keeps its file open, and a process may only open so many.
-        mean: (band,) spectrum that is taken off every pixel, or None.
-        missing: (line, sample), which pixels have no data, or None where all have some.
+        held: (line, sample, band) digital numbers, or their file, which is mapped at every read. A kept mapping would
+            keep its file open, and a process may open only so many.
+        mean: (band,) spectrum that is subtracted from every pixel, or None.
+        missing: (line, sample), pixels without data; None: there are no such pixels.
     """
 
     held: Cube | Path
@@ -40,7 +39,7 @@ class ScenePixels:
     missing: NDArray[np.bool_] | None
 
     def read(self, lines: slice, samples: slice) -> NDArray[np.float32]:
-        """That part as (band, line, sample) digital numbers, NaN in every band of a pixel without data."""
+        """Read a part as (band, line, sample) digital numbers, NaN in every band of a pixel without data."""
         cube = read_scene(self.held).cube if isinstance(self.held, Path) else self.held
         values = np.ascontiguousarray(np.moveaxis(cube[lines, samples], -1, 0), np.float32)
         if self.mean is not None:
@@ -53,7 +52,7 @@ class ScenePixels:
 def read_scenes(
     paths: Sequence[Path], config: DataConfig, model: SceneNeeds
 ) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
-    """Every scene under `paths`, on the model's bands if it names any: those to train on and those to measure.
+    """Find every scene under `paths` to train on and to measure, on the model's bands if it names any.
 
     Raises:
         SceneError: every scene that does not fit, in one message.
@@ -75,7 +74,7 @@ def read_scenes(
         for name, count in Counter(_name(relative) for _, relative in files).items()
         if count > 1
     ]
-    # Of one that is misspelt, scenes that were to be measured alone would be trained on.
+    # A misspelt pattern would train on scenes that are only to be measured.
     unknown = [name for name in config.validation if not any(matches(relative, [name]) for _, relative in files)]
     if unknown and files:
         problems.append(
@@ -90,7 +89,7 @@ def read_scenes(
 
 
 def _scene_files(paths: Iterable[Path]) -> list[tuple[Path, str]]:
-    """Every readable file, and its path below the folder that was named."""
+    """List every readable file with its path below the named folder."""
     files: list[tuple[Path, str]] = []
     for path in paths:
         if path.is_dir():
@@ -140,7 +139,7 @@ def _free_area(valid: NDArray[np.bool_], path: Path, needed: int, measured: bool
 
 
 def _valid_pixels(cube: Cube, path: Path, config: DataConfig) -> NDArray[np.bool_] | None:
-    """Which pixels have data in every band; None where all do."""
+    """Find the pixels with data in every band; None where all have data."""
     value = no_data_value(path) if config.no_data is None else config.no_data
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""From what a patch file stores to digital numbers."""
+"""Conversion of stored values of a patch file to digital numbers."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ REFLECTANCE_SCALE = 10_000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredUnits:
-    """How floating-point files are read; integers are digital numbers already.
+    """Units of floating-point files; integers are digital numbers already.
 
     Attributes:
         scale: digital numbers per stored unit, where the configuration names it.
-        most: largest value that reflectances reach in the data set; floats beyond it are no reflectances, and are
-            refused unless `scale` says what they are.
+        most: largest reflectance of the data set; larger floats are refused unless `scale` gives their unit.
     """
 
     scale: float | None
     most: float
 
     def digital_numbers(self, stored: NDArray[Any]) -> NDArray[np.float32]:
-        """The same array in whole digital numbers; NaN stays NaN."""
+        """Return an array in whole digital numbers; NaN stays NaN."""
         if stored.dtype.kind in "iu":
             return stored.astype(np.float32)
         if stored.dtype.kind != "f":

@@ -1,9 +1,9 @@
 """The context model as an integer network, and as a graph.
 
-What its layers compute, and why that is exact, stands in `integer_layer`; what the runtime's own code takes of it is
-`context_weights`. The graph is written for speed: every requantisation's power of two is part of the weights, which it
-leaves exact, and what follows a convolution is one activation, one clamp and one rounding. Between bounds that are
-integers, clamping before and after rounding is the same.
+`integer_layer` defines the layers and says why they are exact. `context_weights` is the form that the runtime takes.
+The graph is written for speed: the weights contain every requantisation's power of two, and stay exact. After a
+convolution come one activation, one clamp and one rounding. Because the bounds are integers, a clamp before the
+rounding gives the same result as a clamp after it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from hyvic_export.graph_nodes import built, int32, per_channel, scalar
 from hyvic_export.integer_layer import IntegerLayer, doubles, hidden_layer, last_layer
 
 OUTPUTS: tuple[str, ...] = tuple(name for name, _, _ in RANGES)
-"""The last layer's rows, by the names of the graph's outputs."""
+"""Names of the last layer's rows, which are the outputs of the graph."""
 
 ContextNetwork = tuple[IntegerLayer, ...]
-"""From contexts to OUTPUTS; `run_layers` is its definition."""
+"""Layers from contexts to OUTPUTS; `run_layers` defines the result."""
 
 
 def context_network(model: ContextModel) -> ContextNetwork:
@@ -67,10 +67,10 @@ def context_network(model: ContextModel) -> ContextNetwork:
 
 
 def context_weights(network: ContextNetwork) -> ContextWeights:
-    """The network as a bundle carries it beside its graph.
+    """Convert the network to the form that a bundle holds beside its graph.
 
     Raises:
-        ValueError: a sum, shift or bound of it is none that the runtime's code takes.
+        ValueError: the runtime's code does not support a sum, shift or bound of it.
     """
     rows = []
     for layer in network:
@@ -84,10 +84,10 @@ def context_weights(network: ContextNetwork) -> ContextWeights:
 
 
 def context_graph(network: ContextNetwork) -> onnx.ModelProto:
-    """The network as a graph.
+    """Convert the network to a graph.
 
-    Input: `contexts` float32 (n, CONTEXTS, line, sample), integers within ±CONTEXT_MAX; all but CONTEXTS as one likes.
-    OUTPUTS, each int32 (n, 1, line, sample).
+    Input: `contexts` float32 (n, CONTEXTS, line, sample), integers within ±CONTEXT_MAX; other sizes are free.
+    Outputs: OUTPUTS, each int32 (n, 1, line, sample).
     """
     contexts = argument(Tensor(np.float32, ("n", CONTEXTS, "line", "sample")))
     x = contexts

@@ -1,6 +1,6 @@
-"""Contexts that an engine must get right before it may code: they reach every case of the network's arithmetic.
+"""Conformance vectors of the context network: an engine must compute them exactly before it may code.
 
-The cases are those of `conformance_vectors`, and each scale index and each gain.
+They reach every case of the arithmetic: the cases of `conformance_cases`, each scale index and each gain.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from hyvic_runtime.families.adaptive.contexts import CONTEXT_MAX, CONTEXTS
 from hyvic_runtime.families.adaptive.table_choice import MAX_GAIN, SCALES
 
-from hyvic_export.conformance_vectors import possible_cases, reached_cases
+from hyvic_export.conformance_cases import chosen_vectors, possible_cases, reached_cases
 from hyvic_export.families.adaptive.context_network import OUTPUTS, ContextNetwork
 from hyvic_export.integer_layer import Integers, Requantisation, layer_sums, run_layers
 
@@ -19,31 +19,25 @@ LINES, SAMPLES = 16, 64
 _COLUMNS = LINES * SAMPLES
 DESIGNED = 6
 MAX_SEARCH = 8
-"""Random vectors that are tried for cases which the designed ones leave out."""
+"""Number of random candidates for cases that the designed vectors do not reach."""
 
 
 def context_vectors(network: ContextNetwork) -> tuple[tuple[Integers, ...], frozenset[str]]:
-    """Inputs that stress a network.
+    """Choose inputs that stress a network.
 
     Returns:
         The vectors, (CONTEXTS, LINES, SAMPLES) each, and the cases that none of them reached.
     """
-    vectors, reached = [], frozenset[str]()
-    wanted = every_case(network)
-    for index, columns in enumerate(_candidates(network)):
-        designed = index < DESIGNED
-        if not designed and reached >= wanted:
-            break
+
+    def run(columns: Integers) -> tuple[Integers, frozenset[str]]:
         contexts = columns.reshape(CONTEXTS, LINES, SAMPLES)
-        found = cases(network, contexts)
-        if designed or found - reached:
-            vectors.append(contexts)
-            reached |= found
-    return tuple(vectors), wanted - reached
+        return contexts, cases(network, contexts)
+
+    return chosen_vectors(_candidates(network), run, every_case(network), DESIGNED)
 
 
 def every_case(network: ContextNetwork) -> frozenset[str]:
-    """Names of all the cases that `cases` could find, reachable or not."""
+    """Name all cases that `cases` could find, reachable or not."""
     found = {f"scale index {index}" for index in range(SCALES)} | {f"gain {index}" for index in range(MAX_GAIN + 1)}
     *hidden, last = network
     parts = {f"layer {number}": layer for number, layer in enumerate(hidden)} | _outputs_of(last)
@@ -51,7 +45,7 @@ def every_case(network: ContextNetwork) -> frozenset[str]:
 
 
 def cases(network: ContextNetwork, contexts: Integers) -> frozenset[str]:
-    """Names of the cases that contexts bring about, (CONTEXTS, line, sample)."""
+    """Name the cases that contexts bring about, (CONTEXTS, line, sample)."""
     found = set[str]()
 
     def seen(name: str, by: Requantisation, values: Integers) -> None:
@@ -67,7 +61,7 @@ def cases(network: ContextNetwork, contexts: Integers) -> frozenset[str]:
 
 
 def _outputs_of(last: Requantisation) -> dict[str, Requantisation]:
-    """The last layer's requantisation output by output."""
+    """Split the last layer's requantisation by output."""
     rows = [slice(row, row + 1) for row in range(len(OUTPUTS))]
     return {
         output: Requantisation(
@@ -78,10 +72,10 @@ def _outputs_of(last: Requantisation) -> dict[str, Requantisation]:
 
 
 def _candidates(network: ContextNetwork) -> Iterator[Integers]:
-    """First DESIGNED vectors that every bundle carries, then MAX_SEARCH seeded ones, (CONTEXTS, _COLUMNS) each.
+    """Yield DESIGNED candidates that every bundle carries, then MAX_SEARCH seeded ones, (CONTEXTS, _COLUMNS) each.
 
     Designed: draws over a narrow and over the whole range; the signs of the first layer's rows, which drive its sums to
-    their bounds, at rising magnitudes; and of each output the way from contexts that make it small to such that make it
+    their bounds, at rising magnitudes; for each output, steps from contexts that make it small to contexts that make it
     large. The others are sparse, of any magnitude.
     """
     rng = np.random.default_rng(123)
@@ -102,7 +96,7 @@ def _candidates(network: ContextNetwork) -> Iterator[Integers]:
 
 
 def _extreme(network: ContextNetwork, output: int, sign: int, rng: np.random.Generator) -> Integers:
-    """Contexts that drive an output far: entry by entry, the one that helps most goes to its better end."""
+    """Find contexts that drive an output far: at each step, the entry that helps most moves to its better end."""
 
     def driven(contexts: Integers) -> Integers:
         *hidden, last = network

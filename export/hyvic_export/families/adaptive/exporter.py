@@ -1,116 +1,108 @@
-"""Context model to bundle."""
+"""Export of the scene-adaptive codec's context model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
-from hyvic_runtime.codec.bundle_files import MANIFEST, REPORT, file_sha256, read_manifest
-from hyvic_runtime.codec.conformance import coder_sha256
-from hyvic_runtime.entropy.unit_coder import EntropyCoder
+import onnx
+from hyvic_runtime.codec.bundle_files import MANIFEST, parsed_manifest
 from hyvic_runtime.families.adaptive import bundle as layout
-from hyvic_runtime.families.adaptive.bundle import AdaptiveManifest, adaptive_bundle
+from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle, AdaptiveManifest, adaptive_bundle
 from hyvic_runtime.families.adaptive.conformance import network_sha256
 from hyvic_runtime.families.adaptive.contexts import CONTEXT_VERSION, CONTEXTS
-from hyvic_runtime.families.adaptive.table_choice import ESCAPE_OCTETS, FRACTIONS, SCALES
-from hyvic_runtime.families.registry import BUNDLE_FILES
-from hyvic_runtime.support.atomic_file import replacing_folder
-from hyvic_train.checkpoint import WEIGHTS, load_context_model
+from hyvic_runtime.families.adaptive.table_choice import FRACTIONS, SCALES
+from hyvic_train.families.adaptive.checkpoint import load_context_model
 from numpy.typing import NDArray
 
-from hyvic_export.bundle_writing import save_arrays, tool_versions
-from hyvic_export.export_report import AdaptiveReport, report_bytes
 from hyvic_export.families.adaptive.context_network import OUTPUTS, context_graph, context_network, context_weights
 from hyvic_export.families.adaptive.context_vectors import context_vectors
-from hyvic_export.families.adaptive.parity import measured_parity
+from hyvic_export.families.adaptive.parity import Parity, measured_parity
 from hyvic_export.families.adaptive.row_tables import row_distributions
-from hyvic_export.frequency_tables import frequency_tables
-from hyvic_export.graph_files import save_graph
+from hyvic_export.family_export import CommonFields, Conformance, FamilyExport, Request
+from hyvic_export.frequency_tables import Distribution
 from hyvic_export.integer_layer import refuse_uncalibrated, run_layers
+from hyvic_export.precision import Precision
+from hyvic_export.tensorrt.compiled_bundle import TargetName
 
-STEPS = 5
-"""Calls of `progress`."""
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Entries of the report that only this family has.
 
-def adaptive_bundle_from_checkpoint(
-    checkpoint: Path,
-    out: Path,
-    *,
-    tile: int = layout.DEFAULT_TILE,
-    scenes: Sequence[Path] = (),
-    command: str = "",
-    progress: Callable[[str], None] = lambda _: None,
-) -> AdaptiveManifest:
-    """Write the deployment bundle of a context model; `out` appears whole or not at all.
-
-    The same checkpoint gives the same graph, tables and vectors, octet by octet, on one machine with the same library
-    versions.
-
-    Args:
-        checkpoint: folder that train-model wrote.
-        out: folder to create or replace.
-        tile: lines and samples of a tile.
-        scenes: files to hold the integer network against the model on.
-        command: what the user typed, for the manifest.
-        progress: told what is being made.
-
-    Raises:
-        CheckpointError: the checkpoint cannot be used.
-        SceneError: a scene cannot be used.
-        ValueError: the model was never calibrated, or the tile is none.
+    Attributes:
+        parity: comparison of the integer network and its tables with the model.
     """
-    progress("reading the checkpoint")
-    loaded = load_context_model(checkpoint)
-    refuse_uncalibrated(loaded.model.peaks)
-    network = context_network(loaded.model)
-    weights = context_weights(network)
 
-    progress("frequency tables")
-    distributions = row_distributions(loaded.model)
-    tables = frequency_tables(distributions)
+    parity: Parity
 
-    progress("conformance vectors")
-    vectors, unreached = context_vectors(network)
-    expected = [dict(zip(OUTPUTS, run_layers(network, vector), strict=True)) for vector in vectors]
 
-    progress("writing")
-    with replacing_folder(out, contents=BUNDLE_FILES) as partial:
-        save_graph(context_graph(network), partial / layout.CONTEXT_NETWORK)
-        arrays: dict[str, NDArray[np.generic]] = {
-            layout.WEIGHTS: weights.weights,
-            layout.ROWS_OF_WEIGHTS: weights.rows,
-            layout.CONFORMANCE: np.stack(vectors).astype(np.int16),
-        }
-        save_arrays(partial, tables, arrays)
+class AdaptiveExport(FamilyExport[AdaptiveBundle]):
+    """A checkpoint of a context model that becomes a bundle."""
+
+    escape_octets: ClassVar[int] = AdaptiveBundle.escape_octets
+
+    def __init__(self, request: Request) -> None:
+        target, precision = request.target.name, request.precision
+        for option, used in (
+            (f"--target {target}", target is not TargetName.ONNX),
+            (f"--precision {precision}", precision is not Precision.FP32),
+        ):
+            if used:
+                raise ValueError(
+                    f"{option} has no use with model.family adaptive, whose network of integers is never compiled and "
+                    "has one precision; leave it out"
+                )
+        loaded = load_context_model(request.checkpoint)
+        refuse_uncalibrated(loaded.model.peaks)
+        self._model, self._config, self._scenes = loaded.model, loaded.config, request.scenes
+        self._tile = layout.DEFAULT_TILE if request.tile is None else request.tile
+        self._network = context_network(loaded.model)
+        self._weights = context_weights(self._network)
+
+    def distributions(self) -> tuple[Distribution, ...]:
+        return tuple(row_distributions(self._model))
+
+    def conformance(self) -> Conformance:
+        vectors, unreached = context_vectors(self._network)
+        outputs = [dict(zip(OUTPUTS, run_layers(self._network, vector), strict=True)) for vector in vectors]
+        return Conformance(
+            arrays={layout.CONFORMANCE: np.stack(vectors).astype(np.int16)},
+            digests=tuple(map(network_sha256, outputs)),
+            unreached=unreached,
+        )
+
+    def graphs(self) -> dict[str, onnx.ModelProto]:
+        return {layout.CONTEXT_NETWORK: context_graph(self._network)}
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        return {layout.WEIGHTS: self._weights.weights, layout.ROWS_OF_WEIGHTS: self._weights.rows}
+
+    def bundle(self, folder: Path, common: CommonFields) -> AdaptiveBundle:
         manifest = AdaptiveManifest(
-            tile=tile,
+            tile=self._tile,
             scales=SCALES,
             fractions=FRACTIONS,
             contexts=CONTEXTS,
             context_version=CONTEXT_VERSION,
-            widths=weights.widths,
-            peak=loaded.config.model.peak,
-            conformance=tuple(map(network_sha256, expected)),
-            coder_sha256=coder_sha256(EntropyCoder(tables, escape_octets=ESCAPE_OCTETS)),
-            provenance={
-                "checkpoint_sha256": file_sha256(checkpoint / WEIGHTS),
-                "command": command,
-                **tool_versions(),
-            },
-            files={name: file_sha256(partial / name) for name in sorted(layout.FILES)},
+            widths=self._weights.widths,
+            peak=self._config.model.peak,
+            **common,
         )
-        (partial / MANIFEST).write_bytes(layout.manifest_bytes(manifest))
+        return adaptive_bundle(folder, *parsed_manifest(folder / MANIFEST, manifest.file_bytes()))
 
-        progress("parity")
-        bundle = adaptive_bundle(partial, *read_manifest(partial))
-        report = AdaptiveReport(
-            conformance_unreached=tuple(sorted(unreached)),
-            table_excess_bits=tuple(row.excess_bits(ESCAPE_OCTETS) for row in distributions),
-            parity=measured_parity(loaded.model, bundle, scenes, loaded.config.samples.components),
-        )
-        (partial / REPORT).write_bytes(report_bytes(report))
-        manifest = replace(manifest, extras={REPORT: file_sha256(partial / REPORT)})
-        (partial / MANIFEST).write_bytes(layout.manifest_bytes(manifest))
-    return manifest
+    def measured(self, bundle: AdaptiveBundle) -> Measured:
+        components = self._config.samples.components
+        return Measured(parity=measured_parity(self._model, bundle, self._scenes, components))
+
+    def completed(
+        self,
+        bundle: AdaptiveBundle,
+        extras: dict[str, str],
+        progress: Callable[[str], None],
+        phase: Callable[[str], None],
+    ) -> AdaptiveManifest:
+        return replace(bundle.manifest, extras=extras)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from hyvic_export.frequency_tables import Distribution
 
 LEAST_MASS = 1 / TOTAL
-"""What is less likely than one part of a table is left to the escape."""
+"""Least probability in a table, one part of it; the escape codes everything less likely."""
 
 
 def row_distributions(model: ContextModel) -> list[Distribution]:
-    """What the rows of the tables approximate, fraction · SCALES + scale index."""
+    """Return the distributions that the rows of the tables approximate, in rows fraction · SCALES + scale index."""
     reach = 1
     of_scale = []
     for scale_index in range(SCALES):

@@ -1,6 +1,6 @@
-"""How an analysis transform is written.
+"""Form of the analysis transform in a graph.
 
-Its precision moves the encoder's choice of symbols and nothing else: whatever symbols it chooses, the decoder reads.
+Its precision changes only the encoder's choice of symbols; the decoder reads any symbols.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class ConvolutionPeaks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysisForm:
-    """How the analysis is written.
+    """Form of the analysis in a graph.
 
     Attributes:
-        precision: of its arithmetic.
-        peaks: of every strided convolution, for int8.
-        unsigned: whether int8 activations are written as uint8 about 128, which ONNX Runtime is fast at on x86, or as
-            int8 about 0, which is all that TensorRT takes. The values are the same.
+        precision: precision of its arithmetic.
+        peaks: peaks of every strided convolution, for int8.
+        unsigned: True: int8 activations are written as uint8 around 128, which is fast in ONNX Runtime on x86. False:
+            as int8 around 0, the only form that TensorRT takes. Both have equal values.
     """
 
     precision: Precision = Precision.FP32

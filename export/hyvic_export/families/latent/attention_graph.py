@@ -1,7 +1,7 @@
 """Local attention (hyvic_train.families.latent.local_attention) as ONNX nodes.
 
-Constants are folded, exactly but for rounding: the positional embedding into the bias of θ and φ; 1/√N into θ, so that
-half precision holds the products; and W into g, because the weights that a place gives its block add up to one.
+Constants are folded, exactly except for rounding: the positional embedding into the bias of θ and φ; 1/√N into θ, so
+that half precision holds the products; W into g, because the weights of a place add up to one over its block.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from numpy.typing import DTypeLike, NDArray
 from spox import Var
 from torch import nn
 
-from hyvic_export.graph_nodes import constant, convolution
+from hyvic_export.families.latent.layer_nodes import convolution
+from hyvic_export.graph_nodes import constant
 from hyvic_export.integer_layer import doubles
 
 ATTENTION_REACH = 3
-"""Features around it that an attention module sees beside its block: each branch has three 3×3 convolutions."""
+"""Number of features around its block that an attention module sees: each branch has three 3×3 convolutions."""
 
 
 def local_attention(x: Var, module: LocalAttention, shape: tuple[int, int], dtype: DTypeLike = np.float32) -> Var:
-    """Features plus features weighed by a mask.
+    """Write features plus features weighted by a mask.
 
     Args:
-        x: (tile, N, line, sample).
-        module: torch's.
-        shape: lines and samples.
-        dtype: of x and the arithmetic.
+        x: features, (tile, N, line, sample).
+        module: module of torch.
+        shape: number of lines and samples.
+        dtype: type of x and of the arithmetic.
     """
     branches: Any = module.branches
     features = _chain(x, branches.conv_a, shape, dtype)
@@ -57,7 +58,7 @@ def _residual_unit(x: Var, unit: Any, dtype: DTypeLike) -> Var:
 
 
 def _block_attention(x: Var, module: BlockAttention, shape: tuple[int, int], dtype: DTypeLike) -> Var:
-    """Attention within blocks, every block the rows of a matrix: (tile, block, place in the block, N)."""
+    """Write attention within blocks; each block becomes the rows of a matrix: (tile, block, place in the block, N)."""
     b, (lines, samples) = module.block, shape
     channels = module.theta.in_channels
     cut = op.reshape(x, op.const(np.array([0, channels, lines // b, b, samples // b, b])))
@@ -79,7 +80,7 @@ def _block_attention(x: Var, module: BlockAttention, shape: tuple[int, int], dty
 
 
 def _matrix(layer: nn.Conv2d) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A pixelwise convolution of rows: what they are multiplied by, and what is added."""
+    """Return matrix and offset of a pixelwise convolution of rows."""
     assert layer.bias is not None
     return doubles(layer.weight)[:, :, 0, 0].T, doubles(layer.bias)
 

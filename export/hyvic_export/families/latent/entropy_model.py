@@ -1,4 +1,4 @@
-"""What both sides must agree on to the bit: frequency tables and the integer entropy path of one model."""
+"""Frequency tables and integer entropy path of one model, on which both sides must agree to the bit."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_train.families.latent.codec_model import CodecModel
 
+from hyvic_export.families.latent.distributions import factorised_prior, gaussians
+from hyvic_export.families.latent.exportable import Exportable
 from hyvic_export.families.latent.integer_network import IntegerNetwork, scale_table
-from hyvic_export.families.registry import exportable
-from hyvic_export.frequency_tables import Distribution, factorised_prior, frequency_tables, gaussians
+from hyvic_export.frequency_tables import Distribution, frequency_tables
 from hyvic_export.integer_layer import refuse_uncalibrated
 
 
@@ -19,10 +20,10 @@ class EntropyModel:
     """Tables and network of a model.
 
     Attributes:
-        distributions: what the rows of `tables` approximate.
-        prior: a row for every channel of ẑ; the encoder clamps ẑ to it.
-        tables: rows of the scale indices, then those of `prior`.
-        network: from ẑ to scale indices, means and latents.
+        distributions: distributions that the rows of `tables` approximate.
+        prior: tables with a row for every channel of ẑ; the encoder clamps ẑ to them.
+        tables: rows of the scale indices, then the rows of `prior`.
+        network: integer network from ẑ to scale indices, means and latents.
     """
 
     distributions: tuple[Distribution, ...]
@@ -31,19 +32,19 @@ class EntropyModel:
     network: IntegerNetwork
 
 
-def entropy_model(model: CodecModel) -> EntropyModel:
+def entropy_model(exportable: Exportable[CodecModel]) -> EntropyModel:
     """Build the integer form of a calibrated model's entropy models.
 
     Raises:
         ValueError: the model was never calibrated, or its prior has diverged.
     """
-    refuse_uncalibrated(model.peaks)
-    of_scales, of_channels = gaussians(scale_table()), factorised_prior(model)
+    refuse_uncalibrated(exportable.model.peaks)
+    of_scales, of_channels = gaussians(scale_table()), factorised_prior(exportable.model)
     prior = frequency_tables(of_channels)
     peak = np.maximum(np.abs(prior.first), np.abs(prior.first + prior.length - 1)).astype(np.int64)
     return EntropyModel(
         distributions=(*of_scales, *of_channels),
         prior=prior,
         tables=frequency_tables([*of_scales, *of_channels]),
-        network=exportable(model).integer_network(peak),
+        network=exportable.integer_network(peak),
     )

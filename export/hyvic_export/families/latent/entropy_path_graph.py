@@ -15,7 +15,7 @@ from hyvic_export.integer_layer import IntegerLayer, Requantisation
 
 
 def layers(x: Var, of: Sequence[IntegerLayer]) -> Var:
-    """Layers, one after another."""
+    """Write layers, one after another."""
     for layer in of:
         x = _requantised(_sums(x, layer), layer)
         if layer.upsampling:
@@ -24,7 +24,7 @@ def layers(x: Var, of: Sequence[IntegerLayer]) -> Var:
 
 
 def prediction(context: Var, network: IntegerNetwork, part: int) -> tuple[Var, Var]:
-    """Scale indices, and means in steps, of a part of the latent."""
+    """Write the scale indices, and the means in steps, of a part of the latent."""
     scales, mean_steps = op.split(layers(context, network.parts[part].prediction), axis=1, outputs_count=2)
     if network.scale_index is not None:
         scales = op.gather(op.const(network.scale_index.astype(np.int32)), int32(scales))
@@ -32,7 +32,7 @@ def prediction(context: Var, network: IntegerNetwork, part: int) -> tuple[Var, V
 
 
 def completion(context: Var, symbols: Var, mean_steps: Var, of: Completion) -> tuple[Var, Var]:
-    """ŷ of a part in steps, and the context of the next one."""
+    """Write ŷ of a part in steps, and the context of the next part."""
     decoded = op.add(op.mul(symbols, scalar(2.0**MEAN_STEP_BITS)), mean_steps)
     rows = layers(op.concat([context, _requantised(decoded, of.operand)], axis=1), of.correction)
     index = int32(op.add(rows, scalar(CORRECTION_MAX)))

@@ -1,4 +1,4 @@
-"""What an export asks of a model family; all else that it does is the same for every family."""
+"""Parts of an export that differ between HyVIC and the joint codec; everything else is common to both."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ModelT_co = TypeVar("ModelT_co", bound=CodecModel, covariant=True)
 
 
 class Exportable(ABC, Generic[ModelT_co]):
-    """A model in evaluation mode, by what its family does its own way.
+    """A model in evaluation mode, with the parts of its export that differ between families.
 
     Attributes:
-        model: in torch.
-        exact_halos: whether a tile's halo holds all that its kernels reach, so that tiles are coded as the whole scene
-            would be.
+        model: model in torch.
+        exact_halos: True if a tile's halo holds all that its kernels reach, so that tiles give the same result as the
+            whole scene.
     """
 
     exact_halos: ClassVar[bool]
@@ -34,7 +34,7 @@ class Exportable(ABC, Generic[ModelT_co]):
 
     @abstractmethod
     def geometry(self, tile: int) -> TileGeometry:
-        """Halos of tiles of so many pixels.
+        """Return strides and halos for tiles of this number of pixels a side.
 
         Raises:
             ValueError: the tile does not fit the model.
@@ -45,7 +45,7 @@ class Exportable(ABC, Generic[ModelT_co]):
         """Quantise the entropy path of a calibrated model.
 
         Args:
-            hyperlatent_peak: (N,) largest |ẑ| per channel, beside its median; the encoder clamps to it.
+            hyperlatent_peak: largest |ẑ| of each channel, beside its median, (N,); the encoder clamps ẑ to it.
 
         Raises:
             ValueError: a layer is too wide.
@@ -53,13 +53,13 @@ class Exportable(ABC, Generic[ModelT_co]):
 
     @abstractmethod
     def analysis(self, tile: Var, mean: Var, geometry: TileGeometry, form: AnalysisForm) -> Var:
-        """E as nodes.
+        """Write E as nodes.
 
         Args:
-            tile: float32 (tile, line, sample, band), digital numbers of a tile and its halo.
-            mean: float32 (tile, 1, 1, band), what is subtracted from every spectrum.
-            geometry: of the tile.
-            form: how to write it.
+            tile: digital numbers of a tile and its halo, float32 (tile, line, sample, band).
+            mean: spectrum to subtract from every pixel, float32 (tile, 1, 1, band).
+            geometry: geometry of the tile.
+            form: form of the analysis.
 
         Returns:
             y, float32 (tile, M, line, sample), of the tile alone.
@@ -67,16 +67,16 @@ class Exportable(ABC, Generic[ModelT_co]):
 
     @abstractmethod
     def synthesis(self, latent: Var, geometry: TileGeometry) -> Var:
-        """D as nodes: (tile, M, line, sample) of a tile and its halo to (tile, line, sample, band) of the tile."""
+        """Write D as nodes, from (tile, M, line, sample) with halo to (tile, line, sample, band) without."""
 
     def calibrated_peaks(self, pixels: Sequence[Tensor]) -> tuple[ConvolutionPeaks, ...]:
-        """What the strided convolutions take and give at most, on real pixels: what int8 is made with.
+        """Find the largest inputs and outputs of the strided convolutions on real pixels, for int8.
 
         Args:
-            pixels: each (batch, band, line, sample) digital numbers, the mean spectrum subtracted where the model wants
+            pixels: digital numbers, each (batch, band, line, sample), without the mean spectrum if the model subtracts
                 it.
 
         Raises:
-            ValueError: int8 is not made for the family.
+            ValueError: the family has no int8 form.
         """
         raise ValueError(f"a model of the family {self.model.config.family} has no int8 form; choose fp32 or fp16")

@@ -1,8 +1,8 @@
 """Joint spatial–spectral features (hyvic_train.families.latent.joint_features) as ONNX nodes.
 
-Spatial blocks see (tile, band, line, sample), spectral blocks (tile, line, sample, band), where each of their
-convolutions along the bands is one matrix product. Neither is joined with the other: the pixelwise convolution between
-features and the fusion transforms falls into a product for each branch.
+Spatial blocks see (tile, band, line, sample). Spectral blocks see (tile, line, sample, band), so each convolution along
+the bands is one matrix product. The branches are never concatenated: the pixelwise convolution between features and the
+fusion transforms is split into one product for each branch.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ from numpy.typing import DTypeLike
 from spox import Var
 from torch import nn
 
-from hyvic_export.graph_nodes import array, constant, convolution, layer_weights
+from hyvic_export.families.latent.layer_nodes import convolution, layer_weights
+from hyvic_export.graph_nodes import array, constant
 
 SPATIAL_REACH = 2
-"""Pixels around it that a spatial block sees."""
+"""Number of pixels around a pixel that a spatial block sees."""
 
 
 def fused_features(x: Var, branches: Branches, fusion: nn.Conv2d, slope: float, dtype: DTypeLike) -> Var:
-    """Extraction and the first convolution of E.
+    """Write extraction and the first convolution of E.
 
     Args:
-        x: (tile, line, sample, band) over the peak.
+        x: digital numbers divided by the peak, (tile, line, sample, band).
         branches: extraction.
-        fusion: the pixelwise convolution of all features.
-        slope: of LeakyReLU.
-        dtype: of x and the arithmetic.
+        fusion: pixelwise convolution of all features.
+        slope: slope of LeakyReLU.
+        dtype: type of x and of the arithmetic.
 
     Returns:
-        (tile, N, line, sample).
+        Features, (tile, N, line, sample).
     """
     weight, bias = layer_weights(fusion)
     spatial, *spectral = np.split(weight, len(branches.chains), axis=1)
@@ -44,17 +45,17 @@ def fused_features(x: Var, branches: Branches, fusion: nn.Conv2d, slope: float, 
 
 
 def reconstruction(x: Var, fission: nn.Conv2d, branches: Branches, slope: float, peak: float) -> Var:
-    """The last convolution of D and reconstruction, in float32.
+    """Write the last convolution of D and reconstruction, in float32.
 
     Args:
-        x: (tile, N, line, sample).
-        fission: the pixelwise convolution to all features.
+        x: features, (tile, N, line, sample).
+        fission: pixelwise convolution to all features.
         branches: reconstruction.
-        slope: of LeakyReLU.
-        peak: what the picture is multiplied by.
+        slope: slope of LeakyReLU.
+        peak: factor of the picture.
 
     Returns:
-        (tile, line, sample, band).
+        Digital numbers, (tile, line, sample, band).
     """
     weight, bias = layer_weights(fission)
     count = len(branches.chains)

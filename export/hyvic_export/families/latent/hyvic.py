@@ -1,9 +1,9 @@
-"""How a HyVIC model is exported.
+"""Export of a HyVIC model.
 
-In int8 the strided convolutions of the analysis are quantised, explicitly, by QuantizeLinear and DequantizeLinear:
-their weights per output channel, their inputs and outputs to ±127 of a peak per channel. The peaks are folded away: GDN
-gives x / peak by a factor on its γ and β, and takes it back the same way. Pixelwise layers stay in float32: the first
-sees digital numbers of 16 bits, the last decides how finely a latent can be told.
+In int8, QuantizeLinear and DequantizeLinear quantise the strided convolutions of the analysis: weights per output
+channel, inputs and outputs to ±127 of a peak per channel. The peaks are folded into GDN: a factor on its γ and β gives
+x / peak, and another factor removes it. Pixelwise layers stay in float32: the first sees digital numbers of 16 bits,
+and the last decides the resolution of a latent.
 """
 
 from __future__ import annotations
@@ -21,19 +21,31 @@ from numpy.typing import NDArray
 from spox import Var
 from torch import nn
 
-from hyvic_export import graph_nodes as nodes
 from hyvic_export.families.latent.analysis_form import AnalysisForm, ConvolutionPeaks
 from hyvic_export.families.latent.exportable import Exportable
-from hyvic_export.families.latent.integer_network import IntegerNetwork, PartNetwork, scale_lookup
-from hyvic_export.graph_nodes import Floats, cropped, gdn_parameters, layer_weights, upsampling
-from hyvic_export.integer_layer import Integers, doubles, scale_and_mean_layer, upsampling_layer
+from hyvic_export.families.latent.integer_network import (
+    IntegerNetwork,
+    PartNetwork,
+    scale_and_mean_layer,
+    scale_lookup,
+)
+from hyvic_export.families.latent.layer_nodes import (
+    convolution,
+    cropped,
+    gdn,
+    gdn_parameters,
+    layer_weights,
+    upsampling,
+)
+from hyvic_export.graph_nodes import Floats
+from hyvic_export.integer_layer import Integers, doubles, hidden_layer
 from hyvic_export.precision import Precision
 
 INT8_MAX = 127
 
 
 class ExportableHyVIC(Exportable[HyVIC]):
-    """ẑ alone predicts the whole latent, and a tile's halo holds what the kernels reach."""
+    """Export of a model whose ẑ predicts the whole latent, and whose halos hold all that the kernels reach."""
 
     exact_halos = True
 
@@ -46,7 +58,7 @@ class ExportableHyVIC(Exportable[HyVIC]):
         steps = [doubles(hidden_step(peak.double())) for peak in (model.hidden_peak_0, model.hidden_peak_1)]
         logarithmic = model.config.hyperprior == "log2"
         stages: list[Any] = list(model.h_s)
-        first = upsampling_layer(
+        first = hidden_layer(
             stages[0],
             input_step=np.ones(model.config.hyperlatent_channels),
             input_peak=hyperlatent_peak,
@@ -54,7 +66,7 @@ class ExportableHyVIC(Exportable[HyVIC]):
             leaky_slope_bits=slope_bits,
             input_offset=doubles(model.medians),
         )
-        second = upsampling_layer(
+        second = hidden_layer(
             stages[2],
             input_step=steps[0],
             input_peak=np.full(len(steps[0]), HIDDEN_MAX),
@@ -69,16 +81,15 @@ class ExportableHyVIC(Exportable[HyVIC]):
         )
 
     def analysis(self, tile: Var, mean: Var, geometry: TileGeometry, form: AnalysisForm) -> Var:
-        """E without padding: the halo holds what every kernel reaches."""
         return analysis(self.model, tile, mean, form)
 
     def synthesis(self, latent: Var, geometry: TileGeometry) -> Var:
         x = latent
         for layer in self.model.g_s[:-1]:
             if isinstance(layer, nn.Conv2d):
-                x = nodes.convolution(x, layer, pad=0)
+                x = convolution(x, layer, pad=0)
             else:
-                x = upsampling(x, layer) if isinstance(layer, nn.ConvTranspose2d) else nodes.gdn(x, layer)
+                x = upsampling(x, layer) if isinstance(layer, nn.ConvTranspose2d) else gdn(x, layer)
         x = cropped(x, geometry.latent_halo_before * geometry.latent_stride, geometry.tile)
         weight, bias = layer_weights(self.model.g_s[-1])
         peak = np.float32(self.model.config.peak)
@@ -91,17 +102,12 @@ class ExportableHyVIC(Exportable[HyVIC]):
 
 @torch.no_grad()
 def calibrated_peaks(model: HyVIC, pixels: Sequence[torch.Tensor]) -> tuple[ConvolutionPeaks, ...]:
-    """What the strided convolutions take and give at most, on real pixels.
-
-    Args:
-        model: whose analysis.
-        pixels: each (batch, band, line, sample) digital numbers, the mean spectrum subtracted where the model wants it.
-    """
-    first, gdn, *others = model.g_a
+    """Find the largest inputs and outputs of the strided convolutions; see `Exportable.calibrated_peaks`."""
+    first, first_gdn, *others = model.g_a
     peaks = []
-    hidden = [gdn(first(x / model.config.peak)) for x in pixels]
-    for convolution, normalisation in zip(others[:-1:2], others[1:-1:2], strict=True):
-        outputs = [convolution(x) for x in hidden]
+    hidden = [first_gdn(first(x / model.config.peak)) for x in pixels]
+    for layer, normalisation in zip(others[:-1:2], others[1:-1:2], strict=True):
+        outputs = [layer(x) for x in hidden]
         peaks.append(ConvolutionPeaks(inputs=_peak(hidden), outputs=_peak(outputs)))
         hidden = [normalisation(x) for x in outputs]
     return tuple(peaks)
@@ -114,19 +120,9 @@ def _peak(activations: Sequence[torch.Tensor]) -> Floats:
 
 
 def analysis(model: HyVIC, tile: Var, mean: Var, form: AnalysisForm) -> Var:
-    """E without padding: the halo holds what every kernel reaches.
-
-    Args:
-        model: whose E.
-        tile: float32 (tile, line, sample, band), digital numbers.
-        mean: float32 (tile, 1, 1, band), what is subtracted from every spectrum.
-        form: how to write it.
-
-    Returns:
-        y, float32 (tile, M, line, sample).
-    """
+    """Write E without padding, because the halo holds all that a kernel reaches; see `Exportable.analysis`."""
     dtype = np.float16 if form.precision is Precision.FP16 else np.float32
-    first, gdn, *others = model.g_a
+    first, first_gdn, *others = model.g_a
     convolutions, normalisations, last = others[:-1:2], others[1:-1:2], others[-1]
     ones = np.ones(model.config.hyperlatent_channels, np.float32)
     peaks = form.peaks or (ConvolutionPeaks(inputs=ones, outputs=ones),) * len(convolutions)
@@ -138,18 +134,18 @@ def analysis(model: HyVIC, tile: Var, mean: Var, form: AnalysisForm) -> Var:
         return _quantised(x, unsigned=form.unsigned) if form.precision is Precision.INT8 else x
 
     weight, bias = layer_weights(first)
-    if form.precision is Precision.FP16:  # digital numbers do not fit, fractions of the peak do
+    if form.precision is Precision.FP16:  # digital numbers do not fit, but fractions of the peak fit
         x = op.cast(op.mul(op.sub(tile, mean), op.const(np.float32(1 / model.config.peak))), to=np.float16)
         x = op.add(op.matmul(x, constant(weight[:, :, 0, 0].T)), constant(bias))
-    else:  # the layer is linear: the mean, carried through it, goes into its bias, not out of every pixel
+    else:  # the layer is linear, so its bias can subtract the mean, instead of every pixel
         kernel = constant(weight[:, :, 0, 0].T / np.float32(model.config.peak))
         x = op.add(op.matmul(tile, kernel), op.sub(constant(bias), op.matmul(mean, kernel)))
-    gamma, beta = gdn_parameters(gdn, ones, peaks[0].inputs if peaks else ones)
+    gamma, beta = gdn_parameters(first_gdn, ones, peaks[0].inputs if peaks else ones)
     norm = op.sqrt(op.add(op.matmul(op.mul(x, x), constant(gamma.T)), constant(beta)))
     x = op.transpose(op.div(x, norm), perm=[0, 3, 1, 2])
     following = [*(peak.inputs for peak in peaks[1:]), ones]
-    for convolution, normalisation, peak, wanted in zip(convolutions, normalisations, peaks, following, strict=False):
-        weight, bias = layer_weights(convolution)
+    for layer, normalisation, peak, wanted in zip(convolutions, normalisations, peaks, following, strict=False):
+        weight, bias = layer_weights(layer)
         weight = weight * (peak.inputs / peak.outputs[:, None])[:, :, None, None]
         kernel = _quantised_weight(weight) if form.precision is Precision.INT8 else constant(weight)
         x = op.conv(quantised(x), kernel, constant(bias / peak.outputs), strides=[2, 2], pads=[0] * 4)
@@ -162,7 +158,7 @@ def analysis(model: HyVIC, tile: Var, mean: Var, form: AnalysisForm) -> Var:
 
 
 def _quantised(x: Var, *, unsigned: bool) -> Var:
-    """X in ±1 to steps of 1/127, and back to float."""
+    """Round x in ±1 to steps of 1/127, and convert it back to float."""
     scale = op.const(np.float32(1 / INT8_MAX))
     zero = op.const(np.uint8(128) if unsigned else np.int8(0))
     return op.dequantize_linear(op.quantize_linear(x, scale, zero), scale, zero)

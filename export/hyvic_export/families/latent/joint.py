@@ -1,4 +1,4 @@
-"""How a joint spatial–spectral attention codec is exported."""
+"""Export of a joint spatial–spectral attention codec."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ from hyvic_export.families.latent.analysis_form import AnalysisForm
 from hyvic_export.families.latent.attention_graph import ATTENTION_REACH, local_attention
 from hyvic_export.families.latent.exportable import Exportable
 from hyvic_export.families.latent.feature_graph import SPATIAL_REACH, fused_features, reconstruction
-from hyvic_export.families.latent.integer_network import Completion, IntegerNetwork, PartNetwork
-from hyvic_export.graph_nodes import convolution, cropped, float32, gdn, scalar, upsampling
+from hyvic_export.families.latent.integer_network import Completion, IntegerNetwork, PartNetwork, scale_and_mean_layer
+from hyvic_export.families.latent.layer_nodes import convolution, cropped, gdn, upsampling
+from hyvic_export.graph_nodes import float32, scalar
 from hyvic_export.integer_layer import (
     IntegerLayer,
     Integers,
@@ -35,23 +36,21 @@ from hyvic_export.integer_layer import (
     doubles,
     hidden_layer,
     last_layer,
-    scale_and_mean_layer,
-    upsampling_layer,
 )
 from hyvic_export.precision import Precision
 
 
 class ExportableJointCodec(Exportable[JointCodec]):
-    """Latents are coded in slices; both transforms see a window of whole blocks of attention around a tile."""
+    """Export of a codec with slices, whose transforms see a window of whole attention blocks around a tile."""
 
     exact_halos = False
 
     def geometry(self, tile: int) -> TileGeometry:
-        """A window ends where the scene's blocks of attention end, whole cells beside the tile on all sides.
+        """Return halos of whole cells on all sides, so that a window ends at the borders of attention blocks.
 
-        As many as synthesis reaches, so that a quality map knows which pixels a lost neighbour changes. What kernels
-        and attention reach together in the encoder may be more, but hardly counts. Around tiles of 32, the smallest,
-        one cell of 32 changes an EnMAP tile's PSNR at the finest rate by less than 0.0001 dB; no halo at all, by
+        A halo holds all that the synthesis reaches, so a quality map knows the pixels that a lost neighbour changes.
+        The encoder's kernels and attention may reach farther, with little effect. For tiles of 32, the smallest, one
+        cell of 32 changes an EnMAP tile's PSNR at the finest rate by less than 0.0001 dB, and no halo changes it by
         0.012 dB (joint-s-202 after 2,500 steps, tests/benchmarks/bench_windows.py).
         """
         config = self.model.config
@@ -70,12 +69,12 @@ class ExportableJointCodec(Exportable[JointCodec]):
         )
 
     def _synthesis_reach(self) -> int:
-        """Latents around a tile, as far as its pixels depend on them: from pixels back, stage by stage."""
+        """Count the latents around a tile that its pixels depend on, stage by stage from the pixels back."""
         config = self.model.config
         reach = SPATIAL_REACH * config.extraction_blocks
         for stage in range(config.spatial_stages + 1):
             if stage:
-                reach = (reach + config.kernel_size // 2 + 1) // 2  # of a transposed convolution (geometry_of)
+                reach = (reach + config.kernel_size // 2 + 1) // 2  # reach of a transposed convolution (geometry_of)
             if stage in config.attention_stages:
                 block = config.attention_block
                 reach = -(-(reach + ATTENTION_REACH) // block) * block
@@ -89,7 +88,7 @@ class ExportableJointCodec(Exportable[JointCodec]):
         for stage in model.h_s:
             output_step = _hidden_step(stage)
             layers.append(
-                upsampling_layer(
+                hidden_layer(
                     stage.convolution,
                     input_step=step,
                     input_peak=peak,
@@ -132,7 +131,7 @@ class ExportableJointCodec(Exportable[JointCodec]):
         return IntegerNetwork(layers=tuple(layers), parts=tuple(parts), scale_index=None)
 
     def analysis(self, tile: Var, mean: Var, geometry: TileGeometry, form: AnalysisForm) -> Var:
-        """Extraction and E on the whole window, with zeros around it, as in training."""
+        """Write extraction and E on the whole window, with zeros around it, as in training."""
         dtype = np.float16 if form.precision is Precision.FP16 else np.float32
         config = self.model.config
         extraction, fusion, *others, last = self.model.g_a
@@ -140,7 +139,7 @@ class ExportableJointCodec(Exportable[JointCodec]):
         assert isinstance(fusion, nn.Conv2d)
         assert isinstance(last, nn.Conv2d)
         x = op.mul(op.sub(tile, mean), scalar(1 / config.peak))
-        if form.precision is Precision.FP16:  # digital numbers do not fit, fractions of the peak do
+        if form.precision is Precision.FP16:  # digital numbers do not fit, but fractions of the peak fit
             x = op.cast(x, to=np.float16)
         x = fused_features(x, extraction, fusion, 2.0**-config.leaky_slope_bits, dtype)
         side = geometry.window
@@ -156,7 +155,7 @@ class ExportableJointCodec(Exportable[JointCodec]):
         return convolution(float32(x), last, pad=0)
 
     def synthesis(self, latent: Var, geometry: TileGeometry) -> Var:
-        """D on the whole window, and reconstruction of what it needs for the tile."""
+        """Write D on the whole window, and reconstruction of the part that the tile needs."""
         config = self.model.config
         *others, fission, branches = self.model.g_s
         assert isinstance(fission, nn.Conv2d)
@@ -184,7 +183,7 @@ def _hidden_step(layer: Any) -> NDArray[np.float64]:
 
 
 def _hidden_layers(network: Any, step: NDArray[np.float64], peak: Integers, slope_bits: int) -> list[IntegerLayer]:
-    """The two hidden layers of a SliceNetwork, from operands of those steps and peaks."""
+    """Quantise the two hidden layers of a SliceNetwork for operands with the given steps and peaks."""
     first = hidden_layer(
         network.first.convolution,
         input_step=step,

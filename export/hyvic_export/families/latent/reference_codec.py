@@ -1,8 +1,8 @@
-"""The model coding a whole scene in torch: what engines and tiles are held against.
+"""Reference codec: the model codes a whole scene in torch, for comparison with engines and tiles.
 
-Independent of the runtime's tiling. Where a tile's halo holds what every kernel reaches, analysis runs over the
-mirrored scene at once and synthesis over the mosaic of all latents at once, so that a seam would show. Otherwise both
-see the windows that tiles see. The entropy path is per tile, as the stream's independence demands.
+It does not use the runtime's tiling. If a tile's halo holds all that a kernel reaches, the analysis runs over the whole
+mirrored scene and the synthesis over all latents together, so that a seam would show. Otherwise both see the windows
+of the tiles. The entropy path runs tile by tile, because tiles of a stream are independent.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 from numpy.typing import NDArray
 
 from hyvic_export.families.latent.entropy_model import EntropyModel
+from hyvic_export.families.latent.exportable import Exportable
 from hyvic_export.families.latent.integer_network import Code, ReferenceLatent, run_reference
-from hyvic_export.families.registry import exportable
 from hyvic_export.integer_layer import Integers
 
 MARGIN = 8
-"""Latents of mirrored scene on every side: more than any kernel reaches."""
+"""Number of latents of mirrored scene on every side, more than any kernel reaches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceCoding:
-    """A scene as the model codes it; latents are cut to what covers the scene.
+    """A scene as the model codes it; latents are cut to the area of the scene.
 
     Attributes:
         latent: y times the gain, (M, line, sample) float32.
-        symbols: (M, line, sample).
-        scale_index: (M, line, sample).
-        reconstruction: (line, sample, band) digital numbers, not rounded.
-        estimated_bits: the float entropy model's, for the symbols and hyper-latents that are coded.
+        symbols: symbols, (M, line, sample).
+        scale_index: scale indices, (M, line, sample).
+        reconstruction: digital numbers, not rounded, (line, sample, band).
+        estimated_bits: code length of the coded symbols and hyper-latents by the float entropy model.
     """
 
     latent: NDArray[np.float32]
@@ -52,7 +52,7 @@ class ReferenceCoding:
 
 @torch.no_grad()
 def reference_coding(
-    model: CodecModel,
+    exportable: Exportable[CodecModel],
     entropy: EntropyModel,
     cube: NDArray[np.integer[Any]],
     mean: NDArray[np.integer[Any]],
@@ -62,18 +62,19 @@ def reference_coding(
     """Code a scene.
 
     Args:
-        model: in evaluation mode.
-        entropy: its integer form.
-        cube: (line, sample, band) digital numbers.
-        mean: (band,) what is subtracted from every spectrum.
-        geometry: of the tiles whose ẑ are coded apart.
-        quality: 0 … 100.
+        exportable: model in evaluation mode.
+        entropy: integer form of its entropy model.
+        cube: digital numbers, (line, sample, band).
+        mean: spectrum to subtract from every pixel, (band,).
+        geometry: geometry of the tiles, whose ẑ are coded apart.
+        quality: quality, 0 … 100.
     """
+    model = exportable.model
     lines, samples, _ = cube.shape
     tile, stride, hyper, size = geometry.tile, geometry.latent_stride, geometry.hyper_stride, geometry.latents
     grid = -(-lines // tile), -(-samples // tile)
-    # How many latents are transformed at a time, and how many beside them are seen.
-    whole = exportable(model).exact_halos
+    # Number of latents of one transform, and number of latents around them that it sees.
+    whole = exportable.exact_halos
     core = (grid[0] * size, grid[1] * size) if whole else (size, size)
     halo = (MARGIN, MARGIN) if whole else (geometry.halo_before // stride, geometry.halo_after // stride)
     latent_halo = (MARGIN, MARGIN) if whole else (geometry.latent_halo_before, geometry.latent_halo_after)
@@ -108,10 +109,10 @@ def reference_coding(
             slice(column * size, column * size + latents[1]),
         )
         latent[area] = tile_y[0].numpy()[here]
-        latent_steps[area] = _at_its_end(entropy, z_hat[:, : cells[0], : cells[1]].numpy(), coded, here, geometry)
+        latent_steps[area] = _smoothed_steps(entropy, z_hat[:, : cells[0], : cells[1]].numpy(), coded, here, geometry)
         symbols[area], scale_index[area] = coded.symbols[here], coded.scale_index[here]
 
-        # What the float model would expect to pay for the same latents.
+        # Code length of these latents under the float model.
         z = z_hat[None].float() + medians
         quantised = model.quantise(tile_y, z)
         likelihood = model.latent_likelihoods(quantised.symbols, quantised.scales)[0][here]
@@ -137,13 +138,13 @@ def _by_window(
     core: Sequence[int],
     halo: Sequence[int],
 ) -> torch.Tensor:
-    """A picture's transform, made window by window and put together.
+    """Transform a picture window by window, and join the results.
 
     Args:
-        transform: of (1, channel, line, sample), to larger or smaller pictures.
-        x: cores side by side, and the halo around them all.
-        core: lines and samples of a window that are kept.
-        halo: lines, and samples, before and after them that it sees.
+        transform: transform of (1, channel, line, sample), to larger or smaller pictures.
+        x: cores side by side, with one halo around all of them.
+        core: lines and samples of a window to keep.
+        halo: number of lines or samples before and after the core.
     """
     before, both = halo[0], sum(halo)
     rows = []
@@ -158,23 +159,23 @@ def _by_window(
     return torch.cat(rows, dim=2)
 
 
-def _at_its_end(
+def _smoothed_steps(
     entropy: EntropyModel,
     hyperlatent: NDArray[np.floating[Any]],
     coded: ReferenceLatent,
     here: tuple[slice, ...],
     geometry: TileGeometry,
 ) -> NDArray[np.floating[Any]]:
-    """A tile's ŷ in steps, where it is coded, as the ground takes it.
+    """Return the coded part of a tile's ŷ in steps, smoothed at the border as on the ground.
 
     See `hyvic_runtime.families.latent.border_smoothing`.
 
     Args:
-        entropy: of the model.
-        hyperlatent: ẑ as far as it is coded.
-        coded: the whole tile.
-        here: what of it is coded.
-        geometry: of the tile.
+        entropy: entropy model of the codec.
+        hyperlatent: coded part of ẑ.
+        coded: outputs for the whole tile.
+        here: coded part of the tile.
+        geometry: geometry of the tile.
     """
     if entropy.network.slices or not can_extend(geometry):
         return coded.latent_steps[here].astype(np.float32)
@@ -195,7 +196,7 @@ def _at_its_end(
 
 
 def _rounding(y: NDArray[np.float32], latents: Sequence[int]) -> Code:
-    """The encoder's symbols: zero where a latent is not coded."""
+    """Make the encoder's rule for symbols, which are zero where a latent is not coded."""
 
     def code(part: int, scale_index: Integers, mean_steps: Integers) -> Integers:
         depth = len(mean_steps)

@@ -1,1 +1,1 @@
-"""TensorRT and TensorRT-RTX."""
+"""Runs graphs that TensorRT or TensorRT-RTX compiled."""

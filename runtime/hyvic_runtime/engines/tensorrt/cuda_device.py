@@ -1,4 +1,4 @@
-"""Memory, copies and a stream of the first CUDA device, through NVIDIA's own bindings."""
+"""Memory, copies and a stream of the first CUDA device, through the Python bindings of NVIDIA."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hyvic_runtime.errors import EngineError
 
 
 class CudaDevice:
-    """The first CUDA device, with a stream of its own."""
+    """The first CUDA device, with its own stream."""
 
     def __init__(self) -> None:
-        """Open it.
+        """Open the device and create a stream.
 
         Raises:
             EngineError: the bindings are missing, or there is no device.
@@ -30,7 +30,7 @@ class CudaDevice:
 
     @property
     def compute_capability(self) -> str:
-        """Such as "8.7" of a Jetson Orin."""
+        """Compute capability of the device, for example "8.7" for a Jetson Orin."""
         attributes = self._runtime.cudaDeviceAttr
         major, minor = (
             self._call("cudaDeviceGetAttribute", attribute, 0)[0]
@@ -43,26 +43,26 @@ class CudaDevice:
 
     @property
     def name(self) -> str:
-        """What its maker calls it."""
+        """Product name of the device."""
         (properties,) = self._call("cudaGetDeviceProperties", 0)
         return bytes(properties.name).split(b"\0")[0].decode()
 
     def upload(self, array: NDArray[Any], buffer: DeviceBuffer) -> None:
-        """Queue the copy of a C-contiguous array; it must live until `synchronise`."""
+        """Queue a copy of a C-contiguous array to the device; the array must live until `synchronise`."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._call("cudaMemcpyAsync", buffer.address, array.ctypes.data, array.nbytes, kind, self.stream)
 
     def download(self, buffer: DeviceBuffer, array: NDArray[Any]) -> None:
-        """Queue the copy into a C-contiguous array, whole after `synchronise`."""
+        """Queue a copy from the device into a C-contiguous array; the array is complete after `synchronise`."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._call("cudaMemcpyAsync", array.ctypes.data, buffer.address, array.nbytes, kind, self.stream)
 
     def synchronise(self) -> None:
-        """Wait for all that was queued."""
+        """Wait until all queued work is done."""
         self._call("cudaStreamSynchronize", self.stream)
 
     def allocate(self, octets: int) -> DeviceBuffer:
-        """Device memory, freed with the buffer."""
+        """Return new device memory, which is freed together with the buffer object."""
         (address,) = self._call("cudaMalloc", octets)
         buffer = DeviceBuffer(int(address), octets)
         weakref.finalize(buffer, self._runtime.cudaFree, address)
@@ -81,11 +81,11 @@ class CudaDevice:
 
 
 class DeviceBuffer:
-    """Octets on the device.
+    """Memory on the device.
 
     Attributes:
-        address: on the device.
-        octets: how many.
+        address: address on the device.
+        octets: size of the memory.
     """
 
     __slots__ = ("__weakref__", "address", "octets")

@@ -1,4 +1,4 @@
-"""A graph compiled by TensorRT, on the GPU."""
+"""Runs a graph that TensorRT compiled, on the GPU."""
 
 from __future__ import annotations
 
@@ -16,41 +16,42 @@ from hyvic_runtime.errors import EngineError
 
 
 class TensorRTEngine:
-    """TensorRT or TensorRT-RTX on the first CUDA device.
+    """A compiled graph in TensorRT or TensorRT-RTX on the first CUDA device.
 
-    Names, types and shapes are the engine's own. Device memory grows with the largest batch so far and is kept.
+    Names, types and shapes come from the engine file. Device memory grows with the largest batch and is kept.
     """
 
     def __init__(self, engine: Path, library: TensorRTLibrary, *, built_with: str | None = None) -> None:
         """Load an engine file.
 
-        An engine is native code: load none that the bundle's manifest does not pin.
+        An engine file is native code. Load only files whose SHA-256 stands in the manifest of the bundle.
 
         Args:
-            engine: what export-engine built.
-            library: what built it.
-            built_with: version of the library that built it, where that is known.
+            engine: file that export-engine built.
+            library: library that built the file.
+            built_with: version of the library that built the file, if known.
 
         Raises:
-            EngineError: the library or a GPU is missing, or refuses the file.
+            EngineError: the library or a GPU is missing, or the library refuses the file.
         """
         module = library.load()
         self._title = f"{library.product} {module.__version__}"
         if built_with not in (None, module.__version__):
             raise EngineError(
-                f"{engine} was built with {library.product} {built_with}, and here is {module.__version__}; build it "
-                f"again here: export-engine --bundle {engine.parent} --out {engine.parent} --target {library} --force"
+                f"{engine} was built with {library.product} {built_with}, and version {module.__version__} is "
+                f"installed; build it again here: export-engine --bundle {engine.parent} --out {engine.parent} "
+                f"--target {library} --force"
             )
         self._device = CudaDevice()
         self._log = message_log(module)
-        # The engine uses its runtime, and the runtime its logger, as long as it lives.
+        # The engine needs the runtime, and the runtime needs the logger, for their whole life.
         self._runtime = module.Runtime(self._log)
         self._engine = self._runtime.deserialize_cuda_engine(engine.read_bytes())
         if self._engine is None:
             raise self._failure(f"{engine} cannot be loaded")
         self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise self._failure(f"{engine} does not fit the device's memory")
+            raise self._failure(f"{engine} does not fit the memory of the device")
         numpy_types = {module.DataType.FLOAT: np.float32, module.DataType.INT32: np.int32}
         self._inputs: dict[str, Any] = {}
         self._outputs: dict[str, Any] = {}
@@ -62,7 +63,7 @@ class TensorRTEngine:
             is_input = self._engine.get_tensor_mode(name) == module.TensorIOMode.INPUT
             (self._inputs if is_input else self._outputs)[name] = numpy_types[data_type]
         self._buffers: dict[str, DeviceBuffer] = {}
-        self._free = Lock()  # one context and one set of buffers, for one call at a time
+        self._free = Lock()  # there is one context and one set of buffers, so one call at a time
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the engine once: upload, enqueue, download, wait."""
@@ -88,14 +89,14 @@ class TensorRTEngine:
         for name, array in inputs.items():
             self._device.upload(array, self._buffers[name])
         if not self._context.execute_async_v3(int(self._device.stream)):
-            raise self._failure("it failed")
+            raise self._failure("the engine failed")
         for name, array in outputs.items():
             self._device.download(self._buffers[name], array)
         self._device.synchronise()
         return outputs
 
     def describe(self) -> str:
-        """Library, version and device."""
+        """Return library, version and device."""
         return f"{self._title}, {self._device.name}"
 
     def _buffer(self, name: str, octets: int) -> DeviceBuffer:

@@ -1,4 +1,4 @@
-"""The two libraries that share TensorRT's API, imported only when asked for."""
+"""Imports TensorRT or TensorRT-RTX, which share one API, only when an engine needs it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from hyvic_runtime.errors import EngineError
 
 
 class TensorRTLibrary(StrEnum):
-    """TensorRT in one of its packages."""
+    """Package that provides TensorRT."""
 
     TENSORRT = "tensorrt"
-    """Builds on the GPU that will run the engine: a Jetson's."""
+    """Builds an engine on the GPU that will run it, for example on a Jetson."""
     TENSORRT_RTX = "tensorrt-rtx"
-    """Builds ahead of time, without a GPU, for desktop and workstation GPUs."""
+    """Builds an engine ahead of time, without a GPU, for desktop and workstation GPUs."""
 
     def load(self) -> Any:
-        """Its Python module.
+        """Import and return the Python module.
 
         Raises:
-            EngineError: it is not installed; the message says how to install it.
+            EngineError: the library is not installed; the message says how to install it.
         """
         try:
             return importlib.import_module(self.value.replace("-", "_"))
@@ -30,7 +30,7 @@ class TensorRTLibrary(StrEnum):
 
     @property
     def product(self) -> str:
-        """As NVIDIA writes it."""
+        """Product name, as NVIDIA writes it."""
         return "TensorRT" if self is TensorRTLibrary.TENSORRT else "TensorRT-RTX"
 
 
@@ -44,9 +44,9 @@ _INSTALLATION = {
 
 
 def message_log(module: Any) -> Any:
-    """A logger for `module` that keeps errors in its list `errors` and prints nothing."""
+    """Return a logger for `module` that collects errors in its list `errors` and prints nothing."""
 
-    class MessageLog(module.ILogger):  # type: ignore[misc]  # known when run
+    class MessageLog(module.ILogger):  # type: ignore[misc]  # the base class is known only at run time
         def __init__(self) -> None:
             super().__init__()
             self.errors: list[str] = []

@@ -1,1 +1,1 @@
-"""HyVIC and the joint codec: one encoder graph makes the symbols of a learned latent."""
+"""The family of HyVIC and the joint codec: an encoder graph turns a tile into the symbols of a learned latent."""

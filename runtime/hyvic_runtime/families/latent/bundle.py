@@ -1,38 +1,35 @@
-"""The deployment bundle: what export writes and orbit and ground read.
+"""Deployment bundle of the families with a learned latent: export writes it, orbit and ground read it.
 
-    BUNDLE/manifest.json                 this module's LatentManifest, and the SHA-256 of every other file
+    BUNDLE/manifest.json                 LatentManifest, with the SHA-256 of every other file
     BUNDLE/encoder.onnx                  tile → ẑ, symbols, scale indices
-    BUNDLE/hyperdecoder.onnx             ẑ → scale indices, means: of the latent, or of its first part
+    BUNDLE/hyperdecoder.onnx             ẑ → scale indices, means of the latent or of its first part
     BUNDLE/slice-00.onnx …               symbols of a part of the latent → that part; scale indices, means of the next
     BUNDLE/decoder.onnx                  latents → digital numbers
     BUNDLE/table-first.npy …-length.npy …-frequencies.npy     frequency tables
     BUNDLE/conformance-hyperlatents.npy  inputs of the conformance vectors
-    BUNDLE/conformance-symbols.npy       and what slices are fed with, where there are any
-    BUNDLE/gains.npy                     of the rate levels
-    BUNDLE/report.json                   what the export measured, for people
+    BUNDLE/conformance-symbols.npy       their symbols, where there are slices
+    BUNDLE/gains.npy                     gains of the rate levels
+    BUNDLE/report.json                   measurements of the export, for people
     BUNDLE/encoder.onnx.data …           weights of a graph too large for one file
     BUNDLE/encoder.engine …              the graphs compiled by TensorRT for one kind of GPU
-    BUNDLE/build-on-device.sh            builds those on a device; expected-outputs.npz: what they should give
+    BUNDLE/build-on-device.sh            builds engines on a device; expected-outputs.npz: their outputs
 
 Rows 0 … scales - 1 of the tables code latent symbols by scale index, the next N code ẑ by channel.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hyvic_runtime.codec.bundle import Bundle, PinnedManifest
 from hyvic_runtime.codec.bundle_files import (
     REPORT,
-    TABLE_FIRST,
-    TABLE_FREQUENCIES,
-    TABLE_LENGTH,
-    canonical_sha256,
-    check_peak,
+    TABLES,
     check_pinned,
     check_texts,
     check_whole_numbers,
@@ -40,25 +37,19 @@ from hyvic_runtime.codec.bundle_files import (
     read_array,
     read_manifest,
     read_tables,
-    spelt,
 )
 from hyvic_runtime.engines.engine import Engine
 from hyvic_runtime.engines.selection import EngineKind, EngineSet, engine_name, load_engine
-from hyvic_runtime.entropy.frequency_table import FrequencyTables
-from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import BundleError, EngineError
 from hyvic_runtime.families.latent.rate_gains import RateGains
-from hyvic_runtime.kernels import KernelKind
-from hyvic_runtime.packets.scene_header import BUNDLE_ID_OCTETS
 from hyvic_runtime.packets.space_packet import MAX_PARTS
 from hyvic_runtime.scene.tile_grid import TileGeometry
 
 FORMAT_VERSION = 2
 _WITHOUT_SLICES = 1
-"""The version before: a bundle flies as long as its satellite, so it is read, too."""
-_NOT_IDENTITY = ("provenance", "engines", "extras", "precision")
+"""Previous version; still read, because a bundle flies as long as its satellite."""
 FAMILIES = ("hyvic", "joint")
-"""Names of the families whose bundles are read here."""
+"""Names of the families that this module reads."""
 ENCODER, HYPERDECODER, DECODER = "encoder.onnx", "hyperdecoder.onnx", "decoder.onnx"
 CONFORMANCE, CONFORMANCE_SYMBOLS = "conformance-hyperlatents.npy", "conformance-symbols.npy"
 GAINS = "gains.npy"
@@ -68,63 +59,66 @@ _ENCODER_FILES = (ENCODER, f"{ENCODER}.data")
 
 
 def slice_graph(index: int) -> str:
-    """The graph that completes a part of the latent and predicts the next one."""
+    """Name the graph that completes a part of the latent and predicts the next one."""
     return f"slice-{index:02}.onnx"
 
 
 def graph_names(slices: int) -> tuple[str, ...]:
-    """Graphs of a bundle: the encoder, those of the entropy path in the order of decoding, the decoder."""
+    """Name the graphs of a bundle: encoder, entropy path in the order of decoding, decoder."""
     return (ENCODER, HYPERDECODER, *map(slice_graph, range(slices)), DECODER)
 
 
 def file_names(slices: int) -> tuple[str, ...]:
-    """Files that every bundle of so many slices has."""
+    """Name the files that every bundle with this number of slices has."""
     conformance = (CONFORMANCE, CONFORMANCE_SYMBOLS) if slices else (CONFORMANCE,)
-    return (*graph_names(slices), TABLE_FIRST, TABLE_LENGTH, TABLE_FREQUENCIES, *conformance, GAINS)
+    return (*graph_names(slices), *TABLES, *conformance, GAINS)
 
 
 def weights_names(slices: int) -> tuple[str, ...]:
-    """Files beside graphs whose weights do not fit theirs."""
+    """Name the files for weights that do not fit into the file of their graph."""
     return tuple(f"{graph}.data" for graph in graph_names(slices))
 
 
 def engine_names(slices: int) -> tuple[str, ...]:
-    """Files of the graphs compiled by TensorRT."""
+    """Name the files of the graphs compiled by TensorRT."""
     return tuple(map(engine_name, graph_names(slices)))
 
 
 FILES = (*file_names(MAX_PARTS), *weights_names(MAX_PARTS), *engine_names(MAX_PARTS), *EXTRAS)
-"""Every file that a bundle of this family may have beside its manifest."""
+"""Names of every file that a bundle may have beside its manifest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LatentManifest:
-    """What a bundle is, and what made it.
+class LatentManifest(PinnedManifest):
+    """Facts about a bundle and its origin.
 
     Attributes:
         family: model family, "hyvic" or "joint".
-        bands: bands of the scenes it codes.
-        latent_channels: M.
-        hyperlatent_channels: N.
-        slices: graphs that complete a part of the latent each and predict the next one, of M / slices channels. 0: ẑ
-            alone predicts the whole latent.
-        rates: rate levels; of one, the quality has no effect.
+        bands: number of bands of the scenes.
+        latent_channels: number of latent channels, M.
+        hyperlatent_channels: number of hyper-latent channels, N.
+        slices: number of graphs that complete a part of the latent, M / slices channels, and predict the next part.
+            0: ẑ alone predicts the whole latent.
+        rates: number of rate levels; with one, the quality has no effect.
         scales: number of scale indices.
         mean_step_bits: a mean is a multiple of 2**-mean_step_bits quantiser steps.
         peak: largest digital number, for PSNR.
-        precision: of the encoder graph's analysis, "fp32", "fp16" or "int8": the encoder's affair alone.
-        mean_spectrum: whether the graphs work on what differs from the scene's mean spectrum, which the
-            scene header carries; otherwise that mean is zero.
+        precision: arithmetic of the encoder graph's analysis, "fp32", "fp16" or "int8". The decoder needs none of it.
+        mean_spectrum: True if the graphs subtract the scene's mean spectrum, which the scene header carries. Otherwise
+            the mean is zero.
         geometry: tile, strides and halos.
         wavelengths: band centres in nm, or None where the model has no fixed grid.
-        conformance: SHA-256 of each conformance vector's outputs (scale indices, then means in steps, then, of
-            slices, latents in steps, as little-endian int32).
-        coder_sha256: SHA-256 of what the entropy coder made of every symbol of every table.
-        provenance: checkpoint hash, tool versions, command: for people.
-        files: name → SHA-256 of `file_names`, and of `weights_names` that there are: what the codec is.
-        engines: compiled graphs, which change nothing of what is coded.
-        extras: name → SHA-256 of EXTRAS that there are: nothing that codes reads them.
+        conformance: SHA-256 of each conformance vector's outputs: scale indices, means in steps and, with slices,
+            latents in steps, as little-endian int32.
+        coder_sha256: SHA-256 of the octets that the entropy coder made of every symbol of every table.
+        provenance: checkpoint hash, tool versions and command, for people.
+        files: name → SHA-256 of `file_names` and of the existing `weights_names`: the files that define the codec.
+        engines: compiled graphs; they do not change any coded value.
+        extras: name → SHA-256 of the existing EXTRAS; coding reads none of them.
     """
+
+    format_version: ClassVar[int] = FORMAT_VERSION
+    not_identity: ClassVar[tuple[str, ...]] = ("provenance", "engines", "extras", "precision")
 
     family: str
     bands: int
@@ -159,7 +153,6 @@ class LatentManifest:
         )
         if self.latent_channels % self.parts:
             raise ValueError(f"{self.latent_channels} latent channels do not part into {self.slices} slices")
-        check_peak(self.peak)
         if type(self.mean_spectrum) is not bool:
             raise ValueError(f"mean_spectrum is {self.mean_spectrum!r}; true or false is needed")
         if self.wavelengths is not None and len(self.wavelengths) != self.bands:
@@ -173,60 +166,29 @@ class LatentManifest:
         compiled = engine_names(self.slices)
         if self.engines is not None and self.engines.files.keys() != set(compiled):
             raise ValueError(f"engines are {', '.join(compiled)}, not {', '.join(self.engines.files)}")
-        check_texts(
-            self.family,
-            self.precision,
-            self.coder_sha256,
-            *self.conformance,
-            *self.files.values(),
-            *self.extras.values(),
-            *self.provenance.values(),
-        )
+        check_texts(self.family, self.precision)
+        self.check_common_fields()
 
     @property
     def parts(self) -> int:
-        """Units that a tile's latent is coded in, of equally many channels each."""
+        """Number of units of a tile's latent, with equal numbers of channels."""
         return max(1, self.slices)
-
-    @property
-    def pinned(self) -> dict[str, str]:
-        """Name → SHA-256 of every other file of the bundle."""
-        return self.files | self.extras | (self.engines.files if self.engines else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LatentBundle:
-    """A bundle whose every file was found as its manifest pins it.
+class LatentBundle(Bundle):
+    """A bundle with a learned latent; see `Bundle`. Its tables code symbols, then hyper-latents.
 
     Attributes:
-        folder: where its graphs lie.
-        manifest: what it is.
-        identity: SHA-256 of what a stream is decoded with: the manifest without provenance, engines, extras, the
-            encoder graph, and slices where there are none. Its first eight octets name the bundle in a stream. Two
-            exports of one checkpoint are the same bundle, whoever typed the command, whatever the device and the
-            encoder's precision.
-        tables: frequency tables of symbols and hyper-latents.
         conformance: ẑ of the conformance vectors, (vector, N, line, sample) int16.
-        conformance_symbols: and symbols, (vector, M, line, sample) int16; zero where no slice is fed with them.
-        gains: of the rate levels.
+        conformance_symbols: symbols of the conformance vectors, (vector, M, line, sample) int16; zero without slices.
+        gains: gains of the rate levels.
     """
 
-    folder: Path
     manifest: LatentManifest
-    identity: bytes
-    tables: FrequencyTables
     conformance: NDArray[np.int16]
     conformance_symbols: NDArray[np.int16]
     gains: RateGains
-
-    @property
-    def stream_id(self) -> bytes:
-        """What names this bundle in a scene header."""
-        return self.identity[:BUNDLE_ID_OCTETS]
-
-    def entropy_coder(self, kernels: KernelKind | None = None) -> EntropyCoder:
-        """Make a coder of the tables."""
-        return EntropyCoder(self.tables, kernels)
 
     def load_engine(
         self, graph: str, kind: EngineKind | None = None, *, workers: int = 1, cores: int | None = None
@@ -248,13 +210,8 @@ class LatentBundle:
         return load_engine(self.folder / graph, kind, compiled=self.manifest.engines, workers=workers, cores=cores)
 
 
-def manifest_bytes(manifest: LatentManifest) -> bytes:
-    """The manifest file."""
-    return spelt(FORMAT_VERSION, asdict(manifest))
-
-
 def latent_bundle(folder: Path, version: int, document: dict[str, Any]) -> LatentBundle:
-    """Load a bundle whose manifest was read, and check every octet of it.
+    """Load a bundle after its manifest, and check every octet of it.
 
     Args:
         folder: folder of the bundle.
@@ -298,7 +255,7 @@ def read_latent_bundle(folder: Path) -> LatentBundle:
     """Load a bundle whose family codes a learned latent.
 
     Raises:
-        BundleError: as `latent_bundle`; or the bundle is of another family.
+        BundleError: see `latent_bundle`; or the bundle has another family.
     """
     version, document = read_manifest(folder)
     if document.get("family") not in FAMILIES:
@@ -315,12 +272,12 @@ def _parsed(folder: Path, version: int, document: dict[str, Any]) -> tuple[Laten
         if version > FORMAT_VERSION or document.keys() != (known - {"slices"} if version == _WITHOUT_SLICES else known):
             raise ValueError("its entries are not this format's")
         document.setdefault("slices", 0)
-        # What a stream is decoded with. How an encoder analyses is its own affair.
-        codec = {name: value for name, value in document.items() if name not in _NOT_IDENTITY}
-        codec["files"] = {name: digest for name, digest in codec["files"].items() if name not in _ENCODER_FILES}
-        if codec["slices"] == 0:  # as where the format knew none
+        # A stream is decoded without the encoder graph.
+        files = {name: digest for name, digest in document["files"].items() if name not in _ENCODER_FILES}
+        codec = {**document, "files": files}
+        if codec["slices"] == 0:  # the previous version had no such entry
             del codec["slices"]
-        identity = canonical_sha256(codec)
+        identity = LatentManifest.identity_of(codec)
         geometry = TileGeometry(**document.pop("geometry"))
         wavelengths, engines = document.pop("wavelengths"), document.pop("engines")
         manifest = LatentManifest(

@@ -1,8 +1,11 @@
-"""Do the engine and the coder at hand give the same bits as those that made the bundle?
+"""Checks that the engines of this machine compute the same integers as the engines of the exporter.
 
-If they do not, everything after the first wrong table is noise on the ground, so the runtime asks before
-it codes: every conformance vector through the entropy path, the encoder graph's own copy of it against
-it, and every symbol of every frequency table through the entropy coder.
+If one integer differs, everything after the first wrong frequency table decodes to noise. So the runtime checks before
+it codes:
+
+- the entropy path, on every conformance vector;
+- the copy of the entropy path in the encoder graph, against the entropy path;
+- the entropy coder, on every symbol of every frequency table (`codec/conformance.py`).
 """
 
 from __future__ import annotations
@@ -24,10 +27,10 @@ from hyvic_runtime.scene.tile_grid import whole_tile
 
 
 def check_entropy_path(bundle: LatentBundle, path: EntropyPath) -> None:
-    """Walk every conformance vector.
+    """Compute the entropy path of every conformance vector and compare the digests.
 
     Raises:
-        BundleError: an output differs from the integer definition's.
+        BundleError: an output differs from the integer definition.
     """
     vectors = zip(bundle.conformance, bundle.conformance_symbols, bundle.manifest.conformance, strict=True)
     for index, (hyperlatent, symbols, expected) in enumerate(vectors):
@@ -43,9 +46,9 @@ def check_entropy_path(bundle: LatentBundle, path: EntropyPath) -> None:
 
 
 def check_encoder(bundle: LatentBundle, encoder: Engine, path: EntropyPath) -> None:
-    """Compare the encoder's scale indices with the entropy path's for the ẑ and the symbols that the encoder found.
+    """Compare the scale indices of the encoder graph and the entropy path, for the ẑ and symbols of the encoder.
 
-    Means are not an output of the encoder; they come out of the same layers as the indices.
+    The encoder graph does not output the means, but the same layers compute means and scale indices.
 
     Raises:
         BundleError: the two copies of the entropy path disagree.
@@ -62,7 +65,7 @@ def check_encoder(bundle: LatentBundle, encoder: Engine, path: EntropyPath) -> N
 
 
 def encoder_sha256(bundle: LatentBundle, encoder: Engine) -> str:
-    """Digest of what one engine makes of a few tiles: it stays the same while the engine's memory does."""
+    """Return a digest of the outputs for a few tiles; it changes if the memory of the engine is corrupted."""
     digest = hashlib.sha256()
     for inputs in _probes(bundle):
         for _, output in sorted(encoder.run(inputs).items()):
@@ -71,9 +74,9 @@ def encoder_sha256(bundle: LatentBundle, encoder: Engine) -> str:
 
 
 def _probes(bundle: LatentBundle) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """Tiles that span the sensor's range, at the highest rate level.
+    """Yield encoder inputs that span the range of the sensor, at the highest rate level.
 
-    Dark, saturated, and seeded noise of both signs that drives ẑ far out.
+    The tiles are dark, saturated, and noise of both signs with a fixed seed, which gives an extreme ẑ.
     """
     manifest = bundle.manifest
     shape = (1, manifest.geometry.window, manifest.geometry.window, manifest.bands)
@@ -87,7 +90,7 @@ def check_decoder(bundle: LatentBundle, decoder: Engine) -> None:
     """Run the decoder graph once.
 
     Raises:
-        BundleError: it does not give a tile of finite digital numbers.
+        BundleError: the graph does not return a tile of finite numbers.
     """
     manifest = bundle.manifest
     size = manifest.geometry.latent_window

@@ -1,4 +1,4 @@
-"""Units to scenes, for bundles whose families code a learned latent."""
+"""Decodes units of a learned latent into scenes: tiles ─▶ mosaic of latents ─▶ synthesis of each tile with its halo."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Mosaic = NDArray[np.float32]
 
 @dataclass
 class LatentDecoder(SceneDecoder[LatentBundle, Mosaic]):
-    """Decodes streams of a bundle of a family that has a graph from latents to pixels."""
+    """Decodes streams of a bundle with a synthesis graph from latents to pixels."""
 
     def _load(self) -> None:
         share = {"workers": self.workers, "cores": self.cores}
@@ -46,15 +46,15 @@ class LatentDecoder(SceneDecoder[LatentBundle, Mosaic]):
         )
 
     def tile_latents(self, units: Units, tile: Tile) -> TileLatents:
-        """Decode one tile's units; see `TileLatentDecoder`."""
+        """Decode the units of one tile; see `TileLatentDecoder`."""
         return self._tiles.decode(units, tile)
 
     def _check_header(self, header: SceneHeader) -> None:
         bands = self.bundle.manifest.bands
         if header.bands != bands:
-            raise DecodeError(f"the stream announces {header.bands} bands, its bundle codes {bands}")
+            raise DecodeError(f"the stream announces {header.bands} bands and the bundle codes {bands}")
         if header.mean_spectrum is None:
-            raise DecodeError("the scene header has no mean spectrum, which its bundle needs; it is damaged")
+            raise DecodeError("the scene header has no mean spectrum, which its bundle needs; the header is damaged")
 
     def _check_arrival(self, grid: TileGrid, received: ReceivedUnits, *, conceal: bool) -> None:
         check_complete(grid, received, parts=self.bundle.manifest.parts, conceal=conceal)
@@ -62,11 +62,11 @@ class LatentDecoder(SceneDecoder[LatentBundle, Mosaic]):
     def _cut_at_end(self, grid: TileGrid, received: ReceivedUnits) -> tuple[TileGrid, int]:
         units = received.units
         cut = cut_at_last_coded_line(grid, units, lambda tile: self._decodes(tile, units), self.workers)
-        # The last latents decode alike wherever within them the scene ended.
+        # The last latents decode in the same way wherever the scene ends inside them.
         return cut, grid.geometry.latent_stride - 1
 
     def _decodes(self, tile: Tile, units: Units) -> bool:
-        """Whether a tile's units hold as many lines as it has, and nothing else."""
+        """Return True if the units of a tile hold exactly the lines of the tile."""
         try:
             unit = units.get(UnitKey.of(UnitKind.TILE_EXACT, tile))
             if unit is None:
@@ -86,7 +86,7 @@ class LatentDecoder(SceneDecoder[LatentBundle, Mosaic]):
 
         def place(tile: Tile) -> str | None:
             if UnitKey.of(UnitKind.TILE_EXACT, tile) in received.units:
-                return None  # it has no latents
+                return None  # an exact tile has no latents
             try:
                 decoded = self.tile_latents(received.units, tile)
             except DecodeError as error:
@@ -121,7 +121,7 @@ class LatentDecoder(SceneDecoder[LatentBundle, Mosaic]):
     def _synthesised(
         self, grid: TileGrid, tile: Tile, mosaic: NDArray[np.float32], mean: NDArray[np.integer[Any]]
     ) -> NDArray[np.integer[Any]]:
-        """A tile's pixels, (line, sample, band)."""
+        """Return the pixels of a tile, (line, sample, band)."""
         lines = _latent_window(tile.row, mosaic.shape[1], grid)
         samples = _latent_window(tile.column, mosaic.shape[2], grid)
         begun = time.perf_counter()
@@ -131,14 +131,14 @@ class LatentDecoder(SceneDecoder[LatentBundle, Mosaic]):
 
 
 def _latent_window(index: int, size: int, grid: TileGrid) -> NDArray[np.intp]:
-    """Latents that a tile's synthesis reads along an axis; beyond the mosaic its edge is repeated."""
+    """Return the indices of the latents that the synthesis of a tile reads along an axis, clipped to the mosaic."""
     geometry = grid.geometry
     start = index * geometry.latents - geometry.latent_halo_before
     return np.clip(np.arange(start, start + geometry.latent_window), 0, size - 1)
 
 
 def digital_numbers(reconstruction: NDArray[np.float32], mean: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
-    """Add the mean spectrum to (line, sample, band) and round to its type."""
+    """Add the mean spectrum to a reconstruction, (line, sample, band), and round to the type of the mean."""
     limits = np.iinfo(mean.dtype)
     spectra = reconstruction + mean.astype(np.float32)
     np.rint(spectra, out=spectra)

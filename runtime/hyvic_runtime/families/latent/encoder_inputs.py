@@ -1,4 +1,4 @@
-"""What the encoder graph takes: a tile's pixels, and what goes with them."""
+"""Makes the inputs of the encoder graph: the window of a tile, the mean spectrum, the gains and the masks."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from hyvic_runtime.scene.scene import Cube
 from hyvic_runtime.scene.tile_grid import Tile, TileGrid, coded_shape
 
 GATHERED_LINES = 16
-"""Lines converted at a time, which fit the cache; a memory-mapped scene is read in order."""
+"""Number of lines to convert at a time: they fit the cache, and a memory-mapped scene is read in order."""
 
 
 class Lines(Protocol):
-    """Gives lines, (line, sample, band), by their numbers in the scene."""
+    """Access to lines, (line, sample, band), by their numbers in the scene."""
 
     def __getitem__(self, lines: slice, /) -> Cube: ...
 
 
 def gather(window: NDArray[np.float32], scene: Lines, grid: TileGrid, tile: Tile) -> None:
-    """Fill a tile's window, (line, sample, band), with the scene's pixels, mirrored beyond its edges."""
+    """Fill the window of a tile, (line, sample, band), with pixels of the scene, mirrored outside its edges."""
     lines, samples = grid.window_lines(tile.row), grid.window_samples(tile.column)
-    top, left = (place * grid.geometry.tile - grid.geometry.halo_before for place in (tile.row, tile.column))
+    top, left = (index * grid.geometry.tile - grid.geometry.halo_before for index in (tile.row, tile.column))
     upper, lower = max(0, -top), min(len(lines), grid.lines - top)
     first, last = max(0, -left), min(len(samples), grid.samples - left)
     mirrored = np.concatenate((np.arange(first), np.arange(last, len(samples))))
@@ -44,14 +44,14 @@ def gather(window: NDArray[np.float32], scene: Lines, grid: TileGrid, tile: Tile
 def encoder_inputs(
     bundle: LatentBundle, pixels: NDArray[np.float32], mean: NDArray[np.integer[Any]], code: int, tile: Tile
 ) -> dict[str, NDArray[np.float32]]:
-    """All inputs of the graph for one tile.
+    """Return all inputs of the encoder graph for one tile, by name.
 
     Args:
-        bundle: whose graph it is.
-        pixels: (1, line, sample, band), of the tile and its halo.
-        mean: (band,), to subtract.
-        code: of its quality.
-        tile: what it covers of the scene.
+        bundle: bundle of the graph.
+        pixels: (1, line, sample, band), the tile and its halo.
+        mean: (band,), mean spectrum to subtract.
+        code: quality code.
+        tile: part of the scene that the tile covers.
     """
     geometry = bundle.manifest.geometry
     gain, _ = bundle.gains.at(code)
@@ -62,7 +62,7 @@ def encoder_inputs(
         "hyperlatent_mask": _mask(geometry.hyperlatents, coded_shape(tile, geometry.hyper_stride)),
     }
     if bundle.manifest.slices:
-        # Symbols that are not coded are zero to the parts behind them.
+        # For later parts, symbols that are not coded are zero.
         inputs["latent_mask"] = _mask(geometry.latents, coded_shape(tile, geometry.latent_stride))
     return inputs
 

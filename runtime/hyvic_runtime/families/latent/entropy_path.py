@@ -1,11 +1,11 @@
-"""From ẑ to the latent, part by part: what codes the symbols, and what they make.
+"""Computes the entropy path, from ẑ to the latent, part by part: scale indices and means, then the latent.
 
     ẑ ─▶ hyper-decoder ─▶ scale indices, means of part 0 ─▶ symbols of part 0 ─▶ slice 0 ─▶ part 0 of the latent
                                                                                    └─▶ scale indices, means of part 1 …
 
 Channel-wise autoregressive models (Minnen, Singh, ICIP 2020) predict a part of the latent from ẑ and the parts before
-it. A model whose ẑ predicts the whole latent has one part and no slices. Everything here is the same to the bit on
-every engine, so encoder and decoder walk the same path.
+it. A model whose ẑ predicts the whole latent has one part and no slices. All results are exact integers on every
+engine, so encoder and decoder compute the same path.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ from hyvic_runtime.engines.selection import EngineKind
 from hyvic_runtime.families.latent.bundle import HYPERDECODER, LatentBundle, slice_graph
 
 Code = Callable[[int, NDArray[np.int32], NDArray[np.int32]], NDArray[np.int32] | None]
-"""Gives the symbols of a part from its number, scale indices and means in steps, all (channel, line, sample) of a whole
-tile; None: they did not arrive."""
+"""Function that returns the symbols of a part, or None if they did not arrive.
+
+Its arguments are the number of the part, the scale indices and the means in steps. All arrays are (channel, line,
+sample) of a whole tile."""
 
 
 class Prediction(NamedTuple):
-    """What is predicted of a part of the latent.
+    """Prediction of a part of the latent.
 
     Attributes:
-        scale_index: which frequency table codes each symbol.
-        mean_steps: means in steps of 2**-mean_step_bits.
+        scale_index: index of the frequency table that codes each symbol.
+        mean_steps: means in units of 2**-mean_step_bits quantiser steps.
     """
 
     scale_index: NDArray[np.integer[Any]]
@@ -40,13 +42,13 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalkedLatent:
-    """Where a walk came to; each array (M, line, sample) int32 of a whole tile.
+    """Result of a walk along the entropy path; each array (M, line, sample) int32 of a whole tile.
 
     Attributes:
-        latent_steps: ŷ in steps of 2**-mean_step_bits.
-        scale_index: which frequency table codes each symbol.
-        mean_steps: the predicted means, in the same steps.
-        parts: whose symbols there were; all others were taken as zero.
+        latent_steps: ŷ in units of 2**-mean_step_bits quantiser steps.
+        scale_index: index of the frequency table that codes each symbol.
+        mean_steps: predicted means, in the unit of `latent_steps`.
+        parts: number of parts whose symbols were given; the symbols of later parts are zero.
     """
 
     latent_steps: NDArray[np.int32]
@@ -56,15 +58,15 @@ class WalkedLatent:
 
 
 class EntropyPath:
-    """A bundle's hyper-decoder and slices. Several threads may walk at once."""
+    """Hyper-decoder and slices of a bundle. Several threads may use it at the same time."""
 
     def __init__(self, bundle: LatentBundle, hyperdecoder: Engine, slices: Sequence[Engine] = ()) -> None:
-        """Take engines of the graphs.
+        """Combine the engines of the graphs.
 
         Args:
-            bundle: whose graphs they run.
-            hyperdecoder: of HYPERDECODER.
-            slices: of each `slice_graph`.
+            bundle: bundle of the graphs.
+            hyperdecoder: engine of the graph HYPERDECODER.
+            slices: engine of each `slice_graph`.
         """
         if len(slices) != bundle.manifest.slices:
             raise ValueError(f"{len(slices)} engines for {bundle.manifest.slices} slices")
@@ -73,22 +75,23 @@ class EntropyPath:
         self._slices = tuple(slices)
 
     def describe(self) -> str:
-        """Library, version and device, for reports."""
+        """Return library, version and device as text for reports."""
         return self._hyperdecoder.describe()
 
     def predict(self, hyperlatents: NDArray[np.integer[Any]]) -> Prediction:
-        """Part 0 of up to four tiles, each (tile, channel, line, sample), from their ẑ."""
+        """Predict part 0 of up to four tiles from their ẑ; all arrays (tile, channel, line, sample)."""
         predicted = self._hyperdecoder.run({"hyperlatent": hyperlatents.astype(np.float32)})
         return Prediction(predicted["scale_index"], predicted["mean_steps"])
 
     def walk(self, hyperlatent: NDArray[np.integer[Any]], code: Code) -> WalkedLatent:
-        """Go from ẑ through all parts.
+        """Compute the latent of a tile from ẑ and the symbols of all parts.
 
-        Behind the first part whose symbols did not arrive none is asked for: nothing tells its tables.
+        After the first part whose symbols did not arrive, `code` is not called again, because the tables of later
+        parts depend on these symbols.
 
         Args:
             hyperlatent: ẑ of a tile, (N, line, sample), zero where it is not coded.
-            code: asked for the symbols of each part in turn, zero where they are not coded.
+            code: gives the symbols of each part in turn, zero where they are not coded.
         """
         predicted = self._hyperdecoder.run({"hyperlatent": hyperlatent[None].astype(np.float32)})
         latent_steps, scale_indices, means = [], [], []
@@ -120,7 +123,7 @@ class EntropyPath:
         )
 
     def walk_coded(self, hyperlatent: NDArray[np.integer[Any]], symbols: NDArray[np.integer[Any]]) -> WalkedLatent:
-        """`walk` with all symbols known, (M, line, sample)."""
+        """Compute the latent of a tile from ẑ and all symbols, (M, line, sample); see `walk`."""
         parts = np.split(symbols.astype(np.int32), self._manifest.parts)
         return self.walk(hyperlatent, lambda part, scale_index, mean_steps: parts[part])
 
@@ -128,10 +131,10 @@ class EntropyPath:
 def load_entropy_path(
     bundle: LatentBundle, kind: EngineKind | None = None, *, workers: int = 1, cores: int | None = None
 ) -> EntropyPath:
-    """Load the engines of a bundle's entropy path; see `load_engine`.
+    """Load the engines of the entropy path of a bundle; see `load_engine` for the arguments.
 
     Raises:
-        EngineError: an engine is not in the bundle, or does not run here.
+        EngineError: the bundle does not hold an engine, or an engine does not run here.
     """
     hyperdecoder, *slices = (
         bundle.load_engine(graph, kind, workers=workers, cores=cores)

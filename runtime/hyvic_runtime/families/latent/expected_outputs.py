@@ -1,8 +1,8 @@
-"""What an engine should give for one synthetic tile: a check, on the device, that it runs the exporter's graphs.
+"""Expected outputs for one synthetic tile: checks on the device that an engine runs the graphs of the exporter.
 
-The conformance vectors prove the entropy path to the bit. The transforms around it are float, so that two engines
-differ where a latent lies on a half; here it is seen that they differ no further. Written where ONNX Runtime on a
-processor computed it.
+The conformance vectors prove the entropy path to the bit. The analysis and synthesis transforms use floating point, so
+two engines can differ where a latent lies near a half. This check makes sure that they differ by no more than rounding.
+The exporter writes the expected outputs with ONNX Runtime on a processor.
 """
 
 from __future__ import annotations
@@ -23,24 +23,28 @@ from hyvic_runtime.packets.quality import MAX_QUALITY_CODE
 from hyvic_runtime.scene.tile_grid import whole_tile
 
 PIXEL_STEP = 8
-"""Every so many lines and samples of the reconstruction are kept: all of it would be as large as the weights."""
+"""Distance of the lines, and of the samples, of the reconstruction that are stored.
+
+The whole reconstruction would be as large as the weights."""
 LATENT_SLACK, REST_SLACK, LATENT_SHARE = 1.0, 1.0, 2.0**-6
-"""Quantised latents of two engines lie within one step where both round one value; where slices add the predicted
-rest of the rounding, ½ step at most, within another one. fp16's 11 bits, lost over some layers, move the value itself
-by a share of it."""
+"""Largest difference of the quantised latents of two engines: slack in quantiser steps, and share of the latent.
+
+If both engines round nearly the same value, the results lie within one step. Slices add the predicted rest of the
+rounding, at most ½ step of either sign, hence a second step. Rounding to the 11 bits of fp16 in several layers changes
+the value itself by a share of it."""
 PEAK_SHARE = 2.0**-6
-"""The same for pixels, as a share of the sensor's range."""
+"""Largest difference of pixels, as a share of the range of the sensor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How far an engine is from the exporter's.
+    """Difference between the outputs of an engine and the expected outputs.
 
     Attributes:
-        hyperlatents_equal: share of them.
-        symbols_equal: share of them; one other hyper-latent changes the means of a neighbourhood.
-        latent_difference: largest, in quantiser steps.
-        pixel_difference: largest, in digital numbers.
+        hyperlatents_equal: share of equal hyper-latents.
+        symbols_equal: share of equal symbols; one different hyper-latent changes the means of its neighbourhood.
+        latent_difference: largest difference of latents, in quantiser steps.
+        pixel_difference: largest difference of pixels, in digital numbers.
     """
 
     hyperlatents_equal: float
@@ -50,7 +54,7 @@ class Agreement:
 
 
 def probe_tile(manifest: LatentManifest) -> NDArray[np.float32]:
-    """A tile with structure along every axis, the same on every machine: (1, line, sample, band)."""
+    """Return a tile with structure along every axis, equal on every machine, (1, line, sample, band)."""
     window = manifest.geometry.window
     line, sample, band = np.ogrid[:window, :window, : manifest.bands]
     waves = np.abs((7 * line + 3 * sample + 5 * band) % 128 - 64) + np.abs((2 * line - 5 * sample + band) % 96 - 48)
@@ -61,7 +65,7 @@ def probe_tile(manifest: LatentManifest) -> NDArray[np.float32]:
 def write_expected_outputs(
     path: Path, bundle: LatentBundle, encoder: Engine, entropy_path: EntropyPath, decoder: Engine
 ) -> None:
-    """Compute and store them."""
+    """Compute and store the expected outputs."""
     coded = _coded(bundle, encoder)
     pixels = _pixels(bundle, _latent(bundle, coded, entropy_path), decoder)
     np.savez_compressed(path, hyperlatent=coded["hyperlatent"], symbols=coded["symbols"], reconstruction=pixels)
@@ -70,10 +74,10 @@ def write_expected_outputs(
 def check_expected_outputs(
     bundle: LatentBundle, encoder: Engine, entropy_path: EntropyPath, decoder: Engine
 ) -> Agreement:
-    """Hold engines against the stored outputs.
+    """Compare the outputs of engines with the stored outputs.
 
     Raises:
-        BundleError: they differ by more than rounding.
+        BundleError: the outputs differ by more than rounding explains.
     """
     path = bundle.folder / EXPECTED_OUTPUTS
     try:
@@ -91,7 +95,7 @@ def check_expected_outputs(
         latent_difference=float(latent_difference.max()),
         pixel_difference=float(pixel_difference.max()),
     )
-    # Spelled so that NaN fails.
+    # The comparisons are written so that NaN fails.
     slack = LATENT_SLACK + REST_SLACK * (bundle.manifest.slices > 0)
     if not (latent_difference <= slack + LATENT_SHARE * np.abs(latent)).all():
         raise BundleError(
@@ -112,13 +116,13 @@ def _coded(bundle: LatentBundle, encoder: Engine) -> dict[str, NDArray[Any]]:
 
 
 def _latent(bundle: LatentBundle, coded: dict[str, NDArray[Any]], entropy_path: EntropyPath) -> NDArray[np.float32]:
-    """Quantised latents in steps, (1, M, line, sample)."""
+    """Return the quantised latents in quantiser steps, (1, M, line, sample)."""
     walked = entropy_path.walk_coded(coded["hyperlatent"][0], coded["symbols"][0])
     return walked.latent_steps[None].astype(np.float32) * np.float32(2.0**-bundle.manifest.mean_step_bits)
 
 
 def _pixels(bundle: LatentBundle, latent: NDArray[np.float32], decoder: Engine) -> NDArray[np.float32]:
-    """Of the tile whose halo repeats its edge, every PIXEL_STEP lines and samples."""
+    """Return every PIXEL_STEP-th line and sample of the reconstruction; the halo repeats the edge of the tile."""
     geometry = bundle.manifest.geometry
     _, inverse_gain = bundle.gains.at(MAX_QUALITY_CODE)
     halo = (geometry.latent_halo_before, geometry.latent_halo_after)

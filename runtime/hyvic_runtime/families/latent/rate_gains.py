@@ -1,9 +1,9 @@
-"""One bundle, many rates: a factor for every latent channel before the quantiser and another one after it.
+"""Gains that give one bundle many rates: a factor for each latent channel before the quantiser, and one after it.
 
-Gained variational autoencoder: Cui et al., Asymmetric Gained Deep Image Compression With Continuous Rate
-Adaptation, CVPR 2021. A bundle has a pair of vectors for every rate level that was trained; a quality between two
-levels takes their geometric interpolation. Below and above them all, every quantiser step of the outermost level is
-multiplied by one factor: budgets can be met there that no trained level meets.
+This is the gained variational autoencoder of Cui et al., Asymmetric Gained Deep Image Compression With Continuous Rate
+Adaptation, CVPR 2021. A bundle has a pair of vectors for each trained rate level. A quality between two levels takes
+their geometric interpolation. Below the lowest and above the highest level, one factor multiplies all quantiser steps,
+so that the codec can meet budgets outside the trained rates.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from hyvic_runtime.packets.quality import CODES_PER_OCTAVE, MAX_QUALITY_CODE
 
 @dataclass(frozen=True, slots=True)
 class RateGains:
-    """The gains of a bundle.
+    """Gains of a bundle.
 
     Attributes:
-        values: (2, rates, M) float32, positive: gains, then inverse gains; levels by rising rate.
+        values: (2, rates, M) float32, positive: gains, then inverse gains; levels in the order of rising rate.
     """
 
     values: NDArray[np.float32]
 
     def __post_init__(self) -> None:
         if self.values.ndim != 3 or len(self.values) != 2 or not self.values.size:
-            raise ValueError(f"gains have shape {self.values.shape}, (2, rates, channels) is needed")
+            raise ValueError(f"gains have shape {self.values.shape}; (2, rates, channels) is needed")
         if not (np.isfinite(self.values).all() and (self.values > 0).all()):
-            raise ValueError("gains are not all finite and positive")
+            raise ValueError("a gain is not a finite positive number")
 
     def at(self, code: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Gain and inverse gain of a quality.
+        """Return gain and inverse gain of a quality.
 
         Args:
-            code: 0 … MAX_QUALITY_CODE, which are the lowest and the highest level, or beyond them.
+            code: quality code; 0 is the lowest trained level and MAX_QUALITY_CODE the highest.
 
         Returns:
-            Factors of the latent before rounding and after decoding, (M, 1, 1) each.
+            Factors for the latent before rounding, and after decoding; each (M, 1, 1).
         """
         rates = self.values.shape[1]
         trained = min(max(code, 0), MAX_QUALITY_CODE)
@@ -47,7 +47,7 @@ class RateGains:
         below = min(int(level), max(rates - 2, 0))
         above = min(below + 1, rates - 1)
         share = np.float32(level - below)
-        # At a level itself its own values, not what a power made of them.
+        # Exactly at a level, take its values; powers would round them.
         low, high = self.values[:, below], self.values[:, above]
         mixed = low if share == 0 else high if share == 1 else low ** (1 - share) * high**share
         gain, inverse = mixed[:, :, None, None]

@@ -1,4 +1,4 @@
-"""A tile's units to its latents, as far as they arrived."""
+"""Decodes the units of a tile into latents, as far as the units arrived."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from hyvic_runtime.scene.tile_grid import Tile, coded_shape
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileLatents:
-    """What one tile's packets hold.
+    """Latents of one tile.
 
     Attributes:
-        latent: ŷ · inverse gain, (M, line, sample) float32, moved at the tile's end (see `tile_end`).
-        symbols: (M, line, sample) int32; zero where they did not arrive, so that ŷ is what is predicted.
-        parts: whose symbols arrived.
-        quality: EXACT, or MEANS where symbols are missing.
-        problem: why they are missing.
+        latent: ŷ · inverse gain, (M, line, sample) float32, corrected at the end of the tile (`border_smoothing`).
+        symbols: (M, line, sample) int32; zero where they did not arrive, so that ŷ is the prediction.
+        parts: number of parts whose symbols arrived.
+        quality: EXACT, or MEANS if symbols are missing.
+        problem: reason for which symbols are missing, or None.
     """
 
     latent: NDArray[np.float32]
@@ -45,13 +45,13 @@ class TileLatents:
 
 @dataclass(frozen=True, kw_only=True)
 class TileLatentDecoder:
-    """Decodes tiles, each on its own.
+    """Decodes the latents of tiles, each tile independently.
 
     Attributes:
-        bundle: what they were coded with.
-        entropy_path: of the bundle.
-        coder: of the bundle's tables.
-        took: told the seconds that engine and entropy coder took for a tile.
+        bundle: bundle that coded the tiles.
+        entropy_path: entropy path of the bundle.
+        coder: entropy coder with the tables of the bundle.
+        took: called for each tile with the seconds of the engine and of the entropy coder.
     """
 
     bundle: LatentBundle
@@ -60,30 +60,32 @@ class TileLatentDecoder:
     took: Callable[[float, float], None]
 
     def decode(self, units: Units, tile: Tile) -> TileLatents:
-        """Decode one tile's units, up to the first part that is missing.
+        """Decode the units of one tile, up to the first missing part.
 
         Raises:
-            DecodeError: its ẑ is missing or damaged.
+            DecodeError: the tile base unit, which holds ẑ, is missing or damaged.
         """
         manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
         begun = time.perf_counter()
-        hyper_unit = units.get(UnitKey.of(UnitKind.TILE_BASE, tile))
-        if hyper_unit is None:
+        base = units.get(UnitKey.of(UnitKind.TILE_BASE, tile))
+        if base is None:
             raise DecodeError(f"tile {tile.row}, {tile.column}: its hyper-latent did not arrive whole")
         try:
-            lead = unpack_tile_prefix(hyper_unit)
+            prefix = unpack_tile_prefix(base)
         except DecodeError as error:
             raise DecodeError(f"tile {tile.row}, {tile.column}: {error}") from error
-        hyperlatent = self._hyperlatent(hyper_unit[PREFIX_OCTETS:], tile)
+        hyperlatent = self._hyperlatent(base[PREFIX_OCTETS:], tile)
         lines, samples = coded_shape(tile, geometry.latent_stride)
         symbols = np.zeros((manifest.latent_channels, geometry.latents, geometry.latents), np.int32)
-        reader = _PartReader(units=units, tile=tile, lead=lead, symbols=symbols, bundle=self.bundle, coder=self.coder)
+        reader = _PartReader(
+            units=units, tile=tile, prefix=prefix, symbols=symbols, bundle=self.bundle, coder=self.coder
+        )
         hyperlatent_s = time.perf_counter() - begun
         walked = self.entropy_path.walk(hyperlatent, reader)
         latent = self._latent_steps(hyperlatent, symbols, walked, tile)
         coder_s = hyperlatent_s + reader.seconds
         self.took(time.perf_counter() - begun - coder_s, coder_s)
-        _, inverse_gain = self.bundle.gains.at(lead.code)
+        _, inverse_gain = self.bundle.gains.at(prefix.code)
         latent *= np.float32(2.0**-manifest.mean_step_bits)
         latent *= inverse_gain
         return TileLatents(
@@ -97,23 +99,23 @@ class TileLatentDecoder:
     def _latent_steps(
         self, hyperlatent: NDArray[np.int32], symbols: NDArray[np.int32], walked: WalkedLatent, tile: Tile
     ) -> NDArray[np.float32]:
-        """ŷ in steps, (M, line, sample) as far as it is coded."""
+        """Return the coded part of ŷ, (M, line, sample), in units of 2**-mean_step_bits quantiser steps."""
         manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
         lines, samples = coded_shape(tile, geometry.latent_stride)
-        # Without symbols nothing tells which prediction is better.
+        # Without symbols there is no evidence for one of the predictions.
         if manifest.slices or walked.parts == 0 or not can_extend(geometry):
             return walked.latent_steps[:, :lines, :samples].astype(np.float32)
         cells, columns = coded_shape(tile, geometry.hyper_stride)
 
-        def continued() -> Prediction:
+        def extended() -> Prediction:
             whole = extended_prediction(self.entropy_path.predict, hyperlatent[:, :cells, :columns], geometry)
-            return Prediction(*(part[:, :lines, :samples] for part in whole))
+            return Prediction(*(array[:, :lines, :samples] for array in whole))
 
         own = Prediction(walked.scale_index[:, :lines, :samples], walked.mean_steps[:, :lines, :samples])
-        return self._tile_end.latent_steps(symbols[:, :lines, :samples], own, continued)
+        return self._smoother.latent_steps(symbols[:, :lines, :samples], own, extended)
 
     @cached_property
-    def _tile_end(self) -> BorderSmoother:
+    def _smoother(self) -> BorderSmoother:
         manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
         return BorderSmoother(
             costs=SymbolCosts(self.coder),
@@ -123,11 +125,11 @@ class TileLatentDecoder:
         )
 
     def _hyperlatent(self, octets: bytes, tile: Tile) -> NDArray[np.int32]:
-        """ẑ of a whole tile, (N, line, sample), zero where it is not coded."""
+        """Return ẑ of a whole tile, (N, line, sample), zero where it is not coded."""
         manifest, geometry = self.bundle.manifest, self.bundle.manifest.geometry
         shape = (manifest.hyperlatent_channels, *coded_shape(tile, geometry.hyper_stride))
         values = self.coder.decode(octets, hyperlatent_rows(shape, manifest.scales)).reshape(shape)
-        if not in_tables(values, self.bundle):  # an escape beyond is no encoder's
+        if not in_tables(values, self.bundle):  # no encoder writes such an escape
             raise DecodeError("a hyper-latent lies outside its table; its packets are damaged")
         hyperlatent = np.zeros((shape[0], geometry.hyperlatents, geometry.hyperlatents), np.int32)
         hyperlatent[:, : shape[1], : shape[2]] = values
@@ -136,17 +138,17 @@ class TileLatentDecoder:
 
 @dataclass(slots=True, kw_only=True)
 class _PartReader:
-    """Reads the parts of a tile's latent as a walk asks for them.
+    """Reads the parts of the latent of a tile when a walk asks for them.
 
     Attributes:
-        symbols: what was read, (M, line, sample) of a whole tile.
-        problem: why a part could not be.
-        seconds: that reading took.
+        symbols: symbols read so far, (M, line, sample) of a whole tile; zero elsewhere.
+        problem: reason for which a part could not be read, or None.
+        seconds: time spent on reading.
     """
 
     units: Units
     tile: Tile
-    lead: TilePrefix
+    prefix: TilePrefix
     symbols: NDArray[np.int32]
     bundle: LatentBundle
     coder: EntropyCoder
@@ -170,11 +172,11 @@ class _PartReader:
         unit = self.units.get(UnitKey.of(UnitKind.TILE_REFINEMENT, self.tile, part))
         if unit is None:
             missing = "the latent" if manifest.parts == 1 else f"part {part} of the latent"
-            if self.lead.latent_left_out:
+            if self.prefix.latent_left_out:
                 raise DecodeError(f"its sender left out {missing} to keep its budget")
             raise DecodeError(f"{missing} did not arrive whole")
         lines, samples = coded_shape(self.tile, manifest.geometry.latent_stride)
-        rows = scale_index[:, :lines, :samples]
-        symbols = self.symbols[part * len(rows) : (part + 1) * len(rows)]
-        symbols[:, :lines, :samples] = self.coder.decode(unit, rows.ravel()).reshape(rows.shape)
+        tables = scale_index[:, :lines, :samples]
+        symbols = self.symbols[part * len(tables) : (part + 1) * len(tables)]
+        symbols[:, :lines, :samples] = self.coder.decode(unit, tables.ravel()).reshape(tables.shape)
         return symbols

@@ -1,4 +1,4 @@
-"""Check of a bundle's graphs on the engine at hand."""
+"""Verifies the graphs of a bundle on an engine of this machine."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hyvic_runtime.kernels import KernelKind
 
 
 def verify_latent_bundle(bundle: LatentBundle, engine: EngineKind | None, _: KernelKind | None) -> Verification:
-    """Run every conformance vector, and compare with the expected outputs where there are any.
+    """Run every conformance vector, and compare with the expected outputs if the bundle has them.
 
     Raises:
         BundleError: an output differs.
-        EngineError: the engine is not in the bundle, or does not run here.
+        EngineError: the bundle does not hold the engine, or the engine does not run here.
     """
     encoder, decoder = (bundle.load_engine(graph, engine) for graph in (ENCODER, DECODER))
     entropy_path = load_entropy_path(bundle, engine)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import smooth_cube
 from hyvic_export.cli import main
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.families.adaptive.context_network import (
     OUTPUTS,
     ContextNetwork,
@@ -20,7 +21,6 @@ from hyvic_export.families.adaptive.context_network import (
     context_weights,
 )
 from hyvic_export.families.adaptive.context_vectors import DESIGNED, cases, context_vectors, every_case
-from hyvic_export.families.adaptive.exporter import adaptive_bundle_from_checkpoint
 from hyvic_export.families.adaptive.row_tables import LEAST_MASS, row_distributions
 from hyvic_export.integer_layer import largest_sum, layer_sums, run_layers
 from hyvic_runtime.codec.bundle_files import MANIFEST, REPORT
@@ -41,8 +41,9 @@ from hyvic_runtime.families.adaptive.table_choice import (
     ROWS,
     SCALES,
 )
-from hyvic_train.checkpoint import load_context_model, save_checkpoint, weights
+from hyvic_train.checkpoint import save_checkpoint, weights
 from hyvic_train.entropy_path_layer import Arithmetic
+from hyvic_train.families.adaptive.checkpoint import load_context_model
 from hyvic_train.families.adaptive.context_model import ContextModel
 from hyvic_train.families.adaptive.integer_rows import LOG2_MIN_SCALE, LOG2_SCALE_STEP
 
@@ -179,7 +180,7 @@ def test_designed_vectors_drive_each_output_farther_than_chance(network: Context
 def test_the_same_checkpoint_gives_the_same_octets(
     tiny_context_checkpoint: Path, tiny_adaptive_bundle: Path, tmp_path: Path
 ) -> None:
-    adaptive_bundle_from_checkpoint(tiny_context_checkpoint, tmp_path / "again", tile=32, command="typed")
+    bundle_from_checkpoint(tiny_context_checkpoint, tmp_path / "again", tile=32, command="typed")
     for name in FILES:
         assert (tmp_path / "again" / name).read_bytes() == (tiny_adaptive_bundle / name).read_bytes()
     again, before = (read_adaptive_bundle(folder) for folder in (tmp_path / "again", tiny_adaptive_bundle))
@@ -252,7 +253,7 @@ def test_a_model_that_was_never_watched_is_refused(tiny_context_checkpoint: Path
     loaded.model.hidden[1].hidden_peak.zero_()
     save_checkpoint(tmp_path / "checkpoint", weights(loaded.model), loaded.config, 1, {})
     with pytest.raises(ValueError, match="was never calibrated"):
-        adaptive_bundle_from_checkpoint(tmp_path / "checkpoint", tmp_path / "b")
+        bundle_from_checkpoint(tmp_path / "checkpoint", tmp_path / "b")
 
 
 def test_a_bundle_of_another_family_is_replaced_when_that_is_asked_for(

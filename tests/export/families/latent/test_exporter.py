@@ -11,9 +11,10 @@ import pytest
 import torch
 from conftest import smooth_cube
 from hyvic_export.cli import main
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.families.latent.entropy_model import entropy_model
-from hyvic_export.families.latent.exporter import bundle_from_checkpoint
 from hyvic_export.families.latent.reference_codec import reference_coding
+from hyvic_export.families.registry import exportable
 from hyvic_runtime.codec.bundle_files import REPORT
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY, scene_packets
@@ -29,7 +30,7 @@ from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
 from hyvic_train.checkpoint import save_checkpoint, weights
-from hyvic_train.config import config_from_json
+from hyvic_train.families.latent.config import config_from_json
 from hyvic_train.families.latent.hyvic import HyVIC
 from safetensors.torch import load_file, save_file
 
@@ -87,7 +88,12 @@ def test_every_architecture_of_table_i_exports_and_its_stream_decodes(
     decoded = LatentDecoder(bundle).decode(b"".join(packet for tile in packets for packet in tile))
     assert (decoded.quality == Quality.EXACT).all()
     expected = reference_coding(
-        model, entropy_model(model), cube, np.zeros(5, np.uint16), bundle.manifest.geometry, DEFAULT_QUALITY
+        exportable(model),
+        entropy_model(exportable(model)),
+        cube,
+        np.zeros(5, np.uint16),
+        bundle.manifest.geometry,
+        DEFAULT_QUALITY,
     )
     # Rounding to whole numbers, and float32's own: 1e-2 is 1e-6 of the peak.
     assert np.abs(decoded.scene.cube - expected.reconstruction.clip(0, 65535)).max() <= 0.5 + 1e-2

@@ -9,10 +9,11 @@ import pytest
 import torch
 from conftest import SHIPPED_CHECKPOINT
 from hyvic_export import integer_layer as definition
-from hyvic_export.conformance_vectors import cases, conformance_vectors, every_case
+from hyvic_export.families.latent.conformance_vectors import cases, conformance_vectors, every_case
 from hyvic_export.families.latent.entropy_model import entropy_model
 from hyvic_export.families.latent.graphs import hyperdecoder_graph
 from hyvic_export.families.latent.integer_network import IntegerNetwork, PartNetwork, run_reference
+from hyvic_export.families.registry import exportable
 from hyvic_export.integer_layer import (
     MAX_OPERAND,
     MAX_SUM,
@@ -25,10 +26,10 @@ from hyvic_export.integer_layer import (
 )
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
 from hyvic_runtime.scene.tile_grid import geometry_of
-from hyvic_train.checkpoint import load_checkpoint
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.hyvic import HyVIC
+from hyvic_train.families.latent.model_config import HyVICConfig
 from hyvic_train.integer_path import LOG2_MIN_SCALE, LOG2_SCALE_STEP, MEAN_STEP_BITS
-from hyvic_train.model_config import HyVICConfig
 
 
 def no_symbols(part: int, scale_index: Integers, mean_steps: Integers) -> Integers:
@@ -72,7 +73,7 @@ def _layers(network: IntegerNetwork) -> tuple[IntegerLayer, ...]:
 
 @pytest.mark.usefixtures("_wanted_weights")
 def test_every_operand_and_every_sum_is_exact_in_float32(tiny_checkpoint: Path) -> None:
-    entropy = entropy_model(load_checkpoint(tiny_checkpoint).model)
+    entropy = entropy_model(exportable(load_checkpoint(tiny_checkpoint).model))
     peak = np.maximum(np.abs(entropy.prior.first), np.abs(entropy.prior.first + entropy.prior.length - 1))
     for layer in _layers(entropy.network):
         sums = largest_sum(layer, peak.astype(np.int64))
@@ -114,7 +115,7 @@ def test_splitting_gives_weights_bits_that_a_whole_sum_denies_them() -> None:
 
 def test_the_integer_path_follows_the_float_model(tiny_checkpoint: Path) -> None:
     model = load_checkpoint(tiny_checkpoint).model
-    network = entropy_model(model).network
+    network = entropy_model(exportable(model)).network
     z_hat = np.random.default_rng(0).integers(-3, 4, (12, 8, 8))
     coded = run_reference(network, z_hat, no_symbols)
     with torch.no_grad():
@@ -168,10 +169,10 @@ def test_every_execution_computes_the_definition(
     model = HyVIC(config).eval()
     model.entropy_bottleneck.quantiles.data[:, 0, 1] = torch.linspace(-2, 2, 6)
     model.calibrate(torch.rand(2, 4, 64, 64) * 10_000)
-    entropy = entropy_model(model)
+    entropy = entropy_model(exportable(model))
     network = entropy.network
     geometry = geometry_of(tile=32, kernel_size=kernel_size, spatial_stages=1)
-    onnx.save(hyperdecoder_graph(model, network, geometry), tmp_path / "h.onnx")
+    onnx.save(hyperdecoder_graph(network, geometry), tmp_path / "h.onnx")
     engine = OnnxRuntimeEngine(tmp_path / "h.onnx")
     for vector in conformance_vectors(entropy.prior, network, geometry.hyperlatents)[0]:
         outputs = engine.run({"hyperlatent": vector.hyperlatent[None].astype(np.float32)})
@@ -184,7 +185,7 @@ def test_every_execution_computes_the_definition(
 
 def test_the_vectors_of_the_shipped_model_reach_every_case_but_two() -> None:
     model = load_checkpoint(SHIPPED_CHECKPOINT).model
-    entropy = entropy_model(model)
+    entropy = entropy_model(exportable(model))
     vectors, unreached = conformance_vectors(entropy.prior, entropy.network, 8)
     # The slope of 1/128 keeps negative values far from their clamp.
     assert unreached == {"layer 0 clamps low", "layer 1 clamps low"}
@@ -224,4 +225,4 @@ def test_a_case_is_found_where_it_is() -> None:
 def test_an_uncalibrated_model_is_refused() -> None:
     model = HyVIC(HyVICConfig(bands=4, latent_channels=10, hyperlatent_channels=6))
     with pytest.raises(ValueError, match="never calibrated"):
-        entropy_model(model)
+        entropy_model(exportable(model))

@@ -11,16 +11,16 @@ import onnx
 import pytest
 import torch
 from hyvic_export import integer_layer as definition
-from hyvic_export.conformance_vectors import conformance_vectors, every_case
 from hyvic_export.families.latent.analysis_form import AnalysisForm
+from hyvic_export.families.latent.conformance_vectors import conformance_vectors, every_case
 from hyvic_export.families.latent.entropy_model import EntropyModel, entropy_model
-from hyvic_export.families.latent.graphs import encoder_graph, hyperdecoder_graph, slice_graph
+from hyvic_export.families.latent.graphs import encoder_graph, hyperdecoder_graph, slice_graph, with_latent
 from hyvic_export.families.latent.integer_network import REST_STEPS, IntegerNetwork, run_reference
 from hyvic_export.families.registry import exportable
 from hyvic_export.integer_layer import MAX_OPERAND, MAX_SUM, IntegerLayer, Integers, Requantisation, largest_sum
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
-from hyvic_train.checkpoint import load_checkpoint
 from hyvic_train.entropy_path_layer import Arithmetic
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.joint_codec import JointCodec
 from hyvic_train.integer_path import (
     CORRECTION_MAX,
@@ -67,7 +67,7 @@ def _with_operand_peaks(network: IntegerNetwork, peak: Integers) -> Iterator[tup
 @pytest.mark.usefixtures("_wanted_weights")
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_every_operand_and_every_sum_is_exact_in_float32(kernel: int) -> None:
-    entropy = entropy_model(random_joint_codec(slice_kernel_size=kernel))
+    entropy = entropy_model(exportable(random_joint_codec(slice_kernel_size=kernel)))
     layers = list(_with_operand_peaks(entropy.network, _hyperlatent_peak(entropy)))
     assert len(layers) == 2 + 3 * (3 + 3)
     for layer, peak in layers:
@@ -170,9 +170,9 @@ def _dequantise(model: JointCodec, network: IntegerNetwork) -> None:
 @pytest.mark.parametrize(("slices", "kernel"), [(1, 3), (3, 1), (4, 3)])
 def test_engines_walk_the_definition(tmp_path: Path, slices: int, kernel: int) -> None:
     model = random_joint_codec(slices=slices, slice_kernel_size=kernel)
-    entropy = entropy_model(model)
+    entropy = entropy_model(exportable(model))
     network, geometry = entropy.network, exportable(model).geometry(16)
-    graphs = [hyperdecoder_graph(model, network, geometry), *(slice_graph(network, geometry, i) for i in range(slices))]
+    graphs = [hyperdecoder_graph(network, geometry), *(slice_graph(network, geometry, i) for i in range(slices))]
     engines = []
     for graph in graphs:
         onnx.save(graph, tmp_path / "g.onnx")
@@ -203,8 +203,8 @@ def test_engines_walk_the_definition(tmp_path: Path, slices: int, kernel: int) -
 def test_the_encoders_copy_of_the_slices_sees_what_the_decoder_has(tmp_path: Path, kernel: int) -> None:
     """Where a tile is cut off no symbols are coded: they are zero to the later slices of both sides."""
     model = random_joint_codec(slice_kernel_size=kernel)
-    entropy, geometry = entropy_model(model), exportable(model).geometry(16)
-    graph = encoder_graph(model, entropy.network, entropy.prior, geometry, AnalysisForm(), with_latent=True)
+    entropy, geometry = entropy_model(exportable(model)), exportable(model).geometry(16)
+    graph = with_latent(encoder_graph(exportable(model), entropy, geometry, AnalysisForm()))
     onnx.save(graph, tmp_path / "e.onnx")
     tile = pixels(geometry.window)[0].permute(1, 2, 0).numpy()[None]
     cells, latents = np.ones((1, 1, 2, 2), np.float32), np.ones((1, 1, 8, 8), np.float32)
@@ -229,7 +229,7 @@ def test_the_encoders_copy_of_the_slices_sees_what_the_decoder_has(tmp_path: Pat
 
 
 def test_the_vectors_of_a_trained_model_name_what_they_do_not_reach(tiny_joint_checkpoint: Path) -> None:
-    entropy = entropy_model(load_checkpoint(tiny_joint_checkpoint).model)
+    entropy = entropy_model(exportable(load_checkpoint(tiny_joint_checkpoint).model))
     vectors, unreached = conformance_vectors(entropy.prior, entropy.network, 4)
     assert unreached < every_case(entropy.network)
     # Whatever its weights, symbols of all magnitudes drive operands to both ends, through ties of both parities.

@@ -204,7 +204,7 @@ def test_verify_bundle_refuses_tables_that_the_coders_digest_is_not_of(
 ) -> None:
     _forge(copy, lambda document: document.update(coder_sha256="0" * 64))
     assert verify_bundle([str(copy)]) == 1
-    assert "does not code the bundle's tables as the exporter's coder did" in capsys.readouterr().err
+    assert "does not code the tables of the bundle as the exporter did" in capsys.readouterr().err
 
 
 def test_native_code_runs_no_graph(tiny_bundle: Path) -> None:

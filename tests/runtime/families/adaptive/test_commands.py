@@ -53,7 +53,7 @@ def test_encode_scene_keeps_what_it_is_asked(scene: Path, tiny_adaptive_bundle: 
     assert cli.encode_scene([*rest, "--min-psnr", "55"]) == 0
     assert _json(capsys)["psnr_db"] >= 55
     assert cli.encode_scene([*rest, "--max-bytes", "30"]) == 1
-    assert "30 octets are asked for and the bundle's lowest rate takes" in capsys.readouterr().err
+    assert "the budget is 30 octets and the bundle's lowest rate takes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".tif"])

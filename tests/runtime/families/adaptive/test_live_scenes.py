@@ -148,7 +148,7 @@ def test_a_stored_scenes_budget_is_kept_and_used(encoder: AdaptiveRowEncoder, tm
     written = writer.within(budget)
     assert 0.97 * budget <= written.octets == written.path.stat().st_size <= budget
     assert writer.within(10**7).quality == HIGHEST_QUALITY
-    with pytest.raises(RateError, match=r"100 octets are asked for and the bundle's lowest rate takes \d"):
+    with pytest.raises(RateError, match=r"the budget is 100 octets and the bundle's lowest rate takes \d"):
         writer.within(100)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hyvic_export.families.latent.entropy_model import entropy_model
 from hyvic_export.families.latent.integer_network import run_reference
+from hyvic_export.families.registry import exportable
 from hyvic_runtime.entropy.symbol_costs import SymbolCosts
 from hyvic_runtime.families.latent.border_smoothing import BorderSmoother, can_extend, extended_prediction
 from hyvic_runtime.families.latent.bundle import LatentBundle
@@ -20,7 +21,7 @@ from hyvic_runtime.packets.reassembly import UnitKey
 from hyvic_runtime.packets.space_packet import UnitKind
 from hyvic_runtime.packets.tile_prefix import TilePrefix
 from hyvic_runtime.scene.tile_grid import Tile, coded_shape, geometry_of
-from hyvic_train.checkpoint import load_checkpoint
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 
 SHAPE = (3, 4, 8)
 STEP = 16
@@ -54,7 +55,7 @@ def test_a_tile_is_predicted_as_part_of_a_larger_one_that_goes_on(
     hyperlatent = np.random.default_rng(0).integers(-3, 4, (channels, *coded))
     # Whatever comes two cells behind the end is out of reach.
     larger = np.pad(hyperlatent, [(0, 0), *((0, 5 - cells) for cells in coded)], mode="edge")
-    network = entropy_model(load_checkpoint(tiny_checkpoint).model).network
+    network = entropy_model(exportable(load_checkpoint(tiny_checkpoint).model)).network
     expected = run_reference(network, larger, lambda part, scale_index, mean_steps: np.zeros_like(mean_steps))
 
     continued = extended_prediction(path.predict, hyperlatent, bundle.manifest.geometry)

@@ -11,12 +11,12 @@ from hyvic_train.families.adaptive.coefficients import (
     Choice,
     Details,
     Rows,
+    all_rows,
     details,
+    project,
     rounded,
     rounded_for_less,
-    rows_in_order,
-    spectral_transform,
-    together,
+    spectral_basis,
 )
 
 
@@ -27,28 +27,29 @@ def cube() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def tile(cube: np.ndarray) -> Details:
-    transform = spectral_transform(cube, 6)
-    return rounded(details(transform.components(cube), transform.spread, 6.0), 0.4)
+    basis = spectral_basis(cube, 6)
+    return rounded(details(project(basis, cube), basis, 6.0), 0.4)
 
 
 def test_components_are_an_encoders_and_of_the_spread_that_is_told(cube: np.ndarray) -> None:
-    transform = spectral_transform(cube, 6)
+    found = spectral_basis(cube, 6)
     basis = basis_of_strip(np.rint(np.moveaxis(cube, 0, -1)).astype(np.int16), None)
-    np.testing.assert_allclose(np.abs(np.sum(transform.vectors * basis.vectors[:6], axis=1)), 1, atol=1e-6)
-    planes = transform.components(cube).reshape(6, -1)
+    np.testing.assert_allclose(np.abs(np.sum(found.vectors * basis.vectors[:6], axis=1)), 1, atol=1e-6)
+    planes = project(found, cube).reshape(6, -1)
     # The products are float32, of values up to 4,000.
-    np.testing.assert_allclose(planes.std(axis=1), transform.spread, rtol=1e-3)
-    assert (np.diff(transform.spread) <= 0).all()
+    np.testing.assert_allclose(planes.std(axis=1), found.deviations, rtol=1e-3)
+    assert (np.diff(found.deviations) <= 0).all()
 
 
 def test_components_that_quantise_to_nothing_are_left_out(cube: np.ndarray) -> None:
-    transform = spectral_transform(cube, 12)
-    counts = [len(details(transform.components(cube), transform.spread, step).scale) for step in (6.0, 60.0, 1e6)]
+    basis = spectral_basis(cube, 12)
+    counts = [len(details(project(basis, cube), basis, step).scale) for step in (6.0, 60.0, 1e6)]
     assert counts[0] > counts[1] > counts[2] == 1
 
 
 def test_every_coefficient_that_exists_is_met_once(tile: Details) -> None:
-    rows = together(list(rows_in_order(tile)))
+    rows = all_rows(tile)
+    assert rows is not None
     assert rows.contexts.shape == (CONTEXTS, tile.count)
     assert np.abs(rows.contexts).max() <= CONTEXT_MAX
     assert (rows.contexts == np.rint(rows.contexts)).all()
@@ -59,12 +60,14 @@ def test_every_coefficient_that_exists_is_met_once(tile: Details) -> None:
 
 
 def test_chosen_rows_are_some_of_all_and_as_many_as_their_chance_says(tile: Details) -> None:
-    everything = together(list(rows_in_order(tile)))
+    everything = all_rows(tile)
+    assert everything is not None
     known = {column.tobytes() for column in np.vstack((everything.contexts, everything.values)).T}
     rng = np.random.default_rng(1)
     counts = []
     for _ in range(20):
-        chosen = together(list(rows_in_order(tile, Choice(rng=rng, chance=0.2, of_part=0.5))))
+        chosen = all_rows(tile, Choice(rng=rng, chance=0.2, of_block=0.5))
+        assert chosen is not None
         assert {column.tobytes() for column in np.vstack((chosen.contexts, chosen.values)).T} <= known
         counts.append(len(chosen.values))
     # Parts are of very different sizes: the mean of twenty draws lies within four of its standard deviations.
@@ -72,8 +75,9 @@ def test_chosen_rows_are_some_of_all_and_as_many_as_their_chance_says(tile: Deta
 
 
 def test_plain_rounding_costs_a_twelfth_of_a_squared_step(cube: np.ndarray) -> None:
-    planes = spectral_transform(cube, 3).components(cube)
-    quantised = rounded(details(planes, np.ones(3, np.float32), 4.0), 0.5)
+    basis = spectral_basis(cube, 3)
+    planes = project(basis, cube)
+    quantised = rounded(details(planes, basis, 4.0), 0.5)
     approximation = kernels_of().analyse(planes / 4).approximation
     again = 4 * kernels_of().synthesise(Pyramid(approximation=approximation, details=quantised.levels), (37, 30))
     # The wavelet is nearly orthonormal, so errors of coefficients are those of the plane.
@@ -86,11 +90,12 @@ def _toy_bits(rows: Rows, values: np.ndarray) -> np.ndarray:
 
 
 def test_an_encoder_rounds_for_less_than_plain_rounding_costs(cube: np.ndarray) -> None:
-    transform = spectral_transform(cube, 6)
-    exact = details(transform.components(cube), transform.spread, 6.0)
+    basis = spectral_basis(cube, 6)
+    exact = details(project(basis, cube), basis, 6.0)
     costs = {}
     for name, tile in (("nearest", rounded(exact, 0.5)), ("less", rounded_for_less(exact, _toy_bits, 0.3))):
-        rows = together(list(rows_in_order(tile)))
+        rows = all_rows(tile)
+        assert rows is not None
         error = sum(np.square(e - q).sum() for e, q in zip(exact.levels, tile.levels, strict=True))
         costs[name] = error + 0.3 * _toy_bits(rows, rows.values).sum()
         # Nothing moves away from zero, nor by more than one beyond the nearest integer.

@@ -12,9 +12,9 @@ from hyvic_runtime.families.adaptive.table_choice import (
     tables_and_offsets,
 )
 from hyvic_train.entropy_path_layer import Arithmetic
+from hyvic_train.families.adaptive.config import AdaptiveConfig
 from hyvic_train.families.adaptive.context_model import ContextModel
 from hyvic_train.families.adaptive.integer_rows import LOG2_MIN_SCALE, LOG2_SCALE_STEP
-from hyvic_train.model_config import AdaptiveConfig
 
 REACH = 1500
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from conftest import ROOT, smooth_cube
 from hyvic_train.checkpoint import weights
-from hyvic_train.config_file import read_config, read_sweep
+from hyvic_train.config_file import read_sweep
 from hyvic_train.families.latent.joint_codec import JointCodec, symbols_of
 from hyvic_train.families.latent.klt import initialise
+from hyvic_train.families.latent.model_config import JointConfig
 from hyvic_train.integer_path import SCALE_BOUND
-from hyvic_train.model_config import JointConfig
 
 CONFIGS = ROOT / "train" / "configs"
 SMALL = {
@@ -24,6 +24,10 @@ SMALL = {
 }
 
 
+def _parameters(model: JointCodec) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def _model(**fields: object) -> JointCodec:
     torch.manual_seed(0)
     return JointCodec(JointConfig(**{**SMALL, **fields}))  # type: ignore[arg-type]
@@ -35,12 +39,12 @@ def _tiles(count: int) -> torch.Tensor:
 
 
 def test_the_default_of_202_bands_has_37_million_parameters() -> None:
-    assert JointCodec(JointConfig(bands=202)).parameter_count() == 36_851_528
-    assert read_config(CONFIGS / "joint-hyspecnet11k.yaml").model == JointConfig(bands=202)
+    assert _parameters(JointCodec(JointConfig(bands=202))) == 36_851_528
+    assert read_sweep(CONFIGS / "joint-hyspecnet11k.yaml")[""].model == JointConfig(bands=202)
 
 
 def test_the_small_models_weights_fit_a_repository() -> None:
-    model = JointCodec(read_config(CONFIGS / "joint-s-202.yaml").model)  # type: ignore[arg-type]
+    model = JointCodec(read_sweep(CONFIGS / "joint-s-202.yaml")[""].model)  # type: ignore[arg-type]
     assert sum(4 * tensor.numel() for tensor in weights(model).values()) < 8_000_000
 
 
@@ -52,7 +56,7 @@ def test_the_ablation_switches_attention_and_the_spectral_branch() -> None:
         (False, True),
         (False, False),
     ]
-    counts = [model.parameter_count() for model in models]
+    counts = [_parameters(model) for model in models]
     assert sorted(counts, reverse=True) == counts
     assert len(set(counts)) == 4
 

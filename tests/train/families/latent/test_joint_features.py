@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from hyvic_train.families.latent.joint_features import FeatureExtraction, ImageReconstruction, SpectralConvolution
-from hyvic_train.model_config import JointConfig
+from hyvic_train.families.latent.model_config import JointConfig
 
 BANDS = 9
 

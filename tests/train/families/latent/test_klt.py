@@ -6,7 +6,7 @@ import torch
 from conftest import smooth_cube
 from hyvic_train.families.latent.hyvic import HyVIC
 from hyvic_train.families.latent.klt import initialise
-from hyvic_train.model_config import HyVICConfig
+from hyvic_train.families.latent.model_config import HyVICConfig
 
 
 def _tiles(count: int) -> torch.Tensor:

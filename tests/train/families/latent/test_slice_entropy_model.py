@@ -5,9 +5,9 @@ import torch
 from hyvic_train.entropy_path_layer import Arithmetic
 from hyvic_train.families.latent.codec_model import CodedLatent
 from hyvic_train.families.latent.joint_codec import symbols_of
+from hyvic_train.families.latent.model_config import JointConfig
 from hyvic_train.families.latent.slice_entropy_model import SliceEntropyModel
 from hyvic_train.integer_path import LOG2_MIN_SCALE, LOG2_SCALE_STEP
-from hyvic_train.model_config import JointConfig
 
 M, SLICES, DEPTH = 12, 4, 3
 

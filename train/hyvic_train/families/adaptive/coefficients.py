@@ -1,53 +1,47 @@
-"""Quantised wavelet coefficients with their contexts: what the context model learns from and is measured on."""
+"""Quantised wavelet coefficients with their contexts: training and validation data of the context model.
+
+    cube ─▶ spectral_basis ─▶ project ─▶ details, in quantiser steps ─▶ rounded ─▶ visit_rows: Rows, block by block
+
+Basis, scale, wavelet, contexts and the order of coding are the runtime's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import cast
 
 import numpy as np
 from hyvic_runtime.families.adaptive.checkerboard import Positions, both_positions
-from hyvic_runtime.families.adaptive.contexts import CONTEXT_MAX, GroupContexts, LevelContexts, Scale, groups
+from hyvic_runtime.families.adaptive.coding_order import Block, code_details
+from hyvic_runtime.families.adaptive.context_network import ContextNetwork
+from hyvic_runtime.families.adaptive.contexts import GroupContexts, Scale
 from hyvic_runtime.families.adaptive.kernels import kernels_of
 from hyvic_runtime.families.adaptive.planes import LEVELS, ORIENTATIONS, Planes
 from hyvic_runtime.families.adaptive.strip import basis_of_strip
+from hyvic_runtime.families.adaptive.strip_basis import SpectralBasis
 from hyvic_runtime.families.adaptive.wavelet import present
 from numpy.typing import NDArray
 
 LEAST_MAGNITUDE = 0.8
-"""In quantiser steps: a component that never reaches it is worth no bit, nor is any behind it."""
-_MOST_SPREAD_OCTET = 255
+"""Quantiser steps: a component that never reaches them is worth no bit, nor is any component after it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpectralTransform:
-    """Spectral transform of a strip, before it is quantised.
-
-    Attributes:
-        mean: (band,) digital numbers.
-        vectors: (component, band) orthonormal, variances falling.
-        spread: (component,) standard deviations in digital numbers.
-    """
-
-    mean: NDArray[np.float32]
-    vectors: NDArray[np.float32]
-    spread: NDArray[np.float32]
-
-    def components(self, cube: Planes) -> Planes:
-        """(component, line, sample) of a cube, (band, line, sample)."""
-        bands, *size = cube.shape
-        spectra = cube.reshape(bands, -1) - self.mean[:, None]
-        return np.asarray(self.vectors @ spectra).reshape(-1, *size)
-
-
-def spectral_transform(cube: Planes, components: int) -> SpectralTransform:
-    """As an encoder makes it of a strip, (band, line, sample)."""
+def spectral_basis(cube: Planes, components: int) -> SpectralBasis:
+    """Return the leading components of a strip (band, line, sample), as an encoder finds them."""
     basis = basis_of_strip(np.moveaxis(cube, 0, -1), None)
-    return SpectralTransform(
-        mean=basis.mean.astype(np.float32),
-        vectors=basis.vectors[:components].astype(np.float32),
-        spread=basis.deviations[:components].astype(np.float32),
-    )
+    return replace(basis, vectors=basis.vectors[:components], deviations=basis.deviations[:components])
+
+
+def project(basis: SpectralBasis, cube: Planes) -> Planes:
+    """Return the components (component, line, sample) of a cube (band, line, sample), in digital numbers.
+
+    An encoder projects on the vectors after it quantised them (`StripBasis.project`); here they are exact.
+    """
+    bands, *size = cube.shape
+    spectra = cube.reshape(bands, -1) - basis.mean.astype(np.float32)[:, None]
+    return np.asarray(basis.vectors.astype(np.float32) @ spectra).reshape(-1, *size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +50,9 @@ class Details:
 
     Attributes:
         shape: lines and samples of the planes.
-        levels: of every level, the finest first: (component, orientation, line, sample) float32; integers once they
-            are quantised.
-        scale: of the components.
+        levels: coefficients of every level, the finest first: (component, orientation, line, sample) float32; integers
+            once they are quantised.
+        scale: scale of the components.
     """
 
     shape: tuple[int, int]
@@ -67,69 +61,38 @@ class Details:
 
     @property
     def count(self) -> int:
-        """How many coefficients there are."""
+        """Number of coefficients."""
         exist = sum(np.count_nonzero(present(*self.shape, level)) for level in range(LEVELS))
         return len(self.scale) * int(exist)
 
 
-def details(planes: Planes, spread: NDArray[np.float32], step: float) -> Details:
+def details(planes: Planes, basis: SpectralBasis, step: float) -> Details:
     """Transform the leading components that are worth it; nothing is quantised yet.
 
     Args:
         planes: (component, line, sample) digital numbers.
-        spread: (component,) standard deviations in digital numbers.
-        step: of the quantiser, in digital numbers.
+        basis: basis of the components.
+        step: step of the quantiser, in digital numbers.
     """
     reached = np.flatnonzero(np.abs(planes).max(axis=(1, 2)) > LEAST_MAGNITUDE * step)
     count = int(reached[-1]) + 1 if len(reached) else 1
+    nearest_code = round(1000 * (10 - np.log2(step)))
     return Details(
         shape=(planes.shape[1], planes.shape[2]),
         levels=kernels_of().analyse(planes[:count] / np.float32(step)).details,
-        scale=_scale(spread[:count], step),
+        scale=basis.quantised(count, step).scale(nearest_code),
     )
 
 
-def rounded(of: Details, rounding: float) -> Details:
+def rounded(exact: Details, rounding: float) -> Details:
     """Quantise each coefficient for itself: `rounding` is added to magnitudes before they are rounded down."""
-    levels = tuple(np.copysign(np.floor(np.abs(level) + np.float32(rounding)), level) for level in of.levels)
-    return replace(of, levels=levels)
-
-
-Bits = Callable[["Rows", Planes], NDArray[np.float32]]
-"""Code lengths of values that rows might have in place of theirs, (choice, row) both."""
-
-
-def rounded_for_less(of: Details, bits: Bits, bit_weight: float) -> Details:
-    """Quantise in the order of coding as an encoder does.
-
-    To the nearest integer, or the next nearer to zero where the bits that it saves are worth its error.
-
-    Args:
-        of: not quantised.
-        bits: of what is known of a coefficient and a choice of its value.
-        bit_weight: squared quantiser steps that a bit is worth.
-    """
-    exact, of = of, rounded(of, 0.5)
-    for level in reversed(range(LEVELS)):
-        for part in _parts(of, level):
-            rows = part.rows()
-            wanted = part.of_part(exact.levels[level])
-            nearest, nearer = choices = np.stack((rows.values, rows.values - np.sign(rows.values)))
-            cost, cost_nearer = np.square(wanted - choices) + bit_weight * bits(rows, choices)
-            part.write(of.levels[level], np.where(cost_nearer < cost, nearer, nearest))
-    return of
-
-
-def _scale(spread: NDArray[np.float32], step: float) -> Scale:
-    """As a stream tells it: standard deviations in quarter octaves of a digital number."""
-    octet = np.clip(np.rint(4 * np.log2(np.maximum(spread, 1))), 0, _MOST_SPREAD_OCTET)
-    sixteenths = np.clip(4 * octet - np.rint(16 * np.log2(step)), -CONTEXT_MAX, CONTEXT_MAX)
-    return Scale(log2_spread=sixteenths.astype(np.float32))
+    levels = tuple(np.copysign(np.floor(np.abs(level) + np.float32(rounding)), level) for level in exact.levels)
+    return replace(exact, levels=levels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Coefficients with what is known of them.
+    """Coefficients with their contexts.
 
     Attributes:
         contexts: (CONTEXTS, row) float32 integers.
@@ -142,123 +105,143 @@ class Rows:
     values: Planes
 
 
+Bits = Callable[[Rows, Planes], NDArray[np.float32]]
+"""Returns code lengths of values that rows might have in place of their own, (choice, row) both."""
+Visit = Callable[[Rows, Block], Planes | None]
+"""Sees the rows of a block; returns other values for them, (row,), or None to keep their own."""
+
+
+def rounded_for_less(exact: Details, bits: Bits, bit_weight: float) -> Details:
+    """Quantise in the order of coding as an encoder does.
+
+    Each coefficient becomes the nearest integer, or the next integer towards zero where the saved bits are worth the
+    larger error.
+
+    Args:
+        exact: coefficients before quantisation.
+        bits: code lengths, given the rows and a choice of their values.
+        bit_weight: squared quantiser steps that a bit is worth.
+    """
+    nearest = rounded(exact, 0.5)
+
+    kernels = kernels_of()
+
+    def choose(rows: Rows, block: Block) -> Planes:
+        planes = exact.levels[block.level][block.components]
+        wanted = kernels.take(block.positions, planes, block.orientation).ravel()
+        choices = np.stack((rows.values, rows.values - np.sign(rows.values)))
+        cost, cost_nearer = np.square(wanted - choices) + bit_weight * bits(rows, choices)
+        return np.where(cost_nearer < cost, choices[1], choices[0])
+
+    visit_rows(nearest, choose)
+    return nearest
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Which coefficients are taken at random: of some parts some places, with all components of the group.
+    """Random choice of coefficients: some blocks, and some positions of a block with all components of the group.
 
-    Contexts of a part cost time however many of its places are taken, so not all parts are begun.
+    The contexts of a block cost time however many of its positions are taken, so not all blocks are begun.
 
     Attributes:
-        rng: that decides.
-        chance: of every coefficient to be among them.
-        of_part: likewise of every part, at least `chance`.
+        rng: source of the random numbers.
+        chance: probability that a coefficient is taken.
+        of_block: probability that a block is begun, at least `chance`.
     """
 
     rng: np.random.Generator
     chance: float
-    of_part: float
+    of_block: float
 
-    def part(self) -> bool:
-        """Whether the next part is begun."""
-        return bool(self.rng.random() < self.of_part)
+    def block(self) -> bool:
+        """Whether the next block is begun."""
+        return bool(self.rng.random() < self.of_block)
 
-    def places(self, count: int) -> NDArray[np.bool_]:
-        """Which of its places are taken."""
-        return np.asarray(self.rng.random(count) * self.of_part < self.chance)
+    def positions(self, count: int) -> NDArray[np.bool_]:
+        """Draw which of its positions are taken."""
+        return np.asarray(self.rng.random(count) * self.of_block < self.chance)
 
 
-def rows_in_order(of: Details, choice: Choice | None = None) -> Iterator[Rows]:
-    """Quantised details in the order of coding, a part at a time.
+def visit_rows(tile: Details, visit: Visit, choice: Choice | None = None) -> None:
+    """Visit quantised details in the order of coding, block by block.
 
     Args:
-        of: a tile's.
-        choice: of some; None: all.
+        tile: details of a tile; values that `visit` returns are written to it.
+        visit: called with the rows of each block.
+        choice: choice of some coefficients, whose values `visit` must keep; None: all.
     """
-    for level in reversed(range(LEVELS)):
-        for part in _parts(of, level, choice):
-            yield part.rows()
+    walk = _Walk(visit, choice)
+    # The walk needs no engine: `code_details` uses only `kernels` and `tables_and_offsets`.
+    network, counts = cast(ContextNetwork, walk), [len(tile.scale)] * LEVELS
+    code_details(network, tile.scale, counts, tile.shape, tile.levels, walk.code)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
-    """Coefficients of one group and orientation, anchors or non-anchors.
+class _Walk:
+    """Stands in for network and coder on the way of `code_details` through a tile.
 
     Attributes:
-        level: all coefficients of their level, as far as they are decided.
-        group: of components.
-        orientation: of the three.
-        positions: anchors or non-anchors.
-        contexts: of the group.
+        kernels: inner loops that make the contexts.
     """
 
-    level: Planes
-    group: slice
-    orientation: int
-    positions: Positions
-    contexts: GroupContexts
+    def __init__(self, visit: Visit, choice: Choice | None) -> None:
+        self.kernels = kernels_of()
+        self._visit, self._choice = visit, choice
+        self._contexts: GroupContexts | None = None
+        self._begun = [True] * (2 * ORIENTATIONS)
+        self._decoded: Planes
 
-    def rows(self) -> Rows:
-        """The coefficients with what is known of them."""
-        contexts, prediction = self.contexts.at(self.orientation, self.level[self.group], self.positions)
-        return Rows(
+    def tables_and_offsets(
+        self, contexts: GroupContexts, orientation: int, decoded: Planes, non_anchor: bool
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Keep what `code` needs for the block that comes next; the tables that are returned mean nothing."""
+        if contexts is not self._contexts:
+            self._contexts, self._decoded = contexts, decoded
+            if self._choice is not None:
+                self._begun = [self._choice.block() for _ in self._begun]
+        count = len(_places((decoded.shape[2], decoded.shape[3]), non_anchor)[0])
+        nothing = np.broadcast_to(np.int32(0), (len(decoded), count))
+        return nothing, nothing
+
+    def code(self, block: Block, tables: NDArray[np.int32], offsets: NDArray[np.int32]) -> Planes:
+        """Visit the rows of a block that are chosen, and return the block's values."""
+        assert self._contexts is not None
+        positions, orientation, decoded = block.positions, block.orientation, self._decoded
+        values = self.kernels.take(positions, decoded, orientation)
+        if not self._begun[2 * orientation + positions.non_anchor]:
+            return values
+        places = _places((decoded.shape[2], decoded.shape[3]), positions.non_anchor)
+        chosen = np.ones(len(places[0]), np.bool_) if positions.among is None else positions.among
+        if self._choice is not None:
+            chosen = chosen & self._choice.positions(len(chosen))
+        if not chosen.any():
+            return values
+        here, twice, four_times = (of_size[chosen] for of_size in places)
+        some = Positions(non_anchor=positions.non_anchor, lines=None, places=(here, twice, four_times))
+        contexts, prediction = self._contexts.at(orientation, decoded, some)
+        found = Rows(
             contexts=contexts.reshape(len(contexts), -1),
             prediction=prediction.ravel(),
-            values=self.of_part(self.level),
+            values=decoded[:, orientation].reshape(len(decoded), -1)[:, here].ravel(),
         )
-
-    def of_part(self, level: Planes) -> Planes:
-        """Those of another level of that shape, in the rows' order."""
-        return self._flat(level)[:, self.positions.places[0]].ravel()
-
-    def write(self, level: Planes, values: Planes) -> None:
-        """The opposite."""
-        flat = self._flat(level)
-        flat[:, self.positions.places[0]] = values.reshape(len(flat), -1)
-
-    def _flat(self, level: Planes) -> Planes:
-        planes = level.reshape(*level.shape[:2], -1)
-        return planes[self.group, self.orientation]
+        changed = self._visit(found, block)
+        return values if changed is None else changed.reshape(values.shape)
 
 
-def _parts(of: Details, level: int, choice: Choice | None = None) -> Iterator[_Part]:
-    """Of a level, in the order of coding; a part may be changed before the next one is asked for."""
-    values = of.levels[level]
-    shape = (values.shape[2], values.shape[3])
-    exist = present(*of.shape, level).reshape(ORIENTATIONS, -1)
-    known = _level_contexts(of, level)
-    both = both_positions(shape)
-    parts = [(orientation, positions) for orientation in range(ORIENTATIONS) for positions in both]
-    for group in groups(len(of.scale)):
-        begun = [part for part in parts if choice is None or choice.part()]
-        contexts = known.next_group(group.stop - group.start) if begun else None
-        for orientation, positions in begun:
-            assert contexts is not None
-            chosen = exist[orientation, positions.places[0]]
-            if choice is not None:
-                chosen = chosen & choice.places(len(chosen))
-            if chosen.any():
-                some = _chosen(positions, chosen)
-                yield _Part(level=values, group=group, orientation=orientation, positions=some, contexts=contexts)
-        known.add(values[group])
+@lru_cache(maxsize=64)
+def _places(shape: tuple[int, int], non_anchor: bool) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    return both_positions(shape)[non_anchor].places
 
 
-def _level_contexts(of: Details, level: int) -> LevelContexts:
-    lines, samples = of.levels[level].shape[2:]
-    if level == LEVELS - 1:
-        parents = np.zeros((len(of.scale), ORIENTATIONS, -(-lines // 2), -(-samples // 2)), np.float32)
-    else:
-        parents = of.levels[level + 1]
-    grandparents = of.levels[level + 2] if level + 2 < LEVELS else None
-    return kernels_of().level_contexts(level, parents, grandparents, (lines, samples), of.scale)
+def all_rows(tile: Details, choice: Choice | None = None) -> Rows | None:
+    """Return the rows of a tile, or those of a choice, in the order of coding; None without any."""
+    parts: list[Rows] = []
 
+    def keep(rows: Rows, block: Block) -> None:
+        parts.append(rows)
 
-def _chosen(positions: Positions, chosen: NDArray[np.bool_]) -> Positions:
-    here, twice, four_times = (places[chosen] for places in positions.places)
-    return Positions(non_anchor=positions.non_anchor, lines=None, places=(here, twice, four_times))
-
-
-def together(parts: Sequence[Rows]) -> Rows:
-    """Rows of all parts."""
+    visit_rows(tile, keep, choice)
+    if not parts:
+        return None
     return Rows(
         contexts=np.concatenate([part.contexts for part in parts], axis=1),
         prediction=np.concatenate([part.prediction for part in parts]),

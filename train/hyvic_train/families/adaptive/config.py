@@ -1,15 +1,15 @@
-"""What a training of the context model is told, field by field; stored beside the weights it made."""
+"""Settings of a context model's training run, field by field; stored beside the weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from hyvic_runtime.families.adaptive.planes import MAX_COMPONENTS
 from pydantic import ConfigDict
 
-from hyvic_train.config import DataConfig
-from hyvic_train.model_config import STRICT, AdaptiveConfig, refuse
+from hyvic_train.config import STRICT, DataConfig, validated
+from hyvic_train.config_checks import not_positive, outside, refuse
 
 MIN_CROP = 2
 _NO_USE = {
@@ -22,18 +22,51 @@ _NO_USE = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SampleConfig:
-    """How coefficients to learn from are made of a scene.
+class AdaptiveConfig:
+    """Architecture of the scene-adaptive codec's context model, for scenes of any bands.
 
     Attributes:
-        components: spectral components at most.
-        smallest_step: quantiser step in digital numbers; steps are drawn with their logarithm uniform.
-        largest_step: likewise.
-        least_rounding: what is added to a magnitude in quantiser steps before it is rounded down, drawn uniformly up
-            to ½, plain rounding.
-        bit_weight: squared quantiser steps that a bit is worth where coefficients are rounded as an encoder rounds
+        width: channels of a hidden layer.
+        layers: number of hidden layers.
+        peak: largest digital number of the sensor; the network does not see it, PSNR is taken over it.
+        leaky_slope_bits: LeakyReLU's negative slope is 2**-leaky_slope_bits.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    family: Literal["adaptive"] = "adaptive"
+    width: int = 32
+    layers: int = 2
+    peak: float = 10_000.0
+    leaky_slope_bits: int = 5
+
+    def __post_init__(self) -> None:
+        problems = outside(self, 1, 256, "width") + outside(self, 1, 8, "layers")
+        refuse(problems + outside(self, 1, 10, "leaky_slope_bits") + not_positive(self, "peak"))
+
+    @property
+    def bands(self) -> None:
+        """Number of bands of every scene: any."""
+
+    @property
+    def cell(self) -> int:
+        """Pixels that lines and samples must be multiples of."""
+        return 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleConfig:
+    """Making of training coefficients from a scene.
+
+    Attributes:
+        components: largest number of spectral components.
+        smallest_step: smallest quantiser step in digital numbers; the logarithm of steps is drawn uniformly.
+        largest_step: largest quantiser step in digital numbers.
+        least_rounding: smallest number, in quantiser steps, that is added to a magnitude before it is rounded down. It
+            is drawn uniformly up to ½, plain rounding.
+        bit_weight: squared quantiser steps that a bit is worth, where coefficients are rounded as an encoder rounds
             them, by the model as it is.
-        rows: coefficients of a gradient step, at most, about.
+        rows: approximate largest number of coefficients of a gradient step.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -46,9 +79,7 @@ class SampleConfig:
     rows: int = 40_000
 
     def __post_init__(self) -> None:
-        problems = []
-        if not 1 <= self.components <= MAX_COMPONENTS:
-            problems.append(f"components is {self.components}; it must lie in 1..{MAX_COMPONENTS}")
+        problems = outside(self, 1, MAX_COMPONENTS, "components") + outside(self, 0, 1, "bit_weight")
         if not 0 < self.smallest_step <= self.largest_step:
             problems.append(
                 f"smallest_step is {self.smallest_step} and largest_step {self.largest_step}; they must be positive "
@@ -56,27 +87,23 @@ class SampleConfig:
             )
         if not 0 < self.least_rounding <= 0.5:
             problems.append(f"least_rounding is {self.least_rounding}; it must lie above 0 and not above 0.5")
-        if not 0 <= self.bit_weight <= 1:
-            problems.append(f"bit_weight is {self.bit_weight}; it must lie in 0..1")
-        if self.rows < 1:
-            problems.append(f"rows is {self.rows}; it must be positive")
-        refuse(problems)
+        refuse(problems + not_positive(self, "rows"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptiveOptimisationConfig:
-    """How the weights are found.
+    """Search of the weights.
 
     Attributes:
-        steps: gradient steps; each sees one crop of one scene.
-        learning_rate: of Adam at the first step; a cosine takes it to zero.
+        steps: number of gradient steps; each sees one crop of one scene.
+        learning_rate: rate of Adam at the first step; a cosine takes it to zero.
         gradient_clip: bound of the gradient's norm.
-        encoder_steps: how many of the last steps see coefficients rounded as an encoder rounds them; they take about
-            three times as long.
-        integer_path_steps: how many of the last steps feel the rounding of the exported network.
-        seed: of initialisation and samples.
+        encoder_steps: number of last steps with coefficients rounded as an encoder rounds them. They take about three
+            times as long.
+        integer_path_steps: number of last steps that feel the rounding of the exported network.
+        seed: seed of initialisation and samples.
         checkpoint_every: steps between checkpoints and validations.
-        state_every: steps between states to resume from: what a kill can lose.
+        state_every: steps between states to resume from, the most that a kill can lose.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -91,30 +118,20 @@ class AdaptiveOptimisationConfig:
     state_every: int = 20
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {getattr(self, name)}; it must be positive"
-            for name in ("steps", "learning_rate", "gradient_clip", "checkpoint_every", "state_every")
-            if getattr(self, name) <= 0
-        ]
-        problems += [
-            f"{name} is {getattr(self, name)}; it must lie in 0..steps"
-            for name in ("encoder_steps", "integer_path_steps")
-            if not 0 <= getattr(self, name) <= self.steps
-        ]
-        if not 0 <= self.seed < 2**63:
-            problems.append(f"seed is {self.seed}; it must lie in 0..2^63 - 1")
-        refuse(problems)
+        problems = not_positive(self, "steps", "learning_rate", "gradient_clip", "checkpoint_every", "state_every")
+        problems += outside(self, 0, self.steps, "encoder_steps", "integer_path_steps")
+        refuse(problems + outside(self, 0, 2**63 - 1, "seed"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptiveTrainingConfig:
-    """One training run.
+    """Configuration of one run.
 
     Attributes:
-        model: the network.
-        optimisation: of its weights.
-        samples: made of crops.
-        data: which scenes. `crop` is the smallest side; crops are up to twice as large where the scene is.
+        model: architecture of the network.
+        optimisation: search of its weights.
+        samples: making of samples from crops.
+        data: choice of the scenes. `crop` is the smallest side; crops are up to twice as large where the scene is.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -131,7 +148,10 @@ class AdaptiveTrainingConfig:
             if getattr(self.data, name)
         ]
         if self.data.crop < MIN_CROP:
-            problems.append(
-                f"data.crop is {self.data.crop}; it must be at least {MIN_CROP} pixels, or it has no detail"
-            )
+            problems.append(f"data.crop is {self.data.crop}; a crop of fewer than {MIN_CROP} pixels has no detail")
         refuse(problems)
+
+
+def adaptive_config_from_json(document: object) -> AdaptiveTrainingConfig:
+    """Validate a parsed document; one ConfigError names every problem."""
+    return validated(document, AdaptiveTrainingConfig)

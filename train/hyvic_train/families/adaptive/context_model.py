@@ -1,4 +1,4 @@
-"""The context model: what is likely of a wavelet coefficient, from its contexts.
+"""The context model: the distribution of a wavelet coefficient, given its contexts.
 
     contexts ─▶ 1×1, LeakyReLU ─▶ … ─▶ 1×1 ─▶ log2 s, mean, gain
                                                  μ = mean + gain · prediction
@@ -19,6 +19,7 @@ from hyvic_runtime.families.adaptive.table_choice import FRACTIONS
 from torch import Tensor, nn
 
 from hyvic_train.entropy_path_layer import Arithmetic, EntropyPathLayer
+from hyvic_train.families.adaptive.config import AdaptiveConfig
 from hyvic_train.families.adaptive.integer_rows import (
     CONTEXT_STEP,
     LOG2_MAX_SCALE,
@@ -28,21 +29,20 @@ from hyvic_train.families.adaptive.integer_rows import (
     rounded_log2_scale,
     rounded_mean,
 )
-from hyvic_train.model_config import AdaptiveConfig
 
 KNOTS = 16
 LEAST_LOG2_RATIO = 0.3
 LEAST_PROBABILITY = 2.0**-24
-"""What an escape costs, about: no coefficient is dearer in training."""
+"""Probability of an escape, about: no coefficient costs more in training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distributions:
-    """Of coefficients; all of one shape.
+    """Distributions of coefficients; all of one shape.
 
     Attributes:
         mean: μ, in quantiser steps.
-        log2_scale: log2 s, of the narrower logistic.
+        log2_scale: log2 s of the narrower logistic.
     """
 
     mean: Tensor
@@ -76,7 +76,7 @@ class ContextModel(nn.Module):
         return {name: buffer for name, buffer in self.named_buffers() if name.endswith("hidden_peak")}
 
     def outputs(self, contexts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log2 s, mean and gain, each (batch, line, sample), of contexts (batch, CONTEXTS, line, sample)."""
+        """Return log2 s, mean and gain, each (batch, line, sample), of contexts (batch, CONTEXTS, line, sample)."""
         x = contexts * CONTEXT_STEP
         for layer in self.hidden:
             x = layer(x, self.arithmetic)
@@ -84,7 +84,7 @@ class ContextModel(nn.Module):
         return log2_scale.clamp(LOG2_MIN_SCALE, LOG2_MAX_SCALE), mean, gain.clamp(0, 1)
 
     def forward(self, contexts: Tensor, prediction: Tensor) -> Distributions:
-        """How coefficients are distributed.
+        """Return the distributions of coefficients.
 
         Args:
             contexts: (batch, CONTEXTS, line, sample) integers.
@@ -96,17 +96,17 @@ class ContextModel(nn.Module):
         return Distributions(mean=predicted_mean(mean, gain, prediction), log2_scale=log2_scale)
 
     def bits(self, values: Tensor, distributions: Distributions) -> Tensor:
-        """Ideal code lengths of coefficients."""
+        """Return ideal code lengths of coefficients."""
         mass = self._mass(values - distributions.mean, distributions.log2_scale)
         return -torch.log2(mass.clamp_min(LEAST_PROBABILITY))
 
     @torch.no_grad()
     def row_masses(self, scale_index: int, reach: int) -> Tensor:
-        """What the rows of the frequency tables of one scale approximate.
+        """Return the probabilities that the frequency tables of one scale approximate.
 
         Args:
-            scale_index: of the scale.
-            reach: of the largest integers.
+            scale_index: index of the scale.
+            reach: largest integer.
 
         Returns:
             (FRACTIONS, 2 · reach + 1) float64: probabilities of the integers −reach … reach for the difference of a
@@ -118,14 +118,14 @@ class ContextModel(nn.Module):
         return self._mass(integers - fraction[:, None], log2_scale)
 
     def _mass(self, off: Tensor, log2_scale: Tensor) -> Tensor:
-        """Probability of the quantiser step about `off`, as far from μ."""
+        """Return the probability of the quantiser step at a distance `off` from μ."""
         log2_ratio, weight = self._shape(log2_scale)
         narrow = torch.exp2(-log2_scale)
         wide = narrow * torch.exp2(-log2_ratio)
         return (1 - weight) * _logistic_mass(off, narrow) + weight * _logistic_mass(off, wide)
 
     def _shape(self, log2_scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Log2 of the ratio of both scales, and the wide one's weight."""
+        """Return log2 of the ratio of both scales, and the weight of the wide one."""
         place = (log2_scale - LOG2_MIN_SCALE) * ((KNOTS - 1) / (LOG2_MAX_SCALE - LOG2_MIN_SCALE))
         knot = place.detach().floor().long().clamp(0, KNOTS - 2)
         share = place - knot
@@ -135,6 +135,6 @@ class ContextModel(nn.Module):
 
 
 def _logistic_mass(off: Tensor, inverse_scale: Tensor) -> Tensor:
-    """Between off − ½ and off + ½, as a difference of lower tails, which floating point resolves."""
+    """Return the mass between off − ½ and off + ½, as a difference of lower tails, which floating point resolves."""
     nearer, farther = 0.5 - off.abs(), -0.5 - off.abs()
     return torch.sigmoid(nearer * inverse_scale) - torch.sigmoid(farther * inverse_scale)

@@ -1,6 +1,6 @@
-"""How the exported context model rounds, for the exporter to build and for training to feel.
+"""Rounding of the exported context model, for the exporter to build and for training to feel.
 
-What the runtime makes of the network's three integers stands in `hyvic_runtime.families.adaptive.table_choice`.
+`hyvic_runtime.families.adaptive.table_choice` has the use of the network's three integers.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ CONTEXT_STEP = 2.0**-6
 """Value of one integer step of a context where it enters the network."""
 
 LOG2_MIN_SCALE, LOG2_MAX_SCALE = -4.5, 9.0
-"""Of the logistic distributions, in quantiser steps. At the smallest nothing but a zero is likely, at the largest a
+"""Log2 scales of the logistic distributions, in quantiser steps. The smallest leaves a zero alone likely, the largest a
 coefficient of ten bits."""
 LOG2_SCALE_STEP = (LOG2_MAX_SCALE - LOG2_MIN_SCALE) / (SCALES - 1)
 
 
 def rounded_log2_scale(log2_scale: Tensor) -> Tensor:
-    """The log2 scale of the nearest row of the tables."""
+    """Return the log2 scale of the nearest row of the tables."""
     index = torch.round((log2_scale - LOG2_MIN_SCALE) / LOG2_SCALE_STEP).clamp(0, SCALES - 1)
     return straight_through(log2_scale, LOG2_MIN_SCALE + LOG2_SCALE_STEP * index)
 
 
 def rounded_mean(mean: Tensor, gain: Tensor, prediction: Tensor) -> Tensor:
-    """Mean and weighted prediction added, as `table_rows` adds them.
+    """Add mean and weighted prediction as `tables_and_offsets` does.
 
     Args:
-        mean: what is added to the prediction, in quantiser steps.
+        mean: term beside the prediction, in quantiser steps.
         gain: fraction of the prediction that counts, 0 … 1.
         prediction: in steps of 2**-PREDICTION_STEP_BITS.
     """
@@ -43,5 +43,5 @@ def rounded_mean(mean: Tensor, gain: Tensor, prediction: Tensor) -> Tensor:
 
 
 def predicted_mean(mean: Tensor, gain: Tensor, prediction: Tensor) -> Tensor:
-    """`rounded_mean` before it is rounded."""
+    """Return `rounded_mean` before it is rounded."""
     return mean + gain * prediction * 2.0**-PREDICTION_STEP_BITS

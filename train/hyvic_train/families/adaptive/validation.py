@@ -1,4 +1,4 @@
-"""What details cost on scenes that training never sees, at fixed quantiser steps."""
+"""Cost of details on scenes that training never sees, at fixed quantiser steps."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from hyvic_runtime.families.adaptive.coding_order import Block
 from hyvic_runtime.families.adaptive.planes import Planes
 from torch import Tensor
 
 from hyvic_train.data.cubes import TrainingCube
+from hyvic_train.data.measured import middle, spread
 from hyvic_train.families.adaptive.coefficients import (
     Details,
     Rows,
     details,
+    project,
     rounded,
-    rows_in_order,
-    spectral_transform,
+    spectral_basis,
+    visit_rows,
 )
 from hyvic_train.families.adaptive.context_model import ContextModel
-from hyvic_train.validation import MAX_SCENES, MAX_SIDE, spread
 
 STEPS = (10.0, 40.0, 160.0)
-"""Of the quantiser, in digital numbers."""
+"""Steps of the quantiser, in digital numbers."""
 ROUNDING = 0.4
 
 
@@ -34,8 +36,8 @@ class MeasuredStep:
     """One quantiser step on every validation scene.
 
     Attributes:
-        quantiser_step: in digital numbers.
-        scenes: bits of all details over all samples of the scene: neither approximations nor bases are counted.
+        quantiser_step: step in digital numbers.
+        scenes: bits of all details over all samples of the scene: neither low-pass bands nor bases are counted.
     """
 
     quantiser_step: float
@@ -43,29 +45,33 @@ class MeasuredStep:
 
 
 def measure(model: ContextModel, scenes: Sequence[TrainingCube], components: int) -> tuple[MeasuredStep, ...]:
-    """Bits of the details of every scene, transformed by its own statistics and coded as one tile."""
+    """Measure the details of every scene, transformed by its own statistics and coded as one tile."""
     measured: list[dict[str, float]] = [{} for _ in STEPS]
-    for scene in spread(scenes, MAX_SCENES):
-        cube = _middle(scene.cube)
-        transform = spectral_transform(cube, components)
-        planes = transform.components(cube)
+    for scene in spread(scenes):
+        cube = middle(scene.cube)
+        basis = spectral_basis(cube, components)
+        planes = project(basis, cube)
         for step, results in zip(STEPS, measured, strict=True):
-            results[scene.name] = (
-                detail_bits(model, rounded(details(planes, transform.spread, step), ROUNDING)) / cube.size
-            )
+            results[scene.name] = detail_bits(model, rounded(details(planes, basis, step), ROUNDING)) / cube.size
     return tuple(
         MeasuredStep(quantiser_step=step, scenes=results) for step, results in zip(STEPS, measured, strict=True)
     )
 
 
 @torch.no_grad()
-def detail_bits(model: ContextModel, of: Details) -> float:
-    """Bits of all details of a tile."""
-    return sum(float(rows_bits(model, rows).sum(dtype=torch.float64)) for rows in rows_in_order(of))
+def detail_bits(model: ContextModel, tile: Details) -> float:
+    """Return the bits of all details of a tile."""
+    bits: list[float] = []
+
+    def count(rows: Rows, block: Block) -> None:
+        bits.append(float(rows_bits(model, rows).sum(dtype=torch.float64)))
+
+    visit_rows(tile, count)
+    return sum(bits)
 
 
 def rows_bits(model: ContextModel, rows: Rows, values: Planes | None = None) -> Tensor:
-    """Bits of every row, (row,); or of `values` in place of the rows' own, (choice, row) both."""
+    """Return the bits of every row, (row,); or of `values` in place of the rows' own, (choice, row) both."""
     contexts = torch.from_numpy(rows.contexts)[None, :, :, None]
     distributions = model(contexts, torch.from_numpy(rows.prediction)[None, :, None])
     bits = model.bits(torch.from_numpy(rows.values if values is None else values)[..., None], distributions)
@@ -73,12 +79,12 @@ def rows_bits(model: ContextModel, rows: Rows, values: Planes | None = None) -> 
 
 
 def mean_octaves(measured: Sequence[MeasuredStep]) -> float:
-    """Mean of log2 of the bits over scenes and steps: every rate counts alike, as in training."""
+    """Average log2 of the bits over scenes and steps: every rate counts the same, as in training."""
     return statistics.fmean(float(np.log2(max(bits, 2.0**-24))) for of in measured for bits in of.scenes.values())
 
 
 def json_from_measured(measured: Sequence[MeasuredStep]) -> dict[str, Any]:
-    """The document that is kept beside the weights."""
+    """Return the document that is kept beside the weights."""
     return {
         "points": [
             {
@@ -88,11 +94,3 @@ def json_from_measured(measured: Sequence[MeasuredStep]) -> dict[str, Any]:
             for of in measured
         ]
     }
-
-
-def _middle(cube: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """At most MAX_SIDE lines and samples."""
-    for axis in (1, 2):
-        start = max((cube.shape[axis] - MAX_SIDE) // 2, 0)
-        cube = cube.take(range(start, min(start + MAX_SIDE, cube.shape[axis])), axis=axis)
-    return cube

@@ -1,7 +1,7 @@
-"""What every model family is: transforms about a quantised latent, a hyperprior, and gains for a range of rates.
+"""Base of the latent codecs: transforms around a quantised latent, a hyperprior, and gains for a range of rates.
 
-Loss, validation, checkpoints, KLT initialisation and the training loop know a model by this class alone. A family adds
-its networks and how it predicts the latent; `hyvic_train.families.registry` names the families.
+Loss, validation, KLT initialisation and training know a model by this class alone. A codec adds its networks and its
+prediction of the latent.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # compressai 1.2.8 imports torch's deprecated torch.jit
     from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 
+from hyvic_train.families.latent.model_config import ModelConfig
 from hyvic_train.integer_path import SCALE_BOUND
-from hyvic_train.model_config import ModelConfig
 
 _GDN_GAMMA = 1e-4
 """Start of GDN's diagonal γ. Stage outputs reach tens in normalised units, so x·√(1 + γx²) ≈ x, while the
@@ -29,7 +31,7 @@ reparametrised γ (a square) is far enough from zero to receive a gradient."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodecOutput:
-    """What one pass gives.
+    """Result of one pass.
 
     Attributes:
         reconstruction: x̂ in digital numbers, (batch, band, line, sample).
@@ -42,18 +44,18 @@ class CodecOutput:
     hyperlatent_likelihoods: Tensor
 
     def bits(self) -> Tensor:
-        """−log2 p(ŷ, ẑ) of every item, (batch,): the entropy model's estimate of its stream's length."""
+        """Return −log2 p(ŷ, ẑ) of every item, (batch,): the entropy model's estimate of its stream's length."""
         latent, hyper = (p.log2().sum(dim=(1, 2, 3)) for p in (self.latent_likelihoods, self.hyperlatent_likelihoods))
         return -(latent + hyper)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodedLatent:
-    """A quantised latent and what the entropy path says of it; each (batch, M, line, sample), in quantiser steps.
+    """Quantised latent with its distribution; each (batch, M, line, sample), in quantiser steps.
 
     Attributes:
-        y_hat: as it is decoded.
-        symbols: what is coded.
+        y_hat: ŷ, the decoded latent.
+        symbols: integers that are coded.
         scales: σ.
         means: μ.
     """
@@ -65,7 +67,7 @@ class CodedLatent:
 
 
 def uniform_noise(shape: Sequence[int], device: torch.device) -> Tensor:
-    """What stands for rounding in training: uniform in ±1/2 (Ballé et al., ICLR 2017)."""
+    """Draw noise that stands for rounding in training: uniform in ±1/2 (Ballé et al., ICLR 2017)."""
     return torch.rand(tuple(shape), device=device) - 0.5
 
 
@@ -77,13 +79,13 @@ class CodecModel(nn.Module, ABC):
     Image Compression With Continuous Rate Adaptation, CVPR 2021). With one rate there are no gains.
 
     Attributes:
-        g_a: the encoder, of pixels over the peak; sequential, with the convolutions that the KLT fills as children.
-        g_s: the decoder, its mirror.
-        h_a: the hyper-encoder, of latents times their gain.
-        noise: what a training pass adds in place of rounding, of the shape of what it is given.
+        g_a: encoder of pixels over the peak; sequential, with the convolutions that the KLT fills as children.
+        g_s: decoder, the mirror of g_a.
+        h_a: hyper-encoder of latents times their gain.
+        noise: makes the noise that replaces rounding in training, of the shape of its argument.
         integer_path: whether the entropy path rounds as its integer form will, straight-through, so that training
-            feels it.
-        tiles_at_once: how many of the tiles of its initialisation pass the encoder together.
+            feels the rounding.
+        tiles_at_once: number of tiles that pass the encoder together in the initialisation.
     """
 
     tiles_at_once: ClassVar[int] = 1024
@@ -98,7 +100,7 @@ class CodecModel(nn.Module, ABC):
         self.integer_path = False
 
     def _add_entropy_models(self) -> None:
-        """The prior of ẑ, the Gaussians of ŷ and the gains; after the transforms, whose weights are drawn first."""
+        """Add the prior of ẑ, the Gaussians of ŷ and the gains, after the transforms, whose weights are drawn first."""
         config = self.config
         self.entropy_bottleneck = EntropyBottleneck(config.hyperlatent_channels)
         self.gaussian_conditional = GaussianConditional(None, scale_bound=SCALE_BOUND)
@@ -109,7 +111,7 @@ class CodecModel(nn.Module, ABC):
     @property
     @abstractmethod
     def config(self) -> ModelConfig:
-        """Its architecture."""
+        """Architecture of the model."""
 
     @abstractmethod
     def forward(self, x: Tensor, level: Tensor | None = None) -> CodecOutput:
@@ -122,35 +124,39 @@ class CodecModel(nn.Module, ABC):
 
     @abstractmethod
     def quantise(self, y: Tensor, z_hat: Tensor) -> CodedLatent:
-        """Round a latent, its gain applied, about what ẑ predicts of it."""
+        """Round a latent, with its gain applied, around its prediction from ẑ."""
 
     @abstractmethod
     def calibrate(self, x: Tensor) -> None:
-        """Raise `peaks` to what x reaches at any rate level."""
+        """Raise `peaks` to the magnitudes of x at any rate level."""
 
     @abstractmethod
     def start_entropy_path(self, mean: Tensor, spread: Tensor) -> None:
-        """Predict every latent as its channel's own; without gradient.
+        """Start from a prediction of every latent by the statistics of its channel; without gradient.
 
         Args:
-            mean: (M,) of every channel.
+            mean: (M,) means of the channels.
             spread: (M,) standard deviations, above zero.
         """
 
     @property
     def foreign_weights_obstacle(self) -> str | None:
-        """Why a state_dict of CompressAI's cannot be this model's; None: it can."""
+        """Reason why a state_dict of CompressAI does not fit this model; None: it fits."""
         return "CompressAI has no model of this family; take a checkpoint of train-model"
 
     @property
     def medians(self) -> Tensor:
-        """What ẑ is beside an integer, (hyper-latent channel,)."""
+        """Difference of ẑ from an integer, (hyper-latent channel,)."""
         return torch.zeros_like(self.entropy_bottleneck.quantiles[:, 0, 1].detach())
 
     @property
     def device(self) -> torch.device:
-        """Where its weights lie."""
+        """Device of the weights."""
         return next(self.parameters()).device
+
+    def batch_of(self, cube: NDArray[np.float32]) -> Tensor:
+        """Return a cube (band, line, sample) as a batch of one, where the weights lie."""
+        return torch.from_numpy(cube)[None].to(self.device)
 
     @property
     def peaks(self) -> dict[str, Tensor]:
@@ -161,17 +167,17 @@ class CodecModel(nn.Module, ABC):
         return {name: buffer for name, buffer in self.named_buffers() if "_peak" in name}
 
     def analyse(self, x: Tensor) -> Tensor:
-        """Digital numbers to the latent y, in quantiser steps."""
+        """Transform digital numbers to the latent y, in quantiser steps."""
         y: Tensor = self.g_a(x / self.config.peak)
         return y
 
     def synthesise(self, y_hat: Tensor) -> Tensor:
-        """Quantised latent to digital numbers, not yet rounded."""
+        """Transform a quantised latent to digital numbers, not yet rounded."""
         x_hat: Tensor = self.g_s(y_hat) * self.config.peak
         return x_hat
 
     def gains(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """Gain and inverse gain of rate levels.
+        """Return gain and inverse gain of rate levels.
 
         Args:
             level: (batch,), 0 … rates − 1; between two levels the gains are interpolated geometrically.
@@ -191,7 +197,7 @@ class CodecModel(nn.Module, ABC):
         return gain, inverse
 
     def latent_likelihoods(self, residual: Tensor, scales: Tensor) -> Tensor:
-        """p(ŷ | ẑ) of ŷ − μ under Gaussians of standard deviation σ, all in quantiser steps."""
+        """Return p(ŷ | ẑ) of ŷ − μ under Gaussians of standard deviation σ, all in quantiser steps."""
         likelihoods: Tensor = self.gaussian_conditional._likelihood(residual, scales)
         bounded: Tensor = self.gaussian_conditional.likelihood_lower_bound(likelihoods)
         return bounded
@@ -216,7 +222,7 @@ class CodecModel(nn.Module, ABC):
 
     @torch.no_grad()
     def make_linear(self) -> None:
-        """Take from encoder and decoder what is not linear, but for what its gradient needs to come back."""
+        """Make encoder and decoder almost linear; the little that is left gives its parameters a gradient."""
         layer: Any
         for layer in (*self.g_a, *self.g_s):
             if hasattr(layer, "gamma_reparam"):
@@ -224,28 +230,24 @@ class CodecModel(nn.Module, ABC):
                 layer.gamma.copy_(layer.gamma_reparam.init(_GDN_GAMMA * torch.eye(layer.gamma.shape[0])))
 
     def use_channels_last(self) -> None:
-        """Pixels are vectors of bands: the layout in which pixelwise convolutions are matrix products."""
+        """Lay pixels out as vectors of bands, so that pixelwise convolutions are matrix products."""
         for parameter in self.parameters():
             if parameter.dim() == 4:  # torch's own way stumbles over the kernels of three dimensions
                 parameter.data = parameter.data.to(memory_format=torch.channels_last)
 
     def transform_parameters(self) -> Iterator[nn.Parameter]:
-        """Of encoder and decoder; the others are the entropy model's."""
+        """Yield the parameters of encoder and decoder; the others are the entropy model's."""
         yield from self.g_a.parameters()
         yield from self.g_s.parameters()
 
     def aux_loss(self) -> Tensor:
-        """Loss of the factorised prior's quantiles, for the auxiliary optimiser."""
+        """Return the loss of the factorised prior's quantiles, for the auxiliary optimiser."""
         loss: Tensor = self.entropy_bottleneck.loss()
         return loss
 
-    def parameter_count(self) -> int:
-        """Trainable parameters, the factorised prior's included, as the HyVIC paper counts them."""
-        return sum(p.numel() for p in self.parameters())
-
 
 def hyper_encoder(config: ModelConfig, width: int) -> nn.Sequential:
-    """E^H of HyVIC: conv 1×1 (M→width), LeakyReLU, conv k×k /2, LeakyReLU, conv k×k /2."""
+    """Build E^H of HyVIC: conv 1×1 (M→width), LeakyReLU, conv k×k /2, LeakyReLU, conv k×k /2."""
     slope, k = 2.0**-config.leaky_slope_bits, config.kernel_size
     return nn.Sequential(
         nn.Conv2d(config.latent_channels, width, 1),
@@ -257,10 +259,10 @@ def hyper_encoder(config: ModelConfig, width: int) -> nn.Sequential:
 
 
 def downsampling(inputs: int, outputs: int, kernel_size: int) -> nn.Conv2d:
-    """A strided convolution to half as many lines and samples."""
+    """Build a strided convolution to half as many lines and samples."""
     return nn.Conv2d(inputs, outputs, kernel_size, stride=2, padding=kernel_size // 2)
 
 
 def upsampling(inputs: int, outputs: int, kernel_size: int) -> nn.ConvTranspose2d:
-    """Its transpose, to twice as many."""
+    """Build the transpose of `downsampling`, to twice as many lines and samples."""
     return nn.ConvTranspose2d(inputs, outputs, kernel_size, stride=2, padding=kernel_size // 2, output_padding=1)

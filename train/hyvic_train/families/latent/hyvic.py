@@ -23,6 +23,7 @@ from hyvic_train.families.latent.codec_model import (
     hyper_encoder,
     upsampling,
 )
+from hyvic_train.families.latent.model_config import HyVICConfig
 from hyvic_train.integer_path import (
     hidden_step,
     raise_peak,
@@ -31,7 +32,6 @@ from hyvic_train.integer_path import (
     rounded_mean,
     rounded_scale,
 )
-from hyvic_train.model_config import HyVICConfig
 
 
 class HyVIC(CodecModel):
@@ -83,7 +83,7 @@ class HyVIC(CodecModel):
         )
         self._add_entropy_models()
 
-        # Of D^H's two hidden layers.
+        # Peaks of D^H's two hidden layers.
         self.hidden_peak_0: Tensor
         self.hidden_peak_1: Tensor
         self.register_buffer("hidden_peak_0", torch.zeros(M))
@@ -91,12 +91,12 @@ class HyVIC(CodecModel):
 
     @property
     def config(self) -> HyVICConfig:
-        """Its architecture."""
+        """Architecture of the model."""
         return self._config
 
     @property
     def medians(self) -> Tensor:
-        """What ẑ is beside an integer, (N,): zero unless the hyperprior is CompressAI's."""
+        """Difference of ẑ from an integer, (N,): zero unless the hyperprior is CompressAI's."""
         quantiles: Tensor = self.entropy_bottleneck.quantiles
         return quantiles[:, 0, 1].detach() if self.config.hyperprior == "compressai" else super().medians
 
@@ -125,7 +125,7 @@ class HyVIC(CodecModel):
         )
 
     def scales_and_means(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:
-        """D^H: ẑ to σ and μ of every latent, each (batch, M, line, sample), in quantiser steps."""
+        """Apply D^H: ẑ to σ and μ of every latent, each (batch, M, line, sample), in quantiser steps."""
         hidden = z_hat
         for index, peak in ((0, self.hidden_peak_0), (2, self.hidden_peak_1)):
             hidden = self.h_s[index + 1](self.h_s[index](hidden))

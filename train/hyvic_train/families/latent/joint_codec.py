@@ -1,8 +1,8 @@
 """The joint spatial–spectral attention codec.
 
 Source: seed paper 001, an end-to-end lossy codec of hyperspectral images by joint spatial–spectral feature extraction
-and local attention, section 3. Its text names the modules and gives neither widths nor counts: those are the
-configuration's, and ours (hyvic_train.model_config.JointConfig). C, M, N, y and z are used as for HyVIC.
+and local attention, section 3. Its text names the modules and gives neither widths nor counts. Widths and counts are
+ours, and stand in the configuration (`JointConfig`). C, M, N, y and z are used as for HyVIC.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from hyvic_train.families.latent.codec_model import (
 )
 from hyvic_train.families.latent.joint_features import Branches, FeatureExtraction, ImageReconstruction
 from hyvic_train.families.latent.local_attention import LocalAttention
+from hyvic_train.families.latent.model_config import JointConfig
 from hyvic_train.families.latent.slice_entropy_model import Code, SliceEntropyModel
-from hyvic_train.model_config import JointConfig
 
 
 class JointCodec(CodecModel):
@@ -94,7 +94,7 @@ class JointCodec(CodecModel):
 
     @property
     def config(self) -> JointConfig:
-        """Its architecture."""
+        """Architecture of the model."""
         return self._config
 
     def forward(self, x: Tensor, level: Tensor | None = None) -> CodecOutput:
@@ -117,7 +117,7 @@ class JointCodec(CodecModel):
         )
 
     def code_latent(self, z_hat: Tensor, code: Code, arithmetic: Arithmetic = Arithmetic.REAL) -> CodedLatent:
-        """Go through the slices of ŷ with what ẑ says; encoder and decoder differ in `code` alone."""
+        """Go through the slices of ŷ, predicted from ẑ; encoder and decoder differ in `code` alone."""
         hidden = z_hat
         for layer in self.h_s:
             hidden = layer(hidden, arithmetic)
@@ -151,7 +151,7 @@ class JointCodec(CodecModel):
 
 
 def symbols_of(y: Tensor) -> Code:
-    """The encoder's: y − μ rounded, to the bit, with the gradient of y − μ."""
+    """Return the encoder's code: y − μ rounded, to the bit, with the gradient of y − μ."""
 
     def code(channels: slice, means: Tensor) -> Tensor:
         residual = y[:, channels] - means

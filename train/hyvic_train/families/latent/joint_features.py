@@ -13,7 +13,7 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from hyvic_train.model_config import JointConfig
+from hyvic_train.families.latent.model_config import JointConfig
 
 
 class SpatialBlock(nn.Module):

@@ -24,8 +24,8 @@ def initialise(model: CodecModel, tiles: Tensor, step: float, lmbdas: Sequence[f
 
     Args:
         model: changed in place.
-        tiles: (tile, band, line, sample) digital numbers, the training scenes' statistics.
-        step: quantiser step of the orthonormal coefficients, in digital numbers; of several rates their middle.
+        tiles: (tile, band, line, sample) digital numbers of training scenes.
+        step: quantiser step of the orthonormal coefficients, in digital numbers; with several rates at their middle.
         lmbdas: λ of every rate level.
     """
     model.make_linear()
@@ -91,7 +91,7 @@ def initialise_gains(model: CodecModel, lmbdas: Sequence[float]) -> None:
 
 
 def _through(layers: nn.Sequential, features: Tensor, tiles_at_once: int) -> Tensor:
-    """What layers give, tile after tile."""
+    """Pass tiles through layers, a few at a time."""
     return torch.cat([layers(part) for part in torch.split(features, tiles_at_once)])
 
 
@@ -100,13 +100,13 @@ def _convolutions(transform: nn.Sequential) -> list[Any]:
 
 
 def _copy_rows(weight: Tensor, basis: Tensor) -> None:
-    """Write the basis into the leading rows; rows that the KLT has none for become zero."""
+    """Write the basis into the leading rows; rows beyond the KLT's components become zero."""
     weight.zero_()
     weight[: len(basis)] = basis
 
 
 def _klt(samples: Tensor, components: int) -> tuple[Tensor, Tensor]:
-    """Principal components of (feature, observation) samples.
+    """Find the principal components of (feature, observation) samples.
 
     Returns:
         (components or fewer, feature) orthonormal rows in falling order of variance, and the mean (feature,).

@@ -49,14 +49,14 @@ class BlockAttention(nn.Module):
         return z
 
     def _blocks(self, x: Tensor) -> Tensor:
-        """(batch, N, line, sample) as (batch, block line, block sample, place in the block, N)."""
+        """Cut (batch, N, line, sample) to (batch, block line, block sample, place in the block, N)."""
         batch, channels, lines, samples = x.shape
         b = self.block
         cut = x.reshape(batch, channels, lines // b, b, samples // b, b)
         return cut.permute(0, 2, 4, 3, 5, 1).reshape(batch, lines // b, samples // b, b * b, channels)
 
     def _picture(self, blocks: Tensor, lines: int, samples: int) -> Tensor:
-        """What `_blocks` cut, put together again."""
+        """Invert `_blocks`."""
         b, channels = self.block, blocks.shape[-1]
         placed = blocks.reshape(len(blocks), lines // b, samples // b, b, b, channels)
         return placed.permute(0, 5, 1, 3, 2, 4).reshape(len(blocks), channels, lines, samples)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hyvic_train.entropy_path_layer import Arithmetic, EntropyPathLayer, watch
 from hyvic_train.families.latent.codec_model import CodedLatent
+from hyvic_train.families.latent.model_config import JointConfig
 from hyvic_train.integer_path import (
     latent_step,
     rounded_correction,
@@ -21,14 +22,13 @@ from hyvic_train.integer_path import (
     rounded_log2_scale,
     rounded_mean,
 )
-from hyvic_train.model_config import JointConfig
 
 Code = Callable[[slice, Tensor], Tensor]
-"""Gives the symbols of a slice of channels whose means are known: the encoder rounds y − μ, the decoder reads them."""
+"""Returns the symbols of a slice of channels with known means: the encoder rounds y − μ, the decoder reads them."""
 
 
 class SliceNetwork(nn.Module):
-    """What predicts something of a slice: conv k×k (inputs→W), LeakyReLU, conv 1×1, LeakyReLU, conv 1×1 (W→outputs)."""
+    """Network of a slice: conv k×k (inputs→W), LeakyReLU, conv 1×1, LeakyReLU, conv 1×1 (W→outputs)."""
 
     def __init__(self, inputs: int, outputs: int, config: JointConfig) -> None:
         super().__init__()
@@ -47,10 +47,10 @@ class SliceEntropyModel(nn.Module):
 
         σ_i, μ_i = prediction_i(h, ŷ_0 … ŷ_i−1)
         s_i      = code(μ_i)                                        the symbols: y_i − μ_i, rounded
-        r_i      = ½ tanh(correction_i(h, ŷ_0 … ŷ_i−1, s_i + μ_i))   what rounding took: latent residual prediction
+        r_i      = ½ tanh(correction_i(h, ŷ_0 … ŷ_i−1, s_i + μ_i))   rounding error: latent residual prediction
         ŷ_i      = s_i + μ_i + r_i
 
-    h is what the hyper-decoder gives.
+    h is the output of the hyper-decoder.
 
     Latents that predict others are operands of the integer network: where it rounds, they have fewer bits there.
     """
@@ -73,9 +73,9 @@ class SliceEntropyModel(nn.Module):
         """Go through the slices; encoder and decoder differ in `code` alone.
 
         Args:
-            hyperprior: what the hyper-decoder says of every latent, (batch, channel, line, sample).
+            hyperprior: output of the hyper-decoder, (batch, channel, line, sample).
             code: asked for the symbols of each slice in turn.
-            arithmetic: of the networks.
+            arithmetic: arithmetic of the networks.
         """
         context = hyperprior
         parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
@@ -95,7 +95,7 @@ class SliceEntropyModel(nn.Module):
         return CodedLatent(y_hat=y_hat, symbols=symbols, scales=scales, means=means)
 
     def _operand(self, latent: Tensor, of: slice, arithmetic: Arithmetic) -> Tensor:
-        """Latents as the networks of later slices see them."""
+        """Return latents as the networks of later slices see them."""
         peak = self.latent_peak[of]
         watch(peak, latent, arithmetic, training=self.training)
         if arithmetic is Arithmetic.ROUNDED:
@@ -104,10 +104,10 @@ class SliceEntropyModel(nn.Module):
 
     @torch.no_grad()
     def start(self, mean: Tensor, spread: Tensor) -> None:
-        """Predict every latent as its channel's own, and no rest.
+        """Start from a prediction of every latent by the statistics of its channel, without residual prediction.
 
         Args:
-            mean: (M,) of every channel.
+            mean: (M,) means of the channels.
             spread: (M,) standard deviations, above zero.
         """
         network: Any

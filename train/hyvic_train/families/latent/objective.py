@@ -1,4 +1,4 @@
-"""What training minimises: eq. 2 at every rate level."""
+"""Loss of training: eq. 2 at every rate level."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hyvic_train.families.latent.codec_model import CodecModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateDistortion:
-    """What eq. 2 weighs.
+    """Rate and distortion, the two terms of eq. 2.
 
     Attributes:
         rate_bpppb: estimated bits per pixel per band.
@@ -25,21 +25,21 @@ class RateDistortion:
     mse: float
 
     def psnr(self, peak: float) -> float:
-        """Eq. 5, in dB; infinite without an error."""
+        """Return eq. 5, in dB; infinite without an error."""
         return 10 * math.log10(peak**2 / self.mse) if self.mse else math.inf
 
     @property
     def compression_ratio(self) -> float:
-        """Eq. 4, of samples of 16 bits."""
+        """Ratio of eq. 4 for samples of 16 bits."""
         return 16 / self.rate_bpppb if self.rate_bpppb else math.inf
 
     def loss(self, lmbda: float) -> float:
-        """Eq. 2."""
+        """Return eq. 2."""
         return self.rate_bpppb + lmbda * self.mse
 
 
 def level_weights(lmbdas: Sequence[float]) -> tuple[float, ...]:
-    """Factors of the levels' losses: 1/√λ over its geometric mean, so 1 for a single λ.
+    """Return the factors of the levels' losses: 1/√λ over its geometric mean, so 1 for a single λ.
 
     The least loss R + λD that a level can reach grows about as √λ over the decades of interest. Unweighted, the
     gradients of the highest λ would drown the others'.
@@ -49,7 +49,7 @@ def level_weights(lmbdas: Sequence[float]) -> tuple[float, ...]:
 
 
 class Objective(nn.Module):
-    """Eq. 2 of a batch, bits per sample + λ · mean squared error, and the auxiliary loss.
+    """Loss of a batch by eq. 2, bits per sample + λ · mean squared error, plus the auxiliary loss.
 
     The two need no backward pass each: the auxiliary loss reaches the prior's quantiles and nothing else, which
     eq. 2 does not touch.
@@ -61,7 +61,7 @@ class Objective(nn.Module):
         self._lmbda, self._weight = torch.tensor(lmbdas), torch.tensor(level_weights(lmbdas))
 
     def forward(self, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rate and distortion of a batch.
+        """Compute rate and distortion of a batch.
 
         Args:
             x: (batch, band, line, sample) digital numbers.
@@ -79,5 +79,5 @@ class Objective(nn.Module):
 
 
 def levels_of_step(step: int, count: int, rates: int) -> Tensor:
-    """Rate level of every item of a step's batch, (count,): all levels in turn, whatever the batch's size."""
+    """Return the rate level of every item of a step's batch, (count,): all levels in turn, for any size of batch."""
     return (torch.arange(count) + step * count) % rates

@@ -18,11 +18,12 @@ from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import OVERHEAD_OCTETS, Packetiser
 from hyvic_runtime.scene.scene import Scene
-from hyvic_train.checkpoint import CheckpointError, load_checkpoint
+from hyvic_train.checkpoint import CheckpointError
 from hyvic_train.cli import main
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.hyvic import HyVIC
-from hyvic_train.model_config import HyVICConfig
-from hyvic_train.pretrained import load_pretrained
+from hyvic_train.families.latent.model_config import HyVICConfig
+from hyvic_train.families.latent.pretrained import load_pretrained
 from torch import nn
 
 with warnings.catch_warnings():
@@ -96,7 +97,7 @@ def test_it_gives_compressais_reconstruction_and_bits(state_dict: Path) -> None:
 def test_it_is_converted_exported_and_coded_within_one_percent_of_its_estimate(
     state_dict: Path, tmp_path: Path
 ) -> None:
-    from hyvic_export.families.latent.exporter import bundle_from_checkpoint
+    from hyvic_export.exporter import bundle_from_checkpoint
 
     cube = smooth_cube(64, 64, C)
     np.savez(tmp_path / "scene.npz", cube=cube)

@@ -18,9 +18,9 @@ import torch
 import yaml
 from conftest import smooth_cube
 from hyvic_train.cli import main
-from hyvic_train.config import config_from_json
 from hyvic_train.data.data_set import NamedCube, read_split
-from hyvic_train.objective import RateDistortion
+from hyvic_train.families.latent.config import config_from_json
+from hyvic_train.families.latent.objective import RateDistortion
 
 CONFIG = {
     "model": {"bands": 8, "latent_channels": 10, "hyperlatent_channels": 6, "spatial_stages": 1},
@@ -127,9 +127,10 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(workspace: Path) -> None:
     run.send_signal(signal.SIGKILL)
     run.wait()
 
-    from hyvic_train.checkpoint import load_checkpoint, resume
+    from hyvic_train.checkpoint import resume
+    from hyvic_train.families.latent.checkpoint import load_checkpoint
     from hyvic_train.families.latent.hyvic import HyVIC
-    from hyvic_train.training import make_optimisers
+    from hyvic_train.families.latent.training import make_optimisers
 
     config = load_checkpoint(workspace / "out").config
     model = HyVIC(config.model)
@@ -213,8 +214,8 @@ def test_an_existing_run_is_never_overwritten(workspace: Path, capsys: pytest.Ca
 
 
 def test_a_run_leaves_points_pictures_and_its_best_checkpoint(workspace: Path) -> None:
-    from hyvic_train.checkpoint import load_checkpoint
-    from hyvic_train.validation import validate, validation_loss
+    from hyvic_train.families.latent.checkpoint import load_checkpoint
+    from hyvic_train.families.latent.validation import validate, validation_loss
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     two = ["--set", "model.rates=2", "--set", "optimisation.lmbda=[1.0e-5, 1.0e-3]", "--set", "optimisation.steps=30"]
@@ -356,12 +357,12 @@ def test_epochs_are_told_in_steps(workspace: Path, capsys: pytest.CaptureFixture
 
 def test_a_configuration_builds_on_another(workspace: Path) -> None:
     from hyvic_train.config import ConfigError
-    from hyvic_train.config_file import read_config
+    from hyvic_train.config_file import read_sweep
 
     (workspace / "child.yaml").write_text("base: config.yaml\noptimisation: {steps: 9}\n")
-    config = read_config(workspace / "child.yaml")
+    (config,) = read_sweep(workspace / "child.yaml").values()
     assert (config.optimisation.steps, config.optimisation.klt_step) == (9, 30)
     assert config.data == config_from_json(CONFIG).data
     (workspace / "config.yaml").write_text("base: child.yaml\n")
     with pytest.raises(ConfigError, match="at most 8 in a chain"):
-        read_config(workspace / "child.yaml")
+        read_sweep(workspace / "child.yaml")

@@ -7,20 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from hyvic_train.data.data_set import TrainingCube
+from hyvic_train.data.measured import middle, spread
 from hyvic_train.families.latent.codec_model import CodecModel
-from hyvic_train.objective import RateDistortion, level_weights
-
-MAX_SCENES = 256
-"""Of a larger set as many are measured, evenly spread: a validation must not cost more than the steps between."""
-
-MAX_SIDE = 256
-"""Of a larger scene the middle is measured, this many lines and samples: whole swaths do not fit a network's memory."""
+from hyvic_train.families.latent.objective import RateDistortion, level_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +21,8 @@ class OperatingPoint:
 
     Attributes:
         lmbda: λ of the level.
-        quality: the same as `encode-scene --quality` counts it, 0 … 100.
-        scenes: measured with real rounding; the rate is the entropy model's.
+        quality: the level as `encode-scene --quality` counts it, 0 … 100.
+        scenes: results by scene, measured with real rounding; the rate is the entropy model's.
     """
 
     lmbda: float
@@ -39,18 +31,18 @@ class OperatingPoint:
 
 
 def quality_of_level(level: int, rates: int) -> float:
-    """0 for the lowest rate level, 100 for the highest and for the only one."""
+    """Return 0 for the lowest rate level, 100 for the highest and for the only one."""
     return 100 * level / (rates - 1) if rates > 1 else 100.0
 
 
 @torch.no_grad()
 def validate(model: CodecModel, scenes: Sequence[TrainingCube], lmbdas: Sequence[float]) -> tuple[OperatingPoint, ...]:
-    """Measure every level on the part of each scene that whole cells cover."""
+    """Measure every rate level on the whole cells of each scene."""
     was_training = model.training
     model.eval()
     measured: list[dict[str, RateDistortion]] = [{} for _ in lmbdas]
-    for scene in spread(scenes, MAX_SCENES):
-        x = whole_cells(scene.cube, model.config.cell).to(model.device)
+    for scene in spread(scenes):
+        x = model.batch_of(middle(scene.cube, model.config.cell))
         for level, results in enumerate(measured):
             output = model(x, x.new_full((1,), level))
             results[scene.name] = RateDistortion(
@@ -65,7 +57,7 @@ def validate(model: CodecModel, scenes: Sequence[TrainingCube], lmbdas: Sequence
 
 
 def validation_loss(points: Sequence[OperatingPoint]) -> float:
-    """Eq. 2 averaged over scenes and levels, weighed as training weighs it."""
+    """Average eq. 2 over scenes and levels, with the weights of training."""
     weights = level_weights([point.lmbda for point in points])
     return statistics.fmean(
         weight * result.loss(point.lmbda)
@@ -75,7 +67,7 @@ def validation_loss(points: Sequence[OperatingPoint]) -> float:
 
 
 def json_from_points(points: Sequence[OperatingPoint], peak: float) -> dict[str, Any]:
-    """The document that select-model reads; `bits_per_sample` is the N_b of the compression ratio."""
+    """Return the document that select-model reads; `bits_per_sample` is the N_b of the compression ratio."""
     return {
         "bits_per_sample": 16,
         "points": [
@@ -90,19 +82,3 @@ def json_from_points(points: Sequence[OperatingPoint], peak: float) -> dict[str,
             for point in points
         ],
     }
-
-
-def spread(scenes: Sequence[TrainingCube], count: int) -> list[TrainingCube]:
-    """At most `count` scenes, evenly spread."""
-    count = min(count, len(scenes))
-    return [scenes[index * len(scenes) // count] for index in range(count)]
-
-
-def whole_cells(cube: NDArray[np.float32], stride: int) -> Tensor:
-    """A cube as a batch of one, cut to a multiple of `stride` lines and samples, at most MAX_SIDE of its middle."""
-    x = torch.as_tensor(cube, dtype=torch.float32)[None]
-    for axis in (-2, -1):
-        size = min(x.shape[axis] // stride, MAX_SIDE // stride) * stride
-        start = (x.shape[axis] - size) // 2 if x.shape[axis] > MAX_SIDE else 0
-        x = x.narrow(axis, start, size)
-    return x

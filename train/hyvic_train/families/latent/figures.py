@@ -1,4 +1,4 @@
-"""Pictures of a run for TensorBoard: where it stands, and what it does to a scene that it never saw."""
+"""Pictures of a run for TensorBoard: rate and distortion, and a validation scene before and after coding."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 from hyvic_runtime.scene.scene import TRUE_COLOUR_NM, nearest_bands
 
 from hyvic_train.data.data_set import TrainingCube
+from hyvic_train.data.measured import middle
 from hyvic_train.families.latent.codec_model import CodecModel
-from hyvic_train.validation import OperatingPoint, whole_cells
+from hyvic_train.families.latent.validation import OperatingPoint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +21,7 @@ _SPECTRA = 3
 
 
 def rate_distortion_figure(points: Sequence[OperatingPoint], peak: float) -> Figure:
-    """Every scene at every rate level; the compression ratio is that of 16-bit samples."""
+    """Plot every scene at every rate level; compression ratios are of 16-bit samples."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), dpi=110, layout="constrained")
@@ -38,10 +39,10 @@ def rate_distortion_figure(points: Sequence[OperatingPoint], peak: float) -> Fig
 def reconstruction_figures(
     model: CodecModel, scene: TrainingCube, level: int, wavelengths: Sequence[float] | None
 ) -> tuple[Figure, Figure]:
-    """True colour before and after, and the spectra of a few pixels, of one scene at one rate level."""
+    """Draw one scene at one rate level: true colour before and after, and the spectra of a few pixels."""
     from matplotlib.figure import Figure
 
-    x = whole_cells(scene.cube, model.config.cell).to(model.device)
+    x = model.batch_of(middle(scene.cube, model.config.cell))
     after = model(x, x.new_full((1,), level)).reconstruction[0].cpu().numpy()
     before = x[0].cpu().numpy()
     bands = nearest_bands(TRUE_COLOUR_NM, len(before), None if wavelengths is None else np.array(wavelengths))

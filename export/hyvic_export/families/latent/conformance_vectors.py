@@ -1,8 +1,8 @@
-"""Inputs that an engine must get right before it may code: they reach every case of the entropy path's arithmetic.
+"""Conformance vectors of the entropy path: an engine must compute them exactly before it may code.
 
-The cases are what can go wrong: each scale index, clamps at both ends of every layer and operand, ties above an even
-and above an odd number, each predicted rest. A model may not be able to reach them all (a σ of 256 steps, say); those
-are named, not skipped silently.
+They reach every case of the arithmetic: each scale index, clamps at both ends of every layer and operand, ties above
+an even and above an odd number, each predicted rest. A model may be unable to reach a case, such as a σ of 256 steps.
+The export names such cases.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from hyvic_runtime.entropy.unit_coder import SYMBOL_MAX, SYMBOL_MIN
 from hyvic_train.integer_path import MEAN_STEP_BITS, SCALE_COUNT
 from numpy.typing import NDArray
 
+from hyvic_export.conformance_cases import chosen_vectors, possible_cases, reached_cases
 from hyvic_export.families.latent.integer_network import (
     REST_STEPS,
     Code,
@@ -24,19 +25,19 @@ from hyvic_export.families.latent.integer_network import (
     run_reference,
     scale_table,
 )
-from hyvic_export.integer_layer import Integers, Requantisation, rounded_shift, shift_of
+from hyvic_export.integer_layer import Integers, Requantisation
 
 MAX_SEARCH = 12
-"""Random vectors that are tried for cases which the designed ones leave out."""
+"""Number of random candidates for cases that the designed vectors do not reach."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConformanceVector:
-    """What the entropy path is fed with, and what it makes of that.
+    """Inputs of the entropy path, and their outputs.
 
     Attributes:
         hyperlatent: ẑ, (N, line, sample).
-        expected: by the definition; its `symbols` are fed, too.
+        expected: outputs by the definition; its `symbols` are an input too.
     """
 
     hyperlatent: Integers
@@ -46,31 +47,27 @@ class ConformanceVector:
 def conformance_vectors(
     prior: FrequencyTables, network: IntegerNetwork, cells: int
 ) -> tuple[tuple[ConformanceVector, ...], frozenset[str]]:
-    """Inputs that stress the entropy path.
+    """Choose inputs that stress the entropy path.
 
     Args:
-        prior: tables of ẑ, which bound it.
-        network: the entropy path.
+        prior: tables of ẑ, which bound ẑ.
+        network: integer network of the entropy path.
         cells: side of a tile's ẑ.
 
     Returns:
         The vectors, and the cases that none of them reached.
     """
-    vectors, reached = [], set[str]()
-    wanted = every_case(network)
-    for index, (hyperlatent, code) in enumerate(_candidates(prior, network, cells)):
-        designed = index < DESIGNED
-        if not designed and reached >= wanted:
-            break
+
+    def run(candidate: tuple[Integers, Code]) -> tuple[ConformanceVector, frozenset[str]]:
+        hyperlatent, code = candidate
         expected, found = cases(network, hyperlatent, code)
-        if designed or found - reached:
-            vectors.append(ConformanceVector(hyperlatent=hyperlatent, expected=expected))
-            reached |= found
-    return tuple(vectors), frozenset(wanted - reached)
+        return ConformanceVector(hyperlatent=hyperlatent, expected=expected), found
+
+    return chosen_vectors(_candidates(prior, network, cells), run, every_case(network), DESIGNED)
 
 
 def every_case(network: IntegerNetwork) -> frozenset[str]:
-    """Names of all the cases that `cases` could find, reachable or not."""
+    """Name all cases that `cases` could find, reachable or not."""
     found = {f"scale index {index}" for index in range(SCALE_COUNT)}
     requantisations: dict[str, Requantisation] = {f"layer {n}": layer for n, layer in enumerate(network.layers)}
     for number, part in enumerate(network.parts):
@@ -83,30 +80,8 @@ def every_case(network: IntegerNetwork) -> frozenset[str]:
     return frozenset(found.union(*(possible_cases(name, by) for name, by in requantisations.items())))
 
 
-def possible_cases(name: str, by: Requantisation) -> frozenset[str]:
-    """Names of what a requantisation can bring about, reachable or not."""
-    ties = [f"{name} ties above {parity}" for parity in ("even", "odd")] if (by.shift > 0).any() else []
-    return frozenset([f"{name} clamps {end}" for end in ("low", "high")] + ties)
-
-
-def reached_cases(name: str, by: Requantisation, values: Integers) -> frozenset[str]:
-    """Those that some values bring about, (row, line, sample)."""
-    shift = shift_of(by, values)
-    unclamped = rounded_shift(values, shift)
-    right = np.maximum(shift, 1)
-    tied = (shift > 0) & (values - (values >> right << right) == np.int64(1) << (right - 1))
-    odd = (values >> right) % 2 == 1
-    ends = {
-        "clamps low": unclamped < by.low[:, None, None],
-        "clamps high": unclamped > by.high[:, None, None],
-        "ties above even": tied & ~odd,
-        "ties above odd": tied & odd,
-    }
-    return frozenset(f"{name} {end}" for end, where in ends.items() if where.any())
-
-
 def cases(network: IntegerNetwork, hyperlatent: Integers, code: Code) -> tuple[ReferenceLatent, frozenset[str]]:
-    """What one ẑ, (N, line, sample), and its symbols become, and names of the cases that they bring about."""
+    """Run one ẑ, (N, line, sample), and its symbols through the network, and name the cases that they bring about."""
     found = set[str]()
 
     def seen(name: str, by: Requantisation, values: Integers) -> None:
@@ -124,13 +99,13 @@ DESIGNED = 8
 
 
 def _candidates(prior: FrequencyTables, network: IntegerNetwork, cells: int) -> Iterator[tuple[Integers, Code]]:
-    """First DESIGNED vectors that every bundle carries, then MAX_SEARCH seeded ones, each with symbols.
+    """Yield DESIGNED candidates that every bundle carries, then MAX_SEARCH seeded ones, each with symbols.
 
-    Designed: zero; every channel at its lowest and at its highest; the signs of the first layer's heaviest row, so
-    that its sum reaches its bound; and draws over a narrow and over the whole range. The others push a few channels,
-    harder from line to line, so that what lies between the extremes is passed through.
+    Designed: zero; every channel at its lowest and at its highest value; the signs of the first layer's heaviest row,
+    so that its sum reaches its bound; draws over a narrow and over the whole range. The others push a few channels,
+    harder from line to line, so that they pass through all values between the extremes.
 
-    Symbols are drawn as the model expects them; the extremes of ẑ go with such as no model expects.
+    Symbols follow the model's distributions. The extremes of ẑ come with symbols that no model expects.
     """
     low = prior.first.astype(np.int64)[:, None, None]
     high = low + prior.length.astype(np.int64)[:, None, None] - 1
@@ -152,12 +127,12 @@ def _candidates(prior: FrequencyTables, network: IntegerNetwork, cells: int) -> 
 
 
 def _expected_symbols(part: int, scale_index: Integers, mean_steps: Integers) -> Integers:
-    """Gaussian about the means."""
+    """Draw symbols from Gaussians around the means."""
     return _symbols(np.random.default_rng(part).normal(0, scale_table()[scale_index]))
 
 
 def _pushed_symbols(part: int, scale_index: Integers, mean_steps: Integers) -> Integers:
-    """Of every magnitude that there is and of one sign a channel, so that what sums up many latents is driven far."""
+    """Draw symbols of every magnitude, with one sign a channel, so that sums over many latents reach far."""
     rng = np.random.default_rng(part)
     sign = rng.choice([-1.0, 1.0], (len(mean_steps), 1, 1))
     return _symbols(sign * np.exp2(rng.uniform(-1, np.log2(SYMBOL_MAX), mean_steps.shape)))

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
-
+from ccsds123 import ErrorLimit, LocalSum, Parameters, SampleRepresentatives
 from ccsds123.codec import Cube, shape_of
-from ccsds123.parameters import ErrorLimit, LocalSum, Parameters, SampleRepresentatives
+from numpy.typing import NDArray
 
 
 def reference_mapped(cube: Cube, parameters: Parameters) -> NDArray[np.uint32]:

@@ -22,12 +22,12 @@ GRADIENTS = """
 import json, sys
 import numpy as np, torch
 from conftest import smooth_cube
-from hyvic_train.config import config_from_json
+from hyvic_train.families.latent.config import config_from_json
 from hyvic_train.data.data_set import NamedCube, SceneSplit
 from hyvic_train.families.latent.klt import initialise
-from hyvic_train.families.registry import model_from_config
-from hyvic_train.objective import Objective
-from hyvic_train.training import batch, gradients
+from hyvic_train.families.latent.checkpoint import model_from_config
+from hyvic_train.families.latent.objective import Objective
+from hyvic_train.families.latent.training import batch, gradients
 from lightning_fabric import Fabric
 from safetensors.torch import save_file
 
@@ -70,7 +70,7 @@ def test_two_processes_give_the_gradient_of_one(tmp_path: Path, entropy_path: st
     for processes in (1, 2):
         out = tmp_path / f"{processes}.safetensors"
         command = [sys.executable, str(script), str(processes), str(out), entropy_path, json.dumps(model)]
-        path = str(Path(__file__).parents[1])
+        path = str(Path(__file__).parents[3])
         environment = {"PYTHONPATH": path, "PATH": "", "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stderr

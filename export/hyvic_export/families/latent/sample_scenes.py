@@ -1,33 +1,33 @@
-"""Pixels that an export is calibrated and measured on: the user's, or such as the model itself expects."""
+"""Scenes to calibrate and measure with: the user's, or one that the model itself expects."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.scene.files import read_scene
-from hyvic_runtime.scene.marked_samples import fill_line
 from hyvic_runtime.scene.scene import Scene, mean_spectrum, resample_bands
 from hyvic_runtime.scene.tile_grid import TileGeometry
-from hyvic_train.config import TrainingConfig
 from hyvic_train.families.latent.codec_model import CodecModel
+from hyvic_train.families.latent.config import TrainingConfig
 from hyvic_train.integer_path import MEAN_STEP_BITS
 
 from hyvic_export.families.latent.entropy_model import EntropyModel
 from hyvic_export.families.latent.integer_network import run_reference, scale_table
 from hyvic_export.integer_layer import Integers
+from hyvic_export.scene_sample import sample_of
 
 MAX_TILES = 2
-"""Tiles a side that are taken of a scene, from its first line and sample."""
+"""Number of tiles a side of a sample, from the first line and sample of the scene."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedScene:
-    """A scene on the model's bands, and what to call it."""
+    """A scene on the model's bands, and its name."""
 
     name: str
     scene: Scene
@@ -37,7 +37,7 @@ def sample_scenes(paths: Sequence[Path], config: TrainingConfig, geometry: TileG
     """Read scenes, resampled to the model's band centres where both have any.
 
     Raises:
-        SceneError: a scene cannot be read, or has other bands.
+        SceneError: a scene cannot be read, or has another number of bands.
     """
     scenes = []
     for path in paths:
@@ -50,23 +50,9 @@ def sample_scenes(paths: Sequence[Path], config: TrainingConfig, geometry: TileG
     return tuple(scenes)
 
 
-def sample_of(scene: Scene, side: int) -> Scene:
-    """The first lines and samples of a scene, with no-data filled as the encoder fills it.
-
-    So every sample is one to calibrate and measure with.
-    """
-    scene = replace(scene, cube=scene.cube[:side, :side])
-    if scene.no_data is None:
-        return scene
-    cube, mean = np.array(scene.cube), mean_spectrum(scene)
-    for line in cube:
-        fill_line(line, line == scene.no_data, mean)
-    return replace(scene, cube=cube, no_data=None)
-
-
 @torch.no_grad()
 def expected_scene(model: CodecModel, entropy: EntropyModel, geometry: TileGeometry) -> NamedScene:
-    """A tile drawn from the model's own distributions: ẑ from its prior, y around the means that follow."""
+    """Draw a tile from the model's own distributions: ẑ from its prior, y around the means that ẑ predicts."""
     rng = np.random.default_rng(0)
     cells = geometry.hyperlatents
     z_hat = np.stack(
@@ -88,7 +74,7 @@ def expected_scene(model: CodecModel, entropy: EntropyModel, geometry: TileGeome
 
 
 def centred_pixels(named: NamedScene, *, subtract_mean: bool) -> torch.Tensor:
-    """A scene as the analysis sees it, (1, band, line, sample) float32."""
+    """Return a scene as the input of the analysis, (1, band, line, sample) float32."""
     cube = named.scene.cube.astype(np.float32)
     if subtract_mean:
         cube -= mean_spectrum(named.scene).astype(np.float32)

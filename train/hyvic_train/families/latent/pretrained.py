@@ -17,9 +17,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hyvic_train.checkpoint import CODING_TABLES, WEIGHTS, CheckpointError, fill, read_checkpoint_config, weights
+from hyvic_train.checkpoint import CODING_TABLES, WEIGHTS, CheckpointError, fill, weights
+from hyvic_train.families.latent.checkpoint import read_checkpoint_config
 from hyvic_train.families.latent.codec_model import CodecModel
-from hyvic_train.model_config import ModelConfig
+from hyvic_train.families.latent.model_config import ModelConfig
 
 _OLD_NAMES = {"_matrix": "matrices.", "_bias": "biases.", "_factor": "factors."}
 
@@ -29,7 +30,7 @@ def load_pretrained(model: CodecModel, path: Path) -> None:
 
     Args:
         model: changed in place.
-        path: a checkpoint folder, a .safetensors file, or what torch.save wrote of a state_dict.
+        path: a checkpoint folder, a .safetensors file, or a state_dict that torch.save wrote.
 
     Raises:
         CheckpointError: unreadable, or of another architecture than the configuration's.
@@ -76,11 +77,11 @@ def _read(path: Path) -> dict[str, Tensor]:
     if isinstance(document, dict) and isinstance(document.get("state_dict"), dict):
         document = document["state_dict"]
     if not isinstance(document, dict) or not all(isinstance(value, Tensor) for value in document.values()):
-        raise CheckpointError(f"{path} is no state_dict: a mapping of names to tensors is needed")
+        raise CheckpointError(f"{path} is not a state_dict: a mapping of names to tensors is needed")
     return {_name(str(name)): tensor for name, tensor in document.items() if not str(name).endswith(CODING_TABLES)}
 
 
 def _name(name: str) -> str:
-    """Today's name of a CompressAI parameter, without the prefix that a parallel wrapper leaves."""
+    """Return today's name of a CompressAI parameter, without the prefix that a parallel wrapper leaves."""
     name = name.removeprefix("module.")
     return re.sub(r"(?<=entropy_bottleneck\.)(_matrix|_bias|_factor)(?=\d)", lambda m: _OLD_NAMES[m[0]], name)

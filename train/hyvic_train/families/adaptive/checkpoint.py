@@ -1,0 +1,22 @@
+"""Checkpoints of context models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hyvic_train import checkpoint
+from hyvic_train.families.adaptive.config import AdaptiveTrainingConfig, adaptive_config_from_json
+from hyvic_train.families.adaptive.context_model import ContextModel
+
+FAMILY = "adaptive"
+
+AdaptiveCheckpoint = checkpoint.Checkpoint[ContextModel, AdaptiveTrainingConfig]
+
+
+def load_context_model(folder: Path) -> AdaptiveCheckpoint:
+    """Read a checkpoint of a context model and rebuild the model; see `checkpoint.load`."""
+
+    def read(folder: Path) -> AdaptiveTrainingConfig:
+        return checkpoint.read_config(folder, adaptive_config_from_json, (FAMILY,))
+
+    return checkpoint.load(folder, read, lambda config: ContextModel(config.model))

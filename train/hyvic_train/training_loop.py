@@ -1,0 +1,227 @@
+"""The training loop of every family: steps, checkpoints, states to resume from, log and progress.
+
+    step(n) ─▶ StepReport ─▶ log, progress        every step
+    validate() ─▶ Validation ─▶ checkpoint, best  every `checkpoint_every` steps and after the last
+    model, optimisers ─▶ state to resume from     every `state_every` steps, with every checkpoint, and on Ctrl-C
+
+A family makes everything that a step draws at random a function of the seed and the step. So a resumed run repeats an
+uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from hyvic_train import checkpoint
+from hyvic_train.checkpoint import RunState
+from hyvic_train.config import Optimisation, RunConfig
+from hyvic_train.run_log import RunLog, StepReport, Validation
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+class DivergedError(ValueError):
+    """The loss or its gradient is no longer finite."""
+
+
+def _no_report(step: int, steps: int, text: str) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Options of one run, beside its configuration.
+
+    Attributes:
+        out: folder of checkpoint and log.
+        resume: whether to continue from `out`.
+        report: called after every step with the steps done, all steps and a short text, by the first process only.
+        devices: number of processes, one a processor or accelerator; they share each batch.
+        pretrained: weights to start from; None: the family's own start.
+    """
+
+    out: Path
+    resume: bool = False
+    report: Callable[[int, int, str], None] = _no_report
+    devices: int = 1
+    pretrained: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """Result of a run.
+
+    Attributes:
+        model: the trained model.
+        steps: number of gradient steps of the whole run.
+        validation: its last validation.
+    """
+
+    model: nn.Module
+    steps: int
+    validation: Validation
+
+
+def loop(
+    step: Callable[[int], StepReport],
+    validate: Callable[[], Validation],
+    *,
+    run: Run,
+    config: RunConfig,
+    model: nn.Module,
+    optimisers: Sequence[torch.optim.Optimizer],
+    unit: str = "steps",
+    units: int = 1,
+    fabric: Fabric | None = None,
+) -> Trained:
+    """Train to `config.optimisation.steps`; every checkpoint replaces the last one in `run.out`.
+
+    Ctrl-C ends the step and leaves a state to resume from. Any other stop, even SIGKILL, loses at most the steps since
+    the last state.
+
+    Args:
+        step: does one gradient step, given the number of steps done before.
+        validate: measures the model.
+        run: options of the run.
+        config: configuration of the run, stored with every checkpoint and state.
+        model: where it will be trained: the optimisers' moments follow its parameters.
+        optimisers: optimisers of `model`; their states are kept.
+        unit: name of what the speed counts.
+        units: number of units of a step.
+        fabric: Fabric of several processes; None: there is one process.
+
+    Raises:
+        CheckpointError: nothing to resume from, or a run of another configuration.
+        DivergedError: the loss is no longer finite; the last checkpoint stands.
+    """
+    keep_freed_memory()
+    steps, out = config.optimisation.steps, run.out
+    first = fabric is None or fabric.is_global_zero
+    validation, state = None, RunState()
+    if run.resume:
+        state = checkpoint.resume(out, config, model, optimisers)
+    elif first:
+        checkpoint.save_state(out, model, config, optimisers, state)  # a run that dies at once can be resumed
+    begun, begun_at = time.monotonic(), state.step
+    with RunLog(out, state.step) if first else nullcontext() as log, _interrupts() as interrupted:
+        for done in range(state.step, steps):
+            report = step(done)
+            state = replace(state, step=done + 1)
+            last = state.step % config.optimisation.checkpoint_every == 0 or state.step == steps
+            if log is not None:
+                speed = (state.step - begun_at) * units / (time.monotonic() - begun)
+                log.step(state.step, report, {f"training/{unit} per second": speed})
+                run.report(state.step, steps, f"{report.text}, {speed:.1f} {unit}/s")
+                if last:
+                    validation = validate()
+                    state = _checkpoint(validation, config, out, state, log)
+            stop = _in_any_process(fabric, interrupted())
+            if log is not None and (last or stop or state.step % config.optimisation.state_every == 0):
+                checkpoint.save_state(out, model, config, optimisers, state)
+            if stop:
+                raise KeyboardInterrupt
+        if log is not None and steps == 0:
+            validation = validate()
+            _checkpoint(validation, config, out, state, log)
+    validation = validation or validate()
+    if fabric is not None:
+        fabric.barrier()
+    return Trained(model=model, steps=steps, validation=validation)
+
+
+def descend(
+    optimiser: Any, rates: Sequence[float], loss: Tensor, step: int, optimisation: Optimisation, advice: str
+) -> None:
+    """Do one step of an optimiser whose gradients are there.
+
+    Args:
+        optimiser: main optimiser.
+        rates: learning rates of its groups at the first step; a cosine takes them to zero.
+        loss: loss of the step.
+        step: number of steps done before.
+        optimisation: gives the number of steps and the bound of the gradient's norm.
+        advice: what to do after a divergence.
+
+    Raises:
+        DivergedError: the loss or its gradient's norm is not finite.
+    """
+    decay = 0.5 * (1 + math.cos(math.pi * step / optimisation.steps))
+    for group, rate in zip(optimiser.param_groups, rates, strict=True):
+        group["lr"] = rate * decay
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, optimisation.gradient_clip)
+    if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        raise DivergedError(
+            f"step {step + 1} diverged (loss {loss.item():g}, gradient {norm.item():g}); the last checkpoint is whole: "
+            f"{advice}"
+        )
+    optimiser.step()
+
+
+def _checkpoint(validation: Validation, config: RunConfig, out: Path, state: RunState, log: RunLog) -> RunState:
+    """Write the checkpoint, also as the best one if it is, and log its validation."""
+    loss = validation.loss
+    folders = [out]
+    if loss is not None and (state.best_loss is None or loss < state.best_loss):
+        state = replace(state, best_loss=loss)
+        folders = [out / checkpoint.BEST, out]
+    for folder in folders:
+        checkpoint.save_checkpoint(folder, validation.tensors, config, state.step, validation.document)
+    log.validation(state.step, validation)
+    return state
+
+
+def _in_any_process(fabric: Fabric | None, yes: bool) -> bool:
+    """Whether one of all processes says yes."""
+    if fabric is None:
+        return yes
+    mean = fabric.all_reduce(torch.tensor(float(yes)))
+    assert isinstance(mean, Tensor)
+    return mean.item() > 0
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C wait for the end of the step, so that a state never holds half of one; a second one does not wait."""
+    received: list[int] = []
+
+    def receive(signal_number: int, frame: object) -> None:
+        received.append(signal_number)
+        signal.signal(signal.SIGINT, previous)
+
+    try:
+        previous = signal.signal(signal.SIGINT, receive)
+    except ValueError:  # not in the main thread, where no Ctrl-C arrives
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(received)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory of freed tensors for the next ones.
+
+    By default it maps every large tensor anew, and the page faults of a step take longer than its convolutions
+    (tests/benchmarks/bench_training.py).
+    """
+    M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        if mallopt is not None:
+            mallopt(M_MMAP_MAX, 0)
+            mallopt(M_TRIM_THRESHOLD, -1)
