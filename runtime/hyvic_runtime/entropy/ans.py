@@ -199,7 +199,7 @@ def ans_coder(tables: FrequencyTables, kernels: KernelKind | None = None) -> Ans
         kernels: implementation; None: see `chosen_kernels`.
 
     Raises:
-        EngineError: that implementation is not installed.
+        EngineError: the implementation is not installed.
     """
     return NativeCoder(tables) if chosen_kernels(kernels) is KernelKind.NATIVE else ConstrictionCoder(tables)
 

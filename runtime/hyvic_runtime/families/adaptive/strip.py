@@ -24,12 +24,12 @@ from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid
 from hyvic_runtime.scene.scene import Cube
 
 STATISTICS_PIXELS = 1 << 15
-"""Of a larger strip evenly spread runs of samples are taken: with K components, n pixels add about K / n to the squared
-error."""
+"""Pixels for the statistics; a larger strip gives evenly spread runs of samples. With K components, n pixels add about
+K / n to the squared error."""
 _RUN = 8
-"""Samples side by side, since neighbours tell what is fine."""
+"""Samples side by side in a run: neighbours show details."""
 LEAST_DEVIATION = 0.1
-"""In quantiser steps: a component of less has no coefficient beyond ½ but by chance, and is not looked at."""
+"""Least deviation of a component that is transformed, in quantiser steps; below it hardly any coefficient exceeds ½."""
 _ANALYSED_AT_ONCE = 8
 """Components a call."""
 
@@ -64,8 +64,8 @@ class TransformedStrip:
     """A strip at one quality.
 
     Attributes:
-        basis: that is sent.
-        scale: of its components.
+        basis: basis that is sent.
+        scale: scale of its components.
         tiles: coefficients of each tile in quantiser steps, left to right.
     """
 
@@ -81,8 +81,8 @@ def transform_strip(
 
     Args:
         cube: (line, sample, band).
-        basis: of its pixels.
-        code: of the quality.
+        basis: basis of its pixels.
+        code: code of the quality.
         tile: samples of a tile, a multiple of 2**LEVELS.
         kernels: inner loops.
         each: see `Each`.
