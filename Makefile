@@ -13,12 +13,15 @@ help:                ## list the targets
 CHECKPOINT ?= checkpoints/adaptive
 
 demo: $(VENV)/demo.stamp  ## a real scene from checkpoint to packets and back, with a report
-	$(BIN)/python -m hyvic_compare.demo --checkpoint $(CHECKPOINT) --out demo-report
+	PYTHONPATH=ccsds_compare $(BIN)/python -m studies.demo --checkpoint $(CHECKPOINT) --out demo-report
+
+# A process per core would run out of memory on large machines: make test JOBS=8
+JOBS ?= 2
 
 test: $(VENV)/dev.stamp  ## all tests but the slow ones
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --dist loadscope
 
-slow: $(VENV)/dev.stamp browser  ## those
+slow: $(VENV)/dev.stamp browser  ## the slow tests
 	$(BIN)/python -m pytest -q -m slow
 
 check: lint types imports sanitised flight slow  ## what CI asks beyond the tests

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from scenes import ROOT
 
 MODULES = sorted(p for root in ("runtime", "train", "export", "ccsds_compare") for p in (ROOT / root).rglob("*.py"))
 FIRST_WORD = re.compile(r"(Of|Those|That|What|As|In|Likewise)\b")

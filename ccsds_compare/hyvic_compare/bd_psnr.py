@@ -76,7 +76,7 @@ def bd_psnr(curve: Curve, reference: Curve) -> BDPSNR:
 
     >>> reference = Curve(ratios=(10, 20), psnr_db=(50, 40))
     >>> bd_psnr(Curve(ratios=(15, 30), psnr_db=(46, 31)), reference)
-    BDPSNR(db=-1.5, low=15, high=20)
+    BDPSNR(db=1.0, low=15, high=20)
 
     Raises:
         CurveGapError: fewer than two points, two points at one ratio, or no common range.

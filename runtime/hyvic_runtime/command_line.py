@@ -8,7 +8,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from hyvic_runtime.errors import HyvicError
@@ -60,7 +61,8 @@ def run_command(
     text: str | None
     status = 0
     try:
-        result, text = command(arguments)
+        with _own_warnings(parser.prog):
+            result, text = command(arguments)
     except PartlyDoneError as error:
         print(f"{parser.prog}: {_line(error)}", file=sys.stderr)
         result, text, status = error.result, None, 1
@@ -90,6 +92,19 @@ def run_command(
     except BrokenPipeError:  # the reader has closed the pipe, as `... | head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
+
+
+@contextmanager
+def _own_warnings(name: str) -> Iterator[None]:
+    """Print the runtime's own warnings on stderr, one line each, after the name of the command."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(f"{name}: %(message)s"))
+    logger = logging.getLogger("hyvic_runtime")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _line(error: BaseException) -> str:

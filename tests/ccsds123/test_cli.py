@@ -35,12 +35,11 @@ def test_encode_and_decode_give_the_golden_files(
     assert back.stat().st_size == golden.image.stat().st_size
 
 
-def test_the_parameter_files_of_the_readme_encode_within_their_limit(tmp_path: Path) -> None:
-    """README, CCSDS 123.0-B-2: the smallest one, and that with an error limit."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    section = readme[readme.index("## CCSDS 123.0-B-2") :]
-    limited = section[section.index('    {"image"') :].split("\n\n")[0]
-    smallest = section[section.index('{"image"') :].split("`")[0]
+def test_the_parameter_files_of_the_documentation_encode_within_their_limit(tmp_path: Path) -> None:
+    """Both files of docs/ccsds123.md: the smallest one, and one with an error limit."""
+    page = (Path(__file__).parents[2] / "docs" / "ccsds123.md").read_text(encoding="utf-8")
+    limited = page[page.index('    {"image"') :].split("\n\n")[0]
+    smallest = page[page.index('{"image"') :].split("`")[0]
     cube = np.random.default_rng(0).integers(0, 2**16, (3, 6, 7)).astype(">u2")
     image, params, stream, out = (tmp_path / name for name in ("image.raw", "p.json", "f.c123", "out.raw"))
     image.write_bytes(cube.tobytes())

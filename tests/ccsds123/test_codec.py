@@ -22,9 +22,9 @@ from ccsds123 import (
 from ccsds123.codec import compress, decompress
 from ccsds123.predictor import map_samples, narrow_suffices
 from ccsds123.rate import match_ratio
-from conftest import smooth_cube
 from hypothesis import given, settings
 from reference_predictor import reference_prediction
+from scenes import smooth_cube
 from strategies import Case, cases
 
 CODERS = (SampleAdaptive(), Hybrid(), BlockAdaptive())

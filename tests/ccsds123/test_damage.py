@@ -18,11 +18,11 @@ from ccsds123 import (
 )
 from ccsds123.codec import compress, decompress
 from ccsds123.header import Header, write_header
-from conftest import smooth_cube
 from golden_vectors import VECTORS, Vector, vector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.errors import DecodeError
+from scenes import smooth_cube
 
 CODERS = (SampleAdaptive(), Hybrid(), BlockAdaptive())
 each_coder = pytest.mark.parametrize("coder", CODERS, ids=lambda c: type(c).__name__)

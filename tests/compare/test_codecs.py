@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from conftest import smooth_cube
 from hyvic_compare.codecs.codec import Codec
 from hyvic_compare.codecs.codestream import decode_planes, encode_planes
 from hyvic_compare.codecs.jpeg2000 import Jpeg2000
@@ -21,6 +20,7 @@ from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.scene.scene import SUPPORTED_DTYPES, Scene
 from hyvic_runtime.support.metrics import mean_squared_error, psnr
+from scenes import smooth_cube
 
 CODECS: tuple[Codec, ...] = (Jpeg2000(), Jpeg2000(per_band=True), Pca(), PcaJpeg2000(), JpegLsNearLossless())
 FRAME_HEAD = 15

@@ -13,7 +13,6 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
 from hyvic_compare.cli import compare_codecs
 from hyvic_compare.codec_choice import CODECS, AnyCodec, chosen_codecs
 from hyvic_compare.codecs.bundle_codec import BundleCodec
@@ -27,6 +26,7 @@ from hyvic_runtime.families.adaptive.bundle import read_adaptive_bundle
 from hyvic_runtime.families.adaptive.context_network import load_context_network
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.scene.scene import Cube, Scene, resample_bands
+from scenes import BANDS, smooth_cube
 
 # Dask's own doings at start and end, in threads and sockets of its own.
 pytestmark = [
@@ -278,7 +278,7 @@ def test_a_scene_is_interpolated_where_it_reaches_and_says_so(tmp_path: Path) ->
     same = SceneSource(path=path, facts=spread, bands=tuple(np.linspace(400, 2500, BANDS))).read()
     assert same.prepared is None
     unknown = SceneSource(path=path, facts=SceneFacts(), bands=tuple(np.linspace(400, 2500, BANDS))).read()
-    assert unknown.prepared == "its 20 bands, which nobody gives centres of, are taken for the bundle's"
+    assert unknown.prepared == "its 20 bands have no known centres and are taken for the bundle's"
     with pytest.raises(SceneError, match=r"field.npz: 3 wavelengths for 20 bands"):
         SceneSource(path=path, facts=SceneFacts(wavelengths=(1.0, 2.0, 3.0))).read()
     assert len({prepared.digest(), narrow.digest(), unknown.digest()}) == 3
@@ -318,7 +318,7 @@ def test_codecs_are_chosen_by_name_and_bundles_by_folder(tiny_bundle: Path) -> N
     chosen = chosen_codecs(("pca", "jpeg2000"), [tiny_bundle])
     assert [codec.name for codec in chosen] == ["tiny", "PCA", "JPEG 2000"]
     assert len(chosen_codecs((), [])) == len(CODECS)
-    with pytest.raises(ValueError, match="no codec is called 'jpeg'; there are pca-jpeg2000, pca"):
+    with pytest.raises(ValueError, match="no codec is called 'jpeg'; known are pca-jpeg2000, pca"):
         chosen_codecs(("jpeg",), [])
     with pytest.raises(ValueError, match="a bundle is given twice"):
         chosen_codecs((), [tiny_bundle, tiny_bundle / ".." / tiny_bundle.name])

@@ -6,12 +6,12 @@ import imagecodecs
 import numpy as np
 import pytest
 from ccsds123 import BlockAdaptive, EntropyCoder, Hybrid, SampleAdaptive
-from conftest import smooth_cube
 from hyvic_compare.codecs.ccsds123 import Ccsds123Lossless, Ccsds123NearLossless
 from hyvic_compare.codecs.codec import Codec, LosslessCodec, octet_budget
 from hyvic_compare.codecs.jpeg_ls import JpegLsLossless, JpegLsNearLossless
 from hyvic_compare.errors import TargetRatioError
 from hyvic_runtime.scene.scene import SUPPORTED_DTYPES, Scene
+from scenes import smooth_cube
 
 CODERS: tuple[EntropyCoder, ...] = (Hybrid(), BlockAdaptive(), SampleAdaptive())
 LOSSLESS: tuple[LosslessCodec, ...] = (*(Ccsds123Lossless(coder=coder) for coder in CODERS), JpegLsLossless())

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from conftest import smooth_cube
 from hyvic_compare.codecs.pca import Pca
 from hyvic_compare.measure_codec import measure
 from hyvic_compare.metrics import distortion
@@ -15,6 +14,7 @@ from hyvic_compare.scene_source import PreparedScene
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.scene.scene import Cube, Scene
 from hyvic_runtime.support.metrics import psnr, spectral_angle, ssim
+from scenes import smooth_cube
 from skimage.metrics import peak_signal_noise_ratio
 
 PEAK = 10_000.0
@@ -139,7 +139,7 @@ def test_a_codec_that_fails_is_a_gap_with_its_reason(scene: Scene, promise: str,
 
 
 def test_a_lossless_codec_that_loses_is_a_gap(scene: Scene) -> None:
-    assert measured(Liar(), scene, None).gap == "liar calls itself lossless and did not give the scene back"
+    assert measured(Liar(), scene, None).gap == "liar is called lossless and did not give the scene back"
 
 
 def test_a_mistake_in_the_program_is_no_gap(scene: Scene) -> None:

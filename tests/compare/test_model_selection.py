@@ -207,7 +207,7 @@ def test_a_context_model_is_refused_in_one_line(
     runs = [str(tiny_context_checkpoint), *map(str, ablation[3])]
     assert cli.select_model([*runs, "--reference", str(ablation[3][0])]) == 1
     error = capsys.readouterr().err
-    assert "trained a context model, whose runs measure rates and no distortion; compare bundles" in error
+    assert "trained a context model, whose runs measure rates and no distortion; compare its bundles" in error
     assert len(error) < 400
     assert error.count("\n") == 1
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import BANDS, smooth_cube
 from hyvic_export import graph_files
 from hyvic_export.cli import main
 from hyvic_export.exporter import bundle_from_checkpoint
@@ -26,13 +25,14 @@ from hyvic_runtime.families.latent.bundle import (
 )
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.registry import read_bundle
+from scenes import BANDS, smooth_cube
 
 REASON = "TensorRT-RTX has no wheel for this platform"
 
 
 @pytest.mark.parametrize("name", graph_names(0))
-def test_every_tensor_has_a_known_shape_but_for_the_batch(tiny_bundle: Path, name: str) -> None:
-    model = onnx.load(tiny_bundle / name)
+def test_every_tensor_has_a_known_shape_but_for_the_batch(exported_bundle: Path, name: str) -> None:
+    model = onnx.load(exported_bundle / name)
     onnx.checker.check_model(model, full_check=True)
     inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     values = {value.name: value for value in (*inferred.graph.value_info, *inferred.graph.output)}
@@ -44,15 +44,15 @@ def test_every_tensor_has_a_known_shape_but_for_the_batch(tiny_bundle: Path, nam
 
 
 @pytest.mark.parametrize("name", graph_names(0))
-def test_the_operator_set_is_onnxs_own_and_one_that_every_tensorrt_reads(tiny_bundle: Path, name: str) -> None:
-    (opset,) = onnx.load(tiny_bundle / name).opset_import
+def test_the_operator_set_is_onnxs_own_and_one_that_every_tensorrt_reads(exported_bundle: Path, name: str) -> None:
+    (opset,) = onnx.load(exported_bundle / name).opset_import
     assert opset.domain == ""
     assert 14 <= opset.version <= 17
 
 
 @pytest.mark.parametrize("name", graph_names(0))
-def test_nothing_is_left_to_fold(tiny_bundle: Path, name: str) -> None:
-    graph = onnx.load(tiny_bundle / name).graph
+def test_nothing_is_left_to_fold(exported_bundle: Path, name: str) -> None:
+    graph = onnx.load(exported_bundle / name).graph
     weights = {weight.name for weight in graph.initializer}
     assert weights
     for node in graph.node:
@@ -67,7 +67,7 @@ def rtx() -> None:
 
 @pytest.mark.usefixtures("rtx")
 @pytest.mark.parametrize("name", graph_names(0))
-@pytest.mark.parametrize("bundle", ["tiny_bundle", pytest.param("shipped_bundle", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("bundle", ["exported_bundle", pytest.param("shipped_bundle", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("compute_capability", ["8.0", "8.6", "8.9", "12.0", None])
 def test_tensorrt_builds_every_graph(
     request: pytest.FixtureRequest, bundle: str, name: str, compute_capability: str | None
@@ -90,12 +90,12 @@ def scene(tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("rtx")
 @pytest.mark.parametrize("precision", [Precision.FP16, Precision.INT8])
 def test_tensorrt_builds_the_analysis_in_fewer_bits(
-    tiny_checkpoint: Path, tiny_bundle: Path, scene: Path, tmp_path: Path, precision: Precision
+    tiny_checkpoint: Path, exported_bundle: Path, scene: Path, tmp_path: Path, precision: Precision
 ) -> None:
     target = Target(name=TargetName.TENSORRT_RTX, compute_capability="8.6")
     out = tmp_path / "b"
     bundle_from_checkpoint(tiny_checkpoint, out, tile=32, target=target, precision=precision, scenes=[scene])
-    assert read_bundle(out).identity == read_bundle(tiny_bundle).identity
+    assert read_bundle(out).identity == read_bundle(exported_bundle).identity
     types = {weight.data_type for weight in onnx.load(out / ENCODER).graph.initializer}
     fewer = onnx.TensorProto.FLOAT16 if precision is Precision.FP16 else onnx.TensorProto.INT8
     assert fewer in types
@@ -114,12 +114,12 @@ def test_int8_for_onnx_runtime_is_not_compiled_for_tensorrt(
 
 
 @pytest.mark.usefixtures("rtx")
-def test_a_graph_that_tensorrt_refuses_is_one_line(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_a_graph_that_tensorrt_refuses_is_one_line(exported_bundle: Path, tmp_path: Path) -> None:
     builder = EngineBuilder(TensorRTLibrary.TENSORRT_RTX, compute_capability="7.5")
     with pytest.raises(EngineError, match=r"cannot build encoder.onnx for compute capability 7.5 \(.*Turing") as caught:
-        builder.build(tiny_bundle / ENCODER)  # its float32 products are not for Turing
+        builder.build(exported_bundle / ENCODER)  # its float32 products are not for Turing
     assert "\n" not in str(caught.value)
-    graph = onnx.load(tiny_bundle / ENCODER)
+    graph = onnx.load(exported_bundle / ENCODER)
     graph.graph.node[0].op_type = "Unheard"
     onnx.save(graph, tmp_path / "g.onnx")
     with pytest.raises(EngineError, match=r"cannot build g.onnx .*Unheard") as caught:
@@ -128,7 +128,7 @@ def test_a_graph_that_tensorrt_refuses_is_one_line(tiny_bundle: Path, tmp_path: 
 
 
 @pytest.mark.usefixtures("rtx")
-def test_a_build_can_be_interrupted(tiny_bundle: Path) -> None:
+def test_a_build_can_be_interrupted(exported_bundle: Path) -> None:
     phases: list[str] = []
 
     def interrupt(what: str) -> None:
@@ -138,7 +138,7 @@ def test_a_build_can_be_interrupted(tiny_bundle: Path) -> None:
 
     builder = EngineBuilder(TensorRTLibrary.TENSORRT_RTX, compute_capability=None)
     with pytest.raises(KeyboardInterrupt):
-        builder.build(tiny_bundle / ENCODER, phase=interrupt)
+        builder.build(exported_bundle / ENCODER, phase=interrupt)
     assert len(phases) < 40
 
 
@@ -159,17 +159,17 @@ def split_bundle(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_weights_that_do_not_fit_the_graphs_file_lie_beside_it(
-    split_bundle: Path, tiny_bundle: Path, tiny_checkpoint: Path, tmp_path: Path
+    split_bundle: Path, exported_bundle: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     assert read_bundle(split_bundle).manifest.files.keys() == {*file_names(0), *weights_names(0)}
     for graph, weights in zip(graph_names(0), weights_names(0), strict=True):
         # Vectors below a kilobyte stay with the graph.
         assert (split_bundle / graph).stat().st_size + (split_bundle / weights).stat().st_size == pytest.approx(
-            (tiny_bundle / graph).stat().st_size, rel=0.2
+            (exported_bundle / graph).stat().st_size, rel=0.2
         )
         onnx.checker.check_model(str(split_bundle / graph), full_check=True)
-    given = {"hyperlatent": read_bundle(tiny_bundle).conformance.astype(np.float32)}
-    outputs = [OnnxRuntimeEngine(folder / "hyperdecoder.onnx").run(given) for folder in (split_bundle, tiny_bundle)]
+    given = {"hyperlatent": read_bundle(exported_bundle).conformance.astype(np.float32)}
+    outputs = [OnnxRuntimeEngine(folder / "hyperdecoder.onnx").run(given) for folder in (split_bundle, exported_bundle)]
     assert all(np.array_equal(outputs[0][name], outputs[1][name]) for name in ("scale_index", "mean_steps"))
     LatentRowEncoder(read_bundle(split_bundle))  # checks its engines
     bundle_from_checkpoint(tiny_checkpoint, tmp_path / "again", tile=32)
@@ -187,9 +187,9 @@ def test_weights_beside_a_graph_are_pinned(split_bundle: Path) -> None:
 
 
 @pytest.mark.usefixtures("rtx")
-def test_tensorrt_finds_weights_beside_a_graph(split_bundle: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_tensorrt_finds_weights_beside_a_graph(split_bundle: Path, exported_bundle: Path, tmp_path: Path) -> None:
     builder = EngineBuilder(TensorRTLibrary.TENSORRT_RTX, compute_capability="8.6")
-    split, whole = (builder.build(folder / ENCODER) for folder in (split_bundle, tiny_bundle))
+    split, whole = (builder.build(folder / ENCODER) for folder in (split_bundle, exported_bundle))
     assert len(split) > 0.95 * len(whole)  # the weights are in it
     shutil.copy(split_bundle / ENCODER, tmp_path)
     with pytest.raises(EngineError, match=r"cannot build encoder.onnx"):

@@ -41,7 +41,7 @@ def main() -> None:
         subprocess.run(["gcc", *language, *SANITISERS, *WARNINGS, *headers, *sources, "-o", library], check=True)
         runtime = subprocess.run(["gcc", "-print-file-name=libasan.so"], stdout=subprocess.PIPE, text=True, check=True)
         environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(map(str, (folder, ROOT / "tests", ROOT / "tests" / "support"))),
+            "PYTHONPATH": os.pathsep.join(map(str, (folder, ROOT / "tests" / "support"))),
             "PYTHONMALLOC": "malloc",  # so that the sanitiser sees where Python's own buffers end
             "LD_PRELOAD": runtime.stdout.strip(),
             "ASAN_OPTIONS": "detect_leaks=0",  # the interpreter's

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from fuzz_decoder import BUNDLE, CONCEAL, RESEAL, TIMEOUT_S, WITH_KEY, decode_or_refuse, decoder_of_seeds, seeds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scenes import ROOT
 
 HYPOTHESIS_STREAMS = {"hyvic": 5_000, "adaptive": 1_000}
 LIBFUZZER_STREAMS = {"hyvic": 95_000, "adaptive": 45_000}
@@ -88,7 +88,7 @@ def test_damaged_and_random_streams_are_decoded_or_refused(family: str, bundle: 
 def test_what_libfuzzer_makes_of_streams_is_decoded_or_refused(family: str, bundle: Path) -> None:
     pytest.importorskip("atheris")
     runs = str(LIBFUZZER_STREAMS[family])
-    command = [sys.executable, str(ROOT / "tests" / "fuzz_decoder.py"), runs, "1", str(bundle)]
+    command = [sys.executable, str(ROOT / "tests" / "platform" / "fuzz_decoder.py"), runs, "1", str(bundle)]
     # libFuzzer limits the peak memory that Linux reports, and a process inherits its parent's: a shell's is small.
     done = subprocess.run(
         ["sh", "-c", '"$@"; exit $?', "sh", *command],

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.protection import PacketOpener
 from hyvic_runtime.packets.reassembly import receive
 from hyvic_runtime.packets.space_packet import Segment, parse_stream
+from scenes import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "stream"
 KEY = bytes(range(32))

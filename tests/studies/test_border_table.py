@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, smooth_cube
 from hyvic_export.exporter import bundle_from_checkpoint
+from scenes import ROOT, smooth_cube
 from studies.border_table import main, near_borders
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import smooth_cube
 from hyvic_compare.bd_psnr import Curve, bd_psnr, bd_rate
 from hyvic_compare.cli import compare_codecs
 from hyvic_compare.errors import ResultsFileError
@@ -16,6 +15,7 @@ from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.scene.scene import Scene, resample_bands
 from hyvic_runtime.support.metrics import psnr
+from scenes import smooth_cube
 from studies.cross_validation import main
 from studies.cross_validation_report import REFERENCES, CodedScene, gains_of, markdown_report
 from studies.harness import CodedPoint

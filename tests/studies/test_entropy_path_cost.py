@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BANDS, SHIPPED_CHECKPOINT, smooth_cube
 from hyvic_compare import indian_pines
 from hyvic_export.frequency_tables import Distribution, frequency_tables, table_bits
+from scenes import BANDS, SHIPPED_CHECKPOINT, smooth_cube
 from studies import entropy_path_cost
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
 from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
+from scenes import BANDS, smooth_cube
 from studies.progressive_table import main
 
 

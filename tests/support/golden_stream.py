@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from conftest import smooth_cube
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_encoder import scene_packets
@@ -28,6 +27,7 @@ from hyvic_train.data.data_set import NamedCube, SceneSplit
 from hyvic_train.families.latent.config import config_from_json
 from hyvic_train.families.latent.training import train
 from hyvic_train.training_loop import Run
+from scenes import smooth_cube
 
 BANDS = 6
 KEY = bytes(range(32))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from conftest import smooth_cube
 from hyvic_train.families.latent.joint_codec import JointCodec
 from hyvic_train.families.latent.model_config import JointConfig
+from scenes import smooth_cube
 
 ARCHITECTURE = {
     "bands": 7,

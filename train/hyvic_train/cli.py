@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,6 +84,7 @@ def _train(arguments: argparse.Namespace) -> Result:
 
 def _finished(data: Sequence[Path], config: RunConfig, run: Run) -> Result:
     """Train one run, with a progress bar."""
+    from hyvic_train.checkpoint import RESUME
     from hyvic_train.data.data_set import read_split
     from hyvic_train.families.registry import FAMILIES
 
@@ -96,8 +96,11 @@ def _finished(data: Sequence[Path], config: RunConfig, run: Run) -> Result:
         def report(step: int, steps: int, text: str) -> None:
             progress.update(task, completed=step, total=steps, state=text)
 
-        with _resumable(run.out):
+        try:
             trained = FAMILIES[config.model.family].train(config, scenes, replace(run, report=report))
+        except KeyboardInterrupt as error:
+            resumable = (run.out / RESUME).exists()
+            raise KeyboardInterrupt("continue with --resume" if resumable else "before a checkpoint") from error
     parameters = sum(parameter.numel() for parameter in trained.model.parameters())
     result = {
         "checkpoint": str(run.out),
@@ -133,15 +136,3 @@ def _progress() -> Progress:
         console=console,
         disable=not console.is_terminal,
     )
-
-
-@contextmanager
-def _resumable(out: Path) -> Iterator[None]:
-    """Say on Ctrl-C how to go on."""
-    from hyvic_train.checkpoint import RESUME
-
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        resumable = (out / RESUME).exists()
-        raise KeyboardInterrupt("continue with --resume" if resumable else "before a checkpoint") from error

@@ -42,8 +42,8 @@ def add_engine_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kernels",
         choices=[kind.value for kind in KernelKind],
-        help="inner loops: native in C, or the reference in Python, which gives the same octets and takes 2 to 6 times "
-        "as long (default: native if the package was built with a C compiler)",
+        help="inner loops: native in C, or the reference in Python, which gives the same octets and is several times "
+        "slower (default: native where the package was built with a C compiler)",
     )
 
 

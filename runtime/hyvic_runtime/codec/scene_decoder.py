@@ -345,10 +345,10 @@ def _refuse(problems: list[str], grid: TileGrid, received: ReceivedUnits) -> NoR
 
 
 def _empty_cube(grid: TileGrid, header: SceneHeader) -> Cube:
-    """Room for the scene.
+    """Take the memory of a scene, (line, sample, band).
 
     Raises:
-        DecodeError: there is none, as a bad header may have it.
+        DecodeError: there is not enough, as a bad header may announce any size.
     """
     shape = (grid.lines, grid.samples, header.bands)
     try:
@@ -359,7 +359,7 @@ def _empty_cube(grid: TileGrid, header: SceneHeader) -> Cube:
 
 
 def _put_marks(pixels: NDArray[np.integer[Any]], values: tuple[int, ...], masks: Sequence[Mask]) -> None:
-    """Put a tile's marked values where they belong, and nowhere else; without masks it has none."""
+    """Put a tile's marked values where its masks say, and nowhere else; without masks the tile has none."""
     for value in values:
         # A measurement that comes out as this number by chance must not look like none.
         pixels[pixels == value] = next_to_marked(value, values, pixels.dtype)
@@ -368,6 +368,6 @@ def _put_marks(pixels: NDArray[np.integer[Any]], values: tuple[int, ...], masks:
 
 
 def _area(tile: Tile, grid: TileGrid) -> tuple[slice, slice]:
-    """Lines and samples of a tile's pixels."""
+    """Return lines and samples of a tile's pixels in the scene."""
     top, left = tile.row * grid.geometry.tile, tile.column * grid.geometry.tile
     return slice(top, top + tile.lines), slice(left, left + tile.samples)

@@ -45,7 +45,7 @@ class ArchiveOptions:
         bundle: folder of the bundle.
         identity: identity of the bundle; a worker that finds another bundle in the folder refuses it.
         engine: engine for the graphs; None for the engine that the bundle was compiled for.
-        kernels: inner loops in C or the reference; None: see `chosen_kernels`.
+        kernels: inner loops, in C or the reference; None: see `chosen_kernels`.
         suffix: suffix of the scene files, which names their format.
         conceal: write scenes even if tiles were lost, and write quality maps.
         key: file with the key; None for unprotected streams. Workers read the file, so the key is not sent to them.

@@ -20,7 +20,7 @@ from hyvic_export.tensorrt.builder import EngineBuilder
 from hyvic_export.tensorrt.compiled_bundle import Target, TargetName, compiled_bundle
 from hyvic_runtime.cli import verify_bundle
 from hyvic_runtime.codec.bundle_files import MANIFEST, REPORT
-from hyvic_runtime.engines.selection import EngineKind, load_engine
+from hyvic_runtime.engines.selection import EngineKind
 from hyvic_runtime.engines.tensorrt.library import TensorRTLibrary
 from hyvic_runtime.errors import EngineError
 from hyvic_runtime.families.latent.bundle import (
@@ -50,7 +50,7 @@ def no_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("rtx")
 def test_tensorrt_rtx_compiles_a_checkpoint_without_a_gpu(
-    tiny_checkpoint: Path, tiny_bundle: Path, tmp_path: Path, capsys: Captured
+    tiny_checkpoint: Path, exported_bundle: Path, tmp_path: Path, capsys: Captured
 ) -> None:
     import tensorrt_rtx
 
@@ -67,40 +67,42 @@ def test_tensorrt_rtx_compiles_a_checkpoint_without_a_gpu(
     bundle = read_bundle(out)
     assert {path.name for path in out.iterdir()} == {MANIFEST, *file_names(0), *engine_names(0), REPORT}
     # The codec is the same: what one encodes, the other decodes.
-    assert bundle.identity == read_bundle(tiny_bundle).identity
+    assert bundle.identity == read_bundle(exported_bundle).identity
     (out / engine_names(0)[0]).write_bytes(b"another engine")
     assert verify_bundle([str(out)]) == 1
     assert "encoder.engine was altered" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("rtx")
-def test_tensorrt_rtx_compiles_every_slice(tiny_joint_bundle: Path, tmp_path: Path) -> None:
-    compiled_bundle(tiny_joint_bundle, tmp_path / "b", Target(name=TargetName.TENSORRT_RTX, compute_capability="8.6"))
+def test_tensorrt_rtx_compiles_every_slice(exported_joint_bundle: Path, tmp_path: Path) -> None:
+    compiled_bundle(
+        exported_joint_bundle, tmp_path / "b", Target(name=TargetName.TENSORRT_RTX, compute_capability="8.6")
+    )
     bundle = read_bundle(tmp_path / "b")
     assert bundle.manifest.engines is not None
     assert bundle.manifest.engines.files.keys() == set(engine_names(3))
-    assert bundle.identity == read_bundle(tiny_joint_bundle).identity
+    assert bundle.identity == read_bundle(exported_joint_bundle).identity
 
 
 @pytest.mark.usefixtures("rtx")
 def test_a_compiled_bundle_is_not_run_on_a_processor_unasked(
-    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiled_bundle(tiny_bundle, tmp_path / "b", Target(name=TargetName.TENSORRT_RTX))
+    compiled_bundle(exported_bundle, tmp_path / "b", Target(name=TargetName.TENSORRT_RTX))
     bundle = read_bundle(tmp_path / "b")
     assert bundle.manifest.engines is not None
     assert bundle.manifest.engines.compute_capability == "8.0 and later"
-    assert load_engine(bundle, HYPERDECODER, EngineKind.ONNXRUNTIME).describe().startswith("ONNX Runtime")
+    assert bundle.load_engine(HYPERDECODER, EngineKind.ONNXRUNTIME).describe().startswith("ONNX Runtime")
     with pytest.raises(EngineError, match="holds no engines of tensorrt; build them: export-engine --bundle"):
-        load_engine(bundle, HYPERDECODER, EngineKind.TENSORRT)
+        bundle.load_engine(HYPERDECODER, EngineKind.TENSORRT)
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", HostCuda(devices=0))
     with pytest.raises(EngineError, match=r"no CUDA device here .* pass --engine onnxruntime"):
-        load_engine(bundle, HYPERDECODER)
+        bundle.load_engine(HYPERDECODER)
 
 
 @pytest.mark.usefixtures("no_tensorrt")
 def test_without_tensorrt_a_bundle_says_how_its_device_builds_the_engines(
-    tiny_checkpoint: Path, tiny_bundle: Path, tmp_path: Path, capsys: Captured
+    tiny_checkpoint: Path, exported_bundle: Path, tmp_path: Path, capsys: Captured
 ) -> None:
     out = tmp_path / "b"
     arguments = ["--checkpoint", str(tiny_checkpoint), "--tile", "32", "--out", str(out), "--target", "tensorrt"]
@@ -108,10 +110,10 @@ def test_without_tensorrt_a_bundle_says_how_its_device_builds_the_engines(
     text = capsys.readouterr().out
     assert "run its build-on-device.sh there (tensorrt is missing: on a Jetson it comes with JetPack" in text
     bundle = read_bundle(out)
-    assert bundle.identity == read_bundle(tiny_bundle).identity
+    assert bundle.identity == read_bundle(exported_bundle).identity
     assert {path.name for path in out.iterdir()} == {MANIFEST, *file_names(0), *EXTRAS}
     with pytest.raises(EngineError, match=r"has no engines yet: run its build-on-device.sh .* --engine onnxruntime"):
-        load_engine(bundle, ENCODER)
+        bundle.load_engine(ENCODER)
     assert verify_bundle([str(out), "--engine", "onnxruntime", "--json"]) == 0
     agreement = json.loads(capsys.readouterr().out)["expected_outputs"]
     assert agreement["symbols_equal"] == 1
@@ -120,23 +122,25 @@ def test_without_tensorrt_a_bundle_says_how_its_device_builds_the_engines(
     assert f"{EXPECTED_OUTPUTS} was altered" in capsys.readouterr().err
 
 
-def test_the_build_script_leaves_a_whole_bundle_where_tensorrt_is_missing(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_the_build_script_leaves_a_whole_bundle_where_tensorrt_is_missing(
+    exported_bundle: Path, tmp_path: Path
+) -> None:
     if Target(name=TargetName.TENSORRT).obstacle is None:
         pytest.skip("TensorRT and a GPU are here")
-    compiled_bundle(tiny_bundle, tmp_path / "a bundle", Target(name=TargetName.TENSORRT))
+    compiled_bundle(exported_bundle, tmp_path / "a bundle", Target(name=TargetName.TENSORRT))
     scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     script = str(tmp_path / "a bundle" / BUILD_SCRIPT)
     done = subprocess.run([script], capture_output=True, text=True, check=False, env=os.environ | {"PATH": scripts})
     assert done.returncode == 1
     assert "without engines: copy" in done.stdout
     assert "has no engines yet" in done.stderr
-    assert read_bundle(tmp_path / "a bundle").identity == read_bundle(tiny_bundle).identity
+    assert read_bundle(tmp_path / "a bundle").identity == read_bundle(exported_bundle).identity
 
 
 @pytest.mark.usefixtures("rtx")
 @pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
 def test_the_device_compiles_its_bundle_in_place(
-    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    exported_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     """TensorRT-RTX in TensorRT's place: the same API, so the same calls are made, the timing cache's among them."""
     import tensorrt_rtx
@@ -144,7 +148,7 @@ def test_the_device_compiles_its_bundle_in_place(
     out, cache = tmp_path / "b", tmp_path / "cache"
     with monkeypatch.context() as elsewhere:
         elsewhere.setitem(sys.modules, "tensorrt", None)
-        compiled_bundle(tiny_bundle, out, Target(name=TargetName.TENSORRT))
+        compiled_bundle(exported_bundle, out, Target(name=TargetName.TENSORRT))
     monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_rtx)
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", HostCuda())
     again = ["--bundle", str(out), "--out", str(out), "--target", "tensorrt", "--timing-cache", str(cache)]
@@ -159,17 +163,17 @@ def test_the_device_compiles_its_bundle_in_place(
     assert bundle.manifest.engines.library is TensorRTLibrary.TENSORRT
     assert bundle.manifest.engines.compute_capability == "8.7"
     assert {path.name for path in out.iterdir()} == {MANIFEST, *file_names(0), *EXTRAS, *engine_names(0)}
-    assert bundle.identity == read_bundle(tiny_bundle).identity
+    assert bundle.identity == read_bundle(exported_bundle).identity
     compiled_bundle(out, tmp_path / "plain", Target())
     assert read_bundle(tmp_path / "plain").manifest.engines is None
 
 
-def test_compiling_a_bundle_needs_no_training_library(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_compiling_a_bundle_needs_no_training_library(exported_bundle: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from hyvic_export.cli import main; assert main(sys.argv[1:]) == 0; "
         "assert not {'torch', 'onnx', 'compressai'} & sys.modules.keys()"
     )
-    arguments = ["--bundle", str(tiny_bundle), "--out", str(tmp_path / "b"), "--target", "tensorrt"]
+    arguments = ["--bundle", str(exported_bundle), "--out", str(tmp_path / "b"), "--target", "tensorrt"]
     subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
@@ -184,36 +188,36 @@ def test_compiling_a_bundle_needs_no_training_library(tiny_bundle: Path, tmp_pat
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
-    tiny_bundle: Path, tmp_path: Path, capsys: Captured, arguments: list[str], match: str
+    exported_bundle: Path, tmp_path: Path, capsys: Captured, arguments: list[str], match: str
 ) -> None:
-    _refused(tiny_bundle, tmp_path / "b", arguments, match, capsys)
+    _refused(exported_bundle, tmp_path / "b", arguments, match, capsys)
 
 
 @pytest.mark.usefixtures("rtx")
 @pytest.mark.parametrize("words", ["8.7", "86", "eight", ""])
 def test_a_compute_capability_that_the_library_lacks_is_refused_with_those_it_has(
-    tiny_bundle: Path, tmp_path: Path, capsys: Captured, words: str
+    exported_bundle: Path, tmp_path: Path, capsys: Captured, words: str
 ) -> None:
     arguments = ["--target", "tensorrt-rtx", "--compute-capability", words]
     match = f"does not build for compute capability {words}; choose among 7.5, 8.0, 8.6, 8.9"
-    _refused(tiny_bundle, tmp_path / "b", arguments, match, capsys)
+    _refused(exported_bundle, tmp_path / "b", arguments, match, capsys)
 
 
 @pytest.mark.usefixtures("no_tensorrt")
-def test_a_missing_library_is_said_how_to_install(tiny_bundle: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_a_missing_library_is_said_how_to_install(exported_bundle: Path, tmp_path: Path, capsys: Captured) -> None:
     match = "tensorrt-rtx is missing: pip install 'hyvic-onboard[tensorrt-rtx]'"
-    _refused(tiny_bundle, tmp_path / "b", ["--target", "tensorrt-rtx"], match, capsys)
+    _refused(exported_bundle, tmp_path / "b", ["--target", "tensorrt-rtx"], match, capsys)
 
 
 @pytest.mark.usefixtures("rtx")
-def test_a_graph_that_cannot_be_built_leaves_nothing(tiny_bundle: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_a_graph_that_cannot_be_built_leaves_nothing(exported_bundle: Path, tmp_path: Path, capsys: Captured) -> None:
     arguments = ["--target", "tensorrt-rtx", "--compute-capability", "7.5"]
-    _refused(tiny_bundle, tmp_path / "b", arguments, "cannot build encoder.onnx for compute capability 7.5", capsys)
+    _refused(exported_bundle, tmp_path / "b", arguments, "cannot build encoder.onnx for compute capability 7.5", capsys)
 
 
 @pytest.mark.usefixtures("rtx")
 def test_a_full_disk_leaves_nothing(
-    tiny_bundle: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    exported_bundle: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = Path.write_bytes
 
@@ -224,31 +228,31 @@ def test_a_full_disk_leaves_nothing(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     match = f"no space left for {tmp_path / 'b'}; free some or name another folder"
-    _refused(tiny_bundle, tmp_path / "b", ["--target", "tensorrt-rtx"], match, capsys)
+    _refused(exported_bundle, tmp_path / "b", ["--target", "tensorrt-rtx"], match, capsys)
 
 
 def test_a_read_only_place_is_named(
-    tiny_bundle: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    exported_bundle: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, dir: Path, **__: object) -> str:  # noqa: A002 # its name there
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(dir))
 
     monkeypatch.setattr(tempfile, "mkdtemp", refuse)
-    _refused(tiny_bundle, tmp_path / "b", [], f"Read-only file system: '{tmp_path}'", capsys)
+    _refused(exported_bundle, tmp_path / "b", [], f"Read-only file system: '{tmp_path}'", capsys)
 
 
 @pytest.mark.usefixtures("rtx")
 def test_an_interruption_leaves_the_old_bundle(
-    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    exported_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     out = tmp_path / "b"
-    shutil.copytree(tiny_bundle, out)
+    shutil.copytree(exported_bundle, out)
 
     def interrupt(self: EngineBuilder, graph: Path, *, phase: Callable[[str], None]) -> bytes:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module.EngineBuilder, "build", interrupt)
-    assert main(["--bundle", str(tiny_bundle), "--out", str(out), "--target", "tensorrt-rtx", "--force"]) == 130
+    assert main(["--bundle", str(exported_bundle), "--out", str(out), "--target", "tensorrt-rtx", "--force"]) == 130
     assert "interrupted" in capsys.readouterr().err
     assert read_bundle(out).manifest.engines is None
     assert list(tmp_path.iterdir()) == [out]

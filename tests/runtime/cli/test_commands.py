@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
 from hyvic_runtime import cli
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.packets.space_packet import Segment, parse_stream
 from hyvic_runtime.scene.files import read_scene, write_scene
 from hyvic_runtime.scene.scene import Scene
+from scenes import BANDS, smooth_cube
 
 
 @pytest.fixture

@@ -8,36 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from hyvic_runtime import cli
 from hyvic_runtime.codec.acquisition import Acquisition
-from hyvic_runtime.codec.quality_map import Quality
-from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_packets
-from hyvic_runtime.errors import DecodeError, LostTilesError, SceneError
-from hyvic_runtime.families.latent.decoder import LatentDecoder
+from hyvic_runtime.codec.scene_encoder import scene_packets
+from hyvic_runtime.errors import DecodeError, SceneError
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
-from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
 from hyvic_runtime.scene.files import read_scene, write_scene
 from hyvic_runtime.scene.georeference import Georeference
 from hyvic_runtime.scene.marked_samples import fill_line, pack_marks, unpack_marks
 from hyvic_runtime.scene.scene import Scene, mean_spectrum, next_to_marked, resample_bands
+from scenes import BANDS, smooth_cube
 
 NO_DATA, SATURATED = 65535, 4095
 GEOREFERENCE = Georeference(transform=(30.0, 0.0, 412_345.5, 0.0, -30.0, 5_123_456.25), crs="EPSG:32633")
-
-
-@pytest.fixture(scope="module")
-def encoder(tiny_bundle: Path) -> LatentRowEncoder:
-    return LatentRowEncoder(read_bundle(tiny_bundle))
-
-
-@pytest.fixture(scope="module")
-def decoder(tiny_bundle: Path) -> LatentDecoder:
-    return LatentDecoder(read_bundle(tiny_bundle))
 
 
 def _rotated(lines: int = 70, samples: int = 75) -> tuple[Scene, np.ndarray]:
@@ -54,15 +41,6 @@ def _packets(encoder: LatentRowEncoder, scene: Scene, saturated: int | None = No
     return [packet for tile in packets for packet in tile]
 
 
-def test_no_data_comes_back_exactly_and_nothing_else_does(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
-    scene, valid = _rotated()
-    decoded = decoder.decode(b"".join(_packets(encoder, scene)))
-    assert (decoded.quality == Quality.EXACT).all()
-    assert np.array_equal(decoded.scene.cube == NO_DATA, scene.cube == NO_DATA)
-    assert decoded.scene.no_data == NO_DATA
-    assert np.abs(scene.cube[valid].astype(int) - decoded.scene.cube[valid]).mean() < 40
-
-
 def test_no_data_takes_few_octets(encoder: LatentRowEncoder) -> None:
     scene, _ = _rotated(128, 96)
     whole = Scene(cube=smooth_cube(128, 96, BANDS))
@@ -76,73 +54,6 @@ def test_the_mean_is_that_of_samples_with_data() -> None:
     cube = np.array([[[10, 99], [99, 99]], [[21, 99], [99, 99]]], np.uint8)
     assert mean_spectrum(Scene(cube=cube, no_data=99)).tolist() == [16, 0]
     assert mean_spectrum(Scene(cube=cube)).tolist() == [57, 99]
-
-
-def test_lines_pushed_one_by_one_give_the_octets_of_the_scene_at_once(encoder: LatentRowEncoder) -> None:
-    scene, _ = _rotated()
-    cube = scene.cube.copy()
-    cube[40:45, 30:50, 3] = SATURATED
-    scene = replace(scene, cube=cube)
-    lines, samples, _ = scene.cube.shape
-    acquisition = Acquisition(
-        samples=samples,
-        dtype=scene.cube.dtype,
-        lines=lines,
-        mean_spectrum=encoder.mean_spectrum(scene),
-        no_data=NO_DATA,
-        saturated=SATURATED,
-        georeference=GEOREFERENCE,
-        scene_id=1,
-    )
-    push_broom = SceneEncoder(encoder, acquisition, Packetiser())
-    packets = [packet for line in scene.cube for packet in push_broom.push(line)]
-    assert packets + push_broom.flush() == _packets(encoder, scene, SATURATED)
-
-
-def test_saturated_samples_and_single_bands_come_back_exactly(
-    encoder: LatentRowEncoder, decoder: LatentDecoder
-) -> None:
-    scene, _ = _rotated()
-    cube = scene.cube.copy()
-    cube[..., 7] = NO_DATA  # a dead band
-    cube[33, 40:44, 2:5] = NO_DATA
-    cube[50:60, 20:40, 11:] = SATURATED
-    stream = b"".join(_packets(encoder, replace(scene, cube=cube), SATURATED))
-    decoded = decoder.decode(stream).scene.cube
-    for value in (NO_DATA, SATURATED):
-        assert np.array_equal(decoded == value, cube == value)
-
-
-def test_a_scene_of_nothing_but_no_data_passes(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
-    scene = Scene(cube=np.full((40, 40, BANDS), -1, np.int16), no_data=-1)
-    packets = _packets(encoder, scene)
-    assert np.array_equal(decoder.decode(b"".join(packets)).scene.cube, scene.cube)
-
-
-def test_tiles_without_marks_carry_none(encoder: LatentRowEncoder) -> None:
-    cube = smooth_cube(32, 64, BANDS)
-    cube[:, 40:] = NO_DATA
-    kinds = [packet[14] for packet in _packets(encoder, Scene(cube=cube, no_data=NO_DATA))]
-    unmarked, marked, latents = (0, 1), (1, 4), (2, 2)
-    assert kinds == [*unmarked, *marked, *latents]
-
-
-def test_lost_marks_are_noticed(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
-    scene, _ = _rotated(32, 64)
-    packets = _packets(encoder, scene)
-    lost = b"".join(packet for packet in packets if (packet[14], packet[22]) != (UnitKind.TILE_MASKS, 0))
-    with pytest.raises(LostTilesError, match=r"tile 0, 0: its marks did not arrive whole"):
-        decoder.decode(lost)
-    decoded = decoder.decode(lost, conceal=True)
-    assert (decoded.quality[:, :32] == Quality.AFFECTED).all()
-    assert (decoded.scene.cube[:, :32] != NO_DATA).all()
-    assert np.array_equal(decoded.scene.cube[:, 32:] == NO_DATA, scene.cube[:, 32:] == NO_DATA)
-
-
-def test_a_lost_tile_becomes_no_data(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
-    scene, _ = _rotated(32, 64)
-    kept = b"".join(packet for packet in _packets(encoder, scene) if packet[14] == 0 or packet[22] == 1)
-    assert (decoder.decode(kept, conceal=True).scene.cube[:, :32] == NO_DATA).all()
 
 
 @given(
@@ -202,16 +113,6 @@ def test_a_measurement_beside_a_marked_value_is_no_other_one(
     value: int, marked: tuple[int, int], dtype: str, beside: int
 ) -> None:
     assert next_to_marked(value, marked, np.dtype(dtype)) == beside
-
-
-def test_adjacent_marked_values_are_only_where_they_are_marked(
-    encoder: LatentRowEncoder, decoder: LatentDecoder
-) -> None:
-    no_data, saturated = 1, 0
-    cube = np.random.default_rng(0).integers(0, 4, (32, 32, BANDS), np.uint8)
-    decoded = decoder.decode(b"".join(_packets(encoder, Scene(cube=cube, no_data=no_data), saturated))).scene.cube
-    for value in (no_data, saturated):
-        assert np.array_equal(decoded == value, cube == value)
 
 
 def test_values_that_cannot_mark_are_refused(encoder: LatentRowEncoder) -> None:

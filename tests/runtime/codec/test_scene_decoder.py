@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, smooth_cube
 from distributed import LocalCluster
 from hyvic_runtime.cli import decode_packets
 from hyvic_runtime.codec.scene_encoder import scene_packets
@@ -26,6 +25,7 @@ from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.ground.stream_archive import _decoder, decode_stream
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
+from scenes import ROOT, smooth_cube
 
 BUNDLE = ROOT / "tests" / "golden" / "stream" / "bundle"
 Cluster = Any

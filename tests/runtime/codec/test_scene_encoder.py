@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BANDS, ROOT, smooth_cube
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hyvic_runtime.codec.acquisition import Acquisition, Interleave
+from coded_scenes import pushed
+from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_packets
 from hyvic_runtime.codec.strip import MarkedLines
-from hyvic_runtime.errors import DecodeError, EngineError, SceneError
+from hyvic_runtime.errors import EngineError, SceneError
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.scene.tile_grid import TileGeometry
+from scenes import BANDS, ROOT, smooth_cube
 
 TILE = 32
 
 
-@pytest.fixture(scope="module")
-def encoder(tiny_bundle: Path) -> LatentRowEncoder:
-    return LatentRowEncoder(read_bundle(tiny_bundle))
-
-
-@pytest.fixture(scope="module")
-def decoder(tiny_bundle: Path) -> LatentDecoder:
-    return LatentDecoder(read_bundle(tiny_bundle))
-
-
 def _at_once(encoder: LatentRowEncoder, cube: np.ndarray) -> bytes:
     return b"".join(p for packets in scene_packets(encoder, Scene(cube=cube), Packetiser()) for p in packets)
-
-
-def _live(encoder: LatentRowEncoder, cube: np.ndarray, step: int = 5) -> list[bytes]:
-    push_broom = SceneEncoder(encoder, Acquisition(samples=cube.shape[1], dtype=cube.dtype), Packetiser())
-    packets = [p for first in range(0, len(cube), step) for p in push_broom.push(cube[first : first + step])]
-    return packets + push_broom.flush()
 
 
 @pytest.mark.parametrize("given_mean", [False, True])
@@ -62,64 +43,11 @@ def test_a_bundle_that_subtracts_no_mean_gets_none(encoder: LatentRowEncoder, gi
     assert live == [packet for packets in at_once for packet in packets]
 
 
-@given(
-    lines=st.integers(1, 100),
-    samples=st.sampled_from([1, 31, 40]),
-    steps=st.lists(st.integers(0, 70), min_size=1, max_size=5),
-    interleave=st.sampled_from(Interleave),
-    dtype=st.sampled_from(["<u2", ">u2", "<u4", ">i8"]),
-)
-@settings(deadline=None, max_examples=40)
-def test_lines_pushed_in_any_portions_and_order_of_axes_give_the_octets_of_the_scene_at_once(
-    encoder: LatentRowEncoder, lines: int, samples: int, steps: list[int], interleave: Interleave, dtype: str
-) -> None:
-    cube = smooth_cube(lines, samples, BANDS, seed=lines)
-    acquisition = Acquisition(
-        samples=samples, dtype=cube.dtype, lines=lines, mean_spectrum=encoder.mean_spectrum(Scene(cube=cube))
-    )
-    push_broom = SceneEncoder(encoder, acquisition, Packetiser())
-    packets: list[bytes] = []
-    position = turn = 0
-    while position < lines:
-        portion = cube[position : position + steps[turn % len(steps)] + (turn > 10)].astype(dtype)
-        position, turn = position + len(portion), turn + 1
-        axes = {Interleave.BIP: (0, 1, 2), Interleave.BIL: (0, 2, 1), Interleave.BSQ: (2, 0, 1)}[interleave]
-        packets += push_broom.push(np.ascontiguousarray(portion.transpose(axes)), interleave)
-    assert b"".join(packets + push_broom.flush()) == _at_once(encoder, cube)
-
-
-@pytest.mark.parametrize("lines", [1, TILE, TILE + 1, 3 * TILE - 1])
-def test_a_scene_of_unknown_length_comes_back_whole(
-    encoder: LatentRowEncoder, decoder: LatentDecoder, lines: int
-) -> None:
-    cube = smooth_cube(lines, 40, BANDS)
-    packets = _live(encoder, cube)
-    decoded = decoder.decode(b"".join(packets))
-    assert (decoded.quality == Quality.EXACT).all()
-    assert decoded.scene.cube.shape == cube.shape
-    assert np.abs(cube.astype(int) - decoded.scene.cube).mean() < 40
-    assert [packet[14] for packet in packets].count(UnitKind.SCENE_END) == 2
-    assert packets == _live(encoder, cube, step=lines)  # which packets a call returns may differ, their order not
-
-
 def test_the_mean_of_the_first_row_of_tiles_stands_in_for_the_scenes(encoder: LatentRowEncoder) -> None:
     cube = smooth_cube(2 * TILE, 40, BANDS)
-    header = _live(encoder, cube)[0]
+    header = pushed(encoder, cube)[0]
     mean = np.frombuffer(header[46 : 46 + 2 * BANDS], ">u2")
     assert np.array_equal(mean, np.rint(cube[:TILE].mean(axis=(0, 1))))
-
-
-def test_a_scene_without_its_end_is_refused_or_taken_as_whole_rows(
-    encoder: LatentRowEncoder, decoder: LatentDecoder
-) -> None:
-    cube = smooth_cube(2 * TILE + 10, 40, BANDS)
-    packets = [packet for packet in _live(encoder, cube) if packet[14] != UnitKind.SCENE_END]
-    with pytest.raises(DecodeError, match="the scene's end did not arrive, so its number of lines is not known"):
-        decoder.decode(b"".join(packets))
-    decoded = decoder.decode(b"".join(packets), conceal=True)
-    stride = encoder.bundle.manifest.geometry.latent_stride
-    assert decoded.scene.cube.shape[:2] == (2 * TILE + -(-10 // stride) * stride, 40)
-    assert (decoded.quality[: TILE - 4] == Quality.EXACT).all()
 
 
 @pytest.mark.parametrize("failing", [False, True])
@@ -131,7 +59,7 @@ def test_what_is_called_exact_without_the_scenes_end_is(failing: bool) -> None:
         encoder._engine = NoEngine()
     tile, stride = bundle.manifest.geometry.tile, bundle.manifest.geometry.latent_stride
     for lines in range(1, 2 * tile + 1):
-        packets = _live(encoder, smooth_cube(lines, 20, bundle.manifest.bands, seed=lines))
+        packets = pushed(encoder, smooth_cube(lines, 20, bundle.manifest.bands, seed=lines))
         whole = decoder.decode(b"".join(packets)).scene.cube
         lost = b"".join(packet for packet in packets if packet[14] != UnitKind.SCENE_END)
         decoded = decoder.decode(lost, conceal=True)
@@ -154,20 +82,13 @@ def test_lines_that_may_lie_behind_a_lost_end_are_not_called_exact(
     encoder: LatentRowEncoder, decoder: LatentDecoder
 ) -> None:
     stride = encoder.bundle.manifest.geometry.latent_stride
-    packets = _live(encoder, smooth_cube(TILE - 1, 40, BANDS))
+    packets = pushed(encoder, smooth_cube(TILE - 1, 40, BANDS))
     lost = b"".join(packet for packet in packets if packet[14] != UnitKind.SCENE_END)
     quality = decoder.decode(lost, conceal=True).quality
     assert quality.shape == (TILE, 40)
     assert (quality[: 1 - stride] == Quality.EXACT).all()
     assert (quality[1 - stride :] == Quality.MEANS).all()
     assert (decoder.decode(b"".join(packets), conceal=True).quality == Quality.EXACT).all()
-
-
-def test_one_scene_end_is_enough(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
-    packets = _live(encoder, smooth_cube(TILE + 9, 40, BANDS))
-    for lost in [i for i, packet in enumerate(packets) if packet[14] == UnitKind.SCENE_END]:
-        decoded = decoder.decode(b"".join(packets[:lost] + packets[lost + 1 :]))
-        assert decoded.scene.cube.shape[0] == TILE + 9
 
 
 def test_packets_of_a_row_come_before_the_next_row_is_whole(encoder: LatentRowEncoder) -> None:
@@ -182,36 +103,6 @@ def test_packets_of_a_row_come_before_the_next_row_is_whole(encoder: LatentRowEn
     row = [*[UnitKind.TILE_BASE] * under_way, *[UnitKind.TILE_REFINEMENT] * 8]
     assert [packet[14] for packet in packets] == [*row, *[UnitKind.TILE_BASE] * (8 - under_way)]
     push_broom.flush()
-
-
-def test_memory_does_not_grow_with_the_scene(encoder: LatentRowEncoder) -> None:
-    """NumPy reports what it takes; the engine's own is one tile's.
-
-    What is held at once depends on which thread comes first; the most of it, half a strip more or less, shows
-    within some twenty strips.
-    """
-    strip = smooth_cube(TILE, 3 * TILE, BANDS)
-    peaks = []
-    for strips in (24, 24, 124):  # the first warms up
-        push_broom = SceneEncoder(encoder, Acquisition(samples=3 * TILE, dtype=strip.dtype), Packetiser())
-        tracemalloc.start()
-        for _ in range(strips):
-            push_broom.push(strip)
-        push_broom.flush()
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[2] - peaks[1] < strip.nbytes  # of the hundred strips that it is longer by
-
-
-def test_scenes_in_progress_do_not_disturb_each_other(encoder: LatentRowEncoder) -> None:
-    cubes = [smooth_cube(2 * TILE, 40, BANDS, seed) for seed in (1, 2)]
-    both = [SceneEncoder(encoder, Acquisition(samples=40, dtype=cube.dtype), Packetiser()) for cube in cubes]
-    packets: list[list[bytes]] = [[], []]
-    for first in range(0, 2 * TILE, 8):
-        for scene, cube, own in zip(both, cubes, packets, strict=True):
-            own.extend(scene.push(cube[first : first + 8]))
-    for scene, cube, own in zip(both, cubes, packets, strict=True):
-        assert own + scene.flush() == _live(encoder, cube)
 
 
 def test_lines_that_do_not_fit_are_refused(encoder: LatentRowEncoder) -> None:
@@ -239,7 +130,7 @@ def test_what_cannot_be_a_scene_is_refused_before_its_first_line(encoder: Latent
     with pytest.raises(SceneError, match="the scene has 0 samples; at least 1 is needed"):
         Acquisition(samples=0, dtype=np.dtype(np.uint8))
     for bad in (-1, 2**32):
-        with pytest.raises(SceneError, match=rf"scene {bad} is outside 0\.\.4294967295"):
+        with pytest.raises(SceneError, match=rf"scene id {bad} is outside 0\.\.4294967295"):
             Acquisition(samples=4, dtype=np.dtype(np.uint8), scene_id=bad)
     with pytest.raises(SceneError, match="the scene has 16777217 lines; a scene header holds at most 16777216"):
         Acquisition(samples=4, dtype=np.dtype(np.uint8), lines=2**24 + 1)

@@ -12,7 +12,6 @@ from pathlib import Path
 import fastcrc
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime import cli
@@ -38,6 +37,7 @@ from hyvic_runtime.packets.space_packet import (
     UnitKind,
     parse_stream,
 )
+from scenes import BANDS, smooth_cube
 
 KEY = bytes(range(32))
 OTHER_KEY = bytes(32)

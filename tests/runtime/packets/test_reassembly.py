@@ -5,7 +5,6 @@ from __future__ import annotations
 import fastcrc
 import numpy as np
 import pytest
-from conftest import ROOT, smooth_cube
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.errors import DecodeError, LostTilesError
@@ -16,6 +15,7 @@ from hyvic_runtime.packets.protection import PacketProtector
 from hyvic_runtime.packets.reassembly import NAMED_SCENES, receive
 from hyvic_runtime.packets.space_packet import Packetiser, Unit, UnitKind
 from hyvic_runtime.scene.scene import Scene
+from scenes import ROOT, smooth_cube
 
 SHAPES = {7: (40, 20), 8: (17, 33), 4_000_000_000: (5, 5)}
 KEY = bytes(range(32))

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from hyvic_runtime.errors import DecodeError
@@ -23,6 +22,7 @@ from hyvic_runtime.packets.scene_header import (
 )
 from hyvic_runtime.scene.georeference import Georeference
 from hyvic_runtime.scene.scene import SUPPORTED_DTYPES
+from scenes import ROOT
 
 DOCUMENT = (ROOT / "docs" / "packet-format.md").read_text(encoding="utf-8")
 HEADER = SceneHeader(

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
 from hyvic_runtime import cli
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.families.latent.decoder import LatentDecoder
@@ -18,6 +17,7 @@ from hyvic_runtime.packets.space_packet import Segment, parse_stream
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.simulation.channel import Channel, Contact
 from hyvic_runtime.simulation.downlink import FIRST_LINE, DownlinkSimulator, Settings, Simulation
+from scenes import BANDS, smooth_cube
 
 
 @pytest.fixture(scope="module")

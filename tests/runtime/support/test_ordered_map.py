@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from both_kernels import both_kernels
-from conftest import ROOT, smooth_cube
 from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.families.adaptive.kernels import Kernels
@@ -18,6 +17,7 @@ from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.ordered_map import ordered_map
+from scenes import ROOT, smooth_cube
 
 
 @pytest.fixture(scope="module")

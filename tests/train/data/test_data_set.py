@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from conftest import ROOT
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.scene.files import write_scene
 from hyvic_runtime.scene.scene import Scene
@@ -15,6 +14,7 @@ from hyvic_train.config_file import read_sweep
 from hyvic_train.data.data_set import NamedCube, crops, read_split
 from hyvic_train.families.latent.config import config_from_json
 from hyvic_train.families.latent.model_config import HyVICConfig
+from scenes import ROOT
 
 MODEL = HyVICConfig(bands=3, latent_channels=5, hyperlatent_channels=4, spatial_stages=0)
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import SHIPPED_CHECKPOINT, smooth_cube
 from hyvic_train.checkpoint import CheckpointError
 from hyvic_train.cli import main
 from hyvic_train.config import ConfigError, json_from_config
@@ -21,6 +20,7 @@ from hyvic_train.families.latent.joint_codec import JointCodec
 from hyvic_train.families.latent.model_config import HyVICConfig, JointConfig
 from hyvic_train.families.latent.pretrained import load_pretrained
 from hyvic_train.families.registry import run_config_from_json
+from scenes import SHIPPED_CHECKPOINT, smooth_cube
 
 JOINT = {
     "family": "joint",

@@ -48,11 +48,6 @@ class FreeArea:
     rectangle: tuple[slice, slice]
 
 
-def free_area(valid: NDArray[np.bool_], side: int) -> FreeArea:
-    """Find free squares and the largest free rectangle in a (line, sample) map of the pixels with data."""
-    return FreeArea(corners=free_corners(valid, side), rectangle=largest_rectangle(valid))
-
-
 def free_corners(valid: NDArray[np.bool_], side: int) -> NDArray[np.intp]:
     """Find the squares of `side` pixels that hold only valid ones.
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hyvic_train.config import BandRange, DataConfig, SceneNeeds, matches
 from hyvic_train.data.cubes import StoredCube
-from hyvic_train.data.no_data import FreeArea, free_area, no_data_value
+from hyvic_train.data.no_data import FreeArea, free_corners, largest_rectangle, no_data_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ def _stored_cube(path: Path, relative: str, config: DataConfig, model: SceneNeed
 
 
 def _free_area(valid: NDArray[np.bool_], path: Path, needed: int, measured: bool) -> FreeArea:
-    free = free_area(valid, needed)
+    free = FreeArea(corners=free_corners(valid, needed), rectangle=largest_rectangle(valid))
     sides = [part.stop - part.start for part in free.rectangle]
     if not len(free.corners) or (measured and min(sides) < needed):
         raise SceneError(

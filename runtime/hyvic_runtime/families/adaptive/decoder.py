@@ -1,4 +1,4 @@
-"""Packets to scenes with a bundle of the scene-adaptive family.
+"""Units to scenes with a bundle of the scene-adaptive family.
 
 units ─▶ tiles: coefficients ─▶ rows of tiles: wavelet, spectra ─▶ pixels
 """
@@ -125,7 +125,7 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
         return DecodedRow(basis=basis, tiles={})
 
     def _basis(self, row: int, received: ReceivedUnits) -> tuple[StripBasis, int]:
-        """The basis of a row of tiles, and how many lines it says the row has.
+        """Return the basis of a row of tiles, and the number of lines that its unit gives the row.
 
         Raises:
             DecodeError: its unit is missing or damaged.
@@ -196,7 +196,7 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
         return chain.from_iterable(ordered_map(put, range(grid.rows), self.workers))
 
     def _strip(self, grid: TileGrid, row: int, decoded: DecodedRow, header: SceneHeader) -> Cube:
-        """Pixels of a row of tiles; without its basis they are zero, and marked as lost."""
+        """Return the pixels of a row of tiles; without its basis they are zero, and marked as lost."""
         lines = grid.tile(row, 0).lines
         if decoded.basis is None:
             return np.zeros((lines, grid.samples, header.bands), header.dtype)
@@ -211,10 +211,10 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
 
 
 def _bands_of(kind: UnitKind, octets: int) -> int:
-    """Bands that a scene may have of which a unit has so many octets; only two kinds tell."""
+    """Return the most bands that a scene may have, given the octets of one of its units; only two kinds tell."""
     return octets * {UnitKind.STRIP_BASIS: SYMBOLS_PER_OCTET, UnitKind.TILE_EXACT: 1}.get(kind, 0)
 
 
 def _put(whole: NDArray[np.float32], part: NDArray[np.float32], left: int) -> None:
-    """A tile's planes into those of its strip, which may have more components."""
+    """Copy a tile's planes into those of its strip, which may have more components."""
     whole[: len(part), ..., left : left + part.shape[-1]] = part

@@ -1,9 +1,6 @@
-"""A strip of lines on board: its spectral transform, its wavelet, and which components are worth their octets.
+"""Transform of a strip on board: spectral basis, wavelet, and the choice of components that are worth their octets.
 
-lines ─▶ SpectralStatistics ─▶ SpectralBasis
-│ Δ: the components that may have coefficients
-▼
-StripBasis ─▶ project ─▶ wavelet, in steps ─▶ tiles, of the components that pay
+lines ─▶ SpectralStatistics ─▶ SpectralBasis ──quantise, at step Δ──▶ StripBasis ─▶ project ─▶ wavelet ─▶ tiles
 """
 
 from __future__ import annotations
@@ -24,32 +21,32 @@ from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid
 from hyvic_runtime.scene.scene import Cube
 
 STATISTICS_PIXELS = 1 << 15
-"""Pixels for the statistics; a larger strip gives evenly spread runs of samples. With K components, n pixels add about
-K / n to the squared error."""
+"""Number of pixels that statistics are made of. From a larger strip, evenly spread runs of samples are taken: with K
+components, n pixels add about K / n to the squared error."""
 _RUN = 8
-"""Samples side by side in a run: neighbours show details."""
+"""Number of samples in a run; neighbours are needed, because they tell what is fine."""
 LEAST_DEVIATION = 0.1
-"""Least deviation of a component that is transformed, in quantiser steps; below it hardly any coefficient exceeds ½."""
+"""Least standard deviation of a component in quantiser steps; below it, coefficients exceed ½ by chance only."""
 _ANALYSED_AT_ONCE = 8
-"""Components a call."""
+"""Number of components in one call of the wavelet."""
 
 
 def quantiser_step(code: int) -> float:
-    """Δ of a quality's code in digital numbers: a thousand codes an octave."""
+    """Return Δ of a quality code, in digital numbers; a thousand codes halve it."""
     return float(2.0 ** (10 - code / 1000))
 
 
 def basis_of_strip(cube: NDArray[Any], valid: NDArray[np.bool_] | None, *, each: Each = map) -> SpectralBasis:
-    """Principal components of a strip's pixels.
+    """Return the principal components of a strip's pixels.
 
     Args:
         cube: (line, sample, band).
-        valid: (line, sample), where there are data; None: everywhere.
-        each: see `Each`.
+        valid: (line, sample), True where there are data; None: everywhere.
+        each: maps a function over blocks of lines; see `Each`.
     """
     statistics = SpectralStatistics(cube.shape[2])
     pixels = cube.shape[0] * cube.shape[1]
-    # Of a few that hold data none may be left out.
+    # If few pixels hold data, none may be left out.
     every = max(1, (pixels if valid is None else np.count_nonzero(valid)) // STATISTICS_PIXELS)
     if every == 1:
         statistics.add(cube, valid, each=each)
@@ -64,7 +61,7 @@ class TransformedStrip:
     """A strip at one quality.
 
     Attributes:
-        basis: basis that is sent.
+        basis: spectral basis as it is sent.
         scale: scale of its components.
         tiles: coefficients of each tile in quantiser steps, left to right.
     """
@@ -77,15 +74,15 @@ class TransformedStrip:
 def transform_strip(
     cube: Cube, basis: SpectralBasis, code: int, tile: int, *, kernels: Kernels, each: Each = map
 ) -> TransformedStrip:
-    """Transform a strip, of as many components as pay at a quality.
+    """Transform a strip into as many components as pay at a quality.
 
     Args:
         cube: (line, sample, band).
-        basis: basis of its pixels.
-        code: code of the quality.
-        tile: samples of a tile, a multiple of 2**LEVELS.
+        basis: principal components of its pixels.
+        code: quality code.
+        tile: number of samples of a tile, a multiple of 2**LEVELS.
         kernels: inner loops.
-        each: see `Each`.
+        each: maps a function over portions; see `Each`.
     """
     step = quantiser_step(code)
     candidates = int(np.count_nonzero(basis.deviations > LEAST_DEVIATION * step))
@@ -103,14 +100,14 @@ def transform_strip(
         for column, of_tile in enumerate(tiles):
             _put_tile(pyramid, column * tile, of_tile, components)
 
-    # All are held as planes or as coefficients, and few as both.
+    # Each component is held as a plane or as coefficients; few are held as both.
     projected, first = strip.project(cube, each=each), 0
     while projected:
         planes = projected.pop(0)
         for _ in each(partial(analyse_some, first, planes), range(0, len(planes), _ANALYSED_AT_ONCE)):
             pass
         first += len(planes)
-    # They take off the most squared error beyond what they and their vectors cost.
+    # This many components reduce the squared error most, after what they and their vectors cost.
     kept_count = int(np.cumsum([0, *gains]).argmax())
     kept = strip.leading(kept_count)
     return TransformedStrip(
@@ -119,18 +116,18 @@ def transform_strip(
 
 
 def _rd_gains(pyramid: Pyramid, kernels: Kernels) -> NDArray[np.float64]:
-    """Squared error that components take off beyond what their coefficients cost, (component,)."""
+    """Return by how much components reduce the squared error, less what their coefficients cost, (component,)."""
     saved, bits = kernels.estimated_rd(pyramid.approximation)
     gains = saved - LAGRANGIAN * bits
     for planes in pyramid.details:
         saved, bits = kernels.estimated_rd(planes)
-        # What does not pay in a level is not coded there.
+        # A component that does not pay in a level is not coded there.
         gains += np.maximum(saved - LAGRANGIAN * bits, 0)
     return gains
 
 
 def _put_tile(pyramid: Pyramid, left: int, tile: Pyramid, components: slice) -> None:
-    """Fill in some components of a tile with what the strip's pyramid has of them from a sample on."""
+    """Copy some components of the strip's pyramid, from a sample on, into a tile's pyramid."""
     levels = ((pyramid.approximation, tile.approximation), *zip(pyramid.details, tile.details, strict=True))
     for halvings, (of_strip, of_tile) in zip((LEVELS, *range(1, LEVELS + 1)), levels, strict=True):
         first = left >> halvings

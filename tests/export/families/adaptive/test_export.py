@@ -10,7 +10,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import smooth_cube
 from hyvic_export.cli import main
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.families.adaptive.context_network import (
@@ -46,6 +45,7 @@ from hyvic_train.entropy_path_layer import Arithmetic
 from hyvic_train.families.adaptive.checkpoint import load_context_model
 from hyvic_train.families.adaptive.context_model import ContextModel
 from hyvic_train.families.adaptive.integer_rows import LOG2_MIN_SCALE, LOG2_SCALE_STEP
+from scenes import smooth_cube
 
 
 @pytest.fixture
@@ -178,18 +178,18 @@ def test_designed_vectors_drive_each_output_farther_than_chance(network: Context
 
 
 def test_the_same_checkpoint_gives_the_same_octets(
-    tiny_context_checkpoint: Path, tiny_adaptive_bundle: Path, tmp_path: Path
+    tiny_context_checkpoint: Path, exported_adaptive_bundle: Path, tmp_path: Path
 ) -> None:
     bundle_from_checkpoint(tiny_context_checkpoint, tmp_path / "again", tile=32, command="typed")
     for name in FILES:
-        assert (tmp_path / "again" / name).read_bytes() == (tiny_adaptive_bundle / name).read_bytes()
-    again, before = (read_adaptive_bundle(folder) for folder in (tmp_path / "again", tiny_adaptive_bundle))
+        assert (tmp_path / "again" / name).read_bytes() == (exported_adaptive_bundle / name).read_bytes()
+    again, before = (read_adaptive_bundle(folder) for folder in (tmp_path / "again", exported_adaptive_bundle))
     assert again.identity == before.identity
     assert again.manifest.provenance["command"] == "typed"
 
 
-def test_the_bundle_says_what_its_tables_and_its_rounding_cost(tiny_adaptive_bundle: Path) -> None:
-    report = json.loads((tiny_adaptive_bundle / REPORT).read_text())
+def test_the_bundle_says_what_its_tables_and_its_rounding_cost(exported_adaptive_bundle: Path) -> None:
+    report = json.loads((exported_adaptive_bundle / REPORT).read_text())
     assert len(report["table_excess_bits"]) == FRACTIONS * SCALES
     assert all(-1e-9 <= excess < 0.01 for excess in report["table_excess_bits"])
     lengths = report["parity"]["code_lengths"]
@@ -241,10 +241,10 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 
 
 def test_a_bundle_of_the_family_is_not_compiled(
-    tiny_adaptive_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    exported_adaptive_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--bundle", str(tiny_adaptive_bundle), "--out", str(tmp_path / "b"), "--target", "tensorrt"]) == 1
-    assert "whose network runs as it is; there is nothing to compile" in capsys.readouterr().err
+    assert main(["--bundle", str(exported_adaptive_bundle), "--out", str(tmp_path / "b"), "--target", "tensorrt"]) == 1
+    assert "of the family adaptive, which has no latent" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -257,9 +257,9 @@ def test_a_model_that_was_never_watched_is_refused(tiny_context_checkpoint: Path
 
 
 def test_a_bundle_of_another_family_is_replaced_when_that_is_asked_for(
-    tiny_context_checkpoint: Path, tiny_adaptive_bundle: Path, tmp_path: Path
+    tiny_context_checkpoint: Path, exported_adaptive_bundle: Path, tmp_path: Path
 ) -> None:
-    out = Path(shutil.copytree(tiny_adaptive_bundle, tmp_path / "b"))
+    out = Path(shutil.copytree(exported_adaptive_bundle, tmp_path / "b"))
     for name in FILES:
         (out / name).rename(out / name.replace("contexts", "hyperlatents"))
     (out / "hyperlatents.onnx").rename(out / "hyperdecoder.onnx")

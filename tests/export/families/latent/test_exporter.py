@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import smooth_cube
 from hyvic_export.cli import main
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.families.latent.entropy_model import entropy_model
@@ -33,29 +32,32 @@ from hyvic_train.checkpoint import save_checkpoint, weights
 from hyvic_train.families.latent.config import config_from_json
 from hyvic_train.families.latent.hyvic import HyVIC
 from safetensors.torch import load_file, save_file
+from scenes import smooth_cube
 
 
-def test_the_same_checkpoint_gives_the_same_octets(tiny_checkpoint: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_the_same_checkpoint_gives_the_same_octets(
+    tiny_checkpoint: Path, exported_bundle: Path, tmp_path: Path
+) -> None:
     bundle_from_checkpoint(tiny_checkpoint, tmp_path / "again", tile=32)
     for name in file_names(0):
-        assert (tmp_path / "again" / name).read_bytes() == (tiny_bundle / name).read_bytes()
+        assert (tmp_path / "again" / name).read_bytes() == (exported_bundle / name).read_bytes()
     # Nor does it matter what was typed: either bundle decodes what the other encoded.
     bundle_from_checkpoint(tiny_checkpoint, tmp_path / "typed", tile=32, command="something else")
-    identities = {read_bundle(folder).identity for folder in (tiny_bundle, tmp_path / "again", tmp_path / "typed")}
+    identities = {read_bundle(folder).identity for folder in (exported_bundle, tmp_path / "again", tmp_path / "typed")}
     assert len(identities) == 1
 
 
 @pytest.mark.parametrize("name", [ENCODER, HYPERDECODER, DECODER])
-def test_only_the_batch_is_dynamic(tiny_bundle: Path, name: str) -> None:
-    graph = onnx.load(tiny_bundle / name).graph
+def test_only_the_batch_is_dynamic(exported_bundle: Path, name: str) -> None:
+    graph = onnx.load(exported_bundle / name).graph
     for value in (*graph.input, *graph.output):
         first, *others = value.type.tensor_type.shape.dim
         assert first.dim_param == "tile"
         assert all(dim.HasField("dim_value") and dim.dim_value > 0 for dim in others)
 
 
-def test_normalisation_and_gdn_are_constants(tiny_bundle: Path) -> None:
-    operators = {node.op_type for node in onnx.load(tiny_bundle / ENCODER).graph.node}
+def test_normalisation_and_gdn_are_constants(exported_bundle: Path) -> None:
+    operators = {node.op_type for node in onnx.load(exported_bundle / ENCODER).graph.node}
     # What is left is arithmetic that engines fuse; no reparametrisation (Pow, Sub of pedestals) and no Shape.
     assert not operators & {"Pow", "Shape", "Reshape", "Gather", "Loop", "If", "Expand"}
 
@@ -144,9 +146,9 @@ def _rename_architecture(path: Path) -> None:
     path.write_text(json.dumps(config))
 
 
-def test_the_bundle_says_what_its_tables_cost_and_its_vectors_leave_out(tiny_bundle: Path) -> None:
-    report = json.loads((tiny_bundle / REPORT).read_text())
-    rows = len(read_bundle(tiny_bundle).tables.first)
+def test_the_bundle_says_what_its_tables_cost_and_its_vectors_leave_out(exported_bundle: Path) -> None:
+    report = json.loads((exported_bundle / REPORT).read_text())
+    rows = len(read_bundle(exported_bundle).tables.first)
     assert len(report["table_excess_bits"]) == rows
     assert all(0 <= excess < 1e-3 for excess in report["table_excess_bits"])
     assert "layer 1 clamps low" in report["conformance_unreached"]
@@ -182,10 +184,10 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 
 
 def test_nothing_is_replaced_unasked(
-    tiny_checkpoint: Path, tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_checkpoint: Path, exported_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = tmp_path / "b"
-    shutil.copytree(tiny_bundle, bundle)
+    shutil.copytree(exported_bundle, bundle)
     arguments = ["--checkpoint", str(tiny_checkpoint), "--out", str(bundle), "--tile", "32"]
     assert main(arguments) == 1
     assert "pass --force" in capsys.readouterr().err

@@ -7,7 +7,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import SHIPPED_CHECKPOINT
 from hyvic_export import integer_layer as definition
 from hyvic_export.families.latent.conformance_vectors import cases, conformance_vectors, every_case
 from hyvic_export.families.latent.entropy_model import entropy_model
@@ -30,6 +29,7 @@ from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.hyvic import HyVIC
 from hyvic_train.families.latent.model_config import HyVICConfig
 from hyvic_train.integer_path import LOG2_MIN_SCALE, LOG2_SCALE_STEP, MEAN_STEP_BITS
+from scenes import SHIPPED_CHECKPOINT
 
 
 def no_symbols(part: int, scale_index: Integers, mean_steps: Integers) -> Integers:

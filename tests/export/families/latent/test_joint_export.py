@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import BANDS, smooth_cube
 from hyvic_export.cli import main
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.families.latent.analysis_form import AnalysisForm
@@ -36,6 +35,7 @@ from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.config import config_from_json
 from joint_models import ARCHITECTURE, pixels, random_joint_codec
 from rounding import FLOAT16, FLOAT32
+from scenes import BANDS, smooth_cube
 from torch_codec import decoded_latents
 from torch_rounding import float_bound, movement
 
@@ -150,16 +150,16 @@ def _lambdas(fields: dict[str, object]) -> object:
 
 
 def test_the_same_checkpoint_gives_the_same_octets(
-    tiny_joint_checkpoint: Path, tiny_joint_bundle: Path, tmp_path: Path
+    tiny_joint_checkpoint: Path, exported_joint_bundle: Path, tmp_path: Path
 ) -> None:
     bundle_from_checkpoint(tiny_joint_checkpoint, tmp_path / "again", tile=32)
     names = file_names(3)
     assert set(graph_names(3)) <= set(names)
     for name in names:
-        assert (tmp_path / "again" / name).read_bytes() == (tiny_joint_bundle / name).read_bytes()
-    assert {file.name for file in tiny_joint_bundle.iterdir()} == {*names, MANIFEST, "report.json"}
+        assert (tmp_path / "again" / name).read_bytes() == (exported_joint_bundle / name).read_bytes()
+    assert {file.name for file in exported_joint_bundle.iterdir()} == {*names, MANIFEST, "report.json"}
     for name in graph_names(3):
-        graph = onnx.load(tiny_joint_bundle / name).graph
+        graph = onnx.load(exported_joint_bundle / name).graph
         for value in (*graph.input, *graph.output):
             assert value.type.tensor_type.shape.dim[0].dim_param == "tile"
 

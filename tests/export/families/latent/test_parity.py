@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import BANDS, smooth_cube
 from hyvic_export.cli import main
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_export.families.latent import parity
@@ -25,10 +24,11 @@ from hyvic_runtime.families.latent.encoder import LatentRowEncoder
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
-from hyvic_train.checkpoint import load_checkpoint
+from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.hyvic import HyVIC
 from int8_analysis import int8_bound
 from rounding import FLOAT16
+from scenes import BANDS, smooth_cube
 from torch.nn.functional import pad
 from torch_rounding import float_bound, movement
 
@@ -98,8 +98,8 @@ def _explained(precision: Precision, path: Path, checkpoint: Path) -> tuple[floa
     return movement(latents, FLOAT16, lambda terms: 1) / 16, 2 * movement(latents, FLOAT16, math.sqrt)
 
 
-def test_a_stream_of_any_precision_decodes_with_every_bundle(bundle: Path, tiny_bundle: Path, scene: Path) -> None:
-    ours, plain = read_bundle(bundle), read_bundle(tiny_bundle)
+def test_a_stream_of_any_precision_decodes_with_every_bundle(bundle: Path, exported_bundle: Path, scene: Path) -> None:
+    ours, plain = read_bundle(bundle), read_bundle(exported_bundle)
     assert ours.identity == plain.identity
     cube = np.load(scene)["cube"]
     packets = scene_packets(LatentRowEncoder(ours), Scene(cube=cube), Packetiser())

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import time
 import tracemalloc
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from coded_scenes import TILE, packets_of, segment_of
-from conftest import smooth_cube
-from damaged_streams import check_marks_of_damage
+from coded_scenes import packets_of, segment_of, without
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.codec.quality_map import Quality
@@ -24,9 +21,10 @@ from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
 from hyvic_runtime.families.adaptive.kernels import kernels_of
 from hyvic_runtime.families.adaptive.strip_basis import SpectralBasis
 from hyvic_runtime.packets.reassembly import UnitKey, receive
-from hyvic_runtime.packets.space_packet import Packetiser, Segment, Unit, UnitKind
+from hyvic_runtime.packets.space_packet import Packetiser, Unit, UnitKind
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import mean_squared_error
+from scenes import TILE, smooth_cube
 
 BANDS = 2
 SHAPE = (TILE + 9, 11 * TILE - 5, BANDS)
@@ -48,17 +46,11 @@ def whole(decoder: AdaptiveDecoder, packets: list[bytes]) -> np.ndarray:
     return decoder.decode(b"".join(packets)).scene.cube
 
 
-def _without(packets: list[bytes], lost: Callable[[Segment], bool]) -> bytes:
-    kept = [packet for packet in packets if not lost(segment_of(packet))]
-    assert len(kept) < len(packets)
-    return b"".join(kept)
-
-
 @pytest.mark.parametrize("kind", [UnitKind.TILE_BASE, UnitKind.TILE_REFINEMENT])
 def test_a_lost_unit_leaves_the_other_row_and_what_is_out_of_its_reach(
     decoder: AdaptiveDecoder, packets: list[bytes], whole: np.ndarray, kind: UnitKind
 ) -> None:
-    stream = _without(packets, lambda s: (s.kind, s.row, s.column) == (kind, 0, 5))
+    stream = without(packets, lambda s: (s.kind, s.row, s.column) == (kind, 0, 5))
     reason = "its first unit" if kind == UnitKind.TILE_BASE else r"part \d+ of the details"
     with pytest.raises(LostTilesError, match=rf"1 of 22 tiles .*tile 0, 5: {reason} did not arrive whole"):
         decoder.decode(stream)
@@ -75,7 +67,7 @@ def test_a_lost_unit_leaves_the_other_row_and_what_is_out_of_its_reach(
 def test_a_lost_basis_takes_its_row_and_no_other(
     decoder: AdaptiveDecoder, packets: list[bytes], whole: np.ndarray
 ) -> None:
-    stream = _without(packets, lambda s: (s.kind, s.row) == (UnitKind.STRIP_BASIS, 1))
+    stream = without(packets, lambda s: (s.kind, s.row) == (UnitKind.STRIP_BASIS, 1))
     with pytest.raises(LostTilesError, match=r"11 of 22 tiles .*tile 1, 0: the basis of its row did not arrive whole"):
         decoder.decode(stream)
     decoded = decoder.decode(stream, conceal=True)
@@ -86,7 +78,7 @@ def test_a_lost_basis_takes_its_row_and_no_other(
 
 
 def test_without_any_basis_nothing_is_made_up(decoder: AdaptiveDecoder, packets: list[bytes]) -> None:
-    stream = _without(packets, lambda s: s.kind == UnitKind.STRIP_BASIS)
+    stream = without(packets, lambda s: s.kind == UnitKind.STRIP_BASIS)
     for conceal in (False, True):
         with pytest.raises(DecodeError, match="2 bands and no basis or lossless tile of so many arrived whole"):
             decoder.decode(stream, conceal=conceal)
@@ -118,27 +110,6 @@ def test_random_losses_leave_what_is_called_exact_as_it_was(
                 assert (area <= Quality.MEANS).all()
             else:
                 assert (area >= Quality.AFFECTED).all()
-
-
-@given(data=st.data())
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
-def test_a_progressive_stream_cut_anywhere_behind_its_first_units_decodes(
-    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, data: st.DataObject
-) -> None:
-    cube = smooth_cube(TILE + 2, 34, 3)
-    packets = packets_of(encoder, cube, quality=75, progressive=True, packet_octets=300)
-    stream = b"".join(packets)
-    ends = np.cumsum([len(packet) for packet in packets])
-    first_units = int(
-        ends[max(n for n, p in enumerate(packets) if p[14] in (UnitKind.TILE_BASE, UnitKind.STRIP_BASIS))]
-    )
-    cut = stream[: data.draw(st.integers(first_units, len(stream) - 1))]
-    with pytest.raises(DecodeError):
-        decoder.decode(cut)
-    decoded = decoder.decode(cut, conceal=True)
-    assert (decoded.quality != Quality.LOST).all()
-    exact = decoded.quality == Quality.EXACT
-    assert np.array_equal(decoded.scene.cube[exact], decoder.decode(stream).scene.cube[exact])
 
 
 def test_fidelity_never_falls_with_more_parts(encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder) -> None:
@@ -219,15 +190,6 @@ def test_a_scene_that_no_memory_holds_is_refused(
 
 @given(data=st.data())
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
-def test_a_damaged_stream_gives_no_wrong_pixel_as_exact(
-    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, data: st.DataObject
-) -> None:
-    packets = packets_of(encoder, smooth_cube(20, 40, 3), progressive=data.draw(st.booleans()), packet_octets=120)
-    check_marks_of_damage(decoder, b"".join(packets), data, longest=200)
-
-
-@given(data=st.data())
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 def test_garbled_units_whose_packets_are_sound_are_refused_or_give_a_scene(
     encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, data: st.DataObject
 ) -> None:
@@ -250,11 +212,6 @@ def test_garbled_units_whose_packets_are_sound_are_refused_or_give_a_scene(
     finally:
         assert time.perf_counter() - begun < 20
     assert decoded.scene.cube.shape == (9, 40, header.bands)
-
-
-def test_a_scene_without_its_header_says_so(decoder: AdaptiveDecoder, packets: list[bytes]) -> None:
-    with pytest.raises(DecodeError, match="its scene header did not arrive whole"):
-        decoder.decode(_without(packets, lambda s: s.kind == UnitKind.SCENE_HEADER), conceal=True)
 
 
 def test_units_of_tiles_that_the_scene_does_not_have_are_passed_over(

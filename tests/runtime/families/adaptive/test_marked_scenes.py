@@ -6,17 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from coded_scenes import TILE, packets_of
-from conftest import smooth_cube
+from coded_scenes import packets_of
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_encoder import scene_stream
-from hyvic_runtime.errors import LostTilesError
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
 from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
 from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
 from hyvic_runtime.packets.space_packet import UnitKind
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
+from scenes import TILE, smooth_cube
 
 BANDS = 6
 NO_DATA, SATURATED = 65535, 4095
@@ -90,18 +89,6 @@ def test_a_dead_band_does_not_take_the_others_along(encoder: AdaptiveRowEncoder,
     assert psnr(cube[..., alive], decoded[..., alive], 10_000) > 65
 
 
-def test_saturated_samples_and_single_bands_come_back_exactly(
-    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder
-) -> None:
-    scene, _ = _rotated()
-    cube = scene.cube.copy()
-    cube[33, 30:44, 2:5] = NO_DATA
-    cube[10:20, 30:40, 3:] = SATURATED
-    decoded = _decoded(encoder, decoder, replace(scene, cube=cube), SATURATED)
-    for value in (NO_DATA, SATURATED):
-        assert np.array_equal(decoded == value, cube == value)
-
-
 @pytest.mark.parametrize("row", [0, 1, 2])
 def test_a_strip_without_data_leaves_the_others_as_they_are(
     encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, row: int
@@ -113,22 +100,3 @@ def test_a_strip_without_data_leaves_the_others_as_they_are(
     decoded = _decoded(encoder, decoder, Scene(cube=cube, no_data=NO_DATA))
     sound[empty] = NO_DATA
     assert np.array_equal(decoded, sound)
-
-
-@pytest.mark.parametrize("value", [-1, -32768, 0])
-def test_a_scene_of_nothing_but_no_data_passes(
-    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, value: int
-) -> None:
-    scene = Scene(cube=np.full((40, 40, BANDS), value, np.int16), no_data=value)
-    assert np.array_equal(_decoded(encoder, decoder, scene), scene.cube)
-
-
-def test_lost_marks_are_noticed(encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder) -> None:
-    scene, _ = _rotated(TILE)
-    packets = packets_of(encoder, scene)
-    lost = b"".join(packet for packet in packets if (packet[14], packet[22]) != (UnitKind.TILE_MASKS, 0))
-    with pytest.raises(LostTilesError, match=r"tile 0, 0: its marks did not arrive whole"):
-        decoder.decode(lost)
-    decoded = decoder.decode(lost, conceal=True)
-    assert (decoded.quality[:, :TILE] == Quality.AFFECTED).all()
-    assert np.array_equal(decoded.scene.cube[:, TILE:] == NO_DATA, scene.cube[:, TILE:] == NO_DATA)

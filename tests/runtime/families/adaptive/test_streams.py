@@ -9,24 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coded_scenes import TILE, packets_of, segment_of
-from conftest import ROOT, smooth_cube
+from coded_scenes import packets_of, segment_of
 from hyvic_runtime.codec.quality_map import Quality
-from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_packets, scene_stream
+from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_stream
 from hyvic_runtime.entropy.unit_coder import BlockReader, BlockWriter
 from hyvic_runtime.errors import DecodeError, SceneError
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle
 from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
 from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
-from hyvic_runtime.families.latent.bundle import read_latent_bundle
-from hyvic_runtime.families.latent.decoder import LatentDecoder
-from hyvic_runtime.families.latent.encoder import LatentRowEncoder
-from hyvic_runtime.packets.protection import PacketProtector
 from hyvic_runtime.packets.quality import HIGHEST_QUALITY, LOWEST_QUALITY
 from hyvic_runtime.packets.reassembly import receive
 from hyvic_runtime.packets.space_packet import Packetiser, UnitKind
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import mean_squared_error, psnr
+from scenes import TILE, smooth_cube
 
 PEAK = 10_000
 
@@ -142,29 +138,6 @@ def test_the_decoder_reads_the_encoders_symbols(
     assert len(written) >= 2 * (1 + 2 * 2)  # a basis a row, and two units a tile
 
 
-def test_fidelity_rises_with_the_quality_and_the_ratio_falls(
-    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder
-) -> None:
-    cube = smooth_cube(40, 32, 12, seed=3)
-    figures = []
-    for quality in (LOWEST_QUALITY, 0, 30, 60, 90, HIGHEST_QUALITY):
-        stream = scene_stream(encoder, Scene(cube=cube), quality=quality)
-        figures.append((len(stream), psnr(cube, decoder.decode(stream).scene.cube, PEAK)))
-    octets, fidelities = zip(*figures, strict=True)
-    assert all(np.diff(octets) > 0)
-    assert all(np.diff(fidelities) > 1)  # of ten units of quality and more
-    assert figures[-1][1] > 70
-    assert scene_stream(encoder, Scene(cube=cube)) == scene_stream(encoder, Scene(cube=cube), quality=50)
-
-
-def test_octets_do_not_depend_on_the_number_of_workers_nor_on_the_turn(bundle: AdaptiveBundle) -> None:
-    cube = smooth_cube(40, 100, 4)
-    streams = [scene_stream(AdaptiveRowEncoder(bundle, workers=workers), Scene(cube=cube)) for workers in (1, 3, 1)]
-    assert len(set(streams)) == 1
-    pictures = [AdaptiveDecoder(bundle, workers=workers).decode(streams[0]).scene.cube for workers in (1, 3)]
-    assert all(np.array_equal(picture, pictures[0]) for picture in pictures)
-
-
 def test_scenes_of_several_sensors_share_a_stream(encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder) -> None:
     cubes = [smooth_cube(40, 40, bands, seed=bands) for bands in (3, 20)]
     packets = [packets_of(encoder, cube, scene_id=number) for number, cube in enumerate(cubes)]
@@ -177,39 +150,11 @@ def test_scenes_of_several_sensors_share_a_stream(encoder: AdaptiveRowEncoder, d
         assert np.array_equal(decoder.decode(mixed, scene_id=number).scene.cube, alone)
 
 
-def test_another_families_stream_is_refused_in_one_line(
-    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder, bundle: AdaptiveBundle
-) -> None:
-    latent = read_latent_bundle(ROOT / "tests" / "golden" / "stream" / "bundle")
-    bands = latent.manifest.bands
-    streams = [scene_stream(of, Scene(cube=smooth_cube(9, 9, bands))) for of in (encoder, LatentRowEncoder(latent))]
-    message = "the stream was coded with bundle {}, this is bundle {}; decode it with the bundle that encoded it"
-    for stream, other, (theirs, ours) in zip(
-        streams, (LatentDecoder(latent), decoder), ((bundle, latent), (latent, bundle)), strict=True
-    ):
-        with pytest.raises(DecodeError) as raised:
-            other.decode(stream, conceal=True)
-        assert str(raised.value) == message.format(theirs.stream_id.hex(), ours.stream_id.hex())
-
-
 def test_what_such_a_bundle_needs_to_know_is_asked_for(encoder: AdaptiveRowEncoder) -> None:
     from hyvic_runtime.codec.acquisition import Acquisition
 
     with pytest.raises(SceneError, match="codes any number of bands, so the acquisition has to name its own"):
         SceneEncoder(encoder, Acquisition(samples=4, dtype=np.dtype(np.uint16)), Packetiser())
-
-
-def test_a_protected_scene_opens_with_its_key_alone(encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder) -> None:
-    key = bytes(range(32))
-    scene = Scene(cube=smooth_cube(20, 40, 6))
-    tiles = scene_packets(encoder, scene, Packetiser(protector=PacketProtector(key)))
-    stream = b"".join(packet for packets in tiles for packet in packets)
-    plain = decoder.decode(scene_stream(encoder, scene)).scene.cube
-    assert np.array_equal(decoder.decode(stream, key=key).scene.cube, plain)
-    with pytest.raises(DecodeError, match="refused"):
-        decoder.decode(stream, key=bytes(32))
-    with pytest.raises(DecodeError, match="refused"):
-        decoder.decode(stream)
 
 
 def test_every_row_brings_its_basis_and_every_fourth_the_header(encoder: AdaptiveRowEncoder) -> None:
@@ -225,3 +170,18 @@ def test_wavelengths_go_with_the_scene(encoder: AdaptiveRowEncoder, decoder: Ada
     assert decoded.wavelengths is not None
     assert np.array_equal(decoded.wavelengths.astype("f4"), wavelengths.astype("f4"))
     assert decoder.decode(scene_stream(encoder, Scene(cube=scene.cube))).scene.wavelengths is None
+
+
+def test_fidelity_rises_with_the_quality_and_the_ratio_falls(
+    encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder
+) -> None:
+    cube = smooth_cube(40, 32, 12, seed=3)
+    figures = []
+    for quality in (LOWEST_QUALITY, 0, 30, 60, 90, HIGHEST_QUALITY):
+        stream = scene_stream(encoder, Scene(cube=cube), quality=quality)
+        figures.append((len(stream), psnr(cube, decoder.decode(stream).scene.cube, PEAK)))
+    octets, fidelities = zip(*figures, strict=True)
+    assert all(np.diff(octets) > 0)
+    assert all(np.diff(fidelities) > 1)  # of ten units of quality and more
+    assert figures[-1][1] > 70
+    assert scene_stream(encoder, Scene(cube=cube)) == scene_stream(encoder, Scene(cube=cube), quality=50)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import BANDS, smooth_cube
-from damaged_streams import check_marks_of_damage
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from hyvic_runtime import cli
+from coded_scenes import packets_of
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.rate_control import DownlinkBudget
-from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY, SceneEncoder, scene_packets
+from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY, SceneEncoder
 from hyvic_runtime.engines.engine import Engine, OnnxRuntimeEngine
-from hyvic_runtime.errors import BundleError, DecodeError, LostTilesError
+from hyvic_runtime.errors import BundleError, LostTilesError
 from hyvic_runtime.families.latent.bundle import (
     DECODER,
     ENCODER,
@@ -43,9 +37,8 @@ from hyvic_runtime.packets.space_packet import Packetiser, Segment, Unit, UnitKi
 from hyvic_runtime.packets.tile_prefix import without_latent
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.scene.tile_grid import Tile, coded_shape
-from hyvic_runtime.simulation.channel import Channel
-from hyvic_runtime.simulation.downlink import DownlinkSimulator, Settings
 from numpy.typing import NDArray
+from scenes import BANDS, smooth_cube
 
 TILE, PARTS = 32, 3
 SHAPE = (45, 70, BANDS)
@@ -75,26 +68,17 @@ def scene() -> Scene:
     return Scene(cube=smooth_cube(*SHAPE))
 
 
-def _packets(
-    encoder: LatentRowEncoder, scene: Scene, *, progressive: bool = False, scene_id: int = 1, packet_octets: int = 8192
-) -> list[bytes]:
-    tiles = scene_packets(
-        encoder, scene, Packetiser(packet_octets=packet_octets), scene_id=scene_id, progressive=progressive
-    )
-    return [packet for packets in tiles for packet in packets]
-
-
 def _kinds(packets: list[bytes]) -> list[int]:
     return [packet[14] for packet in packets]
 
 
 @pytest.fixture(scope="module")
 def received(encoder: LatentRowEncoder, scene: Scene) -> ReceivedUnits:
-    return receive(b"".join(_packets(encoder, scene))).scene()
+    return receive(b"".join(packets_of(encoder, scene))).scene()
 
 
 def test_a_rows_hyperlatents_come_first_and_its_latents_part_by_part(encoder: LatentRowEncoder, scene: Scene) -> None:
-    packets = _packets(encoder, scene)
+    packets = packets_of(encoder, scene)
     row = [HYPERLATENT] * 3 + [kind for kind in LATENTS for _ in range(3)]
     assert _kinds(packets) == [HEADER, *row, *row]
     segments = [item for item in parse_stream(b"".join(packets)) if isinstance(item, Segment)]
@@ -104,11 +88,11 @@ def test_a_rows_hyperlatents_come_first_and_its_latents_part_by_part(encoder: La
 
 
 def test_a_progressive_streams_parts_are_the_whole_scenes(encoder: LatentRowEncoder, scene: Scene) -> None:
-    packets = _packets(encoder, scene, progressive=True)
+    packets = packets_of(encoder, scene, progressive=True)
     assert _kinds(packets) == [HEADER, *[HYPERLATENT] * 6, *(k for kind in LATENTS for k in (HEADER, *[kind] * 6))]
     counts = [int.from_bytes(packet[2:4], "big") & 0x3FFF for packet in packets]
     assert counts == list(range(len(packets)))
-    ordinary = _packets(encoder, scene)
+    ordinary = packets_of(encoder, scene)
     assert {packet[14:-2] for packet in packets} == {packet[14:-2] for packet in ordinary}
 
 
@@ -176,56 +160,10 @@ def test_a_part_that_is_damaged_ends_its_tile(
     assert "tile 0, 0: a coded unit" in damaged.problem
 
 
-@given(data=st.data())
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_a_progressive_stream_cut_anywhere_lacks_late_parts_alone(
-    encoder: LatentRowEncoder, decoder: LatentDecoder, scene: Scene, data: st.DataObject
-) -> None:
-    packets = _packets(encoder, scene, progressive=True, packet_octets=300)
-    stream = b"".join(packets)
-    ends = np.cumsum([len(packet) for packet in packets])
-    hyperlatents = int(ends[max(i for i, kind in enumerate(_kinds(packets)) if kind == HYPERLATENT)])
-    cut = stream[: data.draw(st.integers(hyperlatents, len(stream) - 1))]
-    units = receive(cut).scene().units
-    parts = [decoder.tile_latents(units, tile).parts for tile in encoder.grid(scene)]
-    assert parts == sorted(parts, reverse=True)
-    assert max(parts) - min(parts) <= 1
-    with pytest.raises(DecodeError):
-        decoder.decode(cut)
-    decoded = decoder.decode(cut, conceal=True)
-    assert (decoded.quality != Quality.LOST).all()
-    whole = decoder.decode(stream).scene.cube
-    exact = decoded.quality == Quality.EXACT
-    assert np.array_equal(decoded.scene.cube[exact], whole[exact])
-
-
-@given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-def test_a_damaged_stream_of_parts_gives_no_wrong_pixel_as_exact(
-    encoder: LatentRowEncoder, decoder: LatentDecoder, data: st.DataObject
-) -> None:
-    scene = Scene(cube=smooth_cube(20, 40, BANDS))
-    stream = b"".join(_packets(encoder, scene, progressive=data.draw(st.booleans()), packet_octets=120))
-    check_marks_of_damage(decoder, stream, data, longest=200)
-
-
-def test_interleaved_scenes_of_parts_come_back_each(encoder: LatentRowEncoder, decoder: LatentDecoder) -> None:
-    scenes = [Scene(cube=smooth_cube(*SHAPE, seed=seed)) for seed in (1, 2)]
-    packets = [
-        _packets(encoder, scene, progressive=progressive, scene_id=number)
-        for number, (scene, progressive) in enumerate(zip(scenes, (True, False), strict=True))
-    ]
-    longest = max(map(len, packets))
-    mixed = b"".join(own[i] for i in range(longest) for own in packets if i < len(own))
-    for number, own in enumerate(packets):
-        alone = decoder.decode(b"".join(own))
-        assert np.array_equal(decoder.decode(mixed, scene_id=number).scene.cube, alone.scene.cube)
-
-
 def test_a_lost_late_part_is_a_loss_unless_it_may_be_concealed(
     encoder: LatentRowEncoder, decoder: LatentDecoder, scene: Scene
 ) -> None:
-    packets = _packets(encoder, scene)
+    packets = packets_of(encoder, scene)
     lost = [packet for packet in packets if (packet[14], packet[22]) != (17, 2)]  # of the column of cut tiles
     assert len(packets) == len(lost) + 2
     with pytest.raises(LostTilesError, match=r"2 of 6 tiles .*22 of 24 units arrived whole"):
@@ -244,7 +182,10 @@ def test_what_its_sender_left_out_is_named_as_such(
         if key.part < 2
     ]
     packetiser = Packetiser()
-    thinned = [_packets(encoder, scene)[0], *(p for unit in units for p in packetiser.packets(without_latent(unit)))]
+    thinned = [
+        packets_of(encoder, scene, scene_id=1)[0],
+        *(p for unit in units for p in packetiser.packets(without_latent(unit))),
+    ]
     with pytest.raises(LostTilesError, match="tile 0, 0: its sender left out part 2 of the latent to keep its budget"):
         decoder.decode(b"".join(thinned))
     assert (decoder.decode(b"".join(thinned), conceal=True).quality == Quality.MEANS).all()
@@ -272,21 +213,6 @@ def test_a_starving_downlink_loses_the_last_parts_first(
     assert sum(key.kind == UnitKind.TILE_REFINEMENT for key in received.units) == parts.sum()
     with pytest.raises(LostTilesError, match="its sender left out part"):
         decoder.decode(b"".join(packets))
-
-
-@pytest.mark.parametrize("lines", [1, TILE - 1, TILE + 9])
-def test_a_scene_of_parts_without_its_end_is_as_high_as_it_was_coded(
-    encoder: LatentRowEncoder, decoder: LatentDecoder, lines: int
-) -> None:
-    cube = smooth_cube(lines, 40, BANDS)
-    push_broom = SceneEncoder(encoder, Acquisition(samples=40, dtype=cube.dtype), Packetiser())
-    packets = [*push_broom.push(cube), *push_broom.flush()]
-    whole = decoder.decode(b"".join(packets)).scene.cube
-    decoded = decoder.decode(b"".join(p for p in packets if p[14] != UnitKind.SCENE_END), conceal=True)
-    stride = encoder.bundle.manifest.geometry.latent_stride
-    assert len(decoded.quality) == -(-lines // stride) * stride
-    exact = decoded.quality[:lines] == Quality.EXACT
-    assert np.array_equal(decoded.scene.cube[:lines][exact], whole[exact])
 
 
 class _Broken:
@@ -329,14 +255,6 @@ def test_a_path_wants_an_engine_for_every_slice(bundle: LatentBundle) -> None:
         EntropyPath(bundle, OnnxRuntimeEngine(bundle.folder / HYPERDECODER))
 
 
-def test_an_altered_slice_graph_is_found(bundle: LatentBundle, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(bundle.folder, tmp_path / "bundle"))
-    path = copy / slice_graph(1)
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
-    with pytest.raises(BundleError, match=r"slice-01.onnx was altered"):
-        read_bundle(copy)
-
-
 def test_expected_outputs_hold_the_latents_of_slices(bundle: LatentBundle, tmp_path: Path) -> None:
     encoder, decoder = (OnnxRuntimeEngine(bundle.folder / graph) for graph in (ENCODER, DECODER))
     path = load_entropy_path(bundle)
@@ -369,40 +287,3 @@ def test_two_engines_latents_may_differ_by_a_step_and_by_the_rest_that_goes_with
     check_expected_outputs(here, encoder, _MovedPath(bundle, 2.0), decoder)
     with pytest.raises(BundleError, match="steps from the exporter's"):
         check_expected_outputs(here, encoder, _MovedPath(bundle, 20.0), decoder)
-
-
-def test_loss_leaves_every_tile_that_was_not_hit_exact(
-    encoder: LatentRowEncoder, decoder: LatentDecoder, scene: Scene
-) -> None:
-    simulator = DownlinkSimulator(scene, encoder, decoder)
-    simulation = simulator.simulate(Settings(channel=Channel(packet_loss=0.1), seed=3, packet_octets=100))
-    assert simulation.hit_tiles
-    assert simulation.unhit_exact
-
-
-@pytest.mark.parametrize("family", ["hyvic", "joint"])
-def test_encode_scene_sends_any_familys_scene_progressively(
-    family: str,
-    tiny_bundle: Path,
-    tiny_joint_bundle: Path,
-    scene: Scene,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    folder = str({"hyvic": tiny_bundle, "joint": tiny_joint_bundle}[family])
-    np.save(tmp_path / "scene.npy", scene.cube)
-    out, back = tmp_path / "p.packets", tmp_path / "back.npy"
-    words = [str(tmp_path / "scene.npy"), "--bundle", folder, "--out", str(out)]
-    assert cli.encode_scene([*words, "--json"]) == 0
-    ordinary = cli.decode_packets([str(out), "--bundle", folder, "--out", str(back)])
-    expected = np.load(back)
-    capsys.readouterr()
-    assert cli.encode_scene([*words, "--progressive", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["progressive"] is True
-    assert cli.decode_packets([str(out), "--bundle", folder, "--out", str(back)]) == ordinary == 0
-    assert np.array_equal(np.load(back), expected)
-    kinds = [s.kind for s in parse_stream(out.read_bytes()) if isinstance(s, Segment)]
-    last = max(i for i, kind in enumerate(kinds) if kind == UnitKind.TILE_BASE)
-    assert kinds.index(UnitKind.TILE_REFINEMENT) > last
-    assert cli.verify_bundle([folder, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["slices"] == {"hyvic": 0, "joint": PARTS}[family]

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import smooth_cube
 from hyvic_train.checkpoint import CheckpointError
 from hyvic_train.cli import main
 from hyvic_train.config import json_from_config
@@ -26,6 +25,7 @@ from hyvic_train.families.adaptive.samples import Samples
 from hyvic_train.families.adaptive.validation import ROUNDING, STEPS, detail_bits
 from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.registry import run_config_from_json
+from scenes import smooth_cube
 
 SHIPPED_CONFIG = Path(__file__).parents[4] / "train" / "configs" / "adaptive.yaml"
 CONFIG: dict[str, Any] = {

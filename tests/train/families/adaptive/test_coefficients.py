@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import smooth_cube
 from hyvic_runtime.families.adaptive.contexts import CONTEXT_MAX, CONTEXTS
 from hyvic_runtime.families.adaptive.kernels import kernels_of
 from hyvic_runtime.families.adaptive.strip import basis_of_strip
@@ -18,6 +17,7 @@ from hyvic_train.families.adaptive.coefficients import (
     rounded_for_less,
     spectral_basis,
 )
+from scenes import smooth_cube
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import smooth_cube
 from safetensors.torch import load_file
+from scenes import smooth_cube
 
 pytestmark = pytest.mark.slow
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.slow
 GRADIENTS = """
 import json, sys
 import numpy as np, torch
-from conftest import smooth_cube
 from hyvic_train.families.latent.config import config_from_json
+from scenes import smooth_cube
 from hyvic_train.data.data_set import NamedCube, SceneSplit
 from hyvic_train.families.latent.klt import initialise
 from hyvic_train.families.latent.checkpoint import model_from_config

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, smooth_cube
 from hyvic_train.checkpoint import weights
 from hyvic_train.config_file import read_sweep
 from hyvic_train.families.latent.joint_codec import JointCodec, symbols_of
 from hyvic_train.families.latent.klt import initialise
 from hyvic_train.families.latent.model_config import JointConfig
 from hyvic_train.integer_path import SCALE_BOUND
+from scenes import ROOT, smooth_cube
 
 CONFIGS = ROOT / "train" / "configs"
 SMALL = {

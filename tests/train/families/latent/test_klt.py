@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import smooth_cube
 from hyvic_train.families.latent.hyvic import HyVIC
 from hyvic_train.families.latent.klt import initialise
 from hyvic_train.families.latent.model_config import HyVICConfig
+from scenes import smooth_cube
 
 
 def _tiles(count: int) -> torch.Tensor:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import smooth_cube
 from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
@@ -24,6 +23,7 @@ from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.hyvic import HyVIC
 from hyvic_train.families.latent.model_config import HyVICConfig
 from hyvic_train.families.latent.pretrained import load_pretrained
+from scenes import smooth_cube
 from torch import nn
 
 with warnings.catch_warnings():

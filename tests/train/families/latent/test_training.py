@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import smooth_cube
 from hyvic_train.cli import main
 from hyvic_train.data.data_set import NamedCube, read_split
 from hyvic_train.families.latent.config import config_from_json
 from hyvic_train.families.latent.objective import RateDistortion
+from scenes import smooth_cube
 
 CONFIG = {
     "model": {"bands": 8, "latent_channels": 10, "hyperlatent_channels": 6, "spatial_stages": 1},

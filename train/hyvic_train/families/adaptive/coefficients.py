@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import cast
 
 import numpy as np
-from hyvic_runtime.families.adaptive.checkerboard import Positions, both_positions
+from hyvic_runtime.families.adaptive.checkerboard import Positions, both_positions, take
 from hyvic_runtime.families.adaptive.coding_order import Block, code_details
 from hyvic_runtime.families.adaptive.context_network import ContextNetwork
 from hyvic_runtime.families.adaptive.contexts import GroupContexts, Scale
@@ -127,8 +127,7 @@ def rounded_for_less(exact: Details, bits: Bits, bit_weight: float) -> Details:
     kernels = kernels_of()
 
     def choose(rows: Rows, block: Block) -> Planes:
-        planes = exact.levels[block.level][block.components]
-        wanted = kernels.take(block.positions, planes, block.orientation).ravel()
+        wanted = take(block.positions, exact.levels[block.level][block.components], block.orientation).ravel()
         choices = np.stack((rows.values, rows.values - np.sign(rows.values)))
         cost, cost_nearer = np.square(wanted - choices) + bit_weight * bits(rows, choices)
         return np.where(cost_nearer < cost, choices[1], choices[0])
@@ -171,7 +170,7 @@ def visit_rows(tile: Details, visit: Visit, choice: Choice | None = None) -> Non
         choice: choice of some coefficients, whose values `visit` must keep; None: all.
     """
     walk = _Walk(visit, choice)
-    # The walk needs no engine: `code_details` uses only `kernels` and `tables_and_offsets`.
+    # The walk needs no engine: only `kernels` and `tables_and_offsets` are used.
     network, counts = cast(ContextNetwork, walk), [len(tile.scale)] * LEVELS
     code_details(network, tile.scale, counts, tile.shape, tile.levels, walk.code)
 
@@ -206,7 +205,7 @@ class _Walk:
         """Visit the rows of a block that are chosen, and return the block's values."""
         assert self._contexts is not None
         positions, orientation, decoded = block.positions, block.orientation, self._decoded
-        values = self.kernels.take(positions, decoded, orientation)
+        values = take(positions, decoded, orientation)
         if not self._begun[2 * orientation + positions.non_anchor]:
             return values
         places = _places((decoded.shape[2], decoded.shape[3]), positions.non_anchor)

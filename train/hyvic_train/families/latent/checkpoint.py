@@ -11,9 +11,9 @@ from hyvic_train.families.latent.codec_model import CodecModel
 from hyvic_train.families.latent.config import TrainingConfig, config_from_json
 from hyvic_train.families.latent.hyvic import HyVIC
 from hyvic_train.families.latent.joint_codec import JointCodec
-from hyvic_train.families.latent.model_config import HyVICConfig, ModelConfig
+from hyvic_train.families.latent.model_config import ModelConfig
 
-MODELS: dict[str, Callable[[Any], CodecModel]] = {HyVICConfig.family: HyVIC, "joint": JointCodec}
+MODELS: dict[str, Callable[[Any], CodecModel]] = {"hyvic": HyVIC, "joint": JointCodec}
 """Models by the name of their family."""
 
 LatentCheckpoint = checkpoint.Checkpoint[CodecModel, TrainingConfig]

@@ -6,7 +6,6 @@ prediction of the latent.
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", FutureWarning)  # compressai 1.2.8 imports torch's deprecated torch.jit
-    from compressai.entropy_models import EntropyBottleneck, GaussianConditional
-
+from hyvic_train.families.latent.compressai_parts import EntropyBottleneck, GaussianConditional
 from hyvic_train.families.latent.model_config import ModelConfig
 from hyvic_train.integer_path import SCALE_BOUND
 
@@ -85,10 +81,12 @@ class CodecModel(nn.Module, ABC):
         noise: makes the noise that replaces rounding in training, of the shape of its argument.
         integer_path: whether the entropy path rounds as its integer form will, straight-through, so that training
             feels the rounding.
+        decodes_noise: whether training decodes the noisy latent; otherwise the rounded one, straight-through.
         tiles_at_once: number of tiles that pass the encoder together in the initialisation.
     """
 
     tiles_at_once: ClassVar[int] = 1024
+    decodes_noise: ClassVar[bool] = True
     g_a: nn.Sequential
     g_s: nn.Sequential
     h_a: nn.Sequential
@@ -113,14 +111,32 @@ class CodecModel(nn.Module, ABC):
     def config(self) -> ModelConfig:
         """Architecture of the model."""
 
-    @abstractmethod
     def forward(self, x: Tensor, level: Tensor | None = None) -> CodecOutput:
-        """Code x; in training mode without rounding.
+        """Code x; in training mode uniform noise replaces rounding in what is rated (seed paper, section III-A).
 
         Args:
             x: (batch, band, line, sample) digital numbers, lines and samples multiples of `config.cell`.
-            level: (batch,) rate level of every item; by default the lowest, which is all a fixed-rate model has.
+            level: (batch,) rate level of every item; by default the lowest, the only one of a fixed-rate model.
         """
+        gain, inverse_gain = self.gains(x.new_zeros(len(x)) if level is None else level)
+        y = self.analyse(x)
+        # Latents reach hundreds of quantiser steps: under autocast only the transforms are in half precision.
+        with torch.autocast(x.device.type, enabled=False):
+            y = y.float() * gain
+            z_hat, z_likelihoods = self.code_hyperlatent(self.h_a(y))
+            coded = self.quantise(y, z_hat)
+            rated = self.noisy(y - coded.means) if self.training else coded.symbols
+            likelihoods = self.latent_likelihoods(rated, coded.scales)
+            y_hat = (rated + coded.means if self.decodes_noise else coded.y_hat) * inverse_gain
+        return CodecOutput(
+            reconstruction=self.synthesise(y_hat).float(),
+            latent_likelihoods=likelihoods,
+            hyperlatent_likelihoods=z_likelihoods,
+        )
+
+    def noisy(self, residual: Tensor) -> Tensor:
+        """Add noise to y − μ. The first term decides the memory layout, and so the last bit of later sums."""
+        return self.noise(residual) + residual
 
     @abstractmethod
     def quantise(self, y: Tensor, z_hat: Tensor) -> CodedLatent:

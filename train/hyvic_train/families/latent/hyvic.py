@@ -6,23 +6,17 @@ Architecture Based on Variational Autoencoders", section III. C, N, M, k, S, y a
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor, nn
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", FutureWarning)  # compressai 1.2.8 imports torch's deprecated torch.jit
-    from compressai.layers import GDN
-
 from hyvic_train.families.latent.codec_model import (
     CodecModel,
-    CodecOutput,
     CodedLatent,
     downsampling,
     hyper_encoder,
     upsampling,
 )
+from hyvic_train.families.latent.compressai_parts import GDN
 from hyvic_train.families.latent.model_config import HyVICConfig
 from hyvic_train.integer_path import (
     hidden_step,
@@ -105,24 +99,6 @@ class HyVIC(CodecModel):
         if self.config.hyperprior == "compressai":
             return None
         return "set model.hyperprior=compressai to read it as it was meant"
-
-    def forward(self, x: Tensor, level: Tensor | None = None) -> CodecOutput:
-        """Code x; in training mode rounding is replaced by uniform noise (section III-A)."""
-        gain, inverse_gain = self.gains(x.new_zeros(len(x)) if level is None else level)
-        y = self.analyse(x)
-        # Latents reach hundreds of quantiser steps: under autocast only the transforms are in half precision.
-        with torch.autocast(x.device.type, enabled=False):
-            y = y.float() * gain
-            z_hat, z_likelihoods = self.code_hyperlatent(self.h_a(y))
-            scales, means = self.scales_and_means(z_hat)
-            residual = self.noise(y) + (y - means) if self.training else torch.round(y - means)
-            likelihoods = self.latent_likelihoods(residual, scales)
-            y_hat = (residual + means) * inverse_gain
-        return CodecOutput(
-            reconstruction=self.synthesise(y_hat).float(),
-            latent_likelihoods=likelihoods,
-            hyperlatent_likelihoods=z_likelihoods,
-        )
 
     def scales_and_means(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:
         """Apply D^H: ẑ to σ and μ of every latent, each (batch, M, line, sample), in quantiser steps."""

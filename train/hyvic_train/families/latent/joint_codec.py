@@ -7,24 +7,18 @@ ours, and stand in the configuration (`JointConfig`). C, M, N, y and z are used 
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor, nn
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", FutureWarning)  # compressai 1.2.8 imports torch's deprecated torch.jit
-    from compressai.layers import GDN
 
 from hyvic_train.entropy_path_layer import Arithmetic, EntropyPathLayer
 from hyvic_train.families.latent.codec_model import (
     CodecModel,
-    CodecOutput,
     CodedLatent,
     downsampling,
     hyper_encoder,
     upsampling,
 )
+from hyvic_train.families.latent.compressai_parts import GDN
 from hyvic_train.families.latent.joint_features import Branches, FeatureExtraction, ImageReconstruction
 from hyvic_train.families.latent.local_attention import LocalAttention
 from hyvic_train.families.latent.model_config import JointConfig
@@ -66,6 +60,7 @@ class JointCodec(CodecModel):
 
     # Extraction and attention are many times as wide inside as at either end.
     tiles_at_once = 8
+    decodes_noise = False
 
     def __init__(self, config: JointConfig) -> None:
         super().__init__()
@@ -97,25 +92,6 @@ class JointCodec(CodecModel):
         """Architecture of the model."""
         return self._config
 
-    def forward(self, x: Tensor, level: Tensor | None = None) -> CodecOutput:
-        """Code x; in training mode without rounding what is rated."""
-        gain, inverse_gain = self.gains(x.new_zeros(len(x)) if level is None else level)
-        y = self.analyse(x)
-        # Latents reach hundreds of quantiser steps: under autocast only the transforms are in half precision.
-        with torch.autocast(x.device.type, enabled=False):
-            y = y.float() * gain
-            z_hat, z_likelihoods = self.code_hyperlatent(self.h_a(y))
-            arithmetic = Arithmetic.ROUNDED if self.integer_path else Arithmetic.REAL
-            coded = self.code_latent(z_hat, symbols_of(y), arithmetic)
-            rated = y - coded.means + self.noise(y) if self.training else coded.symbols
-            likelihoods = self.latent_likelihoods(rated, coded.scales)
-            y_hat = coded.y_hat * inverse_gain
-        return CodecOutput(
-            reconstruction=self.synthesise(y_hat).float(),
-            latent_likelihoods=likelihoods,
-            hyperlatent_likelihoods=z_likelihoods,
-        )
-
     def code_latent(self, z_hat: Tensor, code: Code, arithmetic: Arithmetic = Arithmetic.REAL) -> CodedLatent:
         """Go through the slices of ŷ, predicted from ẑ; encoder and decoder differ in `code` alone."""
         hidden = z_hat
@@ -124,8 +100,12 @@ class JointCodec(CodecModel):
         coded: CodedLatent = self.slices(hidden, code, arithmetic)
         return coded
 
+    def noisy(self, residual: Tensor) -> Tensor:
+        return residual + self.noise(residual)
+
     def quantise(self, y: Tensor, z_hat: Tensor) -> CodedLatent:
-        return self.code_latent(z_hat, symbols_of(y))
+        arithmetic = Arithmetic.ROUNDED if self.integer_path else Arithmetic.REAL
+        return self.code_latent(z_hat, symbols_of(y), arithmetic)
 
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:

@@ -7,15 +7,12 @@ CompressAI has them; the positional embedding is one vector for every place in a
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", FutureWarning)  # compressai 1.2.8 imports torch's deprecated torch.jit
-    from compressai.layers import AttentionBlock
+from hyvic_train.families.latent.compressai_parts import AttentionBlock
 
 
 class BlockAttention(nn.Module):

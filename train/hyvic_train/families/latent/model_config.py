@@ -31,7 +31,6 @@ class HyVICConfig:
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
-    family: ClassVar[Literal["hyvic"]] = "hyvic"  # no field: documents older than the second family name none
 
     bands: int
     latent_channels: int
@@ -45,6 +44,11 @@ class HyVICConfig:
 
     def __post_init__(self) -> None:
         refuse(_impossible_values(self))
+
+    @property
+    def family(self) -> Literal["hyvic"]:
+        """Name of the family; no field, since documents older than the second family name none."""
+        return "hyvic"
 
     @property
     def hyper_stride(self) -> int:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import smooth_cube
-from hyvic_compare.demo import _packet_octets, _stages
 from hyvic_compare.indian_pines import load_indian_pines
-from hyvic_compare.reconstruction_report import measure, write_report
 from hyvic_runtime.packets.space_packet import Packetiser, Unit, UnitKind
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.support.metrics import psnr
+from scenes import smooth_cube
+from studies.demo import _packet_octets, _stages
+from studies.reconstruction_report import measure, write_report
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_report_is_a_page_with_its_pictures(pair: tuple[Scene, Scene], tmp_pat
 
 
 def test_the_worst_pixel_is_among_those_shown(pair: tuple[Scene, Scene]) -> None:
-    from hyvic_compare.reconstruction_report import _pixels_to_show
+    from studies.reconstruction_report import _pixels_to_show
 
     cube = pair[1].cube.copy()
     cube[7, 5] += 500

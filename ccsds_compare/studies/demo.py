@@ -1,6 +1,6 @@
 """Demonstration for `make demo`: a real scene through the whole chain, with the commands that a user would type.
 
-python -m hyvic_compare.demo --checkpoint checkpoints/adaptive --out demo-report
+python -m studies.demo --checkpoint checkpoints/adaptive --out demo-report
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hyvic_compare.indian_pines import ATTRIBUTION, load_indian_pines
 from hyvic_runtime.errors import HyvicError
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import PRIMARY_HEADER_OCTETS
 from hyvic_runtime.scene.files import read_scene, write_scene
 from hyvic_runtime.scene.scene import Scene, resample_bands
 
-from hyvic_compare.indian_pines import ATTRIBUTION, load_indian_pines
-from hyvic_compare.reconstruction_report import Measures, write_report
+from studies.reconstruction_report import Measures, write_report
 
 TARGET_RATIO = 100.0
 

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from hyvic_compare.spectral_axis import SpectralAxis
 from hyvic_runtime.scene.scene import TRUE_COLOUR_NM, Scene, nearest_bands
 from hyvic_runtime.support.atomic_file import replacing_folder
 from hyvic_runtime.support.metrics import compression_ratio, psnr, rate_bpppb, spectral_angle, ssim
 from hyvic_runtime.support.report_page import preformatted, report_page, table
 from numpy.typing import NDArray
-
-from hyvic_compare.spectral_axis import SpectralAxis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
