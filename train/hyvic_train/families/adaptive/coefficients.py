@@ -124,8 +124,6 @@ def rounded_for_less(exact: Details, bits: Bits, bit_weight: float) -> Details:
     """
     nearest = rounded(exact, 0.5)
 
-    kernels = kernels_of()
-
     def choose(rows: Rows, block: Block) -> Planes:
         wanted = take(block.positions, exact.levels[block.level][block.components], block.orientation).ravel()
         choices = np.stack((rows.values, rows.values - np.sign(rows.values)))
@@ -176,11 +174,7 @@ def visit_rows(tile: Details, visit: Visit, choice: Choice | None = None) -> Non
 
 
 class _Walk:
-    """Stands in for network and coder on the way of `code_details` through a tile.
-
-    Attributes:
-        kernels: inner loops that make the contexts.
-    """
+    """Stands in for network and coder on the way of `code_details` through a tile."""
 
     def __init__(self, visit: Visit, choice: Choice | None) -> None:
         self.kernels = kernels_of()
