@@ -7,7 +7,7 @@ import onnx
 import spox.opset.ai.onnx.v17 as op
 from hyvic_export.families.latent.integer_network import scale_table
 from hyvic_export.families.latent.layer_nodes import convolution, upsampling
-from hyvic_runtime.entropy.ans import installed_coder
+from hyvic_runtime.entropy.ans import ans_coder
 from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_train.families.latent.hyvic import HyVIC
 from numpy.typing import NDArray
@@ -59,7 +59,7 @@ def wrong_share(tables: FrequencyTables, unit: bytes, rows: NDArray[np.intp], sy
     words_at = 4 + 2 * int.from_bytes(unit[:4], "big")
     words = np.frombuffer(unit, "<u4", offset=words_at).astype(np.uint32)
     order = np.argsort(rows, kind="stable")
-    positions, _ = installed_coder(tables).decode(words, np.bincount(rows, minlength=len(tables.first)))
+    positions, _ = ans_coder(tables).decode(words, np.bincount(rows, minlength=len(tables.first)))
     grouped = rows[order]
     escaped = positions == tables.length[grouped]
     return float(((positions + tables.first[grouped] != symbols[order]) & ~escaped).mean())
