@@ -279,7 +279,7 @@ def test_what_others_put_into_a_streams_folder_is_never_removed(
 
 def test_a_worker_refuses_another_bundle() -> None:
     with pytest.raises(BundleError, match=r"on a worker and [0-9a-f]{16} on this machine"):
-        _decoder(BUNDLE, bytes(32), None)
+        _decoder(BUNDLE, bytes(32), None, None)
 
 
 @pytest.mark.parametrize(

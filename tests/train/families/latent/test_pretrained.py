@@ -132,8 +132,8 @@ def test_it_is_converted_exported_and_coded_within_one_percent_of_its_estimate(
     [
         (b"not a checkpoint", "holds no tensors that can be read safely"),
         ({"state_dict": {"g_a.0.weight": torch.zeros(3)}}, "lacks"),
-        ({"epoch": 3}, "is no state_dict"),
-        ([torch.zeros(3)], "is no state_dict"),
+        ({"epoch": 3}, "is not a state_dict"),
+        ([torch.zeros(3)], "is not a state_dict"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: object, match: str) -> None:
