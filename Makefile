@@ -74,13 +74,12 @@ bench: $(VENV)/dev.stamp  ## timings, both sides in one run
 	$(BIN)/python tests/benchmarks/bench_ccsds123.py
 
 # In an environment of its own, because that of the tests is made with the file.
-constraints: | $(BIN)/python  ## choose constraints.txt anew: the newest versions that pyproject.toml allows
-	$(PYTHON) -m venv $(VENV)/constraints
-	$(VENV)/constraints/bin/python -m pip install -q uv
-	echo '# Made by "make constraints" from pyproject.toml.' > $(VENV)/constraints.txt
-	$(VENV)/constraints/bin/uv pip compile -q --universal --python-version 3.11 --extra dev pyproject.toml \
-	  --no-annotate --no-header --no-emit-index-url >> $(VENV)/constraints.txt
-	mv $(VENV)/constraints.txt constraints.txt
+constraints:         ## choose constraints.txt anew: the newest versions that pyproject.toml allows
+	rm -rf $(VENV)-constraints && $(PYTHON) -m venv $(VENV)-constraints
+	$(VENV)-constraints/bin/python -m pip install -q '.[dev]'
+	{ echo '# Made by "make constraints" on Python 3.11: the newest libraries that pyproject.toml allows, as pip chose them.'; \
+	  $(VENV)-constraints/bin/python -m pip freeze | grep -v '^hyvic-onboard'; } > constraints.new
+	mv constraints.new constraints.txt && rm -rf $(VENV)-constraints
 
 test-libraries: $(VENV)/dev.stamp  ## the tests with the newest and the oldest libraries, on Python 3.11 and 3.13
 	$(BIN)/python tests/platform/libraries.py
