@@ -117,7 +117,7 @@ def _of_noise() -> Iterator[tuple[str, Details]]:
     frequency[0, 0] = 1
     white = np.random.default_rng(0).normal(size=(components, lines, lines))
     planes = np.fft.irfft2(np.fft.rfft2(white) / frequency, s=(lines, lines))
-    spread = 1000 * np.exp2(-np.arange(components, dtype=np.float64) / 2)
+    spread = np.asarray(1000 * np.exp2(-np.arange(components) / 2), np.float64)
     planes *= (spread / planes.std(axis=(1, 2)))[:, None, None]
     mean, vectors = np.zeros(components), np.eye(components)
     basis = SpectralBasis(pixels=lines * lines, mean=mean, vectors=vectors, deviations=spread)
