@@ -474,6 +474,7 @@ def test_bad_input_is_one_clear_line(
     status: int,
     said: str,
 ) -> None:
+    monkeypatch.setattr("hyvic_runtime.ground.stream_archive.CONNECT_TIMEOUT_S", 1)
     scene = field(tmp_path)
     monkeypatch.chdir(tmp_path)
     words = [str(scene) if word == "SCENE" else word for word in options]

@@ -22,6 +22,7 @@ def test_pixels_within_eight_of_a_border_between_tiles_are_beside_it() -> None:
     assert np.array_equal(near_borders((40, 70), tile=32, rows_only=True), np.outer(border[:, 0], np.ones(70, bool)))
 
 
+@pytest.mark.slow
 def test_rows_of_scene_adaptive_tiles_are_measured_on_mirrored_scenes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,6 +57,7 @@ def test_a_device_of_one_multiprocessor_takes_the_longer_of_the_two(graph: onnx.
     assert cost.separate_s(fast, Precision.INT8) == pytest.approx((216 + 1728) / 2048 + 320 / 128, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_encoders_arithmetic_is_the_configurations_but_for_the_halo(shipped_bundle: Path) -> None:
     """Against another count, from the configuration alone, of the tile without its halo."""
     cost = graph_cost(onnx.load(shipped_bundle / ENCODER))
@@ -74,6 +75,7 @@ def test_peaks_are_the_dense_figures_of_the_data_sheets() -> None:
     assert pytest.approx(51e6, rel=0.01) == ENMAP_SAMPLES_PER_S
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_shipped_models_figures(shipped_bundle: Path) -> None:
     """Where this fails, the graph has changed: make the page again, by the command that it names."""
     page = (Path(__file__).parents[2] / "docs" / "jetson-roofline.md").read_text()
