@@ -242,6 +242,11 @@ class MarkedLines:
         self._buffer = self._empty(self._row_end - self._first)
         if self.count > self._first:
             self._buffer[: self.count - self._first] = before[self._first : self.count]
-        reach = max(0, top - self._lines_before)
-        kept = [*self._earlier, before]
-        self._earlier = [held for held in kept if held.first + len(held.cube) > reach] if self._lines_before else []
+        self._earlier = self._reaching([*self._earlier, before], max(0, top - self._lines_before))
+
+    def _reaching(self, earlier: list[HeldLines], first: int) -> list[HeldLines]:
+        """Return the newest of some held lines that together go back to a line: none where no row reads back."""
+        kept: list[HeldLines] = []
+        while self._lines_before and earlier and (not kept or kept[0].first > first):
+            kept.insert(0, earlier.pop())
+        return kept

@@ -157,7 +157,7 @@ def test_a_strip_keeps_its_lines_while_the_next_ones_arrive(before: int, after: 
         latent_halo_after=1,
     )
     acquisition = Acquisition(samples=1, dtype=np.dtype(np.uint16))
-    held = MarkedLines(acquisition, 1, geometry, lines_before=(before + 4 + after) * (before > 0))
+    held = MarkedLines(acquisition, 1, geometry, lines_before=(4 + after) * (before > 0))
     lines = np.arange(100, 130, dtype=np.uint16).reshape(-1, 1, 1)
     mean = np.zeros(1, np.uint16)
     strips = []

@@ -94,9 +94,9 @@ class LatentRowEncoder(RowEncoder[LatentBundle]):
 
     @property
     def lines_before(self) -> int:
-        """A last row of one line mirrors as many lines as a tile and its halos reach."""
+        """A last row of one line mirrors the lines before it into its tile and the halo after."""
         geometry = self.bundle.manifest.geometry
-        return geometry.halo_before + geometry.tile + geometry.halo_after
+        return geometry.tile + geometry.halo_after
 
     def bands_of(self, acquisition: Acquisition) -> int:
         bands = self.bundle.manifest.bands
