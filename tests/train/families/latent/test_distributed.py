@@ -70,7 +70,7 @@ def test_two_processes_give_the_gradient_of_one(tmp_path: Path, entropy_path: st
     for processes in (1, 2):
         out = tmp_path / f"{processes}.safetensors"
         command = [sys.executable, str(script), str(processes), str(out), entropy_path, json.dumps(model)]
-        path = str(Path(__file__).parents[3])
+        path = str(Path(__file__).parents[3] / "support")
         environment = {"PYTHONPATH": path, "PATH": "", "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stderr
