@@ -222,13 +222,14 @@ class MarkedLines:
         self._filled = self.count
 
     def _with_earlier(self, held: HeldLines) -> HeldLines:
-        first = max(0, self._row * self._geometry.tile - self._lines_before)
-        pieces = [held.cube]
+        """Put the earlier lines that the last row mirrors before its own, if it mirrors any."""
+        first, pieces = int(self.grid.window_lines(self._row).min()), [held.cube]
         for earlier in reversed(self._earlier):
             if first < held.first:
-                held = HeldLines(first=max(first, earlier.first), cube=earlier[max(first, earlier.first) : held.first])
-                pieces.insert(0, held.cube)
-        return HeldLines(first=held.first, cube=np.concatenate(pieces))
+                start = max(first, earlier.first)
+                pieces.insert(0, earlier[start : held.first])
+                held = HeldLines(first=start, cube=held.cube)
+        return held if len(pieces) == 1 else HeldLines(first=held.first, cube=np.concatenate(pieces))
 
     def next_row(self) -> None:
         """Begin the next row of tiles: only what it shares with this one is kept."""
