@@ -19,7 +19,7 @@ demo: $(VENV)/demo.stamp  ## a real scene from checkpoint to packets and back, w
 JOBS ?= 2
 
 test: $(VENV)/dev.stamp  ## all tests but the slow ones
-	$(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --dist loadscope
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --dist loadscope
 
 slow: $(VENV)/dev.stamp browser  ## the slow tests
 	$(BIN)/python -m pytest -q -m slow

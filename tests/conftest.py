@@ -16,8 +16,8 @@ from scenes import SHIPPED_CHECKPOINT, TILE
 
 pytest.register_assert_rewrite("stream_contract", "live_contract", "board_contract", "damaged_streams")
 
-# Test processes on one machine would otherwise compete for its cores.
-os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+# Two test processes of one machine would otherwise compete for its cores; `make test` says 1.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 
 @pytest.fixture(scope="session")
