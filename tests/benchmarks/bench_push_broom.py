@@ -30,10 +30,8 @@ import numpy as np
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.row_encoder import StageTimes
 from hyvic_runtime.codec.scene_encoder import SceneEncoder
-from hyvic_runtime.engines.selection import load_engine
-from hyvic_runtime.families.latent.bundle import ENCODER, LatentBundle
+from hyvic_runtime.families.latent.bundle import ENCODER, LatentBundle, read_latent_bundle
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
-from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.files import read_scene
 from hyvic_runtime.scene.scene import Cube, Scene, resample_bands
@@ -109,7 +107,7 @@ def beside_the_engine(bundle: LatentBundle, source: Cube, runs: int) -> dict[str
     grid = encoder.grid(scene)
     inputs = encoder.engine_inputs(scene, grid, grid.tile(1, 1), encoder.mean_spectrum(scene), 5000)
     calls = -(-RATIO_LINES // grid.geometry.tile) * grid.columns
-    one_call = load_engine(bundle, ENCODER)
+    one_call = bundle.load_engine(ENCODER)
     pipeline, engine, calls_in_turn = [], [], []
     with ThreadPoolExecutor(encoder.workers) as pool:
         for run in range(runs + 1):
@@ -160,7 +158,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.worker:
         bundle_folder, cubes_file = map(Path, arguments.worker)
-        bundle = read_bundle(bundle_folder)
+        bundle = read_latent_bundle(bundle_folder)
         with np.load(cubes_file) as stored:
             source = period([stored[name] for name in stored.files], arguments.samples)
         if arguments.runs:
@@ -172,7 +170,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         export(arguments.checkpoint, folder)
-        bundle = read_bundle(folder)
+        bundle = read_latent_bundle(folder)
         cubes_file = Path(scratch) / "cubes.npz"
         if arguments.scene:
             cubes = _scenes(arguments.scene, bundle)
@@ -185,7 +183,7 @@ def main() -> None:
         def worker(*options: str) -> dict[str, Any]:
             command = [sys.executable, __file__, "--worker", str(folder), str(cubes_file)]
             command += ["--samples", str(arguments.samples), *options]
-            result: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+            result: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
             return result
 
         lengths = [worker("--runs", "0", "--lines", str(lines)) for lines in arguments.lines]
