@@ -68,7 +68,7 @@ bench: $(VENV)/dev.stamp  ## timings, both sides in one run
 	$(BIN)/python tests/benchmarks/bench_adaptive.py
 	$(BIN)/python tests/benchmarks/bench_encoder.py --tile 64 --precision int8
 	$(BIN)/python tests/benchmarks/bench_families.py
-	$(BIN)/python tests/benchmarks/bench_graph.py
+	PYTHONPATH=ccsds_compare $(BIN)/python tests/benchmarks/bench_graph.py
 	$(BIN)/python tests/benchmarks/bench_ans.py
 	$(BIN)/python tests/benchmarks/bench_training.py
 	$(BIN)/python tests/benchmarks/bench_ccsds123.py

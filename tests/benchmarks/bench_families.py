@@ -19,9 +19,7 @@ from bench_encoder import WARM_UP, alternating, processor
 from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.codec.scene_encoder import scene_stream
-from hyvic_runtime.families.latent.decoder import LatentDecoder
-from hyvic_runtime.families.latent.encoder import LatentRowEncoder
-from hyvic_runtime.families.registry import read_bundle
+from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.scene.scene import Scene, resample_bands
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
@@ -38,12 +36,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             bundle_from_checkpoint(checkpoint, Path(folder) / "bundle", tile=arguments.tile)
             bundle = read_bundle(Path(folder) / "bundle")
-            encoder, decoder = LatentRowEncoder(bundle, workers=1), LatentDecoder(bundle, workers=1)
-        resampled = resample_bands(load_indian_pines(), np.array(bundle.manifest.wavelengths))
-        tile = Scene(cube=np.ascontiguousarray(resampled.cube[: arguments.tile, : arguments.tile]))
+            encoder, decoder = encoder_of(bundle, workers=1), decoder_of(bundle, workers=1)
+        scene = load_indian_pines()
+        if bundle.manifest.wavelengths is not None:  # else it takes the bands of any sensor
+            scene = resample_bands(scene, np.array(bundle.manifest.wavelengths))
+        tile = Scene(cube=np.ascontiguousarray(scene.cube[: arguments.tile, : arguments.tile]))
         stream = scene_stream(encoder, tile)
         octets[checkpoint.name] = len(stream)
-        encoding[checkpoint.name] = partial(encoder.stream, tile)
+        encoding[checkpoint.name] = partial(scene_stream, encoder, tile)
         decoding[checkpoint.name] = partial(decoder.decode, stream)
 
     what = f"tile of {arguments.tile} × {arguments.tile}, {arguments.runs} runs after {WARM_UP}"
