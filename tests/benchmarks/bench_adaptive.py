@@ -117,7 +117,7 @@ def main() -> None:
             command += ["--lines", str(lines), "--samples", str(arguments.samples), "--runs", str(arguments.runs)]
             if arguments.kernels is not None:
                 command += ["--kernels", arguments.kernels]
-            done = subprocess.run([*command, *options], check=True, capture_output=True)
+            done = subprocess.run([*command, *options], check=True, stdout=subprocess.PIPE)
             result: dict[str, Any] = json.loads(done.stdout)
             return result
 
@@ -153,7 +153,7 @@ def _export(checkpoint: Path, folder: Path) -> None:
     command = (
         f"from hyvic_export.cli import main; main(['--checkpoint', {str(checkpoint)!r}, '--out', {str(folder)!r}])"
     )
-    subprocess.run([sys.executable, "-c", command], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", command], check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def first_call() -> dict[str, list[float]]:
 
         def seconds() -> list[float]:
             run = subprocess.run(
-                [sys.executable, "-c", FIRST_CALL], capture_output=True, text=True, check=True, env=environment
+                [sys.executable, "-c", FIRST_CALL], stdout=subprocess.PIPE, text=True, check=True, env=environment
             )
             return [round(float(word), 2) for word in run.stdout.split()]
 

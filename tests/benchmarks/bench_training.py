@@ -116,7 +116,7 @@ def main() -> None:
         for side in SIDES:
             command = [sys.executable, __file__, "--side", side, "--runs", str(arguments.runs)]
             command += ["--batch", str(arguments.batch)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             speeds[side] += json.loads(done.stdout.splitlines()[-1])
     medians = {side: statistics.median(values) for side, values in speeds.items()}
     if arguments.json:
