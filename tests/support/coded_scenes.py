@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
 
 import numpy as np
 from hyvic_runtime.codec.acquisition import Acquisition
@@ -99,3 +100,8 @@ def repacked(packet: bytes, octets: bytes) -> bytes:
         part=segment.part,
     )
     return b"".join(Packetiser().packets(unit))
+
+
+def interleaved(packets: Sequence[Sequence[bytes]]) -> bytes:
+    """Return a stream that takes one packet of each scene in turn."""
+    return b"".join(packet for turn in zip_longest(*packets, fillvalue=b"") for packet in turn)

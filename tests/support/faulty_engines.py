@@ -39,6 +39,22 @@ class FaultyEngine:
         return "a faulty engine"
 
 
+class OffByOneEngine:
+    """Engine whose sums are off by one in one place, as those of a kernel of lower precision would be."""
+
+    def __init__(self, engine: Engine, output: str) -> None:
+        self._engine, self._output = engine, output
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        outputs = self._engine.run(inputs)
+        outputs[self._output] = outputs[self._output].copy()
+        outputs[self._output].flat[5] += 1
+        return outputs
+
+    def describe(self) -> str:
+        return "broken engine"
+
+
 def latent_with_faults(encoder: AnyEncoder, tiles: set[int], fault: Fault | None = None) -> None:
     """Let the engine of an encoder of one worker fail on its calls numbered in `tiles`; there is one call a tile."""
     calls = iter(range(10**9))

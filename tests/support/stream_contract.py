@@ -13,7 +13,7 @@ from codec_under_test import (
     PEAK,
     CodecUnderTest,
 )
-from coded_scenes import packets_of, repacked, segment_of, stream_of, without
+from coded_scenes import interleaved, packets_of, repacked, segment_of, stream_of, without
 from damaged_streams import check_marks_of_damage
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -193,8 +193,7 @@ class StreamContract(CodecUnderTest):
             packets_of(encoder, self.cube(40, 40, seed=number), scene_id=number, progressive=number == 1)
             for number in (0, 1)
         ]
-        longest = max(map(len, packets))
-        mixed = b"".join(own[i] for i in range(longest) for own in packets if i < len(own))
+        mixed = interleaved(packets)
         with pytest.raises(DecodeError, match="the stream holds 2 scenes"):
             decoder.decode(mixed)
         for number, own in enumerate(packets):

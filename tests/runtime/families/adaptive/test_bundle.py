@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from both_kernels import both_kernels
+from faulty_engines import OffByOneEngine
 from hyvic_runtime import kernels as runtime_kernels
 from hyvic_runtime.cli import verify_bundle
 from hyvic_runtime.codec.bundle_files import MANIFEST, REPORT, TABLE_FIRST, canonical_sha256, file_sha256, spelt
-from hyvic_runtime.engines.engine import OnnxRuntimeEngine
 from hyvic_runtime.engines.selection import EngineKind
 from hyvic_runtime.errors import BundleError, EngineError
 from hyvic_runtime.families.adaptive.bundle import (
@@ -148,29 +148,13 @@ def test_identity_is_what_a_stream_is_decoded_with(copy: Path) -> None:
     assert read_adaptive_bundle(copy).identity != bundle.identity
 
 
-class _BrokenEngine:
-    """An engine whose sums are off by one in one place, as a reduced-precision kernel's would be."""
-
-    def __init__(self, engine: OnnxRuntimeEngine, output: str) -> None:
-        self._engine, self._output = engine, output
-
-    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        outputs = self._engine.run(inputs)
-        outputs[self._output] = outputs[self._output].copy()
-        outputs[self._output].flat[5] += 1
-        return outputs
-
-    def describe(self) -> str:
-        return "broken engine"
-
-
 @pytest.mark.parametrize("output", ["scale_index", "mean_steps", "gain"])
 def test_an_engine_that_is_wrong_in_one_element_is_refused(tiny_adaptive_bundle: Path, output: str) -> None:
     bundle = read_adaptive_bundle(tiny_adaptive_bundle)
     engine = load_context_network(bundle)
     check_network(bundle, engine)
     with pytest.raises(BundleError, match=r"broken engine fails conformance vector 0 of \d"):
-        check_network(bundle, _BrokenEngine(engine, output))
+        check_network(bundle, OffByOneEngine(engine, output))
 
 
 @pytest.mark.parametrize("kind", [EngineKind.TENSORRT, EngineKind.TENSORRT_RTX])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coded_scenes import packets_of, segment_of
+from coded_scenes import interleaved, packets_of, segment_of
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_stream
 from hyvic_runtime.entropy.unit_coder import BlockReader, BlockWriter
@@ -141,8 +141,7 @@ def test_the_decoder_reads_the_encoders_symbols(
 def test_scenes_of_several_sensors_share_a_stream(encoder: AdaptiveRowEncoder, decoder: AdaptiveDecoder) -> None:
     cubes = [smooth_cube(40, 40, bands, seed=bands) for bands in (3, 20)]
     packets = [packets_of(encoder, cube, scene_id=number) for number, cube in enumerate(cubes)]
-    longest = max(map(len, packets))
-    mixed = b"".join(own[i] for i in range(longest) for own in packets if i < len(own))
+    mixed = interleaved(packets)
     with pytest.raises(DecodeError, match="the stream holds 2 scenes"):
         decoder.decode(mixed)
     for number, own in enumerate(packets):

@@ -4,8 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
+from faulty_engines import OffByOneEngine
 from hyvic_runtime.codec.bundle_files import MANIFEST, canonical_sha256
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
 from hyvic_runtime.errors import BundleError, EngineError
@@ -83,29 +83,13 @@ def test_a_manifest_that_is_no_document_is_refused(copy: Path, octets: bytes) ->
         read_bundle(copy)
 
 
-class _BrokenEngine:
-    """An engine whose sums are off by one in one place, as a reduced-precision kernel's would be."""
-
-    def __init__(self, engine: OnnxRuntimeEngine, output: str) -> None:
-        self._engine, self._output = engine, output
-
-    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        outputs = self._engine.run(inputs)
-        outputs[self._output] = outputs[self._output].copy()
-        outputs[self._output].flat[5] += 1
-        return outputs
-
-    def describe(self) -> str:
-        return "broken engine"
-
-
 @pytest.mark.parametrize("output", ["scale_index", "mean_steps"])
 def test_an_engine_that_is_wrong_in_one_element_is_refused(tiny_bundle: Path, output: str) -> None:
     bundle = read_bundle(tiny_bundle)
     engine = OnnxRuntimeEngine(tiny_bundle / "hyperdecoder.onnx")
     check_entropy_path(bundle, EntropyPath(bundle, engine))
     with pytest.raises(BundleError, match="broken engine fails conformance vector 0 of 9"):
-        check_entropy_path(bundle, EntropyPath(bundle, _BrokenEngine(engine, output)))
+        check_entropy_path(bundle, EntropyPath(bundle, OffByOneEngine(engine, output)))
 
 
 def test_an_encoder_that_disagrees_with_the_decoder_is_refused(tiny_bundle: Path) -> None:
@@ -114,7 +98,7 @@ def test_an_encoder_that_disagrees_with_the_decoder_is_refused(tiny_bundle: Path
     encoder = OnnxRuntimeEngine(tiny_bundle / "encoder.onnx")
     check_encoder(bundle, encoder, engine)
     with pytest.raises(BundleError, match="disagree in 1 of"):
-        check_encoder(bundle, _BrokenEngine(encoder, "scale_index"), engine)
+        check_encoder(bundle, OffByOneEngine(encoder, "scale_index"), engine)
 
 
 def test_a_file_that_is_no_graph_is_one_line(tmp_path: Path) -> None:
