@@ -46,6 +46,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     key.touch(mode=0o600)
     key.write_bytes(bytes(range(32)))
     np.save(tmp_path / "scene.npy", _cube(64, 48))
+    np.savez(tmp_path / "scene.npz", cube=_cube(64, 48))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -127,11 +127,12 @@ def markdown_report(scenes: Sequence[CodedScene], gains: Sequence[Gain]) -> str:
     """Return a table for each reference: a row for each scene, then the least and the mean of every column."""
     peaks = " or ".join(f"{peak:,g}" for peak in sorted({scene.record.peak for scene in scenes}))
     text = (
-        f"PSNR over {peaks}, of real packets with all headers, above that of other codecs at the very octets that "
-        "they took for each compression ratio that was asked of them. Every scene was coded by a bundle whose training "
-        "never saw it. BD-PSNR is the mean difference over the compression ratios that both reach (each counts alike, "
-        "so that high ones weigh most), BD-rate that of the octets at equal PSNR. A dash: one of the two has no stream "
-        "there.\n"
+        "Each cell is the PSNR of the scene-adaptive codec minus the PSNR of the other codec "
+        f"(peak {peaks}). Both are compared at the size that the other codec needed for the ratio of the column. "
+        "Streams are real packets with all headers, and each scene was coded by a bundle that was not trained on it. "
+        "BD-PSNR is the mean difference over the compression ratio itself, not over its logarithm, so high ratios "
+        "weigh most. BD-rate is the mean difference in octets at equal PSNR. A dash means that one of the two codecs "
+        "has no stream there.\n"
     )
     for reference in REFERENCES:
         own = [gain for gain in gains if gain.reference == reference]

@@ -23,8 +23,9 @@ from studies import harness
 
 INTRODUCTION = """# CCSDS 123.0-B-2, lossless
 
-Bits per sample of whole files, header included, by `python -m studies.lossless_table SCENE...` with
-hyvic-onboard {version}. Each file was decompressed and compared with the scene. Default parameters: band-sequential
+Bits per sample of whole files, header included, with hyvic-onboard {version}, by
+`PYTHONPATH=ccsds_compare python -m studies.lossless_table SCENE...`. Each
+file was decompressed and compared with the scene. Default parameters: band-sequential
 order, P = 3, full prediction mode, wide neighbor-oriented local sums, Ω = 19, R = 64, ν −1 to 3, t_inc = 64;
 U_max = 18, γ* = 6, γ0 = 1; J = 32. D is the width of the scene's integers, whatever range they use.
 """

@@ -292,9 +292,10 @@ _HEAD = """# Roofline estimate for Jetson Orin
 is slower than its bound, by how much is not known here; a model whose bound lies below the sensor is ruled out. EnMAP
 delivers {enmap:.0f} MSamples/s (1,000 pixels × 224 bands every 4.4 ms).
 
-Made by `python -m studies.roofline`. Multiply–accumulates and octets are those of the exported encoder graph
-for one tile of {tile}² pixels and its halo. Element-wise arithmetic, launches, copies between processor and GPU and
-the entropy coder are not counted. The fp16 and int8 columns take the whole analysis transform and hyper-encoder in
+Made by `PYTHONPATH=ccsds_compare python -m studies.roofline`. Multiply–accumulates and octets are those of the
+exported encoder graph for one tile of {tile}² pixels and its halo. Element-wise arithmetic, launches,
+copies between processor and GPU and the entropy coder are not counted.
+The fp16 and int8 columns take the whole analysis transform and hyper-encoder in
 that precision, as far as a model could be taken; `export-engine` lowers less (the hyper-encoder and the last layer
 stay float32, and in int8 all but the strided convolutions), so what it builds lies between a column and fp32. The
 entropy path is float32 on CUDA cores in every column, as the engines are built (TF32 off).

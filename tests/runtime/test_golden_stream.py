@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_bundles import unpack_bundle
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.families.latent.decoder import LatentDecoder
-from hyvic_runtime.families.registry import read_bundle
+from hyvic_runtime.families.registry import decoder_of, read_bundle
 from hyvic_runtime.packets.protection import PacketOpener
 from hyvic_runtime.packets.reassembly import receive
 from hyvic_runtime.packets.space_packet import Segment, parse_stream
@@ -32,6 +34,18 @@ def test_the_golden_stream_decodes(name: str, key: bytes | None) -> None:
     assert np.abs(decoded.scene.cube.astype(int) - expected).max() <= 1
     # Two engines fall on both sides of a half only where they are as far apart as rounding can bring them.
     assert np.mean(decoded.scene.cube != expected) <= 2 * gamma(ROUNDINGS, FLOAT32) * expected.max()
+
+
+@pytest.mark.parametrize("name", ["joint", "adaptive"])
+def test_the_golden_streams_of_golden_bundles_decode(name: str, tmp_path: Path) -> None:
+    bundle = read_bundle(unpack_bundle(name, tmp_path / "bundle"))
+    decoded = decoder_of(bundle).decode((GOLDEN / f"{name}.packets").read_bytes())
+    assert (decoded.quality == Quality.EXACT).all()
+    assert (decoded.damage, decoded.refused) == ((), {})
+    expected = np.load(GOLDEN / f"{name}.npz")["cube"]
+    assert decoded.scene.no_data == 0
+    assert np.array_equal(decoded.scene.cube == 0, expected == 0)
+    assert np.abs(decoded.scene.cube.astype(int) - expected).max() <= 1
 
 
 def test_the_golden_packets_say_what_their_readme_says() -> None:

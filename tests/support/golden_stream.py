@@ -1,4 +1,4 @@
-"""Make tests/golden/stream: a bundle, streams that it coded, and what they decode to.
+"""Make tests/golden/stream: a bundle, streams that it and golden bundles coded, and what they decode to.
 
 python tests/support/golden_stream.py OUT
 
@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from golden_bundles import unpack_bundle
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_encoder import scene_packets
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
-from hyvic_runtime.families.registry import read_bundle
+from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.packets.protection import PacketProtector
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
@@ -27,6 +28,7 @@ from hyvic_train.data.data_set import NamedCube, SceneSplit
 from hyvic_train.families.latent.config import config_from_json
 from hyvic_train.families.latent.training import train
 from hyvic_train.training_loop import Run
+from scenes import BANDS as BUNDLE_BANDS
 from scenes import smooth_cube
 
 BANDS = 6
@@ -52,6 +54,23 @@ def main(out: Path) -> None:
     decoded = LatentDecoder(bundle).decode((out / "scene.packets").read_bytes())
     assert (decoded.quality == Quality.EXACT).all()
     np.save(out / "decoded.npy", decoded.scene.cube)
+    for name in ("joint", "adaptive"):
+        _code_with_golden_bundle(name, out)
+
+
+def _code_with_golden_bundle(name: str, out: Path) -> None:
+    cube = smooth_cube(70, 45, BUNDLE_BANDS, seed=8)
+    cube[40:43, 5:9] = 0
+    packetiser = Packetiser(apid=0x2A, clock=lambda: TIME)
+    with tempfile.TemporaryDirectory(prefix="hyvic-golden-") as scratch:
+        bundle = read_bundle(unpack_bundle(name, Path(scratch) / "bundle"))
+        scene = Scene(cube=cube, no_data=0)
+        tiles = scene_packets(encoder_of(bundle), scene, packetiser, scene_id=0xC0FFEE, quality=QUALITY)
+        stream = b"".join(packet for packets in tiles for packet in packets)
+        decoded = decoder_of(bundle).decode(stream)
+    assert (decoded.quality == Quality.EXACT).all()
+    (out / f"{name}.packets").write_bytes(stream)
+    np.savez_compressed(out / f"{name}.npz", cube=decoded.scene.cube)
 
 
 def _train(folder: Path) -> None:
