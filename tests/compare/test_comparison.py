@@ -405,7 +405,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, capsys: pytest.Captur
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, "-c", program, *arguments], env=environment, stderr=subprocess.PIPE)
     cache = tmp_path / "out.cache"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while len(list(cache.rglob("*.json"))) < 3 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -425,7 +425,7 @@ def test_an_interrupted_run_says_what_it_kept(tmp_path: Path) -> None:
     arguments = command(scene, tmp_path / "out", "--codecs", "jpeg2000-per-band", "--ratios", ratios)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, "-c", program, *arguments], env=environment, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not list((tmp_path / "out.cache").rglob("*.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

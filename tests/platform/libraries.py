@@ -75,13 +75,17 @@ def _leg(uv: str, interpreter: str, resolution: str, extra: str, tests: Sequence
         # Beside the checkout's own build: the extensions are compiled for each Python.
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
         variables = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+        variables.setdefault("OMP_NUM_THREADS", "1")
         steps = {
             "environment": [uv, "venv", "-q", "--no-python-downloads", "-p", interpreter, str(environment)],
             "installation": [
                 *(uv, "pip", "install", "-q", "-p", python, "--resolution", resolution, "-e", f".[{extra}]")
             ],
             "versions": [uv, "pip", "list", "-q", "-p", python, "--format", "freeze"],
-            "tests": [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests],
+            "tests": [
+                *(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow"),
+                *("-n", "2", "--dist", "loadscope", *tests),
+            ],
         }
         for step, command in steps.items():
             done = subprocess.run(command, cwd=clone, env=variables, capture_output=True, text=True, check=False)
@@ -90,6 +94,8 @@ def _leg(uv: str, interpreter: str, resolution: str, extra: str, tests: Sequence
             if done.returncode:
                 failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
                 said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+                if failed:
+                    print(*(line for line in said if line.startswith("E  ")), sep="\n", flush=True)
                 return f"FAILED in {step}: " + "; ".join(failed or said[-3:])
     return ""
 

@@ -107,7 +107,7 @@ def test_a_resumed_run_repeats_an_uninterrupted_one(workspace: Path, capsys: pyt
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
     assert stopped.returncode == 130
     assert "--resume" in stopped.stderr

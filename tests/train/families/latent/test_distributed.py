@@ -72,7 +72,7 @@ def test_two_processes_give_the_gradient_of_one(tmp_path: Path, entropy_path: st
         command = [sys.executable, str(script), str(processes), str(out), entropy_path, json.dumps(model)]
         path = str(Path(__file__).parents[3] / "support")
         environment = {"PYTHONPATH": path, "PATH": "", "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
         assert done.returncode == 0, done.stderr
         results.append(load_file(out))
     one, two = results
@@ -104,7 +104,7 @@ def test_the_command_trains_with_two_processes_as_with_one_and_speaks_once(tmp_p
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=600,
         )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["steps"] == 3  # one object: the second process says nothing

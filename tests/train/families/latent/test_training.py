@@ -94,7 +94,7 @@ def test_a_resumed_run_repeats_the_losses_of_an_uninterrupted_one(
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
     assert stopped.returncode == 130
     assert "--resume" in stopped.stderr
@@ -121,7 +121,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(workspace: Path) -> None:
         stderr=subprocess.DEVNULL,
     )
     log = workspace / "out" / "log.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (log.exists() and len(log.read_text().splitlines()) > 10) and time.monotonic() < deadline:
         time.sleep(0.05)
     run.send_signal(signal.SIGKILL)
@@ -306,7 +306,7 @@ def test_a_run_killed_in_its_first_step_begins_anew_with_resume(workspace: Path)
         "--out",
         str(workspace / "killed"),
     ]
-    subprocess.run([sys.executable, "-c", script, *arguments, *steps], check=False, timeout=300, capture_output=True)
+    subprocess.run([sys.executable, "-c", script, *arguments, *steps], check=False, timeout=600, capture_output=True)
     assert not (workspace / "killed" / "config.json").exists()
     assert _train(workspace, "killed", "--resume", *steps) == 0
     assert _losses(workspace, "killed") == _losses(workspace, "whole")
