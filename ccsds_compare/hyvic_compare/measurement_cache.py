@@ -14,7 +14,6 @@ import json
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from hyvic_runtime.support.atomic_file import replacing
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from hyvic_compare.codecs.codec import NamedCodec
 from hyvic_compare.measure_codec import Measured
-from hyvic_compare.results import Cost, Distortion, Measurement, Preview
+from hyvic_compare.results import Measurement, Preview
 
 _VERSION = 1
 """Version of the measures; a new version makes all measurements be taken again."""
@@ -50,11 +49,12 @@ class MeasurementCache:
             key: key of the measurement.
             pixels: (pixel, 2) of the preview's spectra, or None if no preview is wanted.
         """
+        from pydantic import TypeAdapter
+
         try:
-            document = json.loads(self._path(key, ".json").read_text(encoding="utf-8"))
-            measurement = _measurement(document)
+            measurement = TypeAdapter(Measurement).validate_json(self._path(key, ".json").read_bytes())
             shown = None if pixels is None or measurement.gap is not None else self._preview(key, pixels)
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):  # missing, or written by others
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # missing, or written by others
             return None
         return Measured(measurement=measurement, preview=shown)
 
@@ -80,15 +80,3 @@ class MeasurementCache:
 
     def _path(self, key: str, suffix: str) -> Path:
         return self.folder / key[:2] / f"{key}{suffix}"
-
-
-def _measurement(document: dict[str, Any]) -> Measurement:
-    fidelity, cost = document.pop("fidelity"), document.pop("cost")
-    if fidelity is not None:
-        for name in ("band_psnr_db", "tile_psnr_db"):
-            fidelity[name] = tuple(fidelity[name])
-    return Measurement(
-        **document,
-        fidelity=None if fidelity is None else Distortion(**fidelity),
-        cost=None if cost is None else Cost(**cost),
-    )

@@ -77,7 +77,10 @@ def select(folders: Sequence[Path], references: Sequence[Path]) -> Selection:
 
     candidates = {folder.resolve() for folder in folders}
     labels = _labels([group[0].model for group in groups.values()])
-    curves = [_curve(group) for group in groups.values()]
+    curves = [
+        curve_from_points([point for run in group for point in run.measured.points], group[0].measured.bits_per_sample)
+        for group in groups.values()
+    ]
     wanted = {reference.resolve() for reference in references}
     referred, *others = (
         index for index, group in enumerate(groups.values()) if any(run.folder.resolve() in wanted for run in group)
@@ -109,7 +112,7 @@ def select(folders: Sequence[Path], references: Sequence[Path]) -> Selection:
         models=tuple(ranked),
         selected=chosen[0],
         reference=models[referred],
-        scenes=tuple(sorted(runs[0].points[0].scenes)),
+        scenes=tuple(sorted(runs[0].measured.points[0].scenes)),
         notes=_notes(ranked, runs),
     )
 
@@ -131,10 +134,6 @@ def curve_from_points(points: Sequence[RatePoint], bits_per_sample: int) -> Curv
     return Curve(ratios=tuple(ratio for ratio, _ in averaged), psnr_db=tuple(psnr for _, psnr in averaged))
 
 
-def _curve(group: Sequence[TrainingRun]) -> Curve:
-    return curve_from_points([point for run in group for point in run.points], group[0].bits_per_sample)
-
-
 def _compare(curve: Curve, reference: Curve) -> tuple[BDPSNR | None, str | None]:
     try:
         return bd_psnr(curve, reference), None
@@ -147,7 +146,7 @@ def _repeated_points(group: Sequence[TrainingRun]) -> list[str]:
     seen: dict[tuple[float, float | None], Path] = {}
     problems = []
     for run in group:
-        for point in run.points:
+        for point in run.measured.points:
             key = (point.lmbda, point.quality)
             if key in seen:
                 problems.append(f"{seen[key]} and {run.folder} are one model at λ = {point.lmbda:g}; name one of them")
@@ -180,8 +179,8 @@ def _notes(models: Sequence[Model], runs: Sequence[TrainingRun]) -> tuple[str, .
     if len({(model.bd_psnr.low, model.bd_psnr.high) for model in models if model.bd_psnr is not None}) > 1:
         notes.append("The models are compared over different ranges of CR; close values need not rank them.")
     notes += [
-        f"{run.folder} was measured at step {run.step} of {run.steps}."
+        f"{run.folder} was measured at step {run.measured.step} of {run.steps}."
         for run in runs
-        if run.steps is not None and run.step < run.steps
+        if run.steps is not None and run.measured.step < run.steps
     ]
     return tuple(notes)

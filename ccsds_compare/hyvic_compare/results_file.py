@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import AliasPath, Field, TypeAdapter
 
 from hyvic_compare.errors import ResultsFileError
 
@@ -25,7 +27,7 @@ class RecordedPoint:
     codec: str
     target_ratio: float
     compression_ratio: float
-    psnr_db: float
+    psnr_db: Annotated[float, Field(validation_alias=AliasPath("fidelity", "psnr_db"))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,32 +68,15 @@ def read_results(path: Path) -> Mapping[str, RecordedScene]:
         ResultsFileError: the file is not a `comparison.json`.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        points = document["measurements"]
-        return {scene["name"]: _scene(scene, points) for scene in document["scenes"]}
+        document = json.loads(path.read_bytes())
+        points: dict[str, list[object]] = {scene["name"]: [] for scene in document["scenes"]}
+        for point in document["measurements"]:
+            if point["target_ratio"] is not None and point["gap"] is None:
+                points[point["scene"]].append(point)
+        scenes = [{**scene, "points": points[scene["name"]]} for scene in document["scenes"]]
+        return {scene.name: scene for scene in TypeAdapter(list[RecordedScene]).validate_python(scenes)}
     except OSError as error:
         raise ResultsFileError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise ResultsFileError(f"{path} is not a comparison.json of compare-codecs ({reason})") from error
-
-
-def _scene(scene: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) -> RecordedScene:
-    lines, samples, bands = map(int, scene["shape"])
-    return RecordedScene(
-        name=scene["name"],
-        sensor=scene["sensor"],
-        shape=(lines, samples, bands),
-        wavelengths=None if scene["wavelengths"] is None else tuple(map(float, scene["wavelengths"])),
-        peak=float(scene["peak"]),
-        points=tuple(
-            RecordedPoint(
-                codec=point["codec"],
-                target_ratio=float(point["target_ratio"]),
-                compression_ratio=float(point["compression_ratio"]),
-                psnr_db=float(point["fidelity"]["psnr_db"]),
-            )
-            for point in points
-            if point["scene"] == scene["name"] and point["target_ratio"] is not None and point["gap"] is None
-        ),
-    )

@@ -15,16 +15,21 @@ There is one point for a fixed λ, and several for a variable rate; `quality` ma
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 from hyvic_runtime.families.adaptive.bundle import ADAPTIVE
+from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from hyvic_compare.errors import RunError
 
 CONFIG, RATE_DISTORTION = "config.json", "rd.json"
+
+T = TypeVar("T")
+PositiveFinite = Annotated[FiniteFloat, Field(gt=0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +41,8 @@ class SceneMeasure:
         psnr_db: PSNR over the sensor's range.
     """
 
-    rate_bpppb: float
-    psnr_db: float
+    rate_bpppb: PositiveFinite
+    psnr_db: FiniteFloat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +55,32 @@ class RatePoint:
         scenes: measures by scene name.
     """
 
-    lmbda: float
-    quality: float | None
-    scenes: Mapping[str, SceneMeasure]
+    lmbda: PositiveFinite
+    quality: FiniteFloat | None = None
+    scenes: Annotated[Mapping[str, SceneMeasure], Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateDistortion:
+    """Contents of rd.json.
+
+    Attributes:
+        step: step at which the points were measured.
+        bits_per_sample: N_b of eq. 4.
+        points: rate points, at least one.
+    """
+
+    step: NonNegativeInt
+    bits_per_sample: PositiveInt
+    points: Annotated[tuple[RatePoint, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Configuration:
+    """Sections of config.json that matter here."""
+
+    model: Mapping[str, Any]
+    optimisation: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,17 +91,13 @@ class TrainingRun:
         folder: path of the folder, as it was given.
         model: model section of the configuration.
         steps: number of steps that the configuration asks for, or None if it does not say.
-        step: step at which the points were measured.
-        bits_per_sample: N_b of eq. 4.
-        points: rate points, at least one.
+        measured: rate and distortion at the last validation.
     """
 
     folder: Path
-    model: Mapping[str, object]
+    model: Mapping[str, Any]
     steps: int | None
-    step: int
-    bits_per_sample: int
-    points: tuple[RatePoint, ...]
+    measured: RateDistortion
 
 
 def read_runs(folders: Sequence[Path]) -> tuple[TrainingRun, ...]:
@@ -107,99 +131,43 @@ def read_run(folder: Path) -> TrainingRun:
     if not folder.is_dir():
         raise RunError([f"{folder}: no such folder; a run is a folder that train-model wrote"])
     problems: list[str] = []
-    config = _object(folder / CONFIG, problems)
-    measured = _object(folder / RATE_DISTORTION, problems)
-    model, steps = _configuration(folder / CONFIG, config, problems) if config is not None else ({}, None)
-    if model.get("family") == ADAPTIVE:
+    config = _read(_Configuration, folder / CONFIG, problems)
+    if config is not None and config.model.get("family") == ADAPTIVE:
         raise RunError(
             [
                 f"{folder} trained a context model, whose runs measure rates and no distortion; compare its bundles "
                 "with compare-codecs or python -m studies.cross_validation"
             ]
         )
-    step, bits = 0, 0
-    points: tuple[RatePoint, ...] = ()
-    if measured is not None:
-        path = folder / RATE_DISTORTION
-        step = _whole(path, measured, "step", 0, problems)
-        bits = _whole(path, measured, "bits_per_sample", 1, problems)
-        points = tuple(_points(path, measured.get("points"), problems))
-    if problems:
+    measured = _read(RateDistortion, folder / RATE_DISTORTION, problems)
+    if config is None or measured is None:
         raise RunError(problems)
-    return TrainingRun(folder=folder, model=model, steps=steps, step=step, bits_per_sample=bits, points=points)
+    steps = config.optimisation.get("steps") if isinstance(config.optimisation, dict) else None
+    return TrainingRun(
+        folder=folder, model=config.model, steps=steps if isinstance(steps, int) else None, measured=measured
+    )
 
 
-def _object(path: Path, problems: list[str]) -> dict[str, object] | None:
+def _read(kind: type[T], path: Path, problems: list[str]) -> T | None:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
     except FileNotFoundError:
         hint = "; train-model writes it at every validation" if path.name == RATE_DISTORTION else ""
         problems.append(f"{path} is missing{hint}")
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        problems.append(f"{path} is not readable JSON ({error})")
-        return None
-    if not isinstance(document, dict):
-        problems.append(f"{path} is not a JSON object")
-        return None
-    return document
+    except OSError as error:
+        problems.append(f"{path} is not readable ({error})")
+    except ValidationError as error:
+        problems += (f"{path}: {_problem(entry)}" for entry in error.errors())
+    return None
 
 
-def _configuration(
-    path: Path, config: Mapping[str, object], problems: list[str]
-) -> tuple[Mapping[str, object], int | None]:
-    model = config.get("model")
-    if not isinstance(model, dict):
-        problems.append(f"{path} has no model section")
-        model = {}
-    optimisation = config.get("optimisation")
-    steps = optimisation.get("steps") if isinstance(optimisation, dict) else None
-    return model, steps if isinstance(steps, int) else None
-
-
-def _whole(path: Path, document: Mapping[str, object], name: str, least: int, problems: list[str]) -> int:
-    value = document.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        problems.append(f"{path}: {name} is {_shown(value)}; it must be a whole number from {least}")
-        return least
-    return value
-
-
-def _points(path: Path, points: object, problems: list[str]) -> Iterator[RatePoint]:
-    if not isinstance(points, list) or not points:
-        problems.append(f"{path} holds no points")
-        return
-    for index, point in enumerate(points):
-        where = f"{path}: point {index}"
-        if not isinstance(point, dict) or not isinstance(point.get("scenes"), dict) or not point["scenes"]:
-            problems.append(f"{where} has no scenes")
-            continue
-        before = len(problems)
-        lmbda = _number(where, point, "lmbda", positive=True, problems=problems)
-        quality = point.get("quality")
-        if quality is not None:
-            quality = _number(where, point, "quality", positive=False, problems=problems)
-        scenes = {}
-        for name, scene in point["scenes"].items():
-            if not isinstance(scene, dict):
-                problems.append(f"{where}, {name} is not a JSON object")
-                continue
-            scenes[name] = SceneMeasure(
-                rate_bpppb=_number(f"{where}, {name}", scene, "rate_bpppb", positive=True, problems=problems),
-                psnr_db=_number(f"{where}, {name}", scene, "psnr_db", positive=False, problems=problems),
-            )
-        if len(problems) == before:
-            yield RatePoint(lmbda=lmbda, quality=quality, scenes=scenes)
-
-
-def _number(where: str, document: Mapping[str, object], name: str, *, positive: bool, problems: list[str]) -> float:
-    value = document.get(name)
-    number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
-    if not math.isfinite(number) or (positive and number <= 0):
-        kind = "a positive number" if positive else "a finite number"
-        problems.append(f"{where}: {name} is {_shown(value)}; it must be {kind}")
-        return 1.0
-    return number
+def _problem(entry: ErrorDetails) -> str:
+    place = ".".join(map(str, entry["loc"])) or "the file"
+    if entry["type"] == "missing":
+        return f"{place} is missing"
+    if entry["type"] == "json_invalid":
+        return entry["msg"]
+    return f"{place} is {_shown(entry['input'])}; {entry['msg'].replace('Input', 'it')}"
 
 
 def _shown(value: object) -> str:
@@ -212,9 +180,9 @@ def _differences(runs: Sequence[TrainingRun]) -> Iterator[str]:
     if not runs:
         return
     first = runs[0]
-    expected = set(first.points[0].scenes)
+    expected = set(first.measured.points[0].scenes)
     for run in runs:
-        for index, point in enumerate(run.points):
+        for index, point in enumerate(run.measured.points):
             names = set(point.scenes)
             if names != expected:
                 lacks, adds = sorted(expected - names), sorted(names - expected)
@@ -224,10 +192,9 @@ def _differences(runs: Sequence[TrainingRun]) -> Iterator[str]:
                     "validate all runs on the same scenes"
                 )
                 break
-        if run.bits_per_sample != first.bits_per_sample:
-            yield (
-                f"{run.folder} codes {run.bits_per_sample}-bit samples, {first.folder} {first.bits_per_sample}-bit ones"
-            )
+        bits, first_bits = run.measured.bits_per_sample, first.measured.bits_per_sample
+        if bits != first_bits:
+            yield f"{run.folder} codes {bits}-bit samples, {first.folder} {first_bits}-bit ones"
         if run.model.get("peak") != first.model.get("peak"):
             yield (
                 f"{run.folder} takes PSNR over {_shown(run.model.get('peak'))}, "

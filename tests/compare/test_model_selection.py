@@ -184,17 +184,17 @@ def test_all_problems_come_in_one_line_and_nothing_is_written(
     assert cli.select_model([*runs, "--out", str(tmp_path / "report")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     for part in (
-        "no-points/rd.json holds no points",
+        "no-points/rd.json: points is []; Tuple should have at least 1 item",
         "bare/config.json is missing",
         "bare/rd.json is missing; train-model writes it at every validation",
-        "damaged/rd.json is not readable JSON",
-        "wrong/rd.json: step is -1; it must be a whole number from 0",
-        "wrong/rd.json: point 0: lmbda is -1.0; it must be a positive number",
-        "wrong/rd.json: point 1 has no scenes",
+        "damaged/rd.json: Invalid JSON: EOF while parsing",
+        "wrong/rd.json: step is -1; it should be greater than or equal to 0",
+        "wrong/rd.json: points.0.lmbda is -1.0; it should be greater than 0",
+        "wrong/rd.json: points.1.scenes is {}; Dictionary should have at least 1 item",
         "scenes: point 0 lacks b and adds c compared with",
         "scenes codes 8-bit samples",
         "scenes takes PSNR over 4095.0",
-        "exact/rd.json: point 0, a: psnr_db is Infinity; it must be a finite number",
+        "exact/rd.json: points.0.scenes.a.psnr_db is Infinity; it should be a finite number",
         "missing: no such folder",
     ):
         assert part in line
