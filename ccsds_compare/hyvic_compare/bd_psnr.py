@@ -82,7 +82,7 @@ def bd_psnr(curve: Curve, reference: Curve) -> BDPSNR:
         CurveGapError: fewer than two points, two points at one ratio, or no common range.
     """
     for name, points in (("the curve", curve), ("the reference", reference)):
-        _check_points(name, points, "BD-PSNR")
+        _check_points(name, points)
         if len(set(points.ratios)) < len(points.ratios):
             raise CurveGapError(f"{name} has two points at one compression ratio")
     low, high = _overlap("CR", curve.ratios, reference.ratios)
@@ -99,7 +99,7 @@ def bd_rate(curve: Curve, reference: Curve) -> BDRate:
         CurveGapError: fewer than two points, a PSNR that does not fall as the ratio rises, or no common range.
     """
     for name, points in (("the curve", curve), ("the reference", reference)):
-        _check_points(name, points, "BD-rate")
+        _check_points(name, points)
         if (np.diff(points.psnr_db) >= 0).any():
             raise CurveGapError(f"the PSNR of {name} does not fall from each compression ratio to the next")
     # In order of rising PSNR.
@@ -111,9 +111,10 @@ def bd_rate(curve: Curve, reference: Curve) -> BDRate:
     return BDRate(percent=percent, low_db=low, high_db=high)
 
 
-def _check_points(name: str, points: Curve, what: str) -> None:
+def _check_points(name: str, points: Curve) -> None:
     if len(points.ratios) < 2:
-        raise CurveGapError(f"{name} has {len(points.ratios)} point; {what} needs at least 2")
+        count = "1 point" if points.ratios else "no points"
+        raise CurveGapError(f"{name} has {count}; two are needed")
 
 
 def _overlap(what: str, ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:

@@ -20,7 +20,6 @@ from hyvic_runtime.errors import SceneError
 from hyvic_runtime.scene.files import write_scene
 from hyvic_runtime.scene.scene import Scene
 
-SENSOR = "AVIRIS"
 ATTRIBUTION = "Indian Pines, AVIRIS 1992: Baumgardner, Biehl, Landgrebe (2015), doi:10.4231/R7RX991C, CC BY 3.0"
 
 

@@ -61,7 +61,7 @@ def test_two_points_make_a_line_and_one_makes_no_range() -> None:
     line = Curve(ratios=(10, 30), psnr_db=(50, 40))
     assert interpolate(line, [20]) == pytest.approx([45])
     assert bd_psnr(line, Curve(ratios=(10, 20, 30), psnr_db=(44, 44, 44))).db == pytest.approx(1)
-    with pytest.raises(CurveGapError, match="the curve has 1 point; BD-PSNR needs at least 2"):
+    with pytest.raises(CurveGapError, match="the curve has 1 point; two are needed"):
         bd_psnr(Curve(ratios=(10,), psnr_db=(50,)), line)
     with pytest.raises(CurveGapError, match="the reference has 1 point"):
         bd_psnr(line, Curve(ratios=(10,), psnr_db=(50,)))
@@ -116,5 +116,5 @@ def test_a_curve_that_rises_or_lies_apart_has_no_bd_rate() -> None:
         bd_rate(Curve(ratios=(10, 20, 30), psnr_db=(50, 51, 40)), line)
     with pytest.raises(CurveGapError, match="no common range: PSNR 20 to 30 against 40 to 50"):
         bd_rate(Curve(ratios=(10, 30), psnr_db=(30, 20)), line)
-    with pytest.raises(CurveGapError, match="the reference has 1 point; BD-rate needs at least 2"):
+    with pytest.raises(CurveGapError, match="the reference has 1 point; two are needed"):
         bd_rate(line, Curve(ratios=(10,), psnr_db=(50,)))

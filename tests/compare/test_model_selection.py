@@ -131,7 +131,7 @@ def test_a_model_that_cannot_be_compared_is_a_gap_and_no_crash(
     runs = [str(alone), str(apart), str(other), *words(ablation)]
     assert cli.select_model([*runs, "--out", str(tmp_path / "report")]) == 0
     out = capsys.readouterr().out
-    assert "the curve has 1 point; BD-PSNR needs at least 2" in out
+    assert "the curve has 1 point; two are needed" in out
     assert "no common range: CR 800 to 900 against 40 to 320" in out
     assert {path.name for path in (tmp_path / "report").iterdir()} == set(CONTENTS)
 

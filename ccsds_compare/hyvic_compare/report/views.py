@@ -100,14 +100,12 @@ class View:
         label: text for the selector and titles.
         scenes: names of scenes; with more than one, every point is a mean.
         seen_by: codecs that were trained on these scenes.
-        lacking: codecs of ours that gave no stream for any of these scenes.
         series: one for each codec, in their order; empty for a codec without points.
     """
 
     label: str
     scenes: tuple[str, ...]
     seen_by: tuple[str, ...]
-    lacking: tuple[str, ...]
     series: tuple[Series, ...]
 
 
@@ -149,7 +147,7 @@ def views_from(comparison: Comparison) -> tuple[View, ...]:
     groups: dict[_Group, list[str]] = {}
     for name, group in group_of.items():
         groups.setdefault(group, []).append(name)
-    ordered = sorted(groups.items(), key=lambda item: (len(item[0].seen_by), len(item[0].lacking), -len(item[1])))
+    ordered = sorted(groups.items(), key=lambda item: (*map(len, item[0]), -len(item[1])))
     means = [_view(comparison, places, tuple(scenes), group) for group, scenes in ordered]
     singles = [
         _view(comparison, places, (name,), group) for name, group in group_of.items() if (name,) != means[0].scenes
@@ -177,16 +175,11 @@ def deltas_of(view: View, reference: str) -> Iterator[Delta]:
 
 
 def _or_gap(difference: Callable[[Curve, Curve], _BD], curve: Curve, other: Curve, gaps: list[str]) -> _BD | None:
-    for name, points in (("the curve", curve), ("the reference", other)):
-        if len(points.ratios) < 2:
-            reason = f"{name} has {len(points.ratios) or 'no'} point{'' if points.ratios else 's'}; two are needed"
-            if reason not in gaps:
-                gaps.append(reason)
-            return None
     try:
         return difference(curve, other)
     except CurveGapError as error:
-        gaps.append(str(error))
+        if str(error) not in gaps:
+            gaps.append(str(error))
         return None
 
 
@@ -205,40 +198,36 @@ _Places = dict[tuple[str, str], list[Measurement]]
 """Measurements by scene and codec."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Group:
-    """Common facts of the scenes of one mean; see `View`."""
-
-    seen_by: tuple[str, ...]
-    lacking: tuple[str, ...]
+_Group = tuple[tuple[str, ...], tuple[str, ...]]
+"""Codecs that were trained on the scenes of a mean, and codecs of ours that gave no stream for any of them."""
 
 
 def _group(comparison: Comparison, places: _Places, scene: str) -> _Group:
     found = {codec: places.get((scene, codec), []) for codec in comparison.codecs}
-    return _Group(
-        seen_by=tuple(codec for codec, points in found.items() if any(m.seen for m in points)),
-        lacking=tuple(codec for codec in comparison.ours if all(m.gap is not None for m in found[codec])),
+    return (
+        tuple(codec for codec, points in found.items() if any(m.seen for m in points)),
+        tuple(codec for codec in comparison.ours if all(m.gap is not None for m in found[codec])),
     )
 
 
 def _view(comparison: Comparison, places: _Places, scenes: tuple[str, ...], group: _Group) -> View:
     one = len(scenes) == 1
-    facts = [f"{SEEN_MARK} {', '.join(group.seen_by)} trained on {'it' if one else 'them'}"] if group.seen_by else []
+    seen_by, lacking = group
+    facts = [f"{SEEN_MARK} {', '.join(seen_by)} trained on {'it' if one else 'them'}"] if seen_by else []
     if not one and not facts:
         facts.append("no codec was trained on them")
-    if not one and group.lacking:
-        facts.append(f"none can be coded by {', '.join(group.lacking)}")
+    if not one and lacking:
+        facts.append(f"none can be coded by {', '.join(lacking)}")
     label = scenes[0] if one else f"Mean over {len(scenes)} scenes"
     series = []
     for codec in comparison.codecs:
         found = [m for scene in scenes for m in places.get((scene, codec), ()) if m.gap is None]
         points = _points(found, len(scenes))
-        series.append(Series(codec=codec, seen=codec in group.seen_by, points=points, measurements=tuple(found)))
+        series.append(Series(codec=codec, seen=codec in seen_by, points=points, measurements=tuple(found)))
     return View(
         label=f"{label} ({'; '.join(facts)})" if facts else label,
         scenes=scenes,
-        seen_by=group.seen_by,
-        lacking=group.lacking,
+        seen_by=seen_by,
         series=tuple(series),
     )
 
