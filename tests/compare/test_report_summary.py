@@ -8,7 +8,7 @@ from hyvic_compare.results import Comparison
 
 
 def sentences(compared: Comparison) -> dict[str, str]:
-    return {finding.topic: finding.text for finding in findings(compared, views_from(compared))}
+    return dict(findings(compared, views_from(compared)))
 
 
 def test_the_summary_says_who_wins_where_and_by_how_much() -> None:

@@ -125,8 +125,7 @@ def _place(name: str, chart: Chart) -> str:
 
 def _summary(comparison: Comparison, views: Sequence[View]) -> str:
     items = (
-        f"<dt>{html.escape(finding.topic)}</dt><dd>{html.escape(finding.text)}</dd>"
-        for finding in findings(comparison, views)
+        f"<dt>{html.escape(topic)}</dt><dd>{html.escape(text)}</dd>" for topic, text in findings(comparison, views)
     )
     return f'<dl class="summary">{"".join(items)}</dl>'
 

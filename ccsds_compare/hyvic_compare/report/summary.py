@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -16,84 +15,58 @@ _UNUSED = 1.1
 """A codec whose stream is this many times shorter than allowed cannot use its budget."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One or a few sentences on a topic.
-
-    Attributes:
-        topic: two or three words.
-        text: sentences.
-    """
-
-    topic: str
-    text: str
+Standings = dict[float, dict[str, float]]
+"""PSNR in dB by target and codec, the best codec first; targets that no codec reached are left out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """Order of the codecs at one target.
-
-    Attributes:
-        ratio: target ratio.
-        ranked: codecs and PSNR in dB, the best first.
-    """
-
-    ratio: float
-    ranked: tuple[tuple[str, float], ...]
-
-    @property
-    def lead_db(self) -> float | None:
-        """Lead of the best codec over the next; None if there is one codec alone, or the best is exact."""
-        if len(self.ranked) < 2 or not math.isfinite(self.ranked[0][1]):
-            return None
-        return self.ranked[0][1] - self.ranked[1][1]
-
-
-def standings(view: View, ratios: Sequence[float]) -> tuple[Standing, ...]:
-    """Return the standings by target; targets that no codec reached are left out."""
-    found = []
+def _standings(view: View, ratios: Sequence[float]) -> Standings:
+    found = {}
     for ratio in ratios:
-        points = [(series.codec, series.at(ratio)) for series in view.series]
-        ranked = sorted(
-            ((codec, point.psnr_db) for codec, point in points if point is not None), key=lambda entry: -entry[1]
-        )
-        if ranked:
-            found.append(Standing(ratio=ratio, ranked=tuple(ranked)))
-    return tuple(found)
+        psnr = {series.codec: point.psnr_db for series in view.series if (point := series.at(ratio)) is not None}
+        if psnr:
+            found[ratio] = dict(sorted(psnr.items(), key=lambda entry: -entry[1]))
+    return found
 
 
-def findings(comparison: Comparison, views: Sequence[View]) -> tuple[Finding, ...]:
-    """Return everything that the main view shows, the most important first."""
+def _best(ranked: Mapping[str, float]) -> str:
+    return next(iter(ranked))
+
+
+def _lead_db(ranked: Mapping[str, float]) -> float | None:
+    """Return the lead of the best codec over the next; None if there is one codec alone, or the best is exact."""
+    first, *others = ranked.values()
+    return first - others[0] if others and math.isfinite(first) else None
+
+
+def findings(comparison: Comparison, views: Sequence[View]) -> tuple[tuple[str, str], ...]:
+    """Return a few sentences on everything that the main view shows, by topic, the most important first."""
     main = views[0]
-    table = standings(main, comparison.ratios)
-    singles = {view.scenes[0]: standings(view, comparison.ratios) for view in views if len(view.scenes) == 1}
-    singles = {name: singles[name] for name in main.scenes}
-    return (
-        _what_was_done(comparison),
-        Finding(topic="Who wins", text=" ".join([*_winners(table, main, singles, comparison.ratios), _PLAIN_DB])),
-        *(Finding(topic=name, text=" ".join(_ours(name, table, main, comparison))) for name in comparison.ours),
-        *_optional("Without any loss", _lossless(main)),
-        *_optional("Speed", _speed(comparison)),
-        *_optional("Room left unused", _unused(comparison, main)),
-        *_optional("Seen in training", _trained(comparison)),
-        *_optional("No result", _gaps(comparison, main)),
-        *_optional("Notes", comparison.notes),
-    )
+    table = _standings(main, comparison.ratios)
+    singles = [
+        _standings(view, comparison.ratios) for view in views if len(view.scenes) == 1 and view.scenes[0] in main.scenes
+    ]
+    sentences: list[tuple[str, Iterable[str]]] = [
+        ("What was compared", [_what_was_done(comparison)]),
+        ("Who wins", [*_winners(table, main, singles, comparison.ratios), _PLAIN_DB]),
+        *((name, _ours(name, table, main, comparison)) for name in comparison.ours),
+        ("Without any loss", _lossless(main)),
+        ("Speed", _speed(comparison)),
+        ("Room left unused", _unused(comparison, main)),
+        ("Seen in training", _trained(comparison)),
+        ("No result", _gaps(comparison, main)),
+        ("Notes", comparison.notes),
+    ]
+    return tuple((topic, text) for topic, found in sentences if (text := " ".join(found)))
 
 
 _PLAIN_DB = "PSNR compares the typical error of a sample with the sensor's range: every 6 dB more halve the error."
 
 
-def _optional(topic: str, sentences: Iterable[str]) -> Iterator[Finding]:
-    if text := " ".join(sentences):
-        yield Finding(topic=topic, text=text)
-
-
-def _what_was_done(comparison: Comparison) -> Finding:
+def _what_was_done(comparison: Comparison) -> str:
     sensors = sorted({scene.sensor for scene in comparison.scenes if scene.sensor is not None})
     made = sum(m.gap is None for m in comparison.measurements)
     samples = sum(math.prod(scene.shape) for scene in comparison.scenes)
-    text = (
+    return (
         f"{count_text(len(comparison.codecs), 'codec')} compressed {count_text(len(comparison.scenes), 'scene')}"
         f"{f' of {words(sensors)}' if sensors else ''} ({samples / 1e6:,.1f} million samples) "
         f"{ratios_text(comparison.ratios, comparison.ratios).removeprefix('CR ')} times"
@@ -101,26 +74,22 @@ def _what_was_done(comparison: Comparison) -> Finding:
         f"Each of the {made:,} streams was decoded again and compared with its original, sample by sample; its size "
         "is that of the real file with everything a decoder needs."
     )
-    return Finding(topic="What was compared", text=text)
 
 
-def _winners(
-    table: Sequence[Standing], main: View, singles: dict[str, tuple[Standing, ...]], asked: Sequence[float]
-) -> Iterator[str]:
+def _winners(table: Standings, main: View, singles: Sequence[Standings], asked: Sequence[float]) -> Iterator[str]:
     if not table:
         yield "No codec reached any of the ratios on every scene."
         return
     yield f"{_whose(main)}:"
-    runs = [(codec, list(run)) for codec, run in groupby(table, key=lambda standing: standing.ranked[0][0])]
     clauses = []
-    for codec, run in runs:
-        leads = [standing.lead_db for standing in run if standing.lead_db is not None]
+    for codec, run in groupby(table, key=lambda ratio: _best(table[ratio])):
+        ratios = list(run)
+        leads = [lead for ratio in ratios if (lead := _lead_db(table[ratio])) is not None]
         ahead = f", {_span(leads)} dB ahead of the next" if leads else ""
-        where = ratios_text([standing.ratio for standing in run], asked)
         if len(main.scenes) > 1:
-            won = [_wins(codec, standing.ratio, singles) for standing in run]
+            won = [sum(ratio in single and _best(single[ratio]) == codec for single in singles) for ratio in ratios]
             ahead += f" (best on {_range(won)} of {len(main.scenes)} scenes)"
-        clauses.append(f"{codec} is best at {where}{ahead}")
+        clauses.append(f"{codec} is best at {ratios_text(ratios, asked)}{ahead}")
     yield "; ".join(clauses) + "."
 
 
@@ -131,29 +100,34 @@ def _whose(main: View) -> str:
     return f"On average over the {len(main.scenes)} scenes {trained}"
 
 
-def _wins(codec: str, ratio: float, singles: dict[str, tuple[Standing, ...]]) -> int:
-    return sum(
-        standing.ratio == ratio and standing.ranked[0][0] == codec for table in singles.values() for standing in table
-    )
-
-
-def _ours(name: str, table: Sequence[Standing], main: View, comparison: Comparison) -> Iterator[str]:
+def _ours(name: str, table: Standings, main: View, comparison: Comparison) -> Iterator[str]:
     """Say where one of our codecs wins and loses, against which codecs and by how much."""
-    present = [standing for standing in table if name in dict(standing.ranked)]
+    present = {ratio: ranked for ratio, ranked in table.items() if name in ranked}
+    asked = comparison.ratios
     if not present:
         yield "It has no result that every scene shares."
         return
-    best = [standing.ratio for standing in present if standing.ranked[0][0] == name]
-    yield f"It is the best at {ratios_text(best, comparison.ratios)}." if best else "It is the best at no ratio."
-    rivals = [_rival(name, series.codec, present) for series in main.series if series.codec != name]
-    asked = comparison.ratios
-    for verb, clauses in (
-        ("It is below", [r.clause(r.better, asked) for r in rivals if r.better and not r.worse]),
-        ("It is now below, now above", [r.both(asked) for r in rivals if r.better and r.worse]),
-        ("It is above", [r.clause(r.worse, asked) for r in rivals if r.worse and not r.better]),
-    ):
-        if clauses:
-            yield f"{verb} {'; '.join(clauses)}."
+    best = [ratio for ratio, ranked in present.items() if _best(ranked) == name]
+    yield f"It is the best at {ratios_text(best, asked)}." if best else "It is the best at no ratio."
+
+    def by(gaps: Mapping[float, float]) -> str:
+        return f"at {ratios_text(list(gaps), asked)} by {_span(list(gaps.values()))} dB"
+
+    clauses: dict[str, list[str]] = {"below": [], "now below, now above": [], "above": []}
+    for rival in (series.codec for series in main.series if series.codec != name):
+        gaps = {ratio: ranked[rival] - ranked[name] for ratio, ranked in present.items() if rival in ranked}
+        better = {ratio: gap for ratio, gap in gaps.items() if math.isfinite(gap) and gap > 0}
+        worse = {ratio: -gap for ratio, gap in gaps.items() if math.isfinite(gap) and gap < 0}
+        if better and worse:
+            clauses["now below, now above"].append(f"{rival} (below {by(better)}, above {by(worse)})")
+        elif better:
+            times = _span([10 ** (gap / 20) for gap in better.values()])
+            clauses["below"].append(f"{rival} {by(better)} (its typical error is {times} times as large)")
+        elif worse:
+            clauses["above"].append(f"{rival} {by(worse)}")
+    for side, texts in clauses.items():
+        if texts:
+            yield f"It is {side} {'; '.join(texts)}."
     reference = default_reference(comparison, main)
     deltas = {delta.codec: delta.bd_psnr for delta in deltas_of(main, reference)}
     if (delta := deltas.get(name)) is not None:
@@ -162,53 +136,11 @@ def _ours(name: str, table: Sequence[Standing], main: View, comparison: Comparis
             f"From CR {ratio_text(delta.low)} to {ratio_text(delta.high)}, which both cover, its curve lies on average "
             f"{abs(delta.db):.1f} dB {side} that of {reference}."
         )
-    absent = [standing.ratio for standing in table if standing not in present]
+    absent = [ratio for ratio in table if ratio not in present]
     if absent:
         yield f"It gives no stream for one scene or more at {ratios_text(absent, asked)}."
     if name in main.seen_by:
         yield f"{SEEN_MARK} It was trained on these scenes; expect less on others."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rival:
-    """Another codec compared with one of ours.
-
-    Attributes:
-        codec: name of the other codec.
-        better: ratios at which the other codec is better, with positive gaps in dB.
-        worse: ratios at which the other codec is worse, with positive gaps in dB.
-    """
-
-    codec: str
-    better: tuple[tuple[float, float], ...]
-    worse: tuple[tuple[float, float], ...]
-
-    def clause(self, gaps: Sequence[tuple[float, float]], asked: Sequence[float]) -> str:
-        text = f"{self.codec} at {ratios_text([ratio for ratio, _ in gaps], asked)} by {_span([g for _, g in gaps])} dB"
-        if gaps is self.better:
-            text += f" (its typical error is {_span([10 ** (gap / 20) for _, gap in gaps])} times as large)"
-        return text
-
-    def both(self, asked: Sequence[float]) -> str:
-        below, above = (
-            f"{side} at {ratios_text([ratio for ratio, _ in gaps], asked)} by {_span([gap for _, gap in gaps])} dB"
-            for side, gaps in (("below", self.better), ("above", self.worse))
-        )
-        return f"{self.codec} ({below}, {above})"
-
-
-def _rival(name: str, codec: str, table: Sequence[Standing]) -> _Rival:
-    gaps = [
-        (standing.ratio, ranked[codec] - ranked[name])
-        for standing in table
-        for ranked in (dict(standing.ranked),)
-        if codec in ranked and math.isfinite(ranked[codec]) and math.isfinite(ranked[name])
-    ]
-    return _Rival(
-        codec=codec,
-        better=tuple((ratio, gap) for ratio, gap in gaps if gap > 0),
-        worse=tuple((ratio, -gap) for ratio, gap in gaps if gap < 0),
-    )
 
 
 def _lossless(main: View) -> Iterator[str]:
