@@ -89,7 +89,7 @@ def test_the_scene_selector_shows_what_was_seen_in_training_with_a_mark(seen: Op
 
 
 def test_a_measure_can_be_chosen_and_values_read(seen: OpenPage) -> None:
-    seen.page.locator("select[data-key=measure]").select_option("angle")
+    seen.page.locator("select[data-key=measure]").select_option("spectral_angle_deg")
     expect(seen.page.locator("#rate-distortion .ytitle")).to_contain_text("Spectral angle")
     place = seen.page.locator("#rate-distortion .scatterlayer .trace").first.locator(".point").first
     place.hover(force=True)

@@ -106,7 +106,7 @@ def test_no_name_is_a_formula_or_opens_a_script_that_does_not_end(tmp_path: Path
 
 def test_what_was_seen_in_training_is_drawn_apart(report: Path) -> None:
     figures = charts(report)["rate-distortion"]["figures"]
-    unseen, seen = (figures[key]["data"][0] for key in ("0|psnr", "1|psnr"))
+    unseen, seen = (figures[key]["data"][0] for key in ("0|psnr_db", "1|psnr_db"))
     assert (unseen["name"], unseen["line"]["dash"], unseen["marker"]["symbol"]) == ("ours", "solid", "circle")
     assert (seen["name"], seen["line"]["dash"], seen["marker"]["symbol"]) == ("ours †", "dot", "circle-open")
     assert unseen["y"] == [51.0, 45.0]
@@ -115,7 +115,7 @@ def test_what_was_seen_in_training_is_drawn_apart(report: Path) -> None:
 
 def test_published_figures_are_marked_and_in_no_table_mean_or_file(report: Path) -> None:
     figures = charts(report)["rate-distortion"]["figures"]
-    published = [trace for trace in figures["0|psnr"]["data"] if trace.get("meta") == "published"]
+    published = [trace for trace in figures["0|psnr_db"]["data"] if trace.get("meta") == "published"]
     assert len(published) == len(CURVES) + 1
     assert all("published" in trace["name"] for trace in published)
     assert not any(trace.get("meta") == "published" for trace in figures["0|ssim"]["data"])
@@ -127,7 +127,7 @@ def test_published_figures_are_marked_and_in_no_table_mean_or_file(report: Path)
 
 
 def test_a_lossless_codec_is_a_line_at_its_ratio(report: Path) -> None:
-    data = charts(report)["rate-distortion"]["figures"]["0|psnr"]["data"]
+    data = charts(report)["rate-distortion"]["figures"]["0|psnr_db"]["data"]
     (exact,) = [trace for trace in data if trace.get("meta") == "exact"]
     assert set(exact["x"]) == {2.5}
     assert exact["line"]["dash"] == "dash"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hyvic_compare.report.codec_style import INK, QUIET, CodecStyle
-from hyvic_compare.report.pictures import shown_ratios
+from hyvic_compare.report.pictures import shown_at, shown_ratios
 from hyvic_compare.report.published_figures import CURVES, HYVIC
 from hyvic_compare.report.summary import rate_text, ratio_text, throughput
 from hyvic_compare.report.views import Point, Series, View
@@ -46,23 +46,13 @@ class Chart:
     title: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Measure:
-    """Measure that the vertical axis of the rate–distortion chart can show."""
-
-    attribute: str
-    label: str
-    form: str
-
-
 MEASURES = {
-    "psnr": _Measure(attribute="psnr_db", label="PSNR in dB (higher is better)", form=".2f"),
-    "ssim": _Measure(attribute="ssim", label="SSIM (higher is better)", form=".4f"),
-    "angle": _Measure(attribute="spectral_angle_deg", label="Spectral angle in degrees (lower is better)", form=".3f"),
-    "error": _Measure(
-        attribute="max_abs_error", label="Largest error of a sample in digital numbers (lower is better)", form=",.0f"
-    ),
+    "psnr_db": "PSNR in dB (higher is better)",
+    "ssim": "SSIM (higher is better)",
+    "spectral_angle_deg": "Spectral angle in degrees (lower is better)",
+    "max_abs_error": "Largest error of a sample in digital numbers (lower is better)",
 }
+"""Fields of a point that the vertical axis of the rate–distortion chart can show, with their labels."""
 
 
 def log_axis(low: float, high: float) -> tuple[tuple[float, ...], tuple[float, float]]:
@@ -87,31 +77,28 @@ def rate_chart(views: Sequence[View], styles: Mapping[str, CodecStyle]) -> Chart
     return Chart(
         keys=("view", "measure"),
         figures={
-            f"{number}|{key}": _rate_figure(view, key, measure, styles)
+            f"{number}|{measure}": _rate_figure(view, measure, styles)
             for number, view in enumerate(views)
-            for key, measure in MEASURES.items()
+            for measure in MEASURES
         },
         height=500,
         title="Rate and distortion",
     )
 
 
-def _rate_figure(view: View, key: str, measure: _Measure, styles: Mapping[str, CodecStyle]) -> Figure:
+def _rate_figure(view: View, measure: str, styles: Mapping[str, CodecStyle]) -> Figure:
     values = [
-        value
-        for series in view.series
-        for point in series.points
-        if math.isfinite(value := getattr(point, measure.attribute))
+        value for series in view.series for point in series.points if math.isfinite(value := getattr(point, measure))
     ] or [0.0]
     span = min(values), max(values) if max(values) > min(values) else min(values) + 1
     traces: list[Figure] = []
     for series in view.series:
-        points = series.lossy if key == "psnr" else series.points
+        points = series.lossy if measure == "psnr_db" else series.points
         if points:
             traces.append(_curve(series, points, measure, styles[series.codec]))
-        if key == "psnr":
+        if measure == "psnr_db":
             traces += (_exact(series, point, span, styles[series.codec]) for point in series.exact)
-    if key == "psnr":
+    if measure == "psnr_db":
         traces += _published()
     return {
         "data": traces,
@@ -122,22 +109,36 @@ def _rate_figure(view: View, key: str, measure: _Measure, styles: Mapping[str, C
                 "tickvals": _RATIO_TICKS,
                 "ticktext": [ratio_text(tick) for tick in _RATIO_TICKS],
             },
-            "yaxis": {"title": {"text": measure.label}},
+            "yaxis": {"title": {"text": MEASURES[measure]}},
             "hovermode": "closest",
         },
     }
 
 
-def _curve(series: Series, points: Sequence[Point], measure: _Measure, style: CodecStyle) -> Figure:
-    mark = " (seen in training)" if series.seen else ""
+def _scatter(codec: str | None, name: str, x: Sequence[Any], y: Sequence[Any], hover: str, **style: Any) -> Figure:
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": series.label,
-        "meta": series.codec,
-        "x": [point.compression_ratio for point in points],
-        "y": [getattr(point, measure.attribute) for point in points],
-        "customdata": [
+        "name": name,
+        "meta": codec,
+        "x": x,
+        "y": y,
+        "hovertemplate": f"{hover}<extra></extra>",
+        **style,
+    }
+
+
+def _curve(series: Series, points: Sequence[Point], measure: str, style: CodecStyle) -> Figure:
+    mark = " (seen in training)" if series.seen else ""
+    return _scatter(
+        series.codec,
+        series.label,
+        [point.compression_ratio for point in points],
+        [getattr(point, measure) for point in points],
+        f"<b>{series.codec}</b>{mark}<br>CR %{{x:,.1f}} (asked for %{{customdata[0]}})"
+        "<br>PSNR %{customdata[1]}<br>SSIM %{customdata[2]:.4f}<br>spectral angle %{customdata[3]:.3f}°"
+        "<br>largest error %{customdata[4]:,} DN",
+        customdata=[
             (
                 "none" if p.target_ratio is None else ratio_text(p.target_ratio),
                 f"{p.psnr_text} dB" if math.isfinite(p.psnr_db) else p.psnr_text,
@@ -147,55 +148,47 @@ def _curve(series: Series, points: Sequence[Point], measure: _Measure, style: Co
             )
             for p in points
         ],
-        "line": {"color": style.colour, "width": 2.5, "dash": "dot" if series.seen else "solid"},
-        "marker": {"symbol": style.symbol + "-open" * series.seen, "size": 10, "line": {"width": 2 * series.seen}},
-        "hovertemplate": f"<b>{series.codec}</b>{mark}<br>CR %{{x:,.1f}} (asked for %{{customdata[0]}})"
-        "<br>PSNR %{customdata[1]}<br>SSIM %{customdata[2]:.4f}<br>spectral angle %{customdata[3]:.3f}°"
-        "<br>largest error %{customdata[4]:,} DN<extra></extra>",
-    }
+        line={"color": style.colour, "width": 2.5, "dash": "dot" if series.seen else "solid"},
+        marker={"symbol": style.symbol + "-open" * series.seen, "size": 10, "line": {"width": 2 * series.seen}},
+    )
 
 
 def _exact(series: Series, point: Point, span: tuple[float, float], style: CodecStyle) -> Figure:
     """Return a line at the ratio of an exact result, since infinite PSNR has no place on the axis."""
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": f"{series.label}, lossless",
-        "meta": series.codec,
+    return _scatter(
+        series.codec,
+        f"{series.label}, lossless",
         # Hovering finds points only.
-        "x": [point.compression_ratio] * 20,
-        "y": np.linspace(*span, 20).tolist(),
-        "line": {"color": style.colour, "width": 2, "dash": "dash"},
-        "marker": {"size": 12, "opacity": 0},  # invisible, but they keep the line away from the edge
-        "hovertemplate": f"<b>{series.codec}</b><br>every sample exact at CR %{{x:.2f}}<extra></extra>",
-    }
+        [point.compression_ratio] * 20,
+        np.linspace(*span, 20).tolist(),
+        f"<b>{series.codec}</b><br>every sample exact at CR %{{x:.2f}}",
+        line={"color": style.colour, "width": 2, "dash": "dash"},
+        marker={"size": 12, "opacity": 0},  # invisible, but they keep the line away from the edge
+    )
 
 
 def _published() -> Iterator[Figure]:
     for curve, symbol in zip(CURVES, ("circle-open", "square-open", "diamond-open", "triangle-up-open"), strict=True):
-        yield {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "name": f"{curve.codec}, published",
-            "meta": PUBLISHED,
-            "x": curve.ratios,
-            "y": curve.psnr_db,
-            "line": {"color": QUIET, "width": 1.2, "dash": "dash"},
-            "marker": {"symbol": symbol, "size": 8},
-            "hovertemplate": f"<b>{curve.codec}</b>, published, other data<br>CR %{{x}}: %{{y:.2f}} dB<extra></extra>",
-        }
-    yield {
-        "type": "scatter",
-        "mode": "lines",
-        "name": f"{HYVIC.codec}, published",
-        "meta": PUBLISHED,
-        "x": [HYVIC.low, HYVIC.high],
-        "y": [HYVIC.psnr_db] * 2,
-        "line": {"color": QUIET, "width": 4},
-        "error_y": {"type": "constant", "value": HYVIC.deviation_db, "color": QUIET},
-        "hovertemplate": f"<b>{HYVIC.codec}</b>, published, other data<br>{HYVIC.psnr_db} ± {HYVIC.deviation_db} dB, "
-        f"most scenes between CR {HYVIC.low:g} and {HYVIC.high:g}<extra></extra>",
-    }
+        yield _scatter(
+            PUBLISHED,
+            f"{curve.codec}, published",
+            curve.ratios,
+            curve.psnr_db,
+            f"<b>{curve.codec}</b>, published, other data<br>CR %{{x}}: %{{y:.2f}} dB",
+            line={"color": QUIET, "width": 1.2, "dash": "dash"},
+            marker={"symbol": symbol, "size": 8},
+        )
+    yield _scatter(
+        PUBLISHED,
+        f"{HYVIC.codec}, published",
+        [HYVIC.low, HYVIC.high],
+        [HYVIC.psnr_db] * 2,
+        f"<b>{HYVIC.codec}</b>, published, other data<br>{HYVIC.psnr_db} ± {HYVIC.deviation_db} dB, "
+        f"most scenes between CR {HYVIC.low:g} and {HYVIC.high:g}",
+        mode="lines",
+        line={"color": QUIET, "width": 4},
+        error_y={"type": "constant", "value": HYVIC.deviation_db, "color": QUIET},
+    )
 
 
 def spectra_chart(comparison: Comparison, styles: Mapping[str, CodecStyle]) -> Chart:
@@ -219,38 +212,15 @@ def _spectra_figure(
 ) -> Figure:
     original = scene.original.spectra[pixel]
     x = _rounded(axis.x)
-    traces: list[Figure] = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "original",
-            "x": x,
-            "y": _rounded(axis.line(original)),
-            "line": {"color": INK, "width": 4},
-            "opacity": 0.45,
-            "hovertemplate": "original %{y:,.0f}<extra></extra>",
-        }
-    ]
-    for codec in comparison.codecs:
-        preview = comparison.previews.get((scene.name, codec, ratio))
-        if preview is None:
-            continue
+    ink = {"color": INK, "width": 4}
+    y = _rounded(axis.line(original))
+    traces = [_scatter(None, "original", x, y, "original %{y:,.0f}", mode="lines", line=ink, opacity=0.45)]
+    for codec, preview in shown_at(comparison, scene, ratio).items():
         decoded = preview.spectra[pixel]
         line = {"color": styles[codec].colour, "width": 1.6}
         for values, y_axis, what in ((decoded, "y", ""), (decoded - original, "y2", " − original")):
-            traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "lines",
-                    "name": codec,
-                    "meta": codec,
-                    "x": x,
-                    "y": _rounded(axis.line(values)),
-                    "yaxis": y_axis,
-                    "line": line,
-                    "hovertemplate": f"{codec}{what} %{{y:,.1f}}<extra></extra>",
-                }
-            )
+            y, hover = _rounded(axis.line(values)), f"{codec}{what} %{{y:,.1f}}"
+            traces.append(_scatter(codec, codec, x, y, hover, mode="lines", yaxis=y_axis, line=line))
     return {
         "data": traces,
         "layout": {
@@ -268,33 +238,26 @@ def _rounded(values: np.ndarray[Any, Any]) -> list[float | None]:
 
 def spread_charts(comparison: Comparison, views: Sequence[View], styles: Mapping[str, CodecStyle]) -> dict[str, Chart]:
     """Return Fig. 10: distributions of PSNR and ratio over tiles and scenes, by view and target ratio."""
-    tiles, scenes, ratios = {}, {}, {}
+    spreads = {
+        "tiles": ("PSNR of tiles", tile_psnr, "PSNR of a tile in dB", "%{x:.2f} dB"),
+        "scenes": ("PSNR of scenes", scene_psnr, "PSNR of a scene in dB", "%{x:.2f} dB"),
+        "ratios": ("Compression ratios of scenes", scene_ratios, "CR of a scene (dashed: asked for)", "CR %{x:,.1f}"),
+    }
+    figures: dict[str, dict[str, Figure]] = {name: {} for name in spreads}
     for number, view in enumerate(views):
         for ratio in comparison.ratios:
-            key = f"{number}|{ratio:g}"
             found = [(series, measured_at(series, ratio)) for series in view.series]
-            tiles[key] = _spread_figure(
-                [_spread(series, tile_psnr(points), styles[series.codec], "%{x:.2f} dB") for series, points in found],
-                {"title": {"text": "PSNR of a tile in dB"}},
-            )
-            scenes[key] = _spread_figure(
-                [_spread(series, scene_psnr(points), styles[series.codec], "%{x:.2f} dB") for series, points in found],
-                {"title": {"text": "PSNR of a scene in dB"}},
-            )
-            ratios[key] = _ratios_figure(
-                [
-                    _spread(series, scene_ratios(points), styles[series.codec], "CR %{x:,.1f}")
-                    for series, points in found
-                ],
-                ratio,
-            )
+            for name, (_, values_of, label, form) in spreads.items():
+                traces = [_spread(series, values_of(points), styles[series.codec], form) for series, points in found]
+                figure = _spread_figure(traces, label)
+                if name == "ratios":
+                    _mark_target(figure, ratio)
+                figures[name][f"{number}|{ratio:g}"] = figure
     lossy = sum(any(series.lossy for view in views for series in view.series if series.codec == c) for c in styles)
     height = 110 + 38 * max(lossy, 2)
-    keys = ("view", "ratio")
     return {
-        "tiles": Chart(keys=keys, figures=tiles, height=height, title="PSNR of tiles"),
-        "scenes": Chart(keys=keys, figures=scenes, height=height, title="PSNR of scenes"),
-        "ratios": Chart(keys=keys, figures=ratios, height=height, title="Compression ratios of scenes"),
+        name: Chart(keys=("view", "ratio"), figures=figures[name], height=height, title=title)
+        for name, (title, *_) in spreads.items()
     }
 
 
@@ -351,29 +314,27 @@ def _spread(series: Series, values: Values, style: CodecStyle, form: str) -> Fig
 _FEWEST = 5
 
 
-def _spread_figure(traces: Sequence[Figure], axis: Figure) -> Figure:
+def _spread_figure(traces: Sequence[Figure], label: str) -> Figure:
     return {
         "data": [trace for trace in traces if trace["x"]],
-        "layout": {"xaxis": axis, "yaxis": {"autorange": "reversed"}, "hovermode": "closest"},
+        "layout": {
+            "xaxis": {"title": {"text": label}},
+            "yaxis": {"autorange": "reversed"},
+            "hovermode": "closest",
+        },
     }
 
 
-def _ratios_figure(traces: Sequence[Figure], ratio: float) -> Figure:
-    values = [ratio, *(value for trace in traces for value in trace["x"])]
-    axis: Figure = {"title": {"text": "CR of a scene (dashed: asked for)"}}
+def _mark_target(figure: Figure, ratio: float) -> None:
+    """Draw the ratio that was asked for, and make the axis logarithmic if the ratios need it."""
+    values = [ratio, *(value for trace in figure["data"] for value in trace["x"])]
     if is_wide(values):
         ticks, reach = log_axis(min(values), max(values))
-        axis |= {
-            "type": "log",
-            "tickvals": ticks,
-            "ticktext": [ratio_text(tick) for tick in ticks],
-            "range": reach,
-        }
-    figure = _spread_figure(traces, axis)
+        texts = [ratio_text(tick) for tick in ticks]
+        figure["layout"]["xaxis"] |= {"type": "log", "tickvals": ticks, "ticktext": texts, "range": reach}
     line = {"color": QUIET, "dash": "dash", "width": 1.5}
     shape = {"type": "line", "x0": ratio, "x1": ratio, "y0": 0, "y1": 1, "yref": "paper", "line": line}
     figure["layout"]["shapes"] = [shape]
-    return figure
 
 
 def cost_charts(comparison: Comparison, styles: Mapping[str, CodecStyle]) -> dict[str, Chart]:

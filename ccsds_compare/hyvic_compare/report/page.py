@@ -142,7 +142,7 @@ def _rate_section(comparison: Comparison, views: Sequence[View], styles: Mapping
     )
     start = str(comparison.codecs.index(default_reference(comparison, views[0])))
     references = {str(number): codec for number, codec in enumerate(comparison.codecs)}
-    measures = {key: measure.label.split(" (")[0] for key, measure in MEASURES.items()}
+    measures = {key: label.split(" (")[0] for key, label in MEASURES.items()}
     return (
         '<p class="lead">Up is closer to the original, right is smaller. A point is a file that was written and read '
         "back; a dashed vertical line is a lossless codec at the ratio it reaches. Click a codec to hide it "
