@@ -36,3 +36,9 @@ def test_english_is_plain(path: Path) -> None:
     found += [f"{n}: say 'invalid' for {match[0]!r}" for n, s in strings + comments for match in INVALID.finditer(s)]
     found += [f"{n}: say 'after' for 'behind'" for n, s in strings + comments if AFTER.search(s)]
     assert not found, "\n".join(found)
+
+
+def test_english_is_plain_on_the_page_of_a_comparison() -> None:
+    template = (ROOT / "ccsds_compare/hyvic_compare/report/page.html").read_text(encoding="utf-8")
+    text = re.sub(r"\{[{%].*?[%}]\}", "", template, flags=re.DOTALL)
+    assert [match[0] for rule in (INVALID, AFTER) for match in rule.finditer(text)] == []

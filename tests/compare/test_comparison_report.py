@@ -91,7 +91,7 @@ def test_names_cannot_break_the_page(report: Path) -> None:
     write_comparison_report(report.parent / "hostile", hostile)
     page = (report.parent / "hostile" / "index.html").read_text("utf-8")
     assert "</script><script>x" not in page
-    assert 'data-toggle="&quot;&lt;i&gt;&amp;"' in page
+    assert 'data-toggle="&#34;&lt;i&gt;&amp;"' in page
     charts(report.parent / "hostile")
 
 

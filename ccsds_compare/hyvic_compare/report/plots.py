@@ -146,8 +146,8 @@ def _pictures_plot(comparison: Comparison) -> Figure:
             preview = shown.get(codec)
             if preview is None:
                 continue
-            m = points.get((scene.name, codec, ratio))
-            mark = f" {SEEN_MARK}" if m is not None and m.seen else ""
+            m = points[scene.name, codec, ratio]
+            mark = f" {SEEN_MARK}" if m.seen else ""
             above[column].imshow(preview.true_colour, interpolation="nearest")
             above[column].set_title("\n".join((codec + mark, *caption_lines(m))), fontsize=9)
             if preview.error is not None:
