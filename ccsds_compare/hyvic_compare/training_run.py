@@ -157,7 +157,9 @@ def _read(kind: type[T], path: Path, problems: list[str]) -> T | None:
     except OSError as error:
         problems.append(f"{path} is not readable ({error})")
     except ValidationError as error:
-        problems += (f"{path}: {_problem(entry)}" for entry in error.errors())
+        # A list of which every entry is wrong counts as empty, and its entries were named already.
+        entries = (e for e in error.errors() if not (e["type"] == "too_short" and e["input"]))
+        problems += (f"{path}: {_problem(entry)}" for entry in entries)
     return None
 
 

@@ -198,6 +198,7 @@ def test_all_problems_come_in_one_line_and_nothing_is_written(
         "missing: no such folder",
     ):
         assert part in line
+    assert "points is [{" not in line  # each point is named, so the list of them is not
     assert not (tmp_path / "report").exists()
 
 
