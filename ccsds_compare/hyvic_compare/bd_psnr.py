@@ -85,9 +85,8 @@ def bd_psnr(curve: Curve, reference: Curve) -> BDPSNR:
         _check_points(name, points)
         if len(set(points.ratios)) < len(points.ratios):
             raise CurveGapError(f"{name} has two points at one compression ratio")
-    low, high = _overlap("CR", curve.ratios, reference.ratios)
-    areas = [_area(points.ratios, points.psnr_db, low, high) for points in (curve, reference)]
-    return BDPSNR(db=(areas[0] - areas[1]) / (high - low), low=low, high=high)
+    gap, low, high = _mean_gap("CR", *((points.ratios, points.psnr_db) for points in (curve, reference)))
+    return BDPSNR(db=gap, low=low, high=high)
 
 
 def bd_rate(curve: Curve, reference: Curve) -> BDRate:
@@ -103,12 +102,9 @@ def bd_rate(curve: Curve, reference: Curve) -> BDRate:
         if (np.diff(points.psnr_db) >= 0).any():
             raise CurveGapError(f"the PSNR of {name} does not fall from each compression ratio to the next")
     # In order of rising PSNR.
-    axes = [points.psnr_db[::-1] for points in (curve, reference)]
-    logs = [tuple(-np.log(points.ratios[::-1])) for points in (curve, reference)]
-    low, high = _overlap("PSNR", *axes)
-    areas = [_area(axis, log, low, high) for axis, log in zip(axes, logs, strict=True)]
-    percent = 100 * float(np.expm1((areas[0] - areas[1]) / (high - low)))
-    return BDRate(percent=percent, low_db=low, high_db=high)
+    logs = ((points.psnr_db[::-1], tuple(-np.log(points.ratios[::-1]))) for points in (curve, reference))
+    gap, low, high = _mean_gap("PSNR", *logs)
+    return BDRate(percent=100 * float(np.expm1(gap)), low_db=low, high_db=high)
 
 
 def _check_points(name: str, points: Curve) -> None:
@@ -117,14 +113,21 @@ def _check_points(name: str, points: Curve) -> None:
         raise CurveGapError(f"{name} has {count}; two are needed")
 
 
-def _overlap(what: str, ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
-    """Return the common range of two ascending axes."""
-    low, high = max(ours[0], theirs[0]), min(ours[-1], theirs[-1])
+_Line = tuple[Sequence[float], Sequence[float]]
+"""Ascending axis, and the values over it."""
+
+
+def _mean_gap(what: str, ours: _Line, theirs: _Line) -> tuple[float, float, float]:
+    """Return the mean of ours less theirs over the range of the axis that both cover, and this range."""
+    from scipy.interpolate import Akima1DInterpolator
+
+    low, high = max(ours[0][0], theirs[0][0]), min(ours[0][-1], theirs[0][-1])
     if low >= high:
-        raise CurveGapError(
-            f"no common range: {what} {ours[0]:.4g} to {ours[-1]:.4g} against {theirs[0]:.4g} to {theirs[-1]:.4g}"
-        )
-    return low, high
+        ranges = [f"{axis[0]:.4g} to {axis[-1]:.4g}" for axis, _ in (ours, theirs)]
+        raise CurveGapError(f"no common range: {what} {' against '.join(ranges)}")
+    # The integral of a piecewise cubic is exact except for rounding.
+    areas = [float(Akima1DInterpolator(axis, values).integrate(low, high)) for axis, values in (ours, theirs)]
+    return (areas[0] - areas[1]) / (high - low), low, high
 
 
 def interpolate(curve: Curve, ratios: Sequence[float]) -> list[float]:
@@ -132,10 +135,3 @@ def interpolate(curve: Curve, ratios: Sequence[float]) -> list[float]:
     from scipy.interpolate import Akima1DInterpolator
 
     return [float(v) for v in Akima1DInterpolator(curve.ratios, curve.psnr_db)(np.asarray(ratios, np.float64))]
-
-
-def _area(axis: Sequence[float], values: Sequence[float], low: float, high: float) -> float:
-    from scipy.interpolate import Akima1DInterpolator
-
-    # The integral of a piecewise cubic is exact except for rounding.
-    return float(Akima1DInterpolator(axis, values).integrate(low, high))
