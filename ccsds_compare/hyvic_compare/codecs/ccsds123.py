@@ -16,7 +16,19 @@ _VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ccsds123Lossless:
+class _Ccsds123:
+    coder: EntropyCoder
+
+    @property
+    def identity(self) -> str:
+        return f"{self} version {_VERSION}"
+
+    def decode(self, stream: bytes) -> Cube:
+        return decompress(stream)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ccsds123Lossless(_Ccsds123):
     """CCSDS-123 with the default parameters: P = 3, full prediction, wide neighbor-oriented local sums.
 
     A scene one sample wide gets reduced prediction and column-oriented sums.
@@ -25,25 +37,16 @@ class Ccsds123Lossless:
         coder: entropy coder.
     """
 
-    coder: EntropyCoder
-
     @property
     def name(self) -> str:
         return f"CCSDS-123 lossless, {self.coder.name}"
 
-    @property
-    def identity(self) -> str:
-        return f"{self} version {_VERSION}"
-
     def encode_losslessly(self, scene: Scene) -> bytes:
         return compress(scene.cube, _parameters(scene, self.coder))
 
-    def decode(self, stream: bytes) -> Cube:
-        return decompress(stream)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ccsds123NearLossless:
+class Ccsds123NearLossless(_Ccsds123):
     """CCSDS-123 with the smallest absolute error limit, one for all samples, whose stream keeps the budget.
 
     The other parameters are as in `Ccsds123Lossless`. The standard was made for small limits. The sample-adaptive coder
@@ -53,15 +56,9 @@ class Ccsds123NearLossless:
         coder: entropy coder.
     """
 
-    coder: EntropyCoder
-
     @property
     def name(self) -> str:
         return f"CCSDS-123, {self.coder.name}"
-
-    @property
-    def identity(self) -> str:
-        return f"{self} version {_VERSION}"
 
     def encode(self, scene: Scene, target_ratio: float) -> bytes:
         budget = octet_budget(scene, target_ratio)
@@ -73,9 +70,6 @@ class Ccsds123NearLossless:
         if shortest > budget:
             raise TargetRatioError(codec=self.name, target_ratio=target_ratio, allowed=budget, needed=shortest)
         return match_ratio(scene.cube, parameters, target_ratio).octets
-
-    def decode(self, stream: bytes) -> Cube:
-        return decompress(stream)
 
 
 def _parameters(scene: Scene, coder: EntropyCoder) -> Parameters:

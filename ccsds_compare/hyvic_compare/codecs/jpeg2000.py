@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -18,10 +17,9 @@ from hyvic_compare.codecs.codestream import (
     encode_planes,
     shortest_codestream,
 )
-from hyvic_compare.codecs.stream import FRAME_OCTETS, CubeType, StreamKind, framed, unframed
+from hyvic_compare.codecs.stream import FRAME_OCTETS, LENGTH_OCTETS, CubeType, StreamKind, framed, prefixed, unframed
 from hyvic_compare.errors import TargetRatioError
 
-_LENGTH = struct.Struct(">I")
 _TRIES = 3
 _VERSION = 2
 
@@ -67,10 +65,7 @@ class Jpeg2000:
         cube, payload = unframed(self._kind, stream)
         shape = (cube.bands, cube.lines, cube.samples)
         if self.per_band:
-            bands = []
-            for _ in range(cube.bands):
-                (octets,) = payload.unpack(_LENGTH)
-                bands.append(_decoded(payload.take(int(octets)), (1, *shape[1:]), cube))
+            bands = [_decoded(payload.take_prefixed(), (1, *shape[1:]), cube) for _ in range(cube.bands)]
             payload.finish()
             planes = np.concatenate(bands)
         else:
@@ -101,20 +96,16 @@ def _decoded(codestream: bytes, shape: tuple[int, int, int], cube: CubeType) -> 
 def _encode_each(planes: ComponentPlanes, room: int) -> bytes:
     """Code every band with an equal share of the octets that are left; again with less if the result is too long."""
     # If even these codestreams are too long, no share of the room helps.
-    payload = b"".join(_after_length(shortest_codestream(plane[None])) for plane in planes)
+    payload = b"".join(prefixed(shortest_codestream(plane[None])) for plane in planes)
     if len(payload) > room:
         return payload
     target = room
     for _ in range(_TRIES):
         payload = b""
         for done, plane in enumerate(planes):
-            share = (target - len(payload)) // (len(planes) - done) - _LENGTH.size
-            payload += _after_length(encode_planes(plane[None], share))
+            share = (target - len(payload)) // (len(planes) - done) - LENGTH_OCTETS
+            payload += prefixed(encode_planes(plane[None], share))
         if len(payload) <= room:
             break
         target -= len(payload) - room + len(planes)
     return payload
-
-
-def _after_length(codestream: bytes) -> bytes:
-    return _LENGTH.pack(len(codestream)) + codestream

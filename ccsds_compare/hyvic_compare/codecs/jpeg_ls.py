@@ -2,59 +2,65 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.scene.scene import Cube, Scene
 
 from hyvic_compare.codecs.codec import octet_budget
-from hyvic_compare.codecs.stream import CubeType, StreamKind, framed, unframed
+from hyvic_compare.codecs.stream import CubeType, StreamKind, framed, prefixed, unframed
 from hyvic_compare.errors import TargetRatioError
 
-_LENGTH = struct.Struct(">I")
 _VERSION = 1
 MAX_NEAR = 255
 """Largest error that the standard can allow (C.2.3)."""
 
 
+class _JpegLs:
+    @property
+    def identity(self) -> str:
+        return f"{self} version {_VERSION}, imagecodecs {version('imagecodecs')}"
+
+    def decode(self, stream: bytes) -> Cube:
+        import imagecodecs
+
+        cube, payload = unframed(StreamKind.JPEG_LS, stream)
+        coded = _coded_type(cube.dtype)
+        result = np.empty((cube.lines, cube.samples, cube.bands), coded)
+        for band in range(cube.bands):
+            try:
+                plane = imagecodecs.jpegls_decode(payload.take_prefixed())
+            except RuntimeError as error:
+                raise DecodeError(f"CharLS cannot decode band {band} ({' '.join(str(error).split())})") from error
+            if plane.shape != result.shape[:2] or plane.dtype != coded:
+                raise DecodeError(f"band {band} is {plane.shape} {plane.dtype}, not {result.shape[:2]} {coded}")
+            result[..., band] = plane ^ coded.type(_half(cube.dtype))
+        payload.finish()
+        return result.view(cube.dtype)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JpegLsLossless:
+class JpegLsLossless(_JpegLs):
     """JPEG-LS of every band as an image of its own.
 
     The payload is each band's JPEG-LS file after its length (4 octets, big-endian). Half of the range is added to
     signed samples before coding.
     """
 
-    @property
-    def name(self) -> str:
-        return "JPEG-LS lossless"
-
-    @property
-    def identity(self) -> str:
-        return f"{self} version {_VERSION}, imagecodecs {version('imagecodecs')}"
+    name: ClassVar[str] = "JPEG-LS lossless"
 
     def encode_losslessly(self, scene: Scene) -> bytes:
         return _encoded(scene.cube, 0)
 
-    def decode(self, stream: bytes) -> Cube:
-        return _decoded(stream)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JpegLsNearLossless:
+class JpegLsNearLossless(_JpegLs):
     """JPEG-LS with the smallest NEAR, one for all bands, whose stream keeps the budget."""
 
-    @property
-    def name(self) -> str:
-        return "JPEG-LS"
-
-    @property
-    def identity(self) -> str:
-        return f"{self} version {_VERSION}, imagecodecs {version('imagecodecs')}"
+    name: ClassVar[str] = "JPEG-LS"
 
     def encode(self, scene: Scene, target_ratio: float) -> bytes:
         budget = octet_budget(scene, target_ratio)
@@ -73,9 +79,6 @@ class JpegLsNearLossless:
                 low = near + 1
         return best
 
-    def decode(self, stream: bytes) -> Cube:
-        return _decoded(stream)
-
 
 def _encoded(cube: Cube, near: int) -> bytes:
     import imagecodecs
@@ -86,28 +89,8 @@ def _encoded(cube: Cube, near: int) -> bytes:
     turned = cube.view(coded) ^ coded.type(_half(of.dtype))
     payload = b""
     for plane in np.moveaxis(turned, 2, 0):
-        file = bytes(imagecodecs.jpegls_encode(np.ascontiguousarray(plane), level=near))
-        payload += _LENGTH.pack(len(file)) + file
+        payload += prefixed(bytes(imagecodecs.jpegls_encode(np.ascontiguousarray(plane), level=near)))
     return framed(StreamKind.JPEG_LS, of, payload)
-
-
-def _decoded(stream: bytes) -> Cube:
-    import imagecodecs
-
-    cube, payload = unframed(StreamKind.JPEG_LS, stream)
-    coded = _coded_type(cube.dtype)
-    result = np.empty((cube.lines, cube.samples, cube.bands), coded)
-    for band in range(cube.bands):
-        (octets,) = payload.unpack(_LENGTH)
-        try:
-            plane = imagecodecs.jpegls_decode(payload.take(int(octets)))
-        except RuntimeError as error:
-            raise DecodeError(f"CharLS cannot decode band {band} ({' '.join(str(error).split())})") from error
-        if plane.shape != result.shape[:2] or plane.dtype != coded:
-            raise DecodeError(f"band {band} is {plane.shape} {plane.dtype}, not {result.shape[:2]} {coded}")
-        result[..., band] = plane ^ coded.type(_half(cube.dtype))
-    payload.finish()
-    return result.view(cube.dtype)
 
 
 def _coded_type(dtype: np.dtype[Any]) -> np.dtype[np.unsignedinteger[Any]]:

@@ -25,6 +25,8 @@ from hyvic_runtime.scene.scene import SUPPORTED_DTYPES, Cube
 
 _HEADER = struct.Struct(">2sBBBIIH")
 _CHECKSUM = struct.Struct(">I")
+_LENGTH = struct.Struct(">I")
+LENGTH_OCTETS = _LENGTH.size
 _MAGIC, _VERSION = b"HC", 1
 FRAME_OCTETS = _HEADER.size + _CHECKSUM.size
 MAX_SAMPLES = 2**31
@@ -101,6 +103,11 @@ def unframed(kind: StreamKind, stream: bytes) -> tuple[CubeType, PayloadReader]:
     return cube, PayloadReader(body[_HEADER.size :])
 
 
+def prefixed(octets: bytes) -> bytes:
+    """Return octets after their length (4 octets, big-endian)."""
+    return _LENGTH.pack(len(octets)) + octets
+
+
 class PayloadReader:
     """Reader of a payload that checks every length first.
 
@@ -124,6 +131,10 @@ class PayloadReader:
             raise DecodeError(f"need {octets} octets, got {self.remaining}")
         start, self._position = self._position, self._position + octets
         return bytes(self._payload[start : self._position])
+
+    def take_prefixed(self) -> bytes:
+        """Return the next octets that `prefixed` made."""
+        return self.take(*_LENGTH.unpack(self.take(_LENGTH.size)))
 
     def unpack(self, layout: struct.Struct) -> tuple[int | float, ...]:
         """Return the next fields."""
