@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,6 @@ class BundleCodec:
     folder: Path
     name: str
     _kind: EngineKind | None = field(init=False, repr=False, compare=False)
-    _codec: tuple[AnyEncoder, AnyDecoder] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         bundle = read_bundle(self.folder)
@@ -54,10 +54,10 @@ class BundleCodec:
         self.identity = f"bundle {bundle.identity.hex()} encoder {encoder} version {_VERSION}, {engine}"
 
     def load(self) -> None:
-        self._loaded()
+        _ = self._codec
 
     def encode(self, scene: Scene, target_ratio: float) -> bytes:
-        encoder, _ = self._loaded()
+        encoder, _ = self._codec
         self._check_bands(scene, encoder)
         budget = octet_budget(scene, target_ratio)
         if encoder.bundle.manifest.rates == 1:
@@ -77,16 +77,12 @@ class BundleCodec:
         return stream
 
     def decode(self, stream: bytes) -> Cube:
-        return self._loaded()[1].decode(stream).scene.cube
+        return self._codec[1].decode(stream).scene.cube
 
-    def _loaded(self) -> tuple[AnyEncoder, AnyDecoder]:
-        if self._codec is None:
-            bundle = read_bundle(self.folder)
-            self._codec = (
-                encoder_of(bundle, self._kind, workers=1, cores=1),
-                decoder_of(bundle, self._kind, workers=1, cores=1),
-            )
-        return self._codec
+    @cached_property
+    def _codec(self) -> tuple[AnyEncoder, AnyDecoder]:
+        bundle = read_bundle(self.folder)
+        return encoder_of(bundle, self._kind, workers=1, cores=1), decoder_of(bundle, self._kind, workers=1, cores=1)
 
     def _check_bands(self, scene: Scene, encoder: AnyEncoder) -> None:
         encoder.grid(scene)
