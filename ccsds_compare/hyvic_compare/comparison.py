@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from hyvic_runtime.ground.stream_archive import dask_client
@@ -69,7 +70,7 @@ class _Task:
 
     Attributes:
         key: key in the cache.
-        source: index of the scene.
+        source: source of the scene.
         codec: codec of the point.
         target_ratio: ratio to ask for, or None for a lossless codec.
         peak: largest digital number, for PSNR.
@@ -77,7 +78,7 @@ class _Task:
     """
 
     key: str
-    source: int
+    source: SceneSource
     codec: AnyCodec
     target_ratio: float | None
     peak: float
@@ -115,17 +116,17 @@ def compare(plan: Plan, cache: MeasurementCache, *, scheduler: str | None, comma
 
     scenes: list[ComparedScene] = []
     tasks: list[_Task] = []
-    for index, source in enumerate(plan.sources):
+    for source in plan.sources:
         prepared = source.read()
         scenes.append(_compared(plan, source, prepared))
-        tasks += _tasks(plan, cache, index, prepared.digest(), scenes[-1])
+        tasks += _tasks(plan, cache, source, prepared.digest(), scenes[-1])
     points = {task.key: task for task in tasks}  # scenes of one content are measured once
     found = {key: cache.get(key, pixels=task.pixels) for key, task in points.items()}
     measured = {key: known for key, known in found.items() if known is not None}
     missing = [task for key, task in points.items() if key not in measured]
     with tqdm(total=len(points), initial=len(measured), unit="point", disable=None) as bar:
         try:
-            for key, result in until_interrupted(_measured(plan, missing, scheduler)):
+            for key, result in until_interrupted(_measured(missing, scheduler)):
                 measured[key] = result
                 if result.lasting:
                     cache.put(key, result, pixels=points[key].pixels)
@@ -157,12 +158,14 @@ def _compared(plan: Plan, source: SceneSource, prepared: PreparedScene) -> Compa
     )
 
 
-def _tasks(plan: Plan, cache: MeasurementCache, index: int, digest: str, scene: ComparedScene) -> Iterator[_Task]:
+def _tasks(
+    plan: Plan, cache: MeasurementCache, source: SceneSource, digest: str, scene: ComparedScene
+) -> Iterator[_Task]:
     for codec in plan.codecs:
         for ratio in (None,) if isinstance(codec, LosslessCodec) else plan.ratios:
             yield _Task(
                 key=cache.key(digest, codec, ratio, scene.peak),
-                source=index,
+                source=source,
                 codec=codec,
                 target_ratio=ratio,
                 peak=scene.peak,
@@ -170,7 +173,7 @@ def _tasks(plan: Plan, cache: MeasurementCache, index: int, digest: str, scene: 
             )
 
 
-def _measured(plan: Plan, tasks: Sequence[_Task], scheduler: str | None) -> Iterator[tuple[str, Measured]]:
+def _measured(tasks: Sequence[_Task], scheduler: str | None) -> Iterator[tuple[str, Measured]]:
     """Yield results as they come, with their keys."""
     if not tasks:
         return
@@ -180,8 +183,10 @@ def _measured(plan: Plan, tasks: Sequence[_Task], scheduler: str | None) -> Iter
     # A codec that ends its process would end the next one too.
     no_second_try = config.set({"distributed.scheduler.allowed-failures": 0})
     with no_second_try, dask_client(scheduler, len(tasks)) as client:
-        scenes = {index: client.submit(plan.sources[index].read, pure=False) for index in {t.source for t in tasks}}
-        futures = {_submit(client, plan, task, scenes[task.source]): task for task in tasks}
+        scenes = {
+            source: client.submit(source.read, pure=False) for source in dict.fromkeys(task.source for task in tasks)
+        }
+        futures = {_submit(client, task, scenes[task.source]): task for task in tasks}
         scenes.clear()  # a scene is let go once its last task is done
         suspects = []
         for future in as_completed(list(futures)):  # type: ignore[no-untyped-call]
@@ -192,19 +197,19 @@ def _measured(plan: Plan, tasks: Sequence[_Task], scheduler: str | None) -> Iter
                 suspects.append(task)
         # All tasks that waited for an ended process are among the suspects. Alone, a task can only end itself.
         for task in suspects:
-            scene = client.submit(plan.sources[task.source].read, pure=False)
+            scene = client.submit(task.source.read, pure=False)
             try:
-                yield task.key, _submit(client, plan, task, scene).result()
+                yield task.key, _submit(client, task, scene).result()
             except KilledWorker:
-                yield task.key, _ended(plan.sources[task.source].name, task)
+                yield task.key, _ended(task)
 
 
-def _submit(client: Client, plan: Plan, task: _Task, scene: Future[PreparedScene]) -> Future[Measured]:
+def _submit(client: Client, task: _Task, scene: Future[PreparedScene]) -> Future[Measured]:
     future: Future[Measured] = client.submit(
         measure,
         scene,
         task.codec,
-        name=plan.sources[task.source].name,
+        name=task.source.name,
         target_ratio=task.target_ratio,
         peak=task.peak,
         pixels=task.pixels,
@@ -213,16 +218,16 @@ def _submit(client: Client, plan: Plan, task: _Task, scene: Future[PreparedScene
     return future
 
 
-def _ended(scene: str, task: _Task) -> Measured:
+def _ended(task: _Task) -> Measured:
     gap = f"{task.codec.name} ended its process, most likely for want of memory"
-    point = Measurement(scene=scene, codec=task.codec.name, target_ratio=task.target_ratio, gap=gap)
+    point = Measurement(scene=task.source.name, codec=task.codec.name, target_ratio=task.target_ratio, gap=gap)
     return Measured(measurement=point, lasting=False)
 
 
 def _comparison(
     plan: Plan, scenes: Sequence[ComparedScene], results: Sequence[tuple[_Task, Measured]], command: str
 ) -> Comparison:
-    names = [plan.sources[task.source].name for task, _ in results]
+    names = [task.source.name for task, _ in results]
     measurements = tuple(
         replace(result.measurement, scene=name, seen=plan.facts.saw(result.measurement.codec, name))
         for name, (_, result) in zip(names, results, strict=True)
@@ -247,25 +252,15 @@ def _comparison(
 
 def _environment(measurements: Sequence[Measurement]) -> dict[str, str]:
     processors = sorted({point.cost.processor for point in measurements if point.cost is not None})
-    libraries = ("hyvic-onboard", "numpy", "numba", "rasterio", "imagecodecs", "onnxruntime", "dask")
-    return {
+    environment = {
         "processor": "; ".join(processors),
         "system": platform.platform(),
         "Python": platform.python_version(),
-        **_versions(libraries),
     }
-
-
-def _versions(names: Sequence[str]) -> Mapping[str, str]:
-    from importlib.metadata import PackageNotFoundError
-
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    for library in ("hyvic-onboard", "numpy", "numba", "rasterio", "imagecodecs", "onnxruntime", "dask"):
+        with suppress(PackageNotFoundError):
+            environment[library] = version(library)
+    return environment
 
 
 def _notes(plan: Plan, scenes: Sequence[ComparedScene]) -> Iterator[str]:

@@ -10,7 +10,6 @@ import numpy as np
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.scene.files import read_scene
 from hyvic_runtime.scene.scene import Scene, resample_bands
-from numpy.typing import NDArray
 
 from hyvic_compare.scene_facts import SceneFacts
 
@@ -76,7 +75,8 @@ class SceneSource:
                 scene=replace(scene, wavelengths=wanted),
                 prepared=f"its {len(wanted)} bands have no known centres and are taken for the bundle's",
             )
-        if _same(scene.wavelengths, wanted):
+        known = scene.wavelengths
+        if known is not None and known.shape == wanted.shape and np.allclose(known, wanted, 0, _SAME_CENTRE_NM):
             return PreparedScene(scene=scene, prepared=None)
         try:
             resampled = resample_bands(scene, wanted)
@@ -101,9 +101,3 @@ class SceneSource:
             return replace(scene, wavelengths=wavelengths, no_data=no_data)
         except SceneError as error:
             raise SceneError(f"{self.path}: {error}") from error
-
-
-def _same(centres: NDArray[np.float64] | None, wanted: NDArray[np.float64]) -> bool:
-    if centres is None or centres.shape != wanted.shape:
-        return False
-    return bool(np.abs(centres - wanted).max() <= _SAME_CENTRE_NM)
