@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import IO, Any
 
+import numpy as np
+
 from hyvic_compare.report.views import View, default_reference, deltas_of
 from hyvic_compare.results import ComparedScene, Comparison, Cost, Distortion, Measurement
 
@@ -20,7 +22,7 @@ def document_from_comparison(comparison: Comparison, views: Sequence[View]) -> d
     """
     reference = default_reference(comparison, views[0])
     document = {
-        "scenes": [_scene(scene) for scene in comparison.scenes],
+        "scenes": [{name: getattr(scene, name) for name in _SCENE} for scene in comparison.scenes],
         "codecs": comparison.codecs,
         "ours": comparison.ours,
         "ratios": comparison.ratios,
@@ -40,35 +42,20 @@ def document_from_comparison(comparison: Comparison, views: Sequence[View]) -> d
 
 def write_table(comparison: Comparison, file: IO[str]) -> None:
     """Write a CSV file with a row for each measurement; PSNR by band and tile is in the JSON file alone."""
-    writer = csv.writer(file)
-    fidelity, cost = _scalars(Distortion), _scalars(Cost)
-    own = [f.name for f in fields(Measurement) if f.name not in ("fidelity", "cost")]
-    writer.writerow((*own, *fidelity, *cost))
-    for m in comparison.measurements:
-        row = [getattr(m, name) for name in own]
-        row += [None if m.fidelity is None else getattr(m.fidelity, name) for name in fidelity]
-        row += [None if m.cost is None else getattr(m.cost, name) for name in cost]
-        writer.writerow("" if value is None else value for value in row)
+    nested = ("fidelity", "cost", "band_psnr_db", "tile_psnr_db")
+    columns = [f.name for record in (Measurement, Distortion, Cost) for f in fields(record) if f.name not in nested]
+    writer = csv.DictWriter(file, columns, extrasaction="ignore")
+    writer.writeheader()
+    for row in map(asdict, comparison.measurements):
+        writer.writerow({**row, **(row["fidelity"] or {}), **(row["cost"] or {})})
 
 
-def _scalars(record: type[Distortion] | type[Cost]) -> list[str]:
-    return [f.name for f in fields(record) if not f.name.endswith(("band_psnr_db", "tile_psnr_db"))]
-
-
-def _scene(scene: ComparedScene) -> dict[str, Any]:
-    return {
-        "name": scene.name,
-        "sensor": scene.sensor,
-        "shape": scene.shape,
-        "peak": scene.peak,
-        "bit_depth": scene.bit_depth,
-        "wavelengths": None if scene.wavelengths is None else scene.wavelengths.tolist(),
-        "pixels": scene.pixels.tolist(),
-        "prepared": scene.prepared,
-    }
+_SCENE = [f.name for f in fields(ComparedScene) if f.name != "original"]
 
 
 def _strict(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):

@@ -84,7 +84,8 @@ def _rate_panel(axes: Axes, view: View, styles: Mapping[str, CodecStyle]) -> Non
     if ratios:
         axes.set_xscale("log", base=2)
         _ratio_ticks(axes, min(ratios), max(ratios))
-    axes.set_title(_wrapped(view.label), fontsize=11)
+    title, bracket, facts = view.label.partition(" (")
+    axes.set_title("\n".join((title, *wrap(bracket.lstrip() + facts, _TITLE_CHARACTERS))), fontsize=11)
     axes.set_xlabel("compression ratio")
     axes.set_ylabel("PSNR in dB")
     axes.grid(alpha=0.25)
@@ -130,7 +131,9 @@ def _pictures_plot(comparison: Comparison) -> Figure:
     points = measured(comparison)
     codecs = [codec for codec in comparison.codecs if any(codec in shown_at(comparison, s, ratio) for s in scenes)]
     if not scenes:
-        return _empty(f"No reconstruction was kept at CR {ratio_text(ratio)}")
+        figure = Figure(figsize=(8, 2))
+        figure.text(0.5, 0.5, f"No reconstruction was kept at CR {ratio_text(ratio)}", ha="center", va="center")
+        return figure
     figure = Figure(figsize=(2.6 * (len(codecs) + 1), 5.9 * len(scenes) + 0.5), layout="constrained")
     grid = figure.subplots(2 * len(scenes), len(codecs) + 1, squeeze=False)
     for axes in grid.flat:
@@ -246,16 +249,3 @@ def _cost_plot(comparison: Comparison, styles: Mapping[str, CodecStyle]) -> Figu
         axes.margins(x=0.12)
         axes.set_axisbelow(True)
     return figure
-
-
-def _empty(text: str) -> Figure:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 2))
-    figure.text(0.5, 0.5, text, ha="center", va="center")
-    return figure
-
-
-def _wrapped(label: str) -> str:
-    title, bracket, facts = label.partition(" (")
-    return "\n".join((title, *wrap(bracket.lstrip() + facts, _TITLE_CHARACTERS)))
