@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from hyvic_runtime.errors import DecodeError
@@ -50,7 +50,7 @@ class JpegLsLossless(_JpegLs):
     signed samples before coding.
     """
 
-    name: ClassVar[str] = "JPEG-LS lossless"
+    name: str = field(default="JPEG-LS lossless", init=False, repr=False)
 
     def encode_losslessly(self, scene: Scene) -> bytes:
         return _encoded(scene.cube, 0)
@@ -60,7 +60,7 @@ class JpegLsLossless(_JpegLs):
 class JpegLsNearLossless(_JpegLs):
     """JPEG-LS with the smallest NEAR, one for all bands, whose stream keeps the budget."""
 
-    name: ClassVar[str] = "JPEG-LS"
+    name: str = field(default="JPEG-LS", init=False, repr=False)
 
     def encode(self, scene: Scene, target_ratio: float) -> bytes:
         budget = octet_budget(scene, target_ratio)
