@@ -8,9 +8,15 @@ HyvicError (hyvic_runtime.errors)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from hyvic_runtime.errors import HyvicError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 
 class RunError(HyvicError):
@@ -34,3 +40,25 @@ class TargetRatioError(HyvicError):
             "ask for a lower ratio or leave this codec out"
         )
         self.allowed, self.needed = allowed, needed
+
+
+def invalid_entries(error: ValidationError) -> Iterator[str]:
+    """Name every entry of a file that pydantic refuses, each in one line with its value."""
+    for entry in error.errors():
+        # A list of which every entry is wrong counts as empty, and its entries were named already.
+        if not (entry["type"] == "too_short" and entry["input"]):
+            yield _problem(entry)
+
+
+def _problem(entry: ErrorDetails) -> str:
+    place = ".".join(map(str, entry["loc"])) or "the file"
+    if entry["type"] == "missing":
+        return f"{place} is missing"
+    if entry["type"] == "json_invalid":
+        return entry["msg"]
+    return f"{place} is {_shown(entry['input'])}; {entry['msg'].replace('Input', 'it')}"
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasPath, Field, TypeAdapter
+from pydantic import AliasPath, Field, TypeAdapter, ValidationError
 
-from hyvic_compare.errors import ResultsFileError
+from hyvic_compare.errors import ResultsFileError, invalid_entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,5 +78,5 @@ def read_results(path: Path) -> Mapping[str, RecordedScene]:
     except OSError as error:
         raise ResultsFileError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = " ".join(str(error).split())
+        reason = "; ".join(invalid_entries(error)) if isinstance(error, ValidationError) else error
         raise ResultsFileError(f"{path} is not a comparison.json of compare-codecs ({reason})") from error

@@ -14,7 +14,6 @@ There is one point for a fixed λ, and several for a variable rate; `quality` ma
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,8 @@ from typing import Annotated, Any, TypeVar
 
 from hyvic_runtime.families.adaptive.bundle import ADAPTIVE
 from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
-from hyvic_compare.errors import RunError
+from hyvic_compare.errors import RunError, invalid_entries
 
 CONFIG, RATE_DISTORTION = "config.json", "rd.json"
 
@@ -157,24 +155,8 @@ def _read(kind: type[T], path: Path, problems: list[str]) -> T | None:
     except OSError as error:
         problems.append(f"{path} is not readable ({error})")
     except ValidationError as error:
-        # A list of which every entry is wrong counts as empty, and its entries were named already.
-        entries = (e for e in error.errors() if not (e["type"] == "too_short" and e["input"]))
-        problems += (f"{path}: {_problem(entry)}" for entry in entries)
+        problems += (f"{path}: {problem}" for problem in invalid_entries(error))
     return None
-
-
-def _problem(entry: ErrorDetails) -> str:
-    place = ".".join(map(str, entry["loc"])) or "the file"
-    if entry["type"] == "missing":
-        return f"{place} is missing"
-    if entry["type"] == "json_invalid":
-        return entry["msg"]
-    return f"{place} is {_shown(entry['input'])}; {entry['msg'].replace('Input', 'it')}"
-
-
-def _shown(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _differences(runs: Sequence[TrainingRun]) -> Iterator[str]:
@@ -199,6 +181,5 @@ def _differences(runs: Sequence[TrainingRun]) -> Iterator[str]:
             yield f"{run.folder} codes {bits}-bit samples, {first.folder} {first_bits}-bit ones"
         if run.model.get("peak") != first.model.get("peak"):
             yield (
-                f"{run.folder} takes PSNR over {_shown(run.model.get('peak'))}, "
-                f"{first.folder} over {_shown(first.model.get('peak'))}"
+                f"{run.folder} takes PSNR over {run.model.get('peak')}, {first.folder} over {first.model.get('peak')}"
             )
