@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from hyvic_runtime.entropy.symbol_costs import SymbolCosts
 from hyvic_runtime.families.adaptive import checkerboard, table_choice
 from hyvic_runtime.families.adaptive.checkerboard import CodedPositions
+from hyvic_runtime.families.adaptive.kernels import Kernels
 from hyvic_runtime.families.adaptive.native_contexts import NativeLevelContexts
 from hyvic_runtime.families.adaptive.planes import Integers, Planes
 from hyvic_runtime.families.adaptive.quantiser import LAGRANGIAN, Choice, rd_of_sums
@@ -22,13 +23,14 @@ from hyvic_runtime.families.adaptive.wavelet import (
 from hyvic_runtime.kernels import KernelKind, _native
 
 
-class NativeKernels:
-    """Inner loops in C: see `Kernels`."""
+class NativeKernels(Kernels):
+    """Inner loops in C."""
 
     kind = KernelKind.NATIVE
     level_contexts = NativeLevelContexts
 
-    def analyse(self, planes: Planes) -> Pyramid:
+    @staticmethod
+    def analyse(planes: Planes) -> Pyramid:
         pyramid, weights = empty_pyramid(*planes.shape), coefficient_weights(*planes.shape[1:])
         first, second, third, last = (factor for _, factor in STEPS)
         factors = (SCALE, 1 / SCALE, first, second, third, last)
@@ -37,7 +39,8 @@ class NativeKernels:
         _native.analyse(factors, components, lines, samples, np.ascontiguousarray(planes), *bands)
         return pyramid
 
-    def synthesise(self, pyramid: Pyramid, shape: tuple[int, int]) -> Planes:
+    @staticmethod
+    def synthesise(pyramid: Pyramid, shape: tuple[int, int]) -> Planes:
         check_size(pyramid, shape)
         weights, planes = coefficient_weights(*shape), np.empty((len(pyramid.approximation), *shape), np.float32)
         first, second, third, last = (-factor for _, factor in STEPS)
@@ -46,7 +49,8 @@ class NativeKernels:
         _native.synthesise(factors, len(planes), *shape, planes, *bands, weights.approximation, *weights.details)
         return planes
 
-    def take(self, positions: CodedPositions, planes: Planes, orientation: int) -> Planes:
+    @staticmethod
+    def take(positions: CodedPositions, planes: Planes, orientation: int) -> Planes:
         if positions.among is not None:
             return checkerboard.take(positions, planes, orientation)
         taken = np.empty((len(planes), positions.count), np.float32)
@@ -56,7 +60,8 @@ class NativeKernels:
         )
         return taken
 
-    def put(self, positions: CodedPositions, coefficients: Planes, planes: Planes, orientation: int) -> None:
+    @staticmethod
+    def put(positions: CodedPositions, coefficients: Planes, planes: Planes, orientation: int) -> None:
         if positions.among is not None or not planes.flags.c_contiguous:
             checkerboard.put(positions, coefficients, planes, orientation)
             return
@@ -64,8 +69,9 @@ class NativeKernels:
         components, _, lines, samples = planes.shape
         _native.put_positions(components, orientation, positions.non_anchor, lines, samples, planes, coefficients)
 
+    @staticmethod
     def tables_and_offsets(
-        self, scale_index: Integers, mean_steps: Integers, gain: Integers, prediction: Planes
+        scale_index: Integers, mean_steps: Integers, gain: Integers, prediction: Planes
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         scale_index, mean_steps, gain = (np.ascontiguousarray(of, np.int32) for of in (scale_index, mean_steps, gain))
         tables, offsets = np.empty_like(scale_index), np.empty_like(scale_index)
@@ -74,8 +80,8 @@ class NativeKernels:
             table_choice.check_outputs(scale_index, mean_steps, gain)
         return tables, offsets
 
+    @staticmethod
     def choose(
-        self,
         coefficients: Planes,
         tables: NDArray[np.int32],
         offsets: NDArray[np.int32],
@@ -98,7 +104,8 @@ class NativeKernels:
         )
         return Choice(integers=integers, symbols=symbols, off=off, counts=counts)
 
-    def estimated_rd(self, planes: Planes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    @staticmethod
+    def estimated_rd(planes: Planes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         saved, total = np.zeros(len(planes)), np.zeros(len(planes))
         _native.rd_sums(np.ascontiguousarray(planes), saved, total)
         return rd_of_sums(saved, total, planes)
