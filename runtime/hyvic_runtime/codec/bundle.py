@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from hyvic_runtime.codec.bundle_files import canonical_sha256, check_peak, check_texts, spelt
 from hyvic_runtime.engines.selection import EngineSet
@@ -16,96 +17,37 @@ from hyvic_runtime.packets.scene_header import BUNDLE_ID_OCTETS
 from hyvic_runtime.scene.tile_grid import TileGeometry
 
 
-class Manifest(Protocol):
-    """Facts of a bundle that do not depend on its family."""
+class Manifest(ABC):
+    """Base of the manifests of all families: facts, checks, files and spelling.
 
-    @property
-    def family(self) -> str:
-        """Name of the codec family."""
-        ...
-
-    @property
-    def geometry(self) -> TileGeometry:
-        """Tile, strides and halos."""
-        ...
-
-    @property
-    def bands(self) -> int | None:
-        """Number of bands; None where the bundle codes any number."""
-        ...
-
-    @property
-    def rates(self) -> int:
-        """Number of rate levels; with one, the quality has no effect."""
-        ...
-
-    @property
-    def scales(self) -> int:
-        """Number of scale indices."""
-        ...
-
-    @property
-    def peak(self) -> float:
-        """Largest digital number, for PSNR."""
-        ...
-
-    @property
-    def wavelengths(self) -> tuple[float, ...] | None:
-        """Band centres in nm; None where the bundle codes any."""
-        ...
-
-    @property
-    def conformance(self) -> tuple[str, ...]:
-        """SHA-256 of the outputs of each conformance vector."""
-        ...
-
-    @property
-    def coder_sha256(self) -> str:
-        """SHA-256 of what the entropy coder made of every symbol of every table."""
-        ...
-
-    @property
-    def files(self) -> dict[str, str]:
-        """Name → SHA-256 of the files that define the codec."""
-        ...
-
-    @property
-    def engines(self) -> EngineSet | None:
-        """Graphs compiled for one kind of GPU, if any."""
-        ...
-
-    @property
-    def extras(self) -> dict[str, str]:
-        """Name → SHA-256 of files that nothing reads while it codes."""
-        ...
-
-    @property
-    def provenance(self) -> dict[str, str]:
-        """Checkpoint hash, tool versions and command, for people."""
-        ...
-
-    @property
-    def pinned(self) -> dict[str, str]:
-        """Name → SHA-256 of every other file of the bundle."""
-        ...
-
-    def file_bytes(self) -> bytes:
-        """Make the manifest file."""
-        ...
-
-
-class PinnedManifest:
-    """Base of the manifests of all families: checks, files and spelling. Each family declares the fields in its order.
+    A family's manifest is a dataclass whose fields, in its own order, are the entries of the file.
 
     Attributes:
         format_version: version of the family's bundle format.
         not_identity: names of entries that do not change what a stream is decoded with.
+        family: name of the codec family.
+        bands: number of bands; None where the bundle codes any number.
+        rates: number of rate levels; with one, the quality has no effect.
+        wavelengths: band centres in nm; None where the bundle codes any.
+        scales: number of scale indices.
+        peak: largest digital number, for PSNR.
+        conformance: SHA-256 of the outputs of each conformance vector.
+        coder_sha256: SHA-256 of the octets that the entropy coder made of every symbol of every table.
+        provenance: checkpoint hash, tool versions and command, for people.
+        files: name → SHA-256 of the files that define the codec.
+        engines: graphs compiled for one kind of GPU, if any; they do not change any coded value.
+        extras: name → SHA-256 of files that nothing reads while it codes.
     """
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     format_version: ClassVar[int]
     not_identity: ClassVar[tuple[str, ...]]
+    family: str
+    bands: int | None
+    rates: int
+    wavelengths: tuple[float, ...] | None
+    scales: int
     peak: float
     conformance: tuple[str, ...]
     coder_sha256: str
@@ -113,6 +55,11 @@ class PinnedManifest:
     files: dict[str, str]
     engines: EngineSet | None
     extras: dict[str, str]
+
+    @property
+    @abstractmethod
+    def geometry(self) -> TileGeometry:
+        """Tile, strides and halos."""
 
     def check_common_fields(self) -> None:
         """Check the fields that every family has.

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.codec.bundle import Bundle, PinnedManifest
+from hyvic_runtime.codec.bundle import Bundle, Manifest
 from hyvic_runtime.codec.bundle_files import (
     REPORT,
     TABLES,
@@ -59,29 +59,28 @@ coarsest level, of 9 taps, reads less than 4."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdaptiveManifest(PinnedManifest):
-    """Facts about a bundle and its origin.
+class AdaptiveManifest(Manifest):
+    """Facts about a bundle and its origin; see `Manifest` for those that every family has.
 
     Attributes:
         tile: lines and samples of a tile; a row of tiles is a strip, with its own basis and wavelet transform.
-        scales: number of scale indices.
         fractions: number of positions of a mean between two symbols; each has its own tables.
         contexts: number of integers that describe a coefficient.
         context_version: version of the meaning of these integers.
         widths: widths of the network's layers, see `ContextWeights`.
-        peak: largest digital number, for PSNR.
         conformance: SHA-256 of each conformance vector's outputs: scale indices, means in steps and gains, as
             little-endian int32.
-        coder_sha256: SHA-256 of the octets that the entropy coder made of every symbol of every table.
-        provenance: checkpoint hash, tool versions and command, for people.
         files: name → SHA-256 of FILES: the files that define the codec.
         engines: always None; no graph is compiled.
-        extras: name → SHA-256 of the report, if there is one; coding does not read it.
-        family: name of the family, always ADAPTIVE.
+        extras: name → SHA-256 of the report, if there is one.
     """
 
     format_version: ClassVar[int] = FORMAT_VERSION
     not_identity: ClassVar[tuple[str, ...]] = ("provenance", "engines", "extras")
+    # No entries of the file: a scene may have any bands and band centres, and steps are continuous, so rates are many.
+    bands = None
+    wavelengths = None
+    rates = 2
 
     tile: int
     scales: int
@@ -127,21 +126,6 @@ class AdaptiveManifest(PinnedManifest):
             latent_halo_before=_REACH,
             latent_halo_after=_REACH,
         )
-
-    @property
-    def wavelengths(self) -> None:
-        """None: every scene has its own."""
-        return
-
-    @property
-    def bands(self) -> None:
-        """None: a scene may have any number."""
-        return
-
-    @property
-    def rates(self) -> int:
-        """Two, because more than one is possible: steps are continuous."""
-        return 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

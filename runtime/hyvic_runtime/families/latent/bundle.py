@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.codec.bundle import Bundle, PinnedManifest
+from hyvic_runtime.codec.bundle import Bundle, Manifest
 from hyvic_runtime.codec.bundle_files import (
     REPORT,
     TABLES,
@@ -89,39 +89,29 @@ FILES = (*file_names(MAX_PARTS), *weights_names(MAX_PARTS), *engine_names(MAX_PA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LatentManifest(PinnedManifest):
-    """Facts about a bundle and its origin.
+class LatentManifest(Manifest):
+    """Facts about a bundle and its origin; see `Manifest` for those that every family has.
 
     Attributes:
-        family: model family, "hyvic" or "joint".
-        bands: number of bands of the scenes.
         latent_channels: number of latent channels, M.
         hyperlatent_channels: number of hyper-latent channels, N.
         slices: number of graphs that complete a part of the latent, M / slices channels, and predict the next part.
             0: ẑ alone predicts the whole latent.
-        rates: number of rate levels; with one, the quality has no effect.
-        scales: number of scale indices.
         mean_step_bits: a mean is a multiple of 2**-mean_step_bits quantiser steps.
-        peak: largest digital number, for PSNR.
         precision: arithmetic of the encoder graph's analysis, "fp32", "fp16" or "int8". The decoder needs none of it.
         mean_spectrum: True if the graphs subtract the scene's mean spectrum, which the scene header carries. Otherwise
             the mean is zero.
-        geometry: tile, strides and halos.
-        wavelengths: band centres in nm, or None where the model has no fixed grid.
         conformance: SHA-256 of each conformance vector's outputs: scale indices, means in steps and, with slices,
             latents in steps, as little-endian int32.
-        coder_sha256: SHA-256 of the octets that the entropy coder made of every symbol of every table.
-        provenance: checkpoint hash, tool versions and command, for people.
         files: name → SHA-256 of `file_names` and of the existing `weights_names`: the files that define the codec.
-        engines: compiled graphs; they do not change any coded value.
-        extras: name → SHA-256 of the existing EXTRAS; coding reads none of them.
+        extras: name → SHA-256 of the existing EXTRAS.
     """
 
     format_version: ClassVar[int] = FORMAT_VERSION
     not_identity: ClassVar[tuple[str, ...]] = ("provenance", "engines", "extras", "precision")
 
     family: str
-    bands: int
+    bands: int  # pyright: ignore[reportIncompatibleVariableOverride]  # frozen, so a narrower type is sound
     latent_channels: int
     hyperlatent_channels: int
     rates: int
@@ -130,7 +120,8 @@ class LatentManifest(PinnedManifest):
     peak: float
     precision: str
     mean_spectrum: bool
-    geometry: TileGeometry
+    # Without field(), the base's property would be its default.
+    geometry: TileGeometry = field()  # pyright: ignore[reportIncompatibleMethodOverride]
     wavelengths: tuple[float, ...] | None
     conformance: tuple[str, ...]
     coder_sha256: str
