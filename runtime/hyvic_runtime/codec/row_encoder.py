@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.bundle import Bundle
+from hyvic_runtime.codec.conformance import check_coder
 from hyvic_runtime.codec.exact_tile import ExactTileCoder
 from hyvic_runtime.codec.health import Fallback, Health
 from hyvic_runtime.codec.strip import Strip
 from hyvic_runtime.engines.selection import EngineKind, default_workers, usable_cores
+from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import BundleError, EngineError, SceneError
 from hyvic_runtime.kernels import KernelKind, chosen_kernels
 from hyvic_runtime.packets.space_packet import MAX_GRID, UnitKind
@@ -69,23 +71,9 @@ class TileJob:
     strip_units: Callable[[], list[CodedUnit]] = list
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenRow:
-    """A row of tiles whose work that all qualities share is done.
-
-    Attributes:
-        strip: the row.
-        jobs: gives the work on each tile, left to right, at a quality code.
-        submit: hands work to the next free worker.
-    """
-
-    strip: Strip
-    jobs: Callable[[int], Iterator[TileJob]]
-    submit: Callable[[Strip, TileJob, int], Future[list[CodedUnit]]]
-
-    def encode(self, quality_code: int) -> Iterator[tuple[Tile, Future[list[CodedUnit]]]]:
-        """Give each tile with the units that come of it; a tile begins when it is asked for."""
-        return ((job.tile, self.submit(self.strip, job, quality_code)) for job in self.jobs(quality_code))
+EncodeRow = Callable[[int], Iterator[tuple[Tile, Future[list[CodedUnit]]]]]
+"""Gives each tile of a row at a quality code, left to right, with the units that come of it. A tile begins when it is
+asked for."""
 
 
 @dataclass
@@ -120,30 +108,46 @@ class RowEncoder(ABC, Generic[BundleT]):
         self.kernels = chosen_kernels(self.kernels)
         self._pool = ThreadPoolExecutor(self.workers, "tile")
         self._lock = Lock()  # guards times and health, which all workers change
-        self._exact: ExactTileCoder
-        self._load(self.bundle)
+        self._begin(self.bundle)
+
+    def _begin(self, bundle: BundleT) -> None:
+        """Begin to code with a bundle's files; nothing changes if they fail a check."""
+        coder = bundle.entropy_coder(self.kernels)
+        check_coder(bundle, coder)
+        self._load(bundle, coder)
+        self.bundle, self._coder = bundle, coder
+        self._exact = ExactTileCoder(coder, bundle.manifest.scales)
 
     @abstractmethod
-    def _load(self, bundle: BundleT) -> None:
-        """Begin to code with a bundle's files; nothing changes if they fail a check."""
+    def _load(self, bundle: BundleT, coder: EntropyCoder) -> None:
+        """Load and check the engine; nothing changes if it fails a check."""
 
     @abstractmethod
     def _stored(self) -> BundleT:
         """Read the bundle anew from its files."""
 
     @abstractmethod
+    def _is_engine_sound(self, stored: BundleT) -> bool:
+        """Return True if the engine holds what the files say, and computes what it did when it was loaded.
+
+        Raises:
+            BundleError: it computes something else.
+            EngineError: it fails.
+        """
+
     def _is_sound(self, stored: BundleT) -> bool:
         """Return True if memory holds what the files say, and computes what it did when it was loaded."""
+        tables = [(b.tables.first, b.tables.length, b.tables.frequencies) for b in (stored, self.bundle)]
+        try:
+            check_coder(stored, self._coder)
+            return self._is_engine_sound(stored) and all(map(np.array_equal, *tables))
+        except (BundleError, EngineError, ValueError):
+            return False
 
     @property
     @abstractmethod
     def engine_name(self) -> str:
         """Library, version and device that run the encoder."""
-
-    @property
-    @abstractmethod
-    def entropy_coder_name(self) -> str:
-        """Name of the ANS coder in use."""
 
     @property
     @abstractmethod
@@ -170,9 +174,10 @@ class RowEncoder(ABC, Generic[BundleT]):
     def _open(self, strip: Strip) -> Callable[[int], Iterator[TileJob]]:
         """Do what all qualities of a row share, and return what gives the jobs of its tiles at a quality code."""
 
-    def open_row(self, strip: Strip) -> OpenRow:
+    def open_row(self, strip: Strip) -> EncodeRow:
         """Prepare a row of tiles; it may then be encoded at any number of qualities."""
-        return OpenRow(strip=strip, jobs=self._open(strip), submit=self._submit)
+        jobs = self._open(strip)
+        return lambda code: ((job.tile, self._submit(strip, job, code)) for job in jobs(code))
 
     def _submit(self, strip: Strip, job: TileJob, quality_code: int) -> Future[list[CodedUnit]]:
         with self._lock:
@@ -250,7 +255,7 @@ class RowEncoder(ABC, Generic[BundleT]):
         with self._lock:
             self.health.scrubs += 1
         if not sound:
-            self._load(stored)
+            self._begin(stored)
             with self._lock:
                 self.health.repairs += 1
         return sound
@@ -261,7 +266,7 @@ class RowEncoder(ABC, Generic[BundleT]):
             return {
                 "bundle": self.bundle.identity.hex(),
                 "engine": self.engine_name,
-                "entropy_coder": self.entropy_coder_name,
+                "entropy_coder": self._coder.describe(),
                 "kernels": self.kernels,
                 "workers": self.workers,
                 **asdict(self.health),

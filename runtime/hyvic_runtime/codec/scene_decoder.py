@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.codec.bundle import Bundle
 from hyvic_runtime.codec.completeness import lines_without_end
+from hyvic_runtime.codec.conformance import check_coder
 from hyvic_runtime.codec.exact_tile import ExactTileCoder
-from hyvic_runtime.codec.quality_map import Quality
+from hyvic_runtime.codec.quality_map import Quality, pixel_quality
 from hyvic_runtime.engines.selection import EngineKind, default_workers, usable_cores
 from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.kernels import KernelKind, chosen_kernels
@@ -113,11 +114,12 @@ class SceneDecoder(ABC, Generic[BundleT, CodedT]):
         self.kernels = chosen_kernels(self.kernels)
         self._coder = self.bundle.entropy_coder(self.kernels)
         self._exact = ExactTileCoder(self._coder, self.bundle.manifest.scales)
+        check_coder(self.bundle, self._coder)
         self._load()
 
     @abstractmethod
     def _load(self) -> None:
-        """Load and check the engines, and check the coder."""
+        """Load and check the engines."""
 
     @abstractmethod
     def _check_header(self, header: SceneHeader) -> None:
@@ -147,9 +149,9 @@ class SceneDecoder(ABC, Generic[BundleT, CodedT]):
     def _decoded(self, grid: TileGrid, received: ReceivedUnits) -> DecodedTiles[CodedT]:
         """Decode all tiles except exact ones, which count as LOST here and are no problem."""
 
-    @abstractmethod
     def _pixel_quality(self, tile_quality: NDArray[np.uint8], grid: TileGrid) -> NDArray[np.uint8]:
         """Return `Quality` by pixel, (line, sample), from that by tile."""
+        return pixel_quality(tile_quality, grid)
 
     @abstractmethod
     def _synthesise(

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from hyvic_runtime.codec.acquisition import Acquisition, Interleave
 from hyvic_runtime.codec.rate_control import DownlinkBudget
 from hyvic_runtime.codec.row_budget import RowBudget, TileUnits
-from hyvic_runtime.codec.row_encoder import AnyEncoder, CodedUnit, OpenRow
-from hyvic_runtime.codec.strip import MarkedLines
+from hyvic_runtime.codec.row_encoder import AnyEncoder, CodedUnit, EncodeRow
+from hyvic_runtime.codec.strip import MarkedLines, Strip
 from hyvic_runtime.codec.unit_order import UnitOrder
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.packets.quality import quality_code
@@ -164,16 +164,17 @@ class SceneEncoder:
             self._mean = self._first_mean()
             self._header = self._header_of(self._mean)
             self._scene_id = self._identifier(self._header)
-        row = self._encoder.open_row(self._lines.strip(self._mean))
+        strip = self._lines.strip(self._mean)
+        encode = self._encoder.open_row(strip)
         if self._budget is None:
-            yield from map(self._packets, self._encoded(row, self._quality_code))
+            yield from map(self._packets, self._encoded(encode, self._quality_code))
         else:
-            yield from map(self._packets, self._row_within(self._budget, row))
+            yield from map(self._packets, self._row_within(self._budget, strip, encode))
         self._lines.next_row()
 
-    def _encoded(self, row: OpenRow, code: int) -> Iterator[TileUnits]:
+    def _encoded(self, encode: EncodeRow, code: int) -> Iterator[TileUnits]:
         """Send a row to the workers, and give what is done whenever they hold enough."""
-        for tile, units in row.encode(code):
+        for tile, units in encode(code):
             self._under_way.append((tile, units))
             if len(self._under_way) > self._encoder.workers + 1:
                 yield self._oldest()
@@ -194,11 +195,11 @@ class SceneEncoder:
             units.insert(0, self._header_unit())
         return tile, units
 
-    def _row_within(self, budget: RowBudget, row: OpenRow) -> list[TileUnits]:
-        budget.pass_lines(row.strip.tiles[0].lines)
-        if row.strip.row == 0:
+    def _row_within(self, budget: RowBudget, strip: Strip, encode: EncodeRow) -> list[TileUnits]:
+        budget.pass_lines(strip.tiles[0].lines)
+        if strip.row == 0:
             budget.check_header(self._header_unit(), self._lines.count)
-        return budget.best_row(lambda code: [*self._encoded(row, code), *self._drained()])
+        return budget.best_row(lambda code: [*self._encoded(encode, code), *self._drained()])
 
     def _packets(self, coded: TileUnits) -> list[bytes]:
         """Return the packets to send now, with a tile that was coded."""

@@ -249,7 +249,9 @@ class TestHealthFile:
         health, out = scene.with_name("health.json"), scene.with_name("scene.packets")
         load = LatentRowEncoder._load
         monkeypatch.setattr(
-            LatentRowEncoder, "_load", lambda encoder, bundle: (load(encoder, bundle), _with_faults(encoder, 4))[0]
+            LatentRowEncoder,
+            "_load",
+            lambda encoder, bundle, coder: (load(encoder, bundle, coder), _with_faults(encoder, 4))[0],
         )
 
         arguments = [str(scene), "--bundle", str(tiny_bundle), "--out", str(out), "--health", str(health)]

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.codec.completeness import check_header_plausible
-from hyvic_runtime.codec.conformance import check_coder
 from hyvic_runtime.codec.quality_map import Quality, pixel_quality
 from hyvic_runtime.codec.scene_decoder import DecodedTiles, Place, SceneDecoder
 from hyvic_runtime.errors import DecodeError, LostTilesError
@@ -61,7 +60,6 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
             self.bundle, self.engine, kernels=self.kernels, workers=self.workers, cores=self.cores
         )
         check_network(self.bundle, network)
-        check_coder(self.bundle, self._coder)
         self._tiles = TileCoder(network=network, coder=self._coder)
         self._basis_coder = BasisCoder(coder=self._coder)
 

@@ -11,14 +11,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from hyvic_runtime.codec.acquisition import Acquisition
-from hyvic_runtime.codec.conformance import check_coder
-from hyvic_runtime.codec.exact_tile import ExactTileCoder
 from hyvic_runtime.codec.row_encoder import CodedUnit, RowEncoder, TileJob
 from hyvic_runtime.codec.strip import Strip
-from hyvic_runtime.errors import BundleError, EngineError, SceneError
+from hyvic_runtime.entropy.unit_coder import EntropyCoder
+from hyvic_runtime.errors import SceneError
 from hyvic_runtime.families.adaptive.basis_coder import BasisCoder
 from hyvic_runtime.families.adaptive.bundle import AdaptiveBundle, read_adaptive_bundle
 from hyvic_runtime.families.adaptive.conformance import check_network
@@ -41,37 +38,23 @@ class AdaptiveRowEncoder(RowEncoder[AdaptiveBundle]):
 
     writes_mean = False
 
-    def _load(self, bundle: AdaptiveBundle) -> None:
+    def _load(self, bundle: AdaptiveBundle, coder: EntropyCoder) -> None:
         network = load_context_network(
             bundle, self.engine, kernels=self.kernels, workers=self.workers, cores=self.cores
         )
         check_network(bundle, network)
-        coder = bundle.entropy_coder(self.kernels)
-        check_coder(bundle, coder)
-        tiles = TileCoder(network=network, coder=coder)
-        self.bundle, self._tiles = bundle, tiles
-        self._basis_coder = BasisCoder(coder=coder)
-        self._exact = ExactTileCoder(coder, bundle.manifest.scales)
+        self._tiles, self._basis_coder = TileCoder(network=network, coder=coder), BasisCoder(coder=coder)
 
     def _stored(self) -> AdaptiveBundle:
         return read_adaptive_bundle(self.bundle.folder)
 
-    def _is_sound(self, stored: AdaptiveBundle) -> bool:
-        arrays = [(b.tables.first, b.tables.length, b.tables.frequencies) for b in (stored, self.bundle)]
-        try:
-            check_coder(stored, self._tiles.coder)
-            check_network(stored, self._tiles.network)
-        except (BundleError, EngineError, ValueError):
-            return False
-        return self._tiles.network.holds(stored.weights) and all(map(np.array_equal, *arrays))
+    def _is_engine_sound(self, stored: AdaptiveBundle) -> bool:
+        check_network(stored, self._tiles.network)
+        return self._tiles.network.holds(stored.weights)
 
     @property
     def engine_name(self) -> str:
         return self._tiles.network.describe()
-
-    @property
-    def entropy_coder_name(self) -> str:
-        return self._tiles.coder.describe()
 
     @property
     def lines_before(self) -> int:

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.codec.completeness import check_complete
-from hyvic_runtime.codec.conformance import check_coder
-from hyvic_runtime.codec.quality_map import Quality, pixel_quality
+from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_decoder import DecodedTiles, Place, SceneDecoder
 from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.families.latent.bundle import DECODER, LatentBundle
@@ -40,7 +39,6 @@ class LatentDecoder(SceneDecoder[LatentBundle, Mosaic]):
         entropy_path = load_entropy_path(self.bundle, self.engine, **share)
         check_entropy_path(self.bundle, entropy_path)
         self._decoder = self.bundle.load_engine(DECODER, self.engine, **share)
-        check_coder(self.bundle, self._coder)
         self._tiles = TileLatentDecoder(
             bundle=self.bundle, entropy_path=entropy_path, coder=self._coder, took=self._took
         )
@@ -99,9 +97,6 @@ class LatentDecoder(SceneDecoder[LatentBundle, Mosaic]):
 
         problems = [problem for problem in ordered_map(place, grid, self.workers) if problem is not None]
         return DecodedTiles(coded=mosaic, quality=quality, problems=tuple(problems))
-
-    def _pixel_quality(self, tile_quality: NDArray[np.uint8], grid: TileGrid) -> NDArray[np.uint8]:
-        return pixel_quality(tile_quality, grid)
 
     def _synthesise(
         self, grid: TileGrid, tiles: Mosaic, header: SceneHeader, cube: Cube, skip: Container[Place]

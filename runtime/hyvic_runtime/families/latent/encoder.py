@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.codec.acquisition import Acquisition
-from hyvic_runtime.codec.conformance import check_coder
-from hyvic_runtime.codec.exact_tile import ExactTileCoder
 from hyvic_runtime.codec.row_encoder import CodedUnit, RowEncoder, TileJob
 from hyvic_runtime.codec.strip import Strip
-from hyvic_runtime.entropy.unit_coder import SYMBOL_MAX, SYMBOL_MIN
-from hyvic_runtime.errors import BundleError, EngineError, SceneError
+from hyvic_runtime.entropy.unit_coder import SYMBOL_MAX, SYMBOL_MIN, EntropyCoder
+from hyvic_runtime.errors import EngineError, SceneError
 from hyvic_runtime.families.latent.bundle import ENCODER, LatentBundle, read_latent_bundle
 from hyvic_runtime.families.latent.conformance import check_encoder, check_entropy_path, encoder_sha256
 from hyvic_runtime.families.latent.encoder_inputs import encoder_inputs, gather
@@ -59,38 +57,23 @@ class LatentRowEncoder(RowEncoder[LatentBundle]):
         self._free: list[NDArray[np.float32]] = []  # windows of tiles that are done, for the next ones
         super().__post_init__()
 
-    def _load(self, bundle: LatentBundle) -> None:
+    def _load(self, bundle: LatentBundle, _: EntropyCoder) -> None:
         engine = bundle.load_engine(ENCODER, self.engine, workers=self.workers, cores=self.cores)
         entropy_path = load_entropy_path(bundle, self.engine, cores=self.cores)
         check_entropy_path(bundle, entropy_path)
         check_encoder(bundle, engine, entropy_path)
-        coder = bundle.entropy_coder(self.kernels)
-        check_coder(bundle, coder)
-        engine_sha256 = encoder_sha256(bundle, engine)
-        self.bundle, self._engine, self._engine_sha256 = bundle, engine, engine_sha256
-        self._coder, self._exact = coder, ExactTileCoder(coder, bundle.manifest.scales)
+        self._engine, self._engine_sha256 = engine, encoder_sha256(bundle, engine)
 
     def _stored(self) -> LatentBundle:
         return read_latent_bundle(self.bundle.folder)
 
-    def _is_sound(self, stored: LatentBundle) -> bool:
-        arrays = [
-            (b.tables.first, b.tables.length, b.tables.frequencies, b.gains.values) for b in (stored, self.bundle)
-        ]
-        try:
-            check_coder(stored, self._coder)
-            unchanged = encoder_sha256(stored, self._engine) == self._engine_sha256
-        except (BundleError, EngineError, ValueError):
-            return False
-        return unchanged and all(map(np.array_equal, *arrays))
+    def _is_engine_sound(self, stored: LatentBundle) -> bool:
+        unchanged = encoder_sha256(stored, self._engine) == self._engine_sha256
+        return unchanged and np.array_equal(stored.gains.values, self.bundle.gains.values)
 
     @property
     def engine_name(self) -> str:
         return self._engine.describe()
-
-    @property
-    def entropy_coder_name(self) -> str:
-        return self._coder.describe()
 
     @property
     def lines_before(self) -> int:
