@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 def simulate_downlink(argv: Sequence[str] | None = None) -> int:
     """Simulate the downlink of a scene and report what arrives."""
-    from hyvic_runtime.packets.space_packet import DEFAULT_PACKET_OCTETS
     from hyvic_runtime.simulation.downlink import ENMAP_LINE_RATE
 
     parser = command_parser(
@@ -36,13 +35,6 @@ def simulate_downlink(argv: Sequence[str] | None = None) -> int:
     add_coded_scene(parser)
     parser.add_argument("--report", type=Path, required=True, metavar="DIR", help="folder to write, or to replace")
     parser.add_argument("--quality", type=float, metavar="Q", help="quality, as for encode-scene (default: the middle)")
-    parser.add_argument(
-        "--packet-octets",
-        type=int,
-        default=DEFAULT_PACKET_OCTETS,
-        metavar="N",
-        help=f"largest length of a packet, headers included (default: {DEFAULT_PACKET_OCTETS})",
-    )
     sender = parser.add_argument_group("on board")
     sender.add_argument(
         "--line-rate",

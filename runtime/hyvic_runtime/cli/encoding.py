@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def encode_scene(argv: Sequence[str] | None = None) -> int:
     """Encode a scene file into a file of packets."""
-    from hyvic_runtime.packets.space_packet import DEFAULT_APID, DEFAULT_PACKET_OCTETS
+    from hyvic_runtime.packets.space_packet import DEFAULT_APID
 
     parser = command_parser(
         "encode-scene",
@@ -87,13 +87,6 @@ def encode_scene(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--apid", type=int, default=DEFAULT_APID, help=f"application process identifier (default: {DEFAULT_APID})"
-    )
-    parser.add_argument(
-        "--packet-octets",
-        type=int,
-        default=DEFAULT_PACKET_OCTETS,
-        metavar="N",
-        help=f"largest length of a packet, headers included (default: {DEFAULT_PACKET_OCTETS})",
     )
     parser.add_argument(
         "--health",

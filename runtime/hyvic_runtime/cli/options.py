@@ -19,12 +19,21 @@ With a larger shift, a spectrum no longer means to the model what it meant in tr
 
 
 def add_coded_scene(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the scene, the bundle and the engine of an encoder."""
+    """Add the options for the scene, the bundle, the engine and the packets of an encoder."""
+    from hyvic_runtime.packets.space_packet import DEFAULT_PACKET_OCTETS
+
     parser.add_argument("scene", type=Path, metavar="SCENE", help=".npz .npy .hdr .tif .h5 .he5 or .mat")
     parser.add_argument("--bundle", type=Path, required=True, help="folder that export-engine wrote")
     add_engine_option(parser)
     parser.add_argument(
         "--resample", action="store_true", help="interpolate the scene to the bundle's band centres first"
+    )
+    parser.add_argument(
+        "--packet-octets",
+        type=int,
+        default=DEFAULT_PACKET_OCTETS,
+        metavar="N",
+        help=f"largest length of a packet, headers included (default: {DEFAULT_PACKET_OCTETS})",
     )
 
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ from hyvic_runtime.packets.space_packet import DEFAULT_PACKET_OCTETS, Packetiser
 from hyvic_runtime.scene.scene import Cube, Scene
 from hyvic_runtime.scene.tile_grid import TileGrid
 from hyvic_runtime.simulation.channel import Channel, Fate, Passage, passage
-from hyvic_runtime.support.metrics import compression_ratio, mean_squared_error, spectral_angle
+from hyvic_runtime.support.metrics import compression_ratio, psnr, spectral_angle
 
 ENMAP_LINE_RATE = 230.0
 """Lines per second; with 1,000 samples and 224 bands this is 51.5 MSamples/s."""
@@ -66,19 +67,11 @@ class Settings:
             raise ValueError(f"seed {self.seed} is negative")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodedTile:
-    """Times of a tile on board.
-
-    Attributes:
-        acquired_s: time at which the sensor took the last line of the tile.
-        made_s: time at which the tile was coded.
-        packets: number of packets made then; the last tile of a row adds the refinement units of the row.
-    """
+class TileTimes(NamedTuple):
+    """Times on board at which the sensor took the last line of a tile, and at which the tile was coded."""
 
     acquired_s: float
     made_s: float
-    packets: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,12 +209,12 @@ class DownlinkSimulator:
         Raises:
             ValueError: the settings do not fit the bundle, or do not fit each other.
         """
-        packets, tiles = [], []
-        for tile, made in self._coded(settings):
-            packets += made
-            tiles.append(tile)
+        coded = []
+        for tile in self._coded(settings):
+            coded.append(tile)
             progress()
-        made_s = np.repeat([tile.made_s for tile in tiles], [tile.packets for tile in tiles])
+        packets = [packet for _, made in coded for packet in made]
+        made_s = np.repeat([times.made_s for times, _ in coded], [len(made) for _, made in coded])
         passed = passage(packets, made_s, settings.channel, settings.seed)
 
         reference = self._decoder.decode(b"".join(packets), conceal=True)
@@ -235,8 +228,8 @@ class DownlinkSimulator:
         hit = np.array([(tile.row, tile.column) in missed for tile in self._grid])
         last = {position: number for number, at in enumerate(needed_by) for position in at}
         latencies = [
-            None if is_hit else float(passed.sent_s[last[tile.row, tile.column]] - coded.acquired_s)
-            for tile, coded, is_hit in zip(self._grid, tiles, hit, strict=True)
+            None if is_hit else float(passed.sent_s[last[tile.row, tile.column]] - times.acquired_s)
+            for tile, (times, _), is_hit in zip(self._grid, coded, hit, strict=True)
         ]
         sizes = np.array([len(packet) for packet in packets])
         return Simulation(
@@ -246,7 +239,7 @@ class DownlinkSimulator:
             ratio=compression_ratio(self._scene.cube.size, self._scene.bit_depth, int(sizes.sum())),
             fates={fate.value: passed.fates.count(fate) for fate in Fate},
             hit_tiles=[(tile.row, tile.column) for tile, is_hit in zip(self._grid, hit, strict=True) if is_hit],
-            tiles=len(tiles),
+            tiles=len(coded),
             unhit_exact=None if decoded is None else _unhit_exact(self._grid, hit, decoded, reference.scene.cube),
             received=self._fidelity(decoded),
             without_loss=self._fidelity(reference),
@@ -258,17 +251,19 @@ class DownlinkSimulator:
             decoded=decoded,
         )
 
-    def _coded(self, settings: Settings) -> Iterator[tuple[CodedTile, list[bytes]]]:
-        """Yield every tile and the packets that are made with it, with time codes in simulated time."""
+    def _coded(self, settings: Settings) -> Iterator[tuple[TileTimes, list[bytes]]]:
+        """Yield the times of every tile and the packets that are made with it, with time codes in simulated time.
+
+        The last tile of a row adds the refinement units of the row.
+        """
         times = list(_coding_times(self._grid, self._scene.cube.shape[2], settings))
         coded = 0
         packetiser = Packetiser(
-            packet_octets=settings.packet_octets, clock=lambda: FIRST_LINE + timedelta(seconds=times[coded][1])
+            packet_octets=settings.packet_octets, clock=lambda: FIRST_LINE + timedelta(seconds=times[coded].made_s)
         )
         for packets in scene_packets(self._encoder, self._scene, packetiser, quality=settings.quality):
-            acquired_s, made_s = times[coded]
             coded += 1
-            yield CodedTile(acquired_s=acquired_s, made_s=made_s, packets=len(packets)), packets
+            yield times[coded - 1], packets
 
     def _received(self, stream: bytes) -> tuple[DecodedScene | None, str | None]:
         try:
@@ -311,8 +306,8 @@ class DownlinkSimulator:
         )
 
     def _psnr_db(self, original: Cube, reconstruction: Cube) -> float | None:
-        mse = mean_squared_error(original, reconstruction)
-        return None if mse == 0 else 10 * math.log10(self._encoder.bundle.manifest.peak**2 / mse)
+        decibels = psnr(original, reconstruction, self._encoder.bundle.manifest.peak)
+        return None if math.isinf(decibels) else decibels
 
 
 def _tiles_that_need(packet: bytes, columns: int) -> list[tuple[int, int]]:
@@ -326,8 +321,7 @@ def _tiles_that_need(packet: bytes, columns: int) -> list[tuple[int, int]]:
     return [(segment.row, segment.column)]
 
 
-def _coding_times(grid: TileGrid, bands: int, settings: Settings) -> Iterator[tuple[float, float]]:
-    """Yield for each tile the time of its last line, and the time at which its packets are made."""
+def _coding_times(grid: TileGrid, bands: int, settings: Settings) -> Iterator[TileTimes]:
     free_s = 0.0
     for tile in grid:
         end = tile.row * grid.geometry.tile + tile.lines
@@ -336,7 +330,7 @@ def _coding_times(grid: TileGrid, bands: int, settings: Settings) -> Iterator[tu
         if settings.encoder_msamples_per_s is not None:
             coding_s = tile.lines * tile.samples * bands / (1e6 * settings.encoder_msamples_per_s)
         free_s = max(free_s, needed / settings.line_rate) + coding_s
-        yield end / settings.line_rate, free_s
+        yield TileTimes(acquired_s=end / settings.line_rate, made_s=free_s)
 
 
 def _unhit_exact(grid: TileGrid, hit: NDArray[np.bool_], decoded: DecodedScene, whole: Cube) -> bool:
@@ -375,10 +369,3 @@ def _time_series(
         intact_octets=arrived.tolist(),
         backlog_octets=(made - sent).tolist(),
     )
-
-
-def document_from(simulation: Simulation, settings: Settings) -> dict[str, object]:
-    """Return the content of `report.json`: settings and results without the reconstructed scene."""
-    document = asdict(replace(simulation, decoded=None))
-    del document["decoded"]
-    return {"settings": asdict(settings), **document}

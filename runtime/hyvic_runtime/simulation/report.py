@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_decoder import DecodedScene
 from hyvic_runtime.scene.scene import TRUE_COLOUR_NM, Scene, nearest_bands
 from hyvic_runtime.simulation.channel import Fate
-from hyvic_runtime.simulation.downlink import Settings, Simulation, document_from
+from hyvic_runtime.simulation.downlink import Settings, Simulation
 from hyvic_runtime.support.atomic_file import replacing_folder
 from hyvic_runtime.support.report_page import report_page, table
 
@@ -47,8 +48,10 @@ def write_downlink_report(folder: Path, *, name: str, scene: Scene, settings: Se
     with replacing_folder(folder, contents=(*pictures, "report.json", "index.html")) as partial:
         for file, figure in pictures.items():
             figure.savefig(partial / file)
-        document = json.dumps(document_from(simulation, settings), indent=1, allow_nan=False)
-        (partial / "report.json").write_text(document + "\n", encoding="utf-8")
+        document = {"settings": asdict(settings), **asdict(replace(simulation, decoded=None))}
+        del document["decoded"]
+        octets = json.dumps(document, indent=1, allow_nan=False) + "\n"
+        (partial / "report.json").write_text(octets, encoding="utf-8")
         (partial / "index.html").write_text(_page(name, settings, simulation, list(pictures)), encoding="utf-8")
 
 
