@@ -42,12 +42,13 @@ class EntropyCoder:
     escape_octets: int = ESCAPE_OCTETS
 
     @cached_property
-    def _ans(self) -> AnsCoder:
+    def ans(self) -> AnsCoder:
+        """Return the ANS coder of the tables."""
         return ans_coder(self.tables, self.kernels)
 
     def describe(self) -> str:
         """Return which ANS coder is in use, for reports."""
-        return self._ans.describe()
+        return self.ans.describe()
 
     def encode(self, symbols: NDArray[np.integer[Any]], rows: NDArray[np.integer[Any]]) -> bytes:
         """Code symbols[i] under table rows[i]: `encode_blocks` of one block."""
@@ -62,7 +63,7 @@ class EntropyCoder:
 
     def writer(self) -> BlockWriter:
         """Begin to encode blocks that come one by one."""
-        return BlockWriter(self.tables, self._ans, self.escape_octets)
+        return BlockWriter(self)
 
     def decode(self, data: bytes, rows: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
         """Inverse of `encode`, given the same rows.
@@ -91,7 +92,7 @@ class EntropyCoder:
         if words.size and words[-1] == 0:
             raise DecodeError("a coded unit ends in a zero word, which no encoder writes")
         escapes = np.frombuffer(data, f">i{self.escape_octets}", escape_count, offset=4)
-        return BlockReader(self.tables, self._ans, words, escapes)
+        return BlockReader(self, words, escapes)
 
 
 class BlockWriter:
@@ -100,15 +101,8 @@ class BlockWriter:
     It keeps one number a symbol. The octets are made at the end, from the last block on.
     """
 
-    def __init__(self, tables: FrequencyTables, coder: AnsCoder, escape_octets: int) -> None:
-        """Begin.
-
-        Args:
-            tables: frequency tables.
-            coder: ANS coder of these tables.
-            escape_octets: octets of an escaped value.
-        """
-        self._tables, self._coder, self._escape_octets = tables, coder, escape_octets
+    def __init__(self, coder: EntropyCoder) -> None:
+        self._coder = coder
         self._waiting: list[tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]] = []
         self._symbols_waiting = 0
         self._positions = [np.zeros(0, np.int32)]
@@ -135,12 +129,12 @@ class BlockWriter:
     def _group(self) -> None:
         """Make positions of the blocks that wait, as if each had tables of its own: many may be small."""
         blocks, self._waiting, self._symbols_waiting = self._waiting, [], 0
-        row_count = len(self._tables.first)
+        row_count = len(self._coder.tables.first)
         rows = np.concatenate([rows for _, rows in blocks], dtype=np.int32, casting="same_kind")
         if not 0 <= rows.min(initial=0) <= rows.max(initial=0) < row_count:
             raise ValueError(f"rows {rows.min()} to {rows.max()}: one is outside the {row_count} frequency tables")
         rows += np.repeat(np.arange(len(blocks), dtype=np.int32) * row_count, [len(of) for of, _ in blocks])
-        grouping = _grouping(self._coder, self._tables, rows, len(blocks))
+        grouping = _grouping(self._coder, rows, len(blocks))
         symbols = np.concatenate([symbols for symbols, _ in blocks])[grouping.order].astype(np.int32, copy=False)
         positions = symbols - grouping.first
         # A negative position is a large unsigned one.
@@ -159,32 +153,25 @@ class BlockWriter:
         """
         if self._waiting:
             self._group()
-        counts = np.concatenate(self._counts).reshape(-1, len(self._tables.first))
-        words = self._coder.encode(np.concatenate(self._positions), counts)
-        values = np.concatenate(self._escapes).astype(f">i{self._escape_octets}")
+        counts = np.concatenate(self._counts).reshape(-1, len(self._coder.tables.first))
+        words = self._coder.ans.encode(np.concatenate(self._positions), counts)
+        values = np.concatenate(self._escapes).astype(f">i{self._coder.escape_octets}")
         return b"".join((len(values).to_bytes(4, "big"), values.tobytes(), words.astype("<u4").tobytes()))
 
 
 class BlockReader:
     """Decodes a unit block after block; `EntropyCoder.reader` makes it."""
 
-    def __init__(
-        self,
-        tables: FrequencyTables,
-        coder: AnsCoder,
-        words: NDArray[np.uint32],
-        escapes: NDArray[np.signedinteger[Any]],
-    ) -> None:
+    def __init__(self, coder: EntropyCoder, words: NDArray[np.uint32], escapes: NDArray[np.signedinteger[Any]]) -> None:
         """Begin.
 
         Args:
-            tables: frequency tables.
-            coder: ANS coder of these tables.
+            coder: coder of the unit.
             words: ANS words of the unit.
             escapes: values of all blocks that the tables do not hold.
         """
-        self._tables, self._coder, self._escapes = tables, coder, escapes
-        self._decoder: AnsDecoder = coder.decoder(words)
+        self._coder, self._escapes = coder, escapes
+        self._decoder: AnsDecoder = coder.ans.decoder(words)
         self._symbols_read = self._escapes_read = 0
 
     def read(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
@@ -193,7 +180,7 @@ class BlockReader:
         Raises:
             DecodeError: the block takes more escaped symbols than the unit has.
         """
-        grouping = _grouping(self._coder, self._tables, rows)
+        grouping = _grouping(self._coder, rows)
         of_rows = self._decoder.decode(grouping.counts)  # positions so far
         escaped = np.flatnonzero(of_rows == grouping.length)
         of_rows += grouping.first
@@ -238,9 +225,10 @@ class _Grouping(NamedTuple):
     length: NDArray[np.int32]
 
 
-def _grouping(coder: AnsCoder, tables: FrequencyTables, rows: NDArray[np.integer[Any]], blocks: int = 1) -> _Grouping:
+def _grouping(coder: EntropyCoder, rows: NDArray[np.integer[Any]], blocks: int = 1) -> _Grouping:
     """Group so many blocks, whose rows follow each other's."""
-    order, counts = coder.grouped(rows, blocks * len(tables.first))
+    tables = coder.tables
+    order, counts = coder.ans.grouped(rows, blocks * len(tables.first))
     first, length = (np.tile(values, blocks) for values in (tables.first, tables.length))
     # Looking rows up symbol by symbol is faster for a small block, and several times slower for a large one.
     if rows.size < counts.size:
