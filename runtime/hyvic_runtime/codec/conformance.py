@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,23 @@ from hyvic_runtime.codec.bundle import Bundle
 from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import BundleError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Result of running a bundle on an engine.
+
+    Attributes:
+        engine: library, version and device.
+        facts: numbers that only the family of the bundle has, for reports.
+        expected: agreement with the expected outputs, for reports; None if the bundle holds no expected outputs.
+        expected_share: share of equal symbols, 0..1; None if the bundle holds no expected outputs.
+    """
+
+    engine: str
+    facts: dict[str, int]
+    expected: dict[str, Any] | None = None
+    expected_share: float | None = None
 
 
 def outputs_sha256(*outputs: NDArray[np.integer[Any]]) -> str:

@@ -12,18 +12,18 @@ from typing import Any
 
 from hyvic_runtime.codec.bundle import Bundle
 from hyvic_runtime.codec.bundle_files import MANIFEST, not_of_this_version, read_manifest
+from hyvic_runtime.codec.conformance import Verification
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
-from hyvic_runtime.codec.verification import Verification
 from hyvic_runtime.engines.selection import EngineKind, default_workers, usable_cores
 from hyvic_runtime.families.adaptive import bundle as adaptive
+from hyvic_runtime.families.adaptive.conformance import verify_adaptive_bundle
 from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
 from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder
-from hyvic_runtime.families.adaptive.verification import verify_adaptive_bundle
 from hyvic_runtime.families.latent import bundle as latent
+from hyvic_runtime.families.latent.conformance import verify_latent_bundle
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder
-from hyvic_runtime.families.latent.verification import verify_latent_bundle
 from hyvic_runtime.kernels import KernelKind
 
 

@@ -12,16 +12,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.codec.conformance import outputs_sha256
+from hyvic_runtime.codec.conformance import Verification, outputs_sha256
 from hyvic_runtime.engines.engine import Engine
+from hyvic_runtime.engines.selection import EngineKind
 from hyvic_runtime.errors import BundleError
-from hyvic_runtime.families.latent.bundle import LatentBundle
+from hyvic_runtime.families.latent.bundle import DECODER, ENCODER, EXPECTED_OUTPUTS, LatentBundle
 from hyvic_runtime.families.latent.encoder_inputs import encoder_inputs
-from hyvic_runtime.families.latent.entropy_path import EntropyPath
+from hyvic_runtime.families.latent.entropy_path import EntropyPath, load_entropy_path
+from hyvic_runtime.families.latent.expected_outputs import check_expected_outputs
+from hyvic_runtime.kernels import KernelKind
 from hyvic_runtime.packets.quality import MAX_QUALITY_CODE
 from hyvic_runtime.scene.tile_grid import whole_tile
 
@@ -99,3 +103,27 @@ def check_decoder(bundle: LatentBundle, decoder: Engine) -> None:
     expected = (1, manifest.geometry.tile, manifest.geometry.tile, manifest.bands)
     if tile.shape != expected or not np.isfinite(tile).all():
         raise BundleError(f"the decoder graph gives {tile.shape}, not finite {expected}; export the bundle again")
+
+
+def verify_latent_bundle(bundle: LatentBundle, engine: EngineKind | None, _: KernelKind | None) -> Verification:
+    """Run every conformance vector, and compare with the expected outputs if the bundle has them.
+
+    Raises:
+        BundleError: an output differs.
+        EngineError: the bundle does not hold the engine, or the engine does not run here.
+    """
+    encoder, decoder = (bundle.load_engine(graph, engine) for graph in (ENCODER, DECODER))
+    entropy_path = load_entropy_path(bundle, engine)
+    check_entropy_path(bundle, entropy_path)
+    check_encoder(bundle, encoder, entropy_path)
+    check_decoder(bundle, decoder)
+    facts = {"bands": bundle.manifest.bands, "slices": bundle.manifest.slices}
+    if EXPECTED_OUTPUTS not in bundle.manifest.extras:
+        return Verification(engine=entropy_path.describe(), facts=facts)
+    agreement = check_expected_outputs(bundle, encoder, entropy_path, decoder)
+    return Verification(
+        engine=entropy_path.describe(),
+        facts=facts,
+        expected=asdict(agreement),
+        expected_share=agreement.symbols_equal,
+    )
