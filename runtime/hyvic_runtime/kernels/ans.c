@@ -12,7 +12,6 @@
 
 #include "native.h" /* first: it includes Python.h */
 
-#include <stdlib.h>
 #include <string.h>
 
 #define PRECISION_BITS 24
@@ -213,17 +212,17 @@ static int holds_items(const Py_buffer *view, size_t size)
 static PyObject *tables_from_frequencies(PyObject *module, PyObject *arguments)
 {
     (void)module;
-    Py_buffer length, frequencies;
-    if (!PyArg_ParseTuple(arguments, "y*y*", &length, &frequencies))
+    Py_buffer v[2]; /* length; frequencies */
+    if (!PyArg_ParseTuple(arguments, "y*y*", &v[0], &v[1]))
         return NULL;
     PyObject *capsule = NULL;
     Tables *tables = NULL;
-    if (!holds_items(&length, sizeof(int32_t)) || !holds_items(&frequencies, sizeof(uint32_t))) {
+    if (!holds_items(&v[0], sizeof(int32_t)) || !holds_items(&v[1], sizeof(uint32_t))) {
         PyErr_SetString(PyExc_TypeError, "frequency tables are arrays of 32-bit integers");
         goto done;
     }
-    const size_t row_count = (size_t)length.len / sizeof(int32_t);
-    size_t left = (size_t)frequencies.len / sizeof(uint32_t);
+    const size_t row_count = (size_t)v[0].len / sizeof(int32_t);
+    size_t left = (size_t)v[1].len / sizeof(uint32_t);
     tables = calloc(1, sizeof(Tables));
     if (tables == NULL) {
         PyErr_NoMemory();
@@ -236,11 +235,11 @@ static PyObject *tables_from_frequencies(PyObject *module, PyObject *arguments)
         PyErr_NoMemory();
         goto done;
     }
-    const uint32_t *frequency = frequencies.buf;
+    const uint32_t *frequency = v[1].buf;
     Symbol *symbol = tables->symbols;
     int bad = row_count == 0;
     for (size_t r = 0; r < row_count && !bad; r++) {
-        const int32_t last = ((const int32_t *)length.buf)[r];
+        const int32_t last = ((const int32_t *)v[0].buf)[r];
         bad = last < 1 || (size_t)last >= left || set_row(&tables->rows[r], symbol, frequency, (uint32_t)last);
         if (!bad) {
             symbol += last + 1;
@@ -256,8 +255,7 @@ static PyObject *tables_from_frequencies(PyObject *module, PyObject *arguments)
 done:
     if (capsule == NULL)
         free_tables(tables);
-    PyBuffer_Release(&frequencies);
-    PyBuffer_Release(&length);
+    release(v, 2);
     return capsule;
 }
 

@@ -11,36 +11,26 @@ typedef struct {
     float *planes, *coefficients;
 } Move;
 
-FAST static void take(const Move *of)
+FAST static void move_positions(const Move *of, int to_planes)
 {
-    float *to = of->coefficients;
-    for (size_t c = 0; c < of->components; c++)
-        for (size_t l = 0; l < of->size.lines; l++) {
-            const size_t count = count_of_line(of->non_anchor, l, of->size.samples);
-            const float *plane = of->planes + (c * ORIENTATIONS + of->orientation) * area(of->size);
-            const float *line = plane + l * of->size.samples + first_sample(of->non_anchor, l);
-            for (size_t j = 0; j < count; j++)
-                to[j] = line[2 * j];
-            to += count;
-        }
-}
-
-FAST static void put(const Move *of)
-{
-    const float *from = of->coefficients;
+    float *coefficients = of->coefficients;
     for (size_t c = 0; c < of->components; c++)
         for (size_t l = 0; l < of->size.lines; l++) {
             const size_t count = count_of_line(of->non_anchor, l, of->size.samples);
             float *plane = of->planes + (c * ORIENTATIONS + of->orientation) * area(of->size);
             float *line = plane + l * of->size.samples + first_sample(of->non_anchor, l);
-            for (size_t j = 0; j < count; j++)
-                line[2 * j] = from[j];
-            from += count;
+            if (to_planes)
+                for (size_t j = 0; j < count; j++)
+                    line[2 * j] = coefficients[j];
+            else
+                for (size_t j = 0; j < count; j++)
+                    coefficients[j] = line[2 * j];
+            coefficients += count;
         }
 }
 
 /* `format` says which of planes and coefficients is written. */
-static PyObject *move(PyObject *arguments, const char *format, void (*way)(const Move *))
+static PyObject *move(PyObject *arguments, const char *format, int to_planes)
 {
     Py_ssize_t components, orientation, lines, samples;
     int non_anchor, done = 0;
@@ -63,7 +53,7 @@ static PyObject *move(PyObject *arguments, const char *format, void (*way)(const
                         sizeof(float));
         if (done) {
             Py_BEGIN_ALLOW_THREADS
-            way(&of);
+            move_positions(&of, to_planes);
             Py_END_ALLOW_THREADS
         }
     }
@@ -74,13 +64,13 @@ static PyObject *move(PyObject *arguments, const char *format, void (*way)(const
 static PyObject *take_positions(PyObject *module, PyObject *arguments)
 {
     (void)module;
-    return move(arguments, "nnpnny*w*", take);
+    return move(arguments, "nnpnny*w*", 0);
 }
 
 static PyObject *put_positions(PyObject *module, PyObject *arguments)
 {
     (void)module;
-    return move(arguments, "nnpnnw*y*", put);
+    return move(arguments, "nnpnnw*y*", 1);
 }
 
 PyMethodDef CHECKERBOARD_METHODS[] = {

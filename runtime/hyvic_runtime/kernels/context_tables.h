@@ -7,8 +7,6 @@
 
 #include "context_entries.h" /* first: it includes Python.h */
 
-#include <stdlib.h>
-
 #include "context_network.h"
 #include "table_choice.h"
 
@@ -31,16 +29,17 @@ typedef struct {
 
 static size_t rounded_up(size_t count) { return (count + POSITIONS_AT_ONCE - 1) / POSITIONS_AT_ONCE * POSITIONS_AT_ONCE; }
 
-/* Allocate scratch for lines of so many positions; false if memory is short. */
+/* Allocate scratch for lines of so many positions; false, with an error set, if memory is short. */
 static int scratch_for(const Network *network, size_t positions, Scratch *scratch)
 {
     const size_t capacity = rounded_up(positions < AT_ONCE ? AT_ONCE : positions);
     const size_t inputs = (ENTRIES + 1) / 2 * capacity, channels = network->widest / 2 * capacity;
     const size_t words = inputs + 2 * channels + (ENTRIES + 1) * capacity;
     const size_t octets = words * sizeof(int32_t) + network->layers[0].rows * sizeof(Row);
-    int32_t *next = scratch->memory = calloc(octets + 64, 1);
+    int32_t *next = scratch->memory = allocated(octets + 64);
     if (next == NULL)
         return 0;
+    memset(next, 0, octets + 64);
     next = (int32_t *)(((uintptr_t)next + 63) & ~(uintptr_t)63); /* instructions load 64 octets at once */
     scratch->capacity = capacity;
     scratch->inputs = next, next += inputs;

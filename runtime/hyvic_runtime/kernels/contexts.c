@@ -6,8 +6,6 @@
 
 #include "context_tables.h" /* first: it includes Python.h */
 
-#include <stdlib.h>
-
 static const char GROUP[] = "hyvic_runtime.kernels._native.group", NETWORK[] = "hyvic_runtime.kernels._native.network";
 
 #define GROUP_VIEWS 11
@@ -28,10 +26,10 @@ static PyObject *group_contexts(PyObject *module, PyObject *arguments)
 {
     (void)module;
     Py_ssize_t level, first, lines, samples;
-    HeldGroup *held = malloc(sizeof *held);
+    HeldGroup *held = allocated(sizeof *held);
     PyObject *capsule = NULL;
     if (held == NULL)
-        return PyErr_NoMemory();
+        return NULL;
     Py_buffer *v = held->views;
     if (!PyArg_ParseTuple(arguments, "nnnny*y*z*y*y*y*y*y*y*y*y*", &level, &first, &lines, &samples, &v[0], &v[1], &v[2],
                           &v[3], &v[4], &v[5], &v[6], &v[7], &v[8], &v[9], &v[10])) {
@@ -193,10 +191,10 @@ static PyObject *context_network(PyObject *module, PyObject *arguments)
     Py_ssize_t which;
     size_t count;
     const InstructionSet *sets = instruction_sets(&count);
-    HeldNetwork *held = malloc(sizeof *held);
+    HeldNetwork *held = allocated(sizeof *held);
     PyObject *capsule = NULL;
     if (held == NULL)
-        return PyErr_NoMemory();
+        return NULL;
     if (!PyArg_ParseTuple(arguments, "ny*y*y*", &which, &held->views[0], &held->views[1], &held->views[2])) {
         free(held);
         return NULL;
@@ -231,11 +229,8 @@ static PyObject *network_tables(PyObject *module, PyObject *arguments)
     Block of;
     if (network != NULL && find_block(group, orientation, non_anchor, v, &of)) {
         const size_t positions = of.last * positions_of_component(&of);
-        done = hold_all(out, (const size_t[]){positions, positions}, 2, sizeof(int32_t));
-    }
-    if (done && !scratch_for(&network->of, (of.group->size.samples + 1) / 2, &scratch)) {
-        PyErr_NoMemory();
-        done = 0;
+        done = hold_all(out, (const size_t[]){positions, positions}, 2, sizeof(int32_t)) &&
+               scratch_for(&network->of, (of.group->size.samples + 1) / 2, &scratch);
     }
     if (done) {
         Py_BEGIN_ALLOW_THREADS
@@ -258,11 +253,9 @@ static PyObject *evaluate(PyObject *module, PyObject *arguments)
     const HeldNetwork *network = PyCapsule_GetPointer(capsule, NETWORK);
     Scratch scratch = {.memory = NULL};
     const size_t positions = (size_t)v[0].len / sizeof(float) / ENTRIES;
-    int done = network != NULL && hold_all(v, (const size_t[]){ENTRIES * positions, 3 * positions}, 2, sizeof(float));
-    if (done && !scratch_for(&network->of, 0, &scratch)) {
-        PyErr_NoMemory();
-        done = 0;
-    }
+    const int done = network != NULL &&
+                     hold_all(v, (const size_t[]){ENTRIES * positions, 3 * positions}, 2, sizeof(float)) &&
+                     scratch_for(&network->of, 0, &scratch);
     if (done) {
         Py_BEGIN_ALLOW_THREADS
         evaluate_contexts(&network->of, v[0].buf, positions, v[1].buf, &scratch);

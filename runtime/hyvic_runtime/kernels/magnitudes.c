@@ -2,8 +2,6 @@
 
 #include "planes.h" /* first: it includes Python.h */
 
-#include <stdlib.h>
-
 /* Magnitudes of planes, and the sums of 3 x 3 of them, as logarithms. */
 FAST static void measure(const float *planes, size_t count, Size size, float *own, float *sums, float *scratch)
 {
@@ -61,16 +59,12 @@ static PyObject *magnitudes(PyObject *module, PyObject *arguments)
     if (is_size(lines, samples, 0)) {
         const Size size = {(size_t)lines, (size_t)samples};
         const size_t planes = (size_t)views[0].len / sizeof(float) / area(size), all = planes * area(size);
-        if (hold_all(views, (const size_t[]){all, all, all}, 3, sizeof(float))) {
-            scratch = malloc((area(size) + size.samples + 2) * sizeof *scratch);
-            if (scratch == NULL)
-                PyErr_NoMemory();
-            else {
-                Py_BEGIN_ALLOW_THREADS
-                measure(views[0].buf, planes, size, views[1].buf, views[2].buf, scratch);
-                Py_END_ALLOW_THREADS
-                done = 1;
-            }
+        done = hold_all(views, (const size_t[]){all, all, all}, 3, sizeof(float)) &&
+               (scratch = allocated((area(size) + size.samples + 2) * sizeof *scratch)) != NULL;
+        if (done) {
+            Py_BEGIN_ALLOW_THREADS
+            measure(views[0].buf, planes, size, views[1].buf, views[2].buf, scratch);
+            Py_END_ALLOW_THREADS
         }
     }
     free(scratch);
@@ -90,13 +84,13 @@ static PyObject *add_magnitudes(PyObject *module, PyObject *arguments)
     if (is_size(lines, samples, components)) {
         const size_t n = (size_t)components, pixels = ORIENTATIONS * (size_t)lines * (size_t)samples;
         const size_t previous = PREVIOUS_COMPONENTS * pixels;
-        if (hold_all(v, (const size_t[]){n * pixels, previous, pixels, pixels, previous, pixels, pixels}, 7,
-                     sizeof(float))) {
+        done = hold_all(v, (const size_t[]){n * pixels, previous, pixels, pixels, previous, pixels, pixels}, 7,
+                        sizeof(float));
+        if (done) {
             const Magnitudes before = {v[1].buf, v[2].buf, v[3].buf}, after = {v[4].buf, v[5].buf, v[6].buf};
             Py_BEGIN_ALLOW_THREADS
             add_components(v[0].buf, n, pixels, &before, &after);
             Py_END_ALLOW_THREADS
-            done = 1;
         }
     }
     release(v, 7);

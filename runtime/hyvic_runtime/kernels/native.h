@@ -11,6 +11,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 _Static_assert(sizeof(size_t) >= 8, "lengths of buffers are products of sizes, which 32 bits do not hold");
 
@@ -44,6 +45,15 @@ static inline int is_size(Py_ssize_t lines, Py_ssize_t samples, Py_ssize_t plane
         return 1;
     PyErr_Format(PyExc_ValueError, "%zd planes of %zd x %zd are invalid", planes, lines, samples);
     return 0;
+}
+
+/* Allocate memory; NULL, with an error set, if it is short. */
+static inline void *allocated(size_t octets)
+{
+    void *memory = malloc(octets);
+    if (memory == NULL)
+        PyErr_NoMemory();
+    return memory;
 }
 
 static inline void release(Py_buffer *views, int count)

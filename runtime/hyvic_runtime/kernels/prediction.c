@@ -2,8 +2,6 @@
 
 #include "planes.h" /* first: it includes Python.h */
 
-#include <stdlib.h>
-
 #define PREDICTORS 6
 #define PREDICTOR_MAX 127.0f
 #define WEIGHT_MAX 64.0f
@@ -114,16 +112,12 @@ static PyObject *predict(PyObject *module, PyObject *arguments)
         const size_t items[6] = {of.components * 3 * parents,       of.predictors * 3 * parents,
                                  of.predictors * 3 * area(of.size), of.components * 3 * area(of.size),
                                  of.components * parents,           of.components * parents};
-        if (hold_all(views, items, 6, sizeof(float))) {
-            scratch = malloc(scratch_elements(of.size) * sizeof *scratch);
-            if (scratch == NULL)
-                PyErr_NoMemory();
-            else {
-                Py_BEGIN_ALLOW_THREADS
-                predict_group(&of, scratch);
-                Py_END_ALLOW_THREADS
-                done = 1;
-            }
+        done = hold_all(views, items, 6, sizeof(float)) &&
+               (scratch = allocated(scratch_elements(of.size) * sizeof *scratch)) != NULL;
+        if (done) {
+            Py_BEGIN_ALLOW_THREADS
+            predict_group(&of, scratch);
+            Py_END_ALLOW_THREADS
         }
     }
     free(scratch);

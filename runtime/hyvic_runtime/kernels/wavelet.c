@@ -6,8 +6,6 @@
 
 #include "planes.h" /* first: it includes Python.h */
 
-#include <stdlib.h>
-
 #define STEPS 4
 
 /* Factors of wavelet.py: of both halves, and of the lifting steps, the first of which changes the high half. */
@@ -260,12 +258,9 @@ static PyObject *transform(PyObject *arguments, const char *format,
             of.weights[level] = v[2 + BANDS + level].buf;
         }
         of.approximation_weights = v[1 + BANDS].buf;
-        done = hold_all(v, items, VIEWS, sizeof(float));
-        float *scratch = done ? malloc(scratch_elements(&of.sizes) * sizeof *scratch) : NULL;
-        if (done && scratch == NULL) {
-            PyErr_NoMemory();
-            done = 0;
-        }
+        float *scratch = NULL;
+        done = hold_all(v, items, VIEWS, sizeof(float)) &&
+               (scratch = allocated(scratch_elements(&of.sizes) * sizeof *scratch)) != NULL;
         if (done) {
             Py_BEGIN_ALLOW_THREADS
             for (size_t c = 0; c < n; c++) {
