@@ -25,7 +25,7 @@ from hyvic_runtime.families.adaptive.context_network import load_context_network
 from hyvic_runtime.families.adaptive.strip import quantiser_step
 from hyvic_runtime.families.adaptive.strip_basis import StripBasis
 from hyvic_runtime.families.adaptive.tile_coder import DecodedTile, TileCoder
-from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid
+from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid, tile_bands
 from hyvic_runtime.packets.reassembly import ReceivedUnits, UnitKey, Units, damage_clause
 from hyvic_runtime.packets.scene_header import SceneHeader
 from hyvic_runtime.packets.space_packet import UnitKind
@@ -200,10 +200,8 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
             return np.zeros((lines, grid.samples, header.bands), header.dtype)
         pyramid = empty_pyramid(len(decoded.basis), lines, grid.samples)
         for column, tile in decoded.tiles.items():
-            left = column * grid.geometry.tile
-            for level, (whole, part) in enumerate(zip(pyramid.details, tile.details, strict=True)):
-                _put(whole, part, left >> (level + 1))
-            _put(pyramid.approximation, tile.approximation, left >> len(pyramid.details))
+            for of_strip, band in tile_bands(pyramid, tile, column * grid.geometry.tile):
+                of_strip[: len(band)] = band  # the strip may have more components
         planes = self._tiles.network.kernels.synthesise(pyramid, (lines, grid.samples))
         return decoded.basis.reconstruct(planes, header.dtype)
 
@@ -211,8 +209,3 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
 def _bands_of(kind: UnitKind, octets: int) -> int:
     """Return the most bands that a scene may have, given the octets of one of its units; only two kinds tell."""
     return octets * {UnitKind.STRIP_BASIS: SYMBOLS_PER_OCTET, UnitKind.TILE_EXACT: 1}.get(kind, 0)
-
-
-def _put(whole: NDArray[np.float32], part: NDArray[np.float32], left: int) -> None:
-    """Copy a tile's planes into those of its strip, which may have more components."""
-    whole[: len(part), ..., left : left + part.shape[-1]] = part

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from hyvic_runtime.families.adaptive.contexts import Scale
 from hyvic_runtime.families.adaptive.kernels import Kernels
-from hyvic_runtime.families.adaptive.planes import LEVELS, Planes
+from hyvic_runtime.families.adaptive.planes import Planes
 from hyvic_runtime.families.adaptive.quantiser import LAGRANGIAN
 from hyvic_runtime.families.adaptive.strip_basis import Each, SpectralBasis, SpectralStatistics, StripBasis
-from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid
+from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid, tile_bands
 from hyvic_runtime.scene.scene import Cube
 
 STATISTICS_PIXELS = 1 << 15
@@ -98,7 +98,8 @@ def transform_strip(
         components = slice(first + start, first + start + len(some))
         gains[components] += _rd_gains(pyramid, kernels)
         for column, of_tile in enumerate(tiles):
-            _put_tile(pyramid, column * tile, of_tile, components)
+            for of_strip, band in tile_bands(pyramid, of_tile, column * tile):
+                band[components] = of_strip
 
     # Each component is held as a plane or as coefficients; few are held as both.
     projected, first = strip.project(cube, each=each), 0
@@ -124,11 +125,3 @@ def _rd_gains(pyramid: Pyramid, kernels: Kernels) -> NDArray[np.float64]:
         # A component that does not pay in a level is not coded there.
         gains += np.maximum(saved - LAGRANGIAN * bits, 0)
     return gains
-
-
-def _put_tile(pyramid: Pyramid, left: int, tile: Pyramid, components: slice) -> None:
-    """Copy some components of the strip's pyramid, from a sample on, into a tile's pyramid."""
-    levels = ((pyramid.approximation, tile.approximation), *zip(pyramid.details, tile.details, strict=True))
-    for halvings, (of_strip, of_tile) in zip((LEVELS, *range(1, LEVELS + 1)), levels, strict=True):
-        first = left >> halvings
-        of_tile[components] = of_strip[..., first : first + of_tile.shape[-1]]

@@ -69,6 +69,14 @@ class Pyramid:
         return Pyramid(approximation=self.approximation[:components], details=details)
 
 
+def tile_bands(strip: Pyramid, tile: Pyramid, left: int) -> Iterator[tuple[Planes, Planes]]:
+    """Yield each band of a strip, cut to the samples of a tile that begins at sample `left`, and the tile's band."""
+    bands = ((strip.approximation, tile.approximation), *zip(strip.details, tile.details, strict=True))
+    for halvings, (of_strip, of_tile) in zip((LEVELS, *range(1, LEVELS + 1)), bands, strict=True):
+        first = left >> halvings
+        yield of_strip[..., first : first + of_tile.shape[-1]], of_tile
+
+
 def low_size(size: int, level: int) -> int:
     """Return how many low-pass coefficients an axis has in a level, and so how many elements in the next level."""
     return -(-size >> (level + 1))
