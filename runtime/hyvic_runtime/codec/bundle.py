@@ -8,7 +8,7 @@ from dataclasses import Field, asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hyvic_runtime.codec.bundle_files import canonical_sha256, check_peak, check_texts, spelt
+from hyvic_runtime.codec.bundle_files import canonical_sha256, check_texts, spelt
 from hyvic_runtime.engines.selection import EngineSet
 from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_runtime.entropy.unit_coder import ESCAPE_OCTETS, EntropyCoder
@@ -67,7 +67,8 @@ class Manifest(ABC):
         Raises:
             ValueError: one is invalid.
         """
-        check_peak(self.peak)
+        if type(self.peak) not in (int, float) or not 0 < self.peak < 2**32:
+            raise ValueError(f"peak is {self.peak!r}; a positive number is needed")
         digests = (*self.conformance, *self.files.values(), *self.extras.values())
         check_texts(self.coder_sha256, *digests, *self.provenance.values())
 

@@ -93,16 +93,6 @@ def check_texts(*values: object) -> None:
         raise ValueError("a name or digest is not text")
 
 
-def check_peak(peak: float) -> None:
-    """Check the largest digital number.
-
-    Raises:
-        ValueError: it is not a positive number.
-    """
-    if type(peak) not in (int, float) or not 0 < peak < 2**32:
-        raise ValueError(f"peak is {peak!r}; a positive number is needed")
-
-
 def check_pinned(folder: Path, pinned: Mapping[str, str]) -> None:
     """Check every octet of a bundle's files against their SHA-256.
 
