@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import Field, asdict, dataclass
+from dataclasses import Field, asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from threading import Lock
+from typing import Any, ClassVar, Generic, TypeVar
 
 from hyvic_runtime.codec.bundle_files import canonical_sha256, check_texts, spelt
-from hyvic_runtime.engines.selection import EngineSet
+from hyvic_runtime.engines.selection import EngineKind, EngineSet, default_workers, usable_cores
 from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_runtime.entropy.unit_coder import ESCAPE_OCTETS, EntropyCoder
-from hyvic_runtime.kernels import KernelKind
+from hyvic_runtime.kernels import KernelKind, chosen_kernels
 from hyvic_runtime.packets.scene_header import BUNDLE_ID_OCTETS
 from hyvic_runtime.scene.tile_grid import TileGeometry
 
@@ -114,3 +115,30 @@ class Bundle:
     def entropy_coder(self, kernels: KernelKind | None = None) -> EntropyCoder:
         """Make a coder of the tables; see `chosen_kernels`."""
         return EntropyCoder(self.tables, kernels, escape_octets=self.escape_octets)
+
+
+BundleT = TypeVar("BundleT", bound=Bundle)
+
+
+@dataclass
+class BundleUser(Generic[BundleT]):
+    """Base of all encoders and decoders: a bundle, and what runs it.
+
+    Attributes:
+        bundle: bundle to code with.
+        engine: library that runs its graphs; None: what the bundle was compiled for.
+        workers: number of tiles to work on at a time. They share the cores: many workers give the most throughput,
+            one gives the least latency of a tile.
+        cores: number of processor cores that it may keep busy.
+        kernels: inner loops in C or the reference; None: see `chosen_kernels`.
+    """
+
+    bundle: BundleT
+    engine: EngineKind | None = None
+    workers: int = field(default_factory=default_workers)
+    cores: int = field(default_factory=usable_cores)
+    kernels: KernelKind | None = None
+
+    def __post_init__(self) -> None:
+        self.kernels = chosen_kernels(self.kernels)
+        self._lock = Lock()  # guards the counts that all workers change

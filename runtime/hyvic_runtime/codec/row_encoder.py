@@ -9,29 +9,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from threading import Lock
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.codec.acquisition import Acquisition
-from hyvic_runtime.codec.bundle import Bundle
+from hyvic_runtime.codec.bundle import BundleT, BundleUser
 from hyvic_runtime.codec.conformance import check_coder
 from hyvic_runtime.codec.exact_tile import ExactTileCoder
 from hyvic_runtime.codec.health import Fallback, Health
 from hyvic_runtime.codec.strip import Strip
-from hyvic_runtime.engines.selection import EngineKind, default_workers, usable_cores
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.errors import BundleError, EngineError, SceneError
-from hyvic_runtime.kernels import KernelKind, chosen_kernels
 from hyvic_runtime.packets.space_packet import MAX_GRID, UnitKind
 from hyvic_runtime.packets.tile_prefix import TilePrefix
 from hyvic_runtime.scene.marked_samples import pack_marks
 from hyvic_runtime.scene.scene import Scene
 from hyvic_runtime.scene.tile_grid import Tile, TileGrid
-
-BundleT = TypeVar("BundleT", bound=Bundle)
 
 
 @dataclass(slots=True)
@@ -77,18 +72,12 @@ asked for."""
 
 
 @dataclass
-class RowEncoder(ABC, Generic[BundleT]):
-    """Encodes rows of tiles with one bundle.
+class RowEncoder(BundleUser[BundleT], ABC):
+    """Encodes rows of tiles with one bundle; see `BundleUser`.
 
     The engines are checked against the bundle's conformance vectors before anything is coded.
 
     Attributes:
-        bundle: bundle to code with.
-        engine: library that runs its graphs; None: what the bundle was compiled for.
-        workers: number of tiles to work on at a time. They share the cores: many workers give the most throughput,
-            one gives the least latency of a tile.
-        cores: number of processor cores that it may keep busy.
-        kernels: inner loops in C or the reference; None: see `chosen_kernels`.
         times: seconds by stage, for reports.
         health: counts of tiles, failures and repairs.
     """
@@ -96,18 +85,12 @@ class RowEncoder(ABC, Generic[BundleT]):
     writes_mean: ClassVar[bool]
     """True if the scene header carries the mean spectrum that the encoder subtracts."""
 
-    bundle: BundleT
-    engine: EngineKind | None = None
-    workers: int = field(default_factory=default_workers)
-    cores: int = field(default_factory=usable_cores)
-    kernels: KernelKind | None = None
     times: StageTimes = field(default_factory=StageTimes)
     health: Health = field(default_factory=Health)
 
     def __post_init__(self) -> None:
-        self.kernels = chosen_kernels(self.kernels)
+        super().__post_init__()
         self._pool = ThreadPoolExecutor(self.workers, "tile")
-        self._lock = Lock()  # guards times and health, which all workers change
         self._begin(self.bundle)
 
     def _begin(self, bundle: BundleT) -> None:

@@ -9,20 +9,17 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from threading import Lock
 from typing import Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.codec.bundle import Bundle
+from hyvic_runtime.codec.bundle import BundleT, BundleUser
 from hyvic_runtime.codec.completeness import lines_without_end
 from hyvic_runtime.codec.conformance import check_coder
 from hyvic_runtime.codec.exact_tile import ExactTileCoder
 from hyvic_runtime.codec.quality_map import Quality, pixel_quality
-from hyvic_runtime.engines.selection import EngineKind, default_workers, usable_cores
 from hyvic_runtime.errors import DecodeError, LostTilesError
-from hyvic_runtime.kernels import KernelKind, chosen_kernels
 from hyvic_runtime.packets.protection import PacketOpener, Refusal
 from hyvic_runtime.packets.reassembly import ReceivedStream, ReceivedUnits, UnitKey, damage_clause, receive
 from hyvic_runtime.packets.scene_header import SceneHeader
@@ -33,7 +30,6 @@ from hyvic_runtime.scene.scene import Cube, Scene, next_to_marked
 from hyvic_runtime.scene.tile_grid import Tile, TileGrid
 from hyvic_runtime.support.ordered_map import ordered_map
 
-BundleT = TypeVar("BundleT", bound=Bundle)
 CodedT = TypeVar("CodedT")
 """Latents or coefficients of all tiles of a scene."""
 
@@ -90,28 +86,17 @@ class DecodedTiles(Generic[CodedT]):
 
 
 @dataclass
-class SceneDecoder(ABC, Generic[BundleT, CodedT]):
-    """Decodes streams of one bundle.
+class SceneDecoder(BundleUser[BundleT], ABC, Generic[BundleT, CodedT]):
+    """Decodes streams of one bundle; see `BundleUser`.
 
     Attributes:
-        bundle: bundle that the streams were coded with.
-        engine: library that runs its graphs; None: what the bundle was compiled for.
-        workers: number of tiles to work on at a time; they share the cores.
-        cores: number of processor cores that it may keep busy.
-        kernels: inner loops in C or the reference; None: see `chosen_kernels`.
         times: seconds by stage, for reports.
     """
 
-    bundle: BundleT
-    engine: EngineKind | None = None
-    workers: int = field(default_factory=default_workers)
-    cores: int = field(default_factory=usable_cores)
-    kernels: KernelKind | None = None
     times: StageTimes = field(default_factory=StageTimes)
 
     def __post_init__(self) -> None:
-        self._lock = Lock()  # guards the times, which all workers add to
-        self.kernels = chosen_kernels(self.kernels)
+        super().__post_init__()
         self._coder = self.bundle.entropy_coder(self.kernels)
         self._exact = ExactTileCoder(self._coder, self.bundle.manifest.scales)
         check_coder(self.bundle, self._coder)

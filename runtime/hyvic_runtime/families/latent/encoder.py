@@ -57,7 +57,7 @@ class LatentRowEncoder(RowEncoder[LatentBundle]):
         self._free: list[NDArray[np.float32]] = []  # windows of tiles that are done, for the next ones
         super().__post_init__()
 
-    def _load(self, bundle: LatentBundle, _: EntropyCoder) -> None:
+    def _load(self, bundle: LatentBundle, coder: EntropyCoder) -> None:
         engine = bundle.load_engine(ENCODER, self.engine, workers=self.workers, cores=self.cores)
         entropy_path = load_entropy_path(bundle, self.engine, cores=self.cores)
         check_entropy_path(bundle, entropy_path)
