@@ -54,17 +54,8 @@ def analyse(
 ) -> None:
     """Fill in approximation and details of `wavelet.analyse` from planes (component, line, sample)."""
 
-def synthesise(
-    factors: Factors,
-    components: int,
-    lines: int,
-    samples: int,
-    planes: NDArray[float32],
-    approximation: NDArray[float32],
-    /,
-    *details_and_weights: NDArray[float32],
-) -> None:
-    """Fill in the planes of `wavelet.synthesise`; steps are negated, and scales inverted."""
+synthesise = analyse
+"""Fill in the planes of `wavelet.synthesise`; steps are negated, and scales inverted."""
 
 # quantiser.c
 
@@ -111,17 +102,8 @@ def take_positions(
 ) -> None:
     """Fill in coefficients (component, position) of one orientation from planes."""
 
-def put_positions(
-    components: int,
-    orientation: int,
-    non_anchor: bool,
-    lines: int,
-    samples: int,
-    planes: NDArray[float32],
-    coefficients: NDArray[float32],
-    /,
-) -> None:
-    """Inverse of `take_positions`."""
+put_positions = take_positions
+"""Inverse of `take_positions`."""
 
 # magnitudes.c, prediction.c
 
