@@ -209,11 +209,8 @@ class Packetiser:
 
 
 def _sequence_flags(index: int, count: int) -> SequenceFlags:
-    if count == 1:
-        return SequenceFlags.UNSEGMENTED
-    if index == 0:
-        return SequenceFlags.FIRST_SEGMENT
-    return SequenceFlags.LAST_SEGMENT if index == count - 1 else SequenceFlags.CONTINUATION_SEGMENT
+    """Return the flags of CCSDS 133.0-B-2, 4.1.3.4.2: one bit for the first segment, one for the last."""
+    return SequenceFlags((index == 0) | (index == count - 1) << 1)
 
 
 def _time_code(time: datetime) -> bytes:
