@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from hyvic_runtime.errors import HyvicError
+from hyvic_runtime.errors import HyvicError, one_line
 
 Result = tuple[dict[str, Any], str]
 """Object that `--json` prints, and the text for people."""
@@ -64,7 +64,7 @@ def run_command(
         with _own_warnings(parser.prog):
             result, text = command(arguments)
     except PartlyDoneError as error:
-        print(f"{parser.prog}: {_line(error)}", file=sys.stderr)
+        print(f"{parser.prog}: {one_line(error)}", file=sys.stderr)
         result, text, status = error.result, None, 1
     except KeyboardInterrupt as error:
         print(f"{parser.prog}: interrupted; {error or 'nothing was written'}", file=sys.stderr)
@@ -73,7 +73,7 @@ def run_command(
         print(f"{parser.prog}: {error.name} is missing: pip install 'hyvic-onboard[{extra}]'", file=sys.stderr)
         return 1
     except MemoryError as error:
-        print(f"{parser.prog}: not enough memory ({_line(error) or 'no size given'})", file=sys.stderr)
+        print(f"{parser.prog}: not enough memory ({one_line(error) or 'no size given'})", file=sys.stderr)
         return 1
     except OSError as error:
         # Our own errors name the file in strerror; str() adds the file to errors of the system.
@@ -81,7 +81,7 @@ def run_command(
         print(f"{parser.prog}: {message}", file=sys.stderr)
         return 1
     except (HyvicError, ArithmeticError, ValueError, RuntimeError) as error:  # torch's allocator raises RuntimeError
-        print(f"{parser.prog}: {_line(error)}", file=sys.stderr)
+        print(f"{parser.prog}: {one_line(error)}", file=sys.stderr)
         return 1
     # Without UTF-8, print escapes for characters such as × instead of a traceback after the work is done.
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -105,7 +105,3 @@ def _own_warnings(name: str) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -55,3 +55,8 @@ class LostTilesError(DecodeError):
             "write what arrived and mark the lost tiles"
         )
         self.lost, self.tiles = lost, tiles
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message without line breaks."""
+    return " ".join(str(error).split())

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from hyvic_runtime.errors import EngineError
+from hyvic_runtime.errors import EngineError, one_line
 
 
 class Engine(Protocol):
@@ -72,7 +72,7 @@ class OnnxRuntimeEngine:
         try:
             self._session: Any = onnxruntime.InferenceSession(str(model), options, [(name, dict(provider_options))])
         except Exception as error:  # the exceptions of ONNX Runtime have no narrower base class
-            raise EngineError(f"{model}: ONNX Runtime {self._version} refuses it ({_line(error)})") from error
+            raise EngineError(f"{model}: ONNX Runtime {self._version} refuses it ({one_line(error)})") from error
         if self._session.get_providers()[0] != name:  # ONNX Runtime takes the CPU if the device fails
             raise missing_device
         self._outputs = [output.name for output in self._session.get_outputs()]
@@ -82,12 +82,8 @@ class OnnxRuntimeEngine:
         try:
             return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
         except Exception as error:
-            raise EngineError(f"ONNX Runtime {self._version} failed ({_line(error)})") from error
+            raise EngineError(f"ONNX Runtime {self._version} failed ({one_line(error)})") from error
 
     def describe(self) -> str:
         """Return library, version and device."""
         return f"ONNX Runtime {self._version}, {self._device}"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -22,7 +22,7 @@ from typing import Any
 
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
 from hyvic_runtime.engines.selection import EngineKind, usable_cores
-from hyvic_runtime.errors import ArchiveError, BundleError, DecodeError, HyvicError
+from hyvic_runtime.errors import ArchiveError, BundleError, DecodeError, HyvicError, one_line
 from hyvic_runtime.families.registry import decoder_of, read_bundle
 from hyvic_runtime.ground.scene_outputs import write_scenes
 from hyvic_runtime.kernels import KernelKind
@@ -166,7 +166,7 @@ def decode_stream(stream: Path, folder: Path, options: ArchiveOptions) -> Stream
     try:
         return _decode_stream(stream, folder, options)
     except (HyvicError, OSError, MemoryError) as error:
-        problem = getattr(error, "strerror", None) or " ".join(str(error).split()) or "not enough memory"
+        problem = getattr(error, "strerror", None) or one_line(error) or "not enough memory"
         return StreamOutcome(stream=stream, problem=problem)
 
 

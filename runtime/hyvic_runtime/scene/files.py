@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.errors import SceneError
+from hyvic_runtime.errors import SceneError, one_line
 from hyvic_runtime.scene.georeference import Georeference, envi_map_info, georeference_from_envi
 from hyvic_runtime.scene.scene import Scene, integer_cube
 from hyvic_runtime.support.atomic_file import replacing
@@ -63,7 +63,7 @@ def read_scene(path: Path) -> Scene:
         ) from error
     # Each library raises its own exceptions for a damaged file, and some raise built-in exceptions.
     except Exception as error:
-        raise SceneError(f"{path}: not a readable '{suffix}' file ({' '.join(str(error).split())})") from error
+        raise SceneError(f"{path}: not a readable '{suffix}' file ({one_line(error)})") from error
 
 
 def write_scene(scene: Scene, path: Path) -> None:
@@ -83,7 +83,7 @@ def write_scene(scene: Scene, path: Path) -> None:
     except SceneError:
         raise
     except Exception as error:  # each library raises its own exceptions
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or one_line(error)
         raise SceneError(f"{path}: cannot be written ({reason})") from error
 
 
