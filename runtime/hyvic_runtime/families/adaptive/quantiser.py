@@ -7,14 +7,12 @@ the chosen integers, so one pass is enough.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.entropy.symbol_costs import SymbolCosts
-from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.families.adaptive.planes import Planes
 
 LAGRANGIAN = 0.15
@@ -137,22 +135,6 @@ class Centroids:
         one, more = (min(max(steps * _CENTROID_STEPS, -32), 32) for steps in (one, more))
         return Centroids(one=round(one), more=round(more))
 
-    def pack(self) -> bytes:
-        """Return two octets."""
-        return _CENTROIDS.pack(self.one, self.more)
-
-    @staticmethod
-    def unpack(octets: bytes) -> tuple[Centroids, bytes]:
-        """Inverse of `pack`; also return the octets after it.
-
-        Raises:
-            DecodeError: the octets are too few.
-        """
-        if len(octets) < _CENTROIDS.size:
-            raise DecodeError(f"a tile's first unit of {len(octets)} octets ends in its head")
-        one, more = _CENTROIDS.unpack_from(octets)
-        return Centroids(one=one, more=more), octets[_CENTROIDS.size :]
-
     def reconstructed(self, integers: Planes) -> Planes:
         """Return coefficients in quantiser steps."""
         magnitude = np.abs(integers)
@@ -161,5 +143,4 @@ class Centroids:
         return np.asarray(np.copysign(magnitude - off, integers))
 
 
-_CENTROIDS = struct.Struct(">bb")
 _CENTROID_STEPS = 64

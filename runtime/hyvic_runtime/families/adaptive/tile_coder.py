@@ -108,7 +108,8 @@ class TileCoder:
         code_details(self.network, scale.leading(used), components, shape, details, chooser)
         units = chooser.finished()
         approximation = np.rint(pyramid.approximation[:used]).astype(np.int32)
-        first = chooser.centroids().pack() + _COMPONENTS.pack(*components)
+        centroids = chooser.centroids()
+        first = _HEAD.pack(centroids.one, centroids.more, *components)
         first += pack_lowpass(approximation, self.coder, self.costs)
         return CodedTile(first=first, parts=units)
 
@@ -126,13 +127,12 @@ class TileCoder:
         Raises:
             DecodeError: the first unit is damaged.
         """
-        centroids, rest = Centroids.unpack(first)
-        if len(rest) < _COMPONENTS.size:
+        if len(first) < _HEAD.size:
             raise DecodeError(f"a tile's first unit of {len(first)} octets ends in its head")
-        components = _COMPONENTS.unpack_from(rest)
-        rest = rest[_COMPONENTS.size :]
+        one, more, *components = _HEAD.unpack_from(first)
+        centroids = Centroids(one=one, more=more)
         lines, samples = (low_size(size, LEVELS - 1) for size in shape)
-        approximation = unpack_lowpass(rest, self.coder, (lines, samples), len(scale))
+        approximation = unpack_lowpass(first[_HEAD.size :], self.coder, (lines, samples), len(scale))
         used = len(approximation)
         if max(components) > used:
             raise DecodeError(f"a level of {max(components)} components in a tile of {used}; its packets are damaged")
@@ -149,8 +149,8 @@ class TileCoder:
         )
 
 
-_COMPONENTS = struct.Struct(f">{LEVELS}H")
-"""Number of components that have details in each level, the finest first."""
+_HEAD = struct.Struct(f">bb{LEVELS}H")
+"""Centroids; number of components that have details in each level, the finest first."""
 
 
 class _Chooser:
