@@ -214,7 +214,7 @@ class SceneDecoder(BundleUser[BundleT], ABC, Generic[BundleT, CodedT]):
             try:
                 masks = self._masks(tile, header, received)
             except DecodeError as error:
-                unmarked[tile.row, tile.column] = _problem(tile, error)
+                unmarked[tile.row, tile.column] = f"{tile}: {error}"
             _put_marks(cube[_area(tile, grid)], header.marked_values, masks)
             progress(done, grid.rows * grid.columns)
         if unmarked and not conceal:
@@ -263,7 +263,7 @@ class SceneDecoder(BundleUser[BundleT], ABC, Generic[BundleT, CodedT]):
                 unpack_tile_prefix(unit)
                 cube[_area(tile, grid)] = self._exact_pixels(unit, tile, cube.shape[2], cube.dtype)
             except DecodeError as error:
-                return _problem(tile, error)
+                return f"{tile}: {error}"
             return None
 
         problems = list(ordered_map(put, tiles, self.workers))
@@ -277,7 +277,7 @@ class SceneDecoder(BundleUser[BundleT], ABC, Generic[BundleT, CodedT]):
         try:
             self._masks(tile, header, received)
         except DecodeError as error:
-            return _problem(tile, error)
+            return f"{tile}: {error}"
         return None
 
     def _masks(self, tile: Tile, header: SceneHeader, received: ReceivedUnits) -> list[Mask]:
@@ -312,10 +312,6 @@ class SceneDecoder(BundleUser[BundleT], ABC, Generic[BundleT, CodedT]):
 
 AnyDecoder = SceneDecoder[Any, Any]
 """Decoder of any family."""
-
-
-def _problem(tile: Tile, error: DecodeError) -> str:
-    return f"tile {tile.row}, {tile.column}: {error}"
 
 
 def _refuse(problems: list[str], grid: TileGrid, received: ReceivedUnits) -> NoReturn:

@@ -118,6 +118,10 @@ class Tile:
     lines: int
     samples: int
 
+    def __str__(self) -> str:
+        """Return its name in messages."""
+        return f"tile {self.row}, {self.column}"
+
 
 def whole_tile(geometry: TileGeometry) -> Tile:
     """Return a tile of full size."""

@@ -94,18 +94,18 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
                 return None  # it has no coefficients
             row = rows[tile.row]
             if row.basis is None:
-                return f"tile {tile.row}, {tile.column}: {row.problem}"
+                return f"{tile}: {row.problem}"
             try:
                 prefix, decoded = self._tile(tile, row.basis, received.units)
             except DecodeError as error:
-                return f"tile {tile.row}, {tile.column}: {error}"
+                return f"{tile}: {error}"
             quality[tile.row, tile.column] = Quality.EXACT if decoded.problem is None else Quality.MEANS
             step = np.float32(quantiser_step(prefix.code))
             pyramid = decoded.pyramid
             row.tiles[tile.column] = Pyramid(
                 approximation=pyramid.approximation * step, details=tuple(level * step for level in pyramid.details)
             )
-            return None if decoded.problem is None else f"tile {tile.row}, {tile.column}: {decoded.problem}"
+            return None if decoded.problem is None else f"{tile}: {decoded.problem}"
 
         problems = [problem for problem in ordered_map(decode, grid, self.workers) if problem is not None]
         return DecodedTiles(coded=rows, quality=quality, problems=tuple(problems))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -69,21 +69,32 @@ class TileLatentDecoder:
         begun = time.perf_counter()
         base = units.get(UnitKey.of(UnitKind.TILE_BASE, tile))
         if base is None:
-            raise DecodeError(f"tile {tile.row}, {tile.column}: its hyper-latent did not arrive whole")
+            raise DecodeError(f"{tile}: its hyper-latent did not arrive whole")
         try:
             prefix = unpack_tile_prefix(base)
         except DecodeError as error:
-            raise DecodeError(f"tile {tile.row}, {tile.column}: {error}") from error
+            raise DecodeError(f"{tile}: {error}") from error
         hyperlatent = self._hyperlatent(base[PREFIX_OCTETS:], tile)
         lines, samples = coded_shape(tile, geometry.latent_stride)
         symbols = np.zeros((manifest.latent_channels, geometry.latents, geometry.latents), np.int32)
-        reader = _PartReader(
-            units=units, tile=tile, prefix=prefix, symbols=symbols, bundle=self.bundle, coder=self.coder
-        )
+        problem: str | None = None
+        reading_s = 0.0
+
+        def read(part: int, scale_index: NDArray[np.int32], _: NDArray[np.int32]) -> NDArray[np.int32] | None:
+            nonlocal problem, reading_s
+            read_from = time.perf_counter()
+            try:
+                return self._read_part(part, scale_index, symbols, prefix, units, tile)
+            except DecodeError as error:
+                problem = f"{tile}: {error}"
+                return None
+            finally:
+                reading_s += time.perf_counter() - read_from
+
         hyperlatent_s = time.perf_counter() - begun
-        walked = self.entropy_path.walk(hyperlatent, reader)
+        walked = self.entropy_path.walk(hyperlatent, read)
         latent = self._latent_steps(hyperlatent, symbols, walked, tile)
-        coder_s = hyperlatent_s + reader.seconds
+        coder_s = hyperlatent_s + reading_s
         self.took(time.perf_counter() - begun - coder_s, coder_s)
         _, inverse_gain = self.bundle.gains.at(prefix.code)
         latent *= np.float32(2.0**-manifest.mean_step_bits)
@@ -93,7 +104,7 @@ class TileLatentDecoder:
             symbols=symbols[:, :lines, :samples],
             parts=walked.parts,
             quality=Quality.EXACT if walked.parts == manifest.parts else Quality.MEANS,
-            problem=reader.problem,
+            problem=problem,
         )
 
     def _latent_steps(
@@ -135,48 +146,25 @@ class TileLatentDecoder:
         hyperlatent[:, : shape[1], : shape[2]] = values
         return hyperlatent
 
-
-@dataclass(slots=True, kw_only=True)
-class _PartReader:
-    """Reads the parts of the latent of a tile when a walk asks for them.
-
-    Attributes:
-        symbols: symbols read so far, (M, line, sample) of a whole tile; zero elsewhere.
-        problem: reason for which a part could not be read, or None.
-        seconds: time spent on reading.
-    """
-
-    units: Units
-    tile: Tile
-    prefix: TilePrefix
-    symbols: NDArray[np.int32]
-    bundle: LatentBundle
-    coder: EntropyCoder
-    problem: str | None = None
-    seconds: float = field(default=0.0)
-
-    def __call__(
-        self, part: int, scale_index: NDArray[np.int32], mean_steps: NDArray[np.int32]
-    ) -> NDArray[np.int32] | None:
-        begun = time.perf_counter()
-        try:
-            return self._read(part, scale_index)
-        except DecodeError as error:
-            self.problem = f"tile {self.tile.row}, {self.tile.column}: {error}"
-            return None
-        finally:
-            self.seconds += time.perf_counter() - begun
-
-    def _read(self, part: int, scale_index: NDArray[np.int32]) -> NDArray[np.int32]:
+    def _read_part(
+        self,
+        part: int,
+        scale_index: NDArray[np.int32],
+        symbols: NDArray[np.int32],
+        prefix: TilePrefix,
+        units: Units,
+        tile: Tile,
+    ) -> NDArray[np.int32]:
+        """Read a part of the latent of a tile into its symbols, (M, line, sample), and return the part."""
         manifest = self.bundle.manifest
-        unit = self.units.get(UnitKey.of(UnitKind.TILE_REFINEMENT, self.tile, part))
+        unit = units.get(UnitKey.of(UnitKind.TILE_REFINEMENT, tile, part))
         if unit is None:
             missing = "the latent" if manifest.parts == 1 else f"part {part} of the latent"
-            if self.prefix.latent_left_out:
+            if prefix.latent_left_out:
                 raise DecodeError(f"its sender left out {missing} to keep its budget")
             raise DecodeError(f"{missing} did not arrive whole")
-        lines, samples = coded_shape(self.tile, manifest.geometry.latent_stride)
+        lines, samples = coded_shape(tile, manifest.geometry.latent_stride)
         tables = scale_index[:, :lines, :samples]
-        symbols = self.symbols[part * len(tables) : (part + 1) * len(tables)]
-        symbols[:, :lines, :samples] = self.coder.decode(unit, tables.ravel()).reshape(tables.shape)
-        return symbols
+        of_part = symbols[part * len(tables) : (part + 1) * len(tables)]
+        of_part[:, :lines, :samples] = self.coder.decode(unit, tables.ravel()).reshape(tables.shape)
+        return of_part
