@@ -24,16 +24,6 @@ class SymbolCosts:
     coder: EntropyCoder
 
     @cached_property
-    def first(self) -> NDArray[np.int32]:
-        """Return the first symbol of each row, (row,)."""
-        return np.ascontiguousarray(self.coder.tables.first, np.int32)
-
-    @cached_property
-    def length(self) -> NDArray[np.int32]:
-        """Return the number of symbols of each row without the escape, (row,)."""
-        return np.ascontiguousarray(self.coder.tables.length, np.int32)
-
-    @cached_property
     def starts(self) -> NDArray[np.int64]:
         """Return where the symbols of each row begin in `of_frequencies`, (row,)."""
         return self.coder.tables.starts()
@@ -48,7 +38,7 @@ class SymbolCosts:
 
     def bits(self, symbols: NDArray[np.integer[Any]], rows: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Return the bits of symbols under rows, both of one shape."""
-        position = symbols - self.first[rows]
-        length = self.length[rows]
+        position = symbols - self.coder.tables.first[rows]
+        length = self.coder.tables.length[rows]
         inside = (position >= 0) & (position < length)
         return np.asarray(self.of_frequencies[self.starts[rows] + np.where(inside, position, length)])

@@ -85,7 +85,7 @@ def test_a_number_outside_the_tables_is_refused(table: int) -> None:
     from hyvic_runtime.kernels import _native as native
 
     values, offsets = np.ones(4, np.float32), np.zeros(4, np.int32)
-    costs = (COSTS.first, COSTS.length, COSTS.starts, COSTS.of_frequencies)
+    costs = (COSTS.coder.tables.first, COSTS.coder.tables.length, COSTS.starts, COSTS.of_frequencies)
     with pytest.raises(ValueError, match="a number is outside the tables"):
         native.choose(values, np.full(4, table, np.int32), offsets, 0.1, *costs, values.copy(), offsets.copy())
     with pytest.raises(ValueError, match="buffer 1 holds 12 octets, not 4 items of 4"):
