@@ -112,7 +112,7 @@ def _decode_stream(arguments: argparse.Namespace, out: Path, *, folder: bool) ->
         except DecodeError as error:
             raise DecodeError(f"{arguments.stream}: {error}") from error
     seconds = time.perf_counter() - begun
-    speed = outputs.samples / seconds / 1e6
+    speed = sum(scene.samples for scene, _ in outputs.written) / seconds / 1e6
     headerless = {scene_id: scene.packets for scene_id, scene in received.headerless.items()}
     result = {
         **outputs.result,
@@ -122,7 +122,8 @@ def _decode_stream(arguments: argparse.Namespace, out: Path, *, folder: bool) ->
         "msamples_per_s": speed,
         "stages": asdict(decoder.times),
     }
-    text = f"{out}: {outputs.text}, {speed:.1f} MSamples/s{outputs.inexact}"
+    text = f"{out}: {outputs.text}, {speed:.1f} MSamples/s"
+    text += "".join(_inexact(scene, path) for scene, path in outputs.written)
     text += "".join(f"; {count} packets refused as {refusal.value}" for refusal, count in received.refused.items())
     if outputs.failed:
         raise PartlyDoneError(f"{arguments.stream}: {outputs.text}; {_failures(outputs.failed)}", result)
@@ -139,15 +140,13 @@ class _Outputs(NamedTuple):
     Attributes:
         result: object for `--json`.
         text: text for people.
-        inexact: clause that names the scenes with pixels that are not exact.
-        samples: number of samples decoded.
+        written: scenes that were decoded, and their files.
         failed: reason of each failure, by scene.
     """
 
     result: dict[str, Any]
     text: str
-    inexact: str
-    samples: int
+    written: list[tuple[WrittenScene, Path]]
     failed: dict[str, str]
 
 
@@ -169,7 +168,7 @@ def _into_file(
         "quality": written.quality,
         "damage": [asdict(damage) for damage in decoded.damage],
     }
-    return _Outputs(result, " × ".join(map(str, written.shape)), _inexact(written, out), written.samples, {})
+    return _Outputs(result, " × ".join(map(str, written.shape)), [(written, out)], {})
 
 
 def _into_folder(
@@ -202,9 +201,8 @@ def _into_folder(
         "failed": failed,
         "damage": [asdict(damage) for damage in (*received.damage, *conflicts)],
     }
-    inexact = "".join(_inexact(scene, out / scene.file) for scene in written)
-    samples = sum(scene.samples for scene in written)
-    return _Outputs(result, f"{len(written)} scenes written", inexact, samples, failed)
+    files = [(scene, out / scene.file) for scene in written]
+    return _Outputs(result, f"{len(written)} scenes written", files, failed)
 
 
 def _decode_archive(arguments: argparse.Namespace, out: Path) -> Result:

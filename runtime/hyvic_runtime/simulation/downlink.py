@@ -231,6 +231,8 @@ class DownlinkSimulator:
             None if is_hit else float(passed.sent_s[last[tile.row, tile.column]] - times.acquired_s)
             for tile, (times, _), is_hit in zip(self._grid, coded, hit, strict=True)
         ]
+        whole = [latency for latency in latencies if latency is not None]
+        median_s = float(np.median(whole)) if whole else None
         sizes = np.array([len(packet) for packet in packets])
         return Simulation(
             shape=self._scene.cube.shape,
@@ -244,7 +246,7 @@ class DownlinkSimulator:
             received=self._fidelity(decoded),
             without_loss=self._fidelity(reference),
             problem=problem,
-            latency=_latency(latencies),
+            latency=Latency(tiles=len(whole), median_s=median_s, largest_s=max(whole, default=None)),
             series=_time_series(made_s, passed, sizes, intact),
             tile_latency_s=latencies,
             sweep=list(self._sweep(packets, settings, progress)),
@@ -340,13 +342,6 @@ def _unhit_exact(grid: TileGrid, hit: NDArray[np.bool_], decoded: DecodedScene, 
     size = grid.geometry.tile
     pixels = hit.reshape(grid.rows, grid.columns).repeat(size, axis=0).repeat(size, axis=1)
     return bool((decoded.quality[~pixels[: grid.lines, : grid.samples]] >= Quality.AFFECTED).all())
-
-
-def _latency(latencies: Sequence[float | None]) -> Latency:
-    whole = [latency for latency in latencies if latency is not None]
-    if not whole:
-        return Latency(tiles=0, median_s=None, largest_s=None)
-    return Latency(tiles=len(whole), median_s=float(np.median(whole)), largest_s=max(whole))
 
 
 def _time_series(

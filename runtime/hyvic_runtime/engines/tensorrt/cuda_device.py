@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import weakref
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
@@ -80,6 +81,7 @@ class CudaDevice:
         return tuple(results)
 
 
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class DeviceBuffer:
     """Memory on the device.
 
@@ -88,7 +90,5 @@ class DeviceBuffer:
         octets: size of the memory.
     """
 
-    __slots__ = ("__weakref__", "address", "octets")
-
-    def __init__(self, address: int, octets: int) -> None:
-        self.address, self.octets = address, octets
+    address: int
+    octets: int
