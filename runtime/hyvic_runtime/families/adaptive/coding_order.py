@@ -9,9 +9,8 @@ coefficients of the first missing part, and of all later parts, are zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,18 +47,11 @@ class Block:
         return part_of(self.level, self.components.start)
 
 
-class BlockCoder(Protocol):
-    """Chooses or reads the coefficients of a block whose tables are known."""
+BlockCoder = Callable[[Block, NDArray[np.int32], NDArray[np.int32]], Planes | None]
+"""Function that chooses or reads the coefficients of a block; None: these and all later ones did not arrive.
 
-    def __call__(self, block: Block, tables: NDArray[np.int32], offsets: NDArray[np.int32]) -> Planes | None:
-        """Return coefficients (component, position); None: these and all later ones did not arrive.
-
-        Args:
-            block: coefficients to code.
-            tables: (component, position) numbers of frequency tables.
-            offsets: (component, position) numbers that are subtracted from coefficients to give symbols.
-        """
-        ...
+Its arguments are the block, the numbers of frequency tables, and the offsets that are subtracted from coefficients to
+give symbols. All arrays are (component, position)."""
 
 
 def part_of(level: int, component: int) -> int:

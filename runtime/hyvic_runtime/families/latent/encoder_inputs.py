@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hyvic_runtime.codec.strip import HeldLines
 from hyvic_runtime.families.latent.bundle import LatentBundle
 from hyvic_runtime.scene.scene import Cube
 from hyvic_runtime.scene.tile_grid import Tile, TileGrid, coded_shape
@@ -15,13 +16,7 @@ GATHERED_LINES = 16
 """Number of lines to convert at a time: they fit the cache, and a memory-mapped scene is read in order."""
 
 
-class Lines(Protocol):
-    """Access to lines, (line, sample, band), by their numbers in the scene."""
-
-    def __getitem__(self, lines: slice, /) -> Cube: ...
-
-
-def gather(window: NDArray[np.float32], scene: Lines, grid: TileGrid, tile: Tile) -> None:
+def gather(window: NDArray[np.float32], scene: HeldLines | Cube, grid: TileGrid, tile: Tile) -> None:
     """Fill the window of a tile, (line, sample, band), with pixels of the scene, mirrored outside its edges."""
     lines, samples = grid.window_lines(tile.row), grid.window_samples(tile.column)
     top, left = (index * grid.geometry.tile - grid.geometry.halo_before for index in (tile.row, tile.column))

@@ -21,11 +21,11 @@ from hyvic_runtime.engines.engine import Engine
 from hyvic_runtime.engines.selection import EngineKind
 from hyvic_runtime.families.latent.bundle import HYPERDECODER, LatentBundle, slice_graph
 
-Code = Callable[[int, NDArray[np.int32], NDArray[np.int32]], NDArray[np.int32] | None]
+Code = Callable[[int, NDArray[np.int32]], NDArray[np.int32] | None]
 """Function that returns the symbols of a part, or None if they did not arrive.
 
-Its arguments are the number of the part, the scale indices and the means in steps. All arrays are (channel, line,
-sample) of a whole tile."""
+Its arguments are the number of the part and the scale indices. Both arrays are (channel, line, sample) of a whole
+tile."""
 
 
 class Prediction(NamedTuple):
@@ -98,7 +98,7 @@ class EntropyPath:
         arrived = 0
         for part in range(self._manifest.parts):
             scale_index, mean_steps = predicted["scale_index"], predicted["mean_steps"]
-            symbols = code(part, scale_index[0], mean_steps[0]) if part == arrived else None
+            symbols = code(part, scale_index[0]) if part == arrived else None
             if symbols is None:
                 symbols = np.zeros_like(mean_steps[0])
             else:
@@ -125,7 +125,7 @@ class EntropyPath:
     def walk_coded(self, hyperlatent: NDArray[np.integer[Any]], symbols: NDArray[np.integer[Any]]) -> WalkedLatent:
         """Compute the latent of a tile from ẑ and all symbols, (M, line, sample); see `walk`."""
         parts = np.split(symbols.astype(np.int32), self._manifest.parts)
-        return self.walk(hyperlatent, lambda part, scale_index, mean_steps: parts[part])
+        return self.walk(hyperlatent, lambda part, scale_index: parts[part])
 
 
 def load_entropy_path(

@@ -80,7 +80,7 @@ class TileLatentDecoder:
         problem: str | None = None
         reading_s = 0.0
 
-        def read(part: int, scale_index: NDArray[np.int32], _: NDArray[np.int32]) -> NDArray[np.int32] | None:
+        def read(part: int, scale_index: NDArray[np.int32]) -> NDArray[np.int32] | None:
             nonlocal problem, reading_s
             read_from = time.perf_counter()
             try:
