@@ -215,16 +215,16 @@ class SceneDecoder(BundleUser[BundleT], ABC, Generic[BundleT, CodedT]):
                 masks = self._masks(tile, header, received)
             except DecodeError as error:
                 unmarked[tile.row, tile.column] = f"{tile}: {error}"
-            _put_marks(cube[_area(tile, grid)], header.marked_values, masks)
+            _put_marks(cube[grid.area(tile)], header.marked_values, masks)
             progress(done, grid.rows * grid.columns)
         if unmarked and not conceal:
             _refuse(list(unmarked.values()), grid, received)
         quality = self._pixel_quality(tiles.quality, grid)
         for row, column in exact:
-            quality[_area(grid.tile(row, column), grid)] = Quality.EXACT
+            quality[grid.area(grid.tile(row, column))] = Quality.EXACT
         quality[grid.lines - uncertain :] = np.minimum(quality[grid.lines - uncertain :], Quality.MEANS)
         for row, column in unmarked:
-            area = _area(grid.tile(row, column), grid)
+            area = grid.area(grid.tile(row, column))
             quality[area] = np.minimum(quality[area], Quality.AFFECTED)
         cube[quality == Quality.LOST] = header.no_data or 0
         wavelengths = self.bundle.manifest.wavelengths if header.wavelengths is None else header.wavelengths
@@ -261,7 +261,7 @@ class SceneDecoder(BundleUser[BundleT], ABC, Generic[BundleT, CodedT]):
             unit = received.units[UnitKey.of(UnitKind.TILE_EXACT, tile)]
             try:
                 unpack_tile_prefix(unit)
-                cube[_area(tile, grid)] = self._exact_pixels(unit, tile, cube.shape[2], cube.dtype)
+                cube[grid.area(tile)] = self._exact_pixels(unit, tile, cube.shape[2], cube.dtype)
             except DecodeError as error:
                 return f"{tile}: {error}"
             return None
@@ -348,9 +348,3 @@ def _put_marks(pixels: NDArray[np.integer[Any]], values: tuple[int, ...], masks:
         pixels[pixels == value] = next_to_marked(value, values, pixels.dtype)
     for value, mask in zip(values, masks, strict=False):
         pixels[mask] = value
-
-
-def _area(tile: Tile, grid: TileGrid) -> tuple[slice, slice]:
-    """Return lines and samples of a tile's pixels in the scene."""
-    top, left = tile.row * grid.geometry.tile, tile.column * grid.geometry.tile
-    return slice(top, top + tile.lines), slice(left, left + tile.samples)

@@ -89,11 +89,7 @@ class Strip:
 
     def pixels(self, tile: Tile) -> Cube:
         """Return a tile's own samples, (line, sample, band)."""
-        return self.cube[:, self._samples(tile)]
-
-    def _samples(self, tile: Tile) -> slice:
-        left = tile.column * self.grid.geometry.tile
-        return slice(left, left + tile.samples)
+        return self.cube[:, self.grid.area(tile)[1]]
 
     def masks(self, tile: Tile) -> list[Mask] | None:
         """Return a tile's marked samples, (line, sample, band) for each marked value; None if it has none."""
@@ -101,11 +97,10 @@ class Strip:
         marked = sorted(line for line in self.marks if lines.start <= line < lines.stop)
         if not marked:
             return None
-        bands = len(self.mean)
-        masks = np.zeros((self.marked_values, tile.lines, tile.samples, bands), bool)
+        masks = np.zeros((self.marked_values, tile.lines, tile.samples, len(self.mean)), bool)
         for line in marked:
             for mask, of_line in zip(masks, self._unpacked(line), strict=True):
-                mask[line - lines.start] = of_line[self._samples(tile)]
+                mask[line - lines.start] = of_line[self.grid.area(tile)[1]]
         return list(masks) if masks.any() else None
 
     def valid(self) -> NDArray[np.bool_] | None:
@@ -133,7 +128,12 @@ def unpacked_marks(packed: list[NDArray[np.uint8]], samples: int, bands: int) ->
 
 
 class MarkedLines:
-    """Holds the lines that the next row of tiles reads, and knows where they hold marked values."""
+    """Holds the lines that the next row of tiles reads, and knows where they hold marked values.
+
+    Attributes:
+        row: number of the row of tiles that takes lines now.
+        count: number of lines that came.
+    """
 
     def __init__(self, acquisition: Acquisition, bands: int, geometry: TileGeometry, *, lines_before: int) -> None:
         """Take the memory of the first row of tiles.
@@ -149,7 +149,7 @@ class MarkedLines:
         values = (acquisition.no_data, acquisition.saturated)
         self._marked_values = [value for value in values if value is not None]
         self._marks: Marks = {}
-        self._row = 0
+        self.row = 0
         self._first = 0
         self._buffer = self._empty(self._row_end)
         self._earlier: list[HeldLines] = []
@@ -162,7 +162,7 @@ class MarkedLines:
     @property
     def _row_end(self) -> int:
         """Number of the line after the last one that the row reads."""
-        return (self._row + 1) * self._geometry.tile + self._geometry.halo_after
+        return (self.row + 1) * self._geometry.tile + self._geometry.halo_after
 
     @property
     def room(self) -> int:
@@ -173,11 +173,6 @@ class MarkedLines:
     def grid(self) -> TileGrid:
         """Tiles of the lines so far. A row that reaches beyond them is the scene's last row and mirrors them."""
         return TileGrid(geometry=self._geometry, lines=self.count, samples=self._acquisition.samples)
-
-    @property
-    def row(self) -> int:
-        """Number of the row of tiles that takes lines now."""
-        return self._row
 
     def append(self, lines: Cube) -> None:
         """Add at most `room` lines, (line, sample, band), and note where they hold marked values."""
@@ -191,7 +186,7 @@ class MarkedLines:
 
     def own_lines(self) -> Cube:
         """Return the lines of the row that arrived so far, without halos, (line, sample, band)."""
-        first = self._row * self._geometry.tile
+        first = self.row * self._geometry.tile
         return self._held()[first : min(first + self._geometry.tile, self.count)]
 
     def _held(self) -> HeldLines:
@@ -205,7 +200,7 @@ class MarkedLines:
             held = self._with_earlier(held)
         return Strip(
             grid=self.grid,
-            row=self._row,
+            row=self.row,
             held=held,
             marks=dict(self._marks),
             marked_values=len(self._marked_values),
@@ -223,7 +218,7 @@ class MarkedLines:
 
     def _with_earlier(self, held: HeldLines) -> HeldLines:
         """Put the earlier lines that the last row mirrors before its own, if it mirrors any."""
-        first, pieces = int(self.grid.window_lines(self._row).min()), [held.cube]
+        first, pieces = int(self.grid.window_lines(self.row).min()), [held.cube]
         for earlier in reversed(self._earlier):
             if first < held.first:
                 start = max(first, earlier.first)
@@ -234,8 +229,8 @@ class MarkedLines:
     def next_row(self) -> None:
         """Begin the next row of tiles: only what it shares with this one is kept."""
         before = self._held()
-        self._row += 1
-        top = self._row * self._geometry.tile
+        self.row += 1
+        top = self.row * self._geometry.tile
         self._marks = {line: marks for line, marks in self._marks.items() if line >= top}
         if self.count < top:
             return  # the scene ended

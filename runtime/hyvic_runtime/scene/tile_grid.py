@@ -163,6 +163,11 @@ class TileGrid:
             samples=min(size, self.samples - column * size),
         )
 
+    def area(self, tile: Tile) -> tuple[slice, slice]:
+        """Return lines and samples of a tile's pixels in the scene."""
+        top, left = tile.row * self.geometry.tile, tile.column * self.geometry.tile
+        return slice(top, top + tile.lines), slice(left, left + tile.samples)
+
     def __iter__(self) -> Iterator[Tile]:
         """Yield the tiles in the order of acquisition, row by row."""
         return (self.tile(row, column) for row in range(self.rows) for column in range(self.columns))

@@ -179,16 +179,14 @@ class AdaptiveDecoder(SceneDecoder[AdaptiveBundle, list[DecodedRow]]):
     def _synthesise(
         self, grid: TileGrid, tiles: list[DecodedRow], header: SceneHeader, cube: Cube, skip: Container[Place]
     ) -> Iterator[Tile]:
-        size = grid.geometry.tile
-
         def put(row: int) -> list[Tile]:
             with one_thread_each(where=self.workers > 1 or self.cores == 1):
                 strip = self._strip(grid, row, tiles[row], header)
             of_row = [grid.tile(row, column) for column in range(grid.columns)]
             for tile in of_row:
                 if (tile.row, tile.column) not in skip:
-                    own = slice(tile.column * size, tile.column * size + tile.samples)
-                    cube[row * size : row * size + tile.lines, own] = strip[:, own]
+                    lines, samples = grid.area(tile)
+                    cube[lines, samples] = strip[:, samples]
             return of_row
 
         return chain.from_iterable(ordered_map(put, range(grid.rows), self.workers))

@@ -101,14 +101,12 @@ class LatentDecoder(SceneDecoder[LatentBundle, Mosaic]):
     def _synthesise(
         self, grid: TileGrid, tiles: Mosaic, header: SceneHeader, cube: Cube, skip: Container[Place]
     ) -> Iterator[Tile]:
-        mean, size = header.mean_spectrum, grid.geometry.tile
+        mean = header.mean_spectrum
         assert mean is not None, "checked by _check_header"
 
         def put(tile: Tile) -> Tile:
             if (tile.row, tile.column) not in skip:
-                top, left = tile.row * size, tile.column * size
-                area = cube[top : top + tile.lines, left : left + tile.samples]
-                area[...] = self._synthesised(grid, tile, tiles, mean)
+                cube[grid.area(tile)] = self._synthesised(grid, tile, tiles, mean)
             return tile
 
         return ordered_map(put, grid, self.workers)
