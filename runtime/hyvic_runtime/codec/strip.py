@@ -98,9 +98,10 @@ class Strip:
         if not marked:
             return None
         masks = np.zeros((self.marked_values, tile.lines, tile.samples, len(self.mean)), bool)
+        _, samples = self.grid.area(tile)
         for line in marked:
             for mask, of_line in zip(masks, self._unpacked(line), strict=True):
-                mask[line - lines.start] = of_line[self.grid.area(tile)[1]]
+                mask[line - lines.start] = of_line[samples]
         return list(masks) if masks.any() else None
 
     def valid(self) -> NDArray[np.bool_] | None:
