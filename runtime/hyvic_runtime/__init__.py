@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from hyvic_runtime.codec.acquisition import Acquisition, Interleave
     from hyvic_runtime.codec.bundle import Bundle
     from hyvic_runtime.codec.quality_map import Quality
-    from hyvic_runtime.codec.rate_control import DownlinkBudget
     from hyvic_runtime.codec.row_encoder import RowEncoder
     from hyvic_runtime.codec.scene_decoder import DecodedScene, SceneDecoder
     from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_packets, scene_stream
+    from hyvic_runtime.downlink.rate_control import DownlinkBudget
     from hyvic_runtime.engines.selection import EngineKind
     from hyvic_runtime.errors import (
         ArchiveError,

@@ -7,9 +7,9 @@ from itertools import zip_longest
 
 import numpy as np
 from hyvic_runtime.codec.acquisition import Acquisition
-from hyvic_runtime.codec.rate_control import DownlinkBudget
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_packets
+from hyvic_runtime.downlink.rate_control import DownlinkBudget
 from hyvic_runtime.packets.protection import PacketProtector
 from hyvic_runtime.packets.space_packet import Packetiser, Segment, Unit, parse_stream
 from hyvic_runtime.scene.scene import Scene

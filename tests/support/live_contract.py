@@ -20,9 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.codec.acquisition import Acquisition, Interleave
 from hyvic_runtime.codec.quality_map import Quality
-from hyvic_runtime.codec.rate_control import DownlinkBudget
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
+from hyvic_runtime.downlink.rate_control import DownlinkBudget
 from hyvic_runtime.errors import DecodeError, LostTilesError, RateError
 from hyvic_runtime.flight.rate_search import RateSearch, WrittenStream
 from hyvic_runtime.packets.quality import HIGHEST_QUALITY, LOWEST_QUALITY

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.codec.bundle import BundleT, BundleUser
-from hyvic_runtime.codec.completeness import lines_without_end
 from hyvic_runtime.codec.conformance import check_coder
 from hyvic_runtime.codec.exact_tile import ExactTileCoder
 from hyvic_runtime.codec.quality_map import Quality, pixel_quality
 from hyvic_runtime.errors import DecodeError, LostTilesError
+from hyvic_runtime.packets.completeness import lines_without_end
 from hyvic_runtime.packets.protection import PacketOpener, Refusal
 from hyvic_runtime.packets.reassembly import ReceivedStream, ReceivedUnits, UnitKey, damage_clause, receive
 from hyvic_runtime.packets.scene_header import SceneHeader

@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyvic_runtime.codec.acquisition import Acquisition, Interleave
-from hyvic_runtime.codec.rate_control import DownlinkBudget
-from hyvic_runtime.codec.row_budget import RowBudget, TileUnits
 from hyvic_runtime.codec.row_encoder import AnyEncoder, CodedUnit, EncodeRow
 from hyvic_runtime.codec.strip import MarkedLines, Strip
-from hyvic_runtime.codec.unit_order import UnitOrder
+from hyvic_runtime.downlink.rate_control import DownlinkBudget
+from hyvic_runtime.downlink.row_budget import RowBudget, TileUnits
+from hyvic_runtime.downlink.unit_order import UnitOrder
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.packets.quality import quality_code
 from hyvic_runtime.packets.scene_header import MAX_LINES, SceneHeader, pack_scene_end

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from hyvic_runtime.codec.rate_control import Trial, highest_within
-from hyvic_runtime.codec.row_budget import BUDGET_SLACK, LOG_OCTETS_PER_CODE
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
 from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY, scene_packets
+from hyvic_runtime.downlink.rate_control import Trial, highest_within
+from hyvic_runtime.downlink.row_budget import BUDGET_SLACK, LOG_OCTETS_PER_CODE
 from hyvic_runtime.errors import RateError
 from hyvic_runtime.packets.quality import (
     HIGHEST_CODE,

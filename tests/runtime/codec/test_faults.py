@@ -18,9 +18,9 @@ from hyvic_runtime.cli import decode_packets, encode_scene
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.health import MAX_FALLBACKS, reported
 from hyvic_runtime.codec.quality_map import Quality
-from hyvic_runtime.codec.rate_control import DownlinkBudget
 from hyvic_runtime.codec.scene_decoder import DecodedScene
 from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_stream
+from hyvic_runtime.downlink.rate_control import DownlinkBudget
 from hyvic_runtime.engines.engine import Engine
 from hyvic_runtime.errors import BundleError, DecodeError
 from hyvic_runtime.families.latent.bundle import ENCODER, LatentBundle

@@ -13,7 +13,6 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.codec.completeness import check_header_plausible
 from hyvic_runtime.codec.quality_map import Quality, pixel_quality
 from hyvic_runtime.codec.scene_decoder import DecodedTiles, Place, SceneDecoder
 from hyvic_runtime.errors import DecodeError, LostTilesError
@@ -26,6 +25,7 @@ from hyvic_runtime.families.adaptive.strip import quantiser_step
 from hyvic_runtime.families.adaptive.strip_basis import StripBasis
 from hyvic_runtime.families.adaptive.tile_coder import DecodedTile, TileCoder
 from hyvic_runtime.families.adaptive.wavelet import Pyramid, empty_pyramid, tile_bands
+from hyvic_runtime.packets.completeness import check_header_plausible
 from hyvic_runtime.packets.reassembly import ReceivedUnits, UnitKey, Units, damage_clause
 from hyvic_runtime.packets.scene_header import SceneHeader
 from hyvic_runtime.packets.space_packet import UnitKind

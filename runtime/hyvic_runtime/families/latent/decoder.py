@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyvic_runtime.codec.completeness import check_complete
 from hyvic_runtime.codec.quality_map import Quality
 from hyvic_runtime.codec.scene_decoder import DecodedTiles, Place, SceneDecoder
 from hyvic_runtime.errors import DecodeError
@@ -19,6 +18,7 @@ from hyvic_runtime.families.latent.conformance import check_entropy_path
 from hyvic_runtime.families.latent.entropy_path import load_entropy_path
 from hyvic_runtime.families.latent.open_end import cut_at_last_coded_line
 from hyvic_runtime.families.latent.tile_decoder import TileLatentDecoder, TileLatents
+from hyvic_runtime.packets.completeness import check_complete
 from hyvic_runtime.packets.reassembly import ReceivedUnits, UnitKey, Units
 from hyvic_runtime.packets.scene_header import SceneHeader
 from hyvic_runtime.packets.space_packet import UnitKind

@@ -12,9 +12,9 @@ import pytest
 from faulty_engines import Fault, adaptive_with_faults, adaptive_with_network
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.quality_map import Quality
-from hyvic_runtime.codec.rate_control import DownlinkBudget
 from hyvic_runtime.codec.row_encoder import CodedUnit
 from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_stream
+from hyvic_runtime.downlink.rate_control import DownlinkBudget
 from hyvic_runtime.families.adaptive.bundle import read_adaptive_bundle
 from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
 from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from coded_scenes import packets_of, pushed
 from hyvic_runtime.codec.quality_map import Quality
-from hyvic_runtime.codec.rate_control import DownlinkBudget
 from hyvic_runtime.codec.scene_encoder import scene_stream
+from hyvic_runtime.downlink.rate_control import DownlinkBudget
 from hyvic_runtime.errors import DecodeError, LostTilesError
 from hyvic_runtime.families.adaptive.decoder import AdaptiveDecoder
 from hyvic_runtime.families.adaptive.encoder import AdaptiveRowEncoder

@@ -12,8 +12,8 @@ import pytest
 from coded_scenes import packets_of
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.quality_map import Quality
-from hyvic_runtime.codec.rate_control import DownlinkBudget
 from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY, SceneEncoder
+from hyvic_runtime.downlink.rate_control import DownlinkBudget
 from hyvic_runtime.engines.engine import Engine, OnnxRuntimeEngine
 from hyvic_runtime.errors import BundleError, LostTilesError
 from hyvic_runtime.families.latent.bundle import (

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hyvic_runtime.codec.acquisition import Acquisition
 from hyvic_runtime.codec.quality_map import Quality
-from hyvic_runtime.codec.rate_control import DownlinkBudget, Trial, highest_within
 from hyvic_runtime.codec.scene_encoder import SceneEncoder, scene_packets, scene_stream
+from hyvic_runtime.downlink.rate_control import DownlinkBudget, Trial, highest_within
 from hyvic_runtime.errors import DecodeError, LostTilesError, RateError
 from hyvic_runtime.families.latent.decoder import LatentDecoder
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import log
 
-from hyvic_runtime.codec.rate_control import DownlinkBudget, LeakyBucket, Trial, highest_within
+from hyvic_runtime.downlink.rate_control import DownlinkBudget, LeakyBucket, Trial, highest_within
 from hyvic_runtime.errors import RateError
 from hyvic_runtime.packets.quality import LOWEST_CODE
 from hyvic_runtime.packets.space_packet import Packetiser, Unit, UnitKind
