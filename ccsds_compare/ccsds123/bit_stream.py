@@ -20,6 +20,9 @@ SPARE_WORDS = 3
 
 Words = NDArray[np.uint32]
 Window = NDArray[np.uint64]
+Place = tuple[int, int, int]
+"""Words stored so far; accumulator, whose last bits wait to be stored; number of these bits, 0..31."""
+BEGIN: Place = (0, 0, 0)
 
 
 def _leading(typing_context: Any, value: Any) -> Any:
@@ -54,20 +57,19 @@ def trailing_zeros(value: int) -> int:
 
 
 @kernel
-def put(words: Words, position: int, accumulator: int, pending: int, value: int, width: int) -> tuple[int, int, int]:
+def put(words: Words, place: Place, value: int, width: int) -> Place:
     """Append 0 to 32 bits.
 
     Args:
         words: output.
-        position: words stored so far.
-        accumulator: its last `pending` bits wait to be stored; the bits above are left over.
-        pending: 0..31.
+        place: BEGIN, or what the last call returned.
         value: below 2^width.
         width: 0..32.
 
     Returns:
-        The new position, accumulator and pending.
+        The place after these bits.
     """
+    position, accumulator, pending = place
     accumulator = (accumulator << width) | value
     pending += width
     # Whether a word is full is as good as random, so it is stored in any case; a word that is not full is overwritten.
@@ -91,9 +93,11 @@ def take(words: Window, position: int, width: int) -> int:
     return signed(window(words, position) >> np.uint64(64 - width))
 
 
-def octets_from_words(words: Words, bits: int) -> bytes:
-    """Return the written bits as whole octets; after `bits` bits, the words hold zeros."""
-    return words[: -(-bits // 32)].astype(">u4").tobytes()[: -(-bits // 8)]
+def octets_from_words(words: Words, place: Place) -> bytes:
+    """Return the bits before a place as whole octets, with zeros after them."""
+    position, accumulator, pending = place
+    words[position] = (accumulator << (32 - pending)) & 0xFFFFFFFF
+    return words[: position + 1].astype(">u4").tobytes()[: 4 * position + -(-pending // 8)]
 
 
 def words_from_octets(octets: bytes) -> Window:

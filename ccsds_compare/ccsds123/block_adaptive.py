@@ -10,10 +10,20 @@ from __future__ import annotations
 
 import numpy as np
 from hyvic_runtime.errors import DecodeError
-from numpy.typing import NDArray
 
-from ccsds123.bit_stream import Window, Words, leading_zeros, octets_from_words, put, take, window, words_from_octets
-from ccsds123.encoding_order import EncodingLoops, InlineLimits, Mapped
+from ccsds123.bit_stream import (
+    BEGIN,
+    Place,
+    Window,
+    Words,
+    leading_zeros,
+    octets_from_words,
+    put,
+    take,
+    window,
+    words_from_octets,
+)
+from ccsds123.encoding_order import EncodingLoops, Limits, Mapped
 from ccsds123.entropy_coders import BlockAdaptive
 from ccsds123.kernel import kernel, signed
 
@@ -26,33 +36,28 @@ LARGEST_PAIR_SUM = 1 << 16
 DAMAGED = -1
 
 
-def encode(
-    sequence: Mapped,
-    loops: EncodingLoops,
-    coder: BlockAdaptive,
-    dynamic_range: int,
-    inline: InlineLimits,
-    limits: NDArray[np.int64],
-) -> bytes:
+def encode(sequence: Mapped, loops: EncodingLoops, coder: BlockAdaptive, dynamic_range: int, limits: Limits) -> bytes:
     """Return the body without its final fill."""
-    values = np.concatenate(_lines_with_limits(sequence, loops, inline, limits)) if inline.columns else sequence
+    updates, columns = loops.limits_shape
+    places = np.repeat(np.arange(updates) * _update_size(loops), columns)
+    values = np.insert(sequence, places, limits.ravel()) if updates else sequence
     padding = np.zeros(-len(values) % coder.block_size, np.uint32)
     blocks = np.concatenate([values, padding]).reshape(-1, coder.block_size)
     words = np.empty(len(blocks) * (8 + coder.block_size * dynamic_range) // 32 + 2, np.uint32)
-    bits = _encode(blocks, words, dynamic_range, identifier_bits(coder, dynamic_range), coder.reference_sample_interval)
-    return octets_from_words(words, bits)
+    place = _encode(
+        blocks, words, dynamic_range, identifier_bits(coder, dynamic_range), coder.reference_sample_interval
+    )
+    return octets_from_words(words, place)
 
 
-def decode(
-    octets: bytes, loops: EncodingLoops, coder: BlockAdaptive, dynamic_range: int, inline: InlineLimits
-) -> tuple[Mapped, NDArray[np.int64], int]:
+def decode(octets: bytes, loops: EncodingLoops, coder: BlockAdaptive, dynamic_range: int) -> tuple[Mapped, Limits, int]:
     """Return indices in encoding order, inline error limits (update, value), and the bits read.
 
     Raises:
         DecodeError: the body ends early, or holds values that no encoder writes.
     """
-    rows = inline.rows(loops.lines)
-    size = loops.lines * loops.samples * loops.bands + rows * inline.columns
+    updates, columns = loops.limits_shape
+    size = loops.size + updates * columns
     # The shortest codeword for its blocks is an identifier, a bit and the five bits for all blocks of a segment.
     identifier = identifier_bits(coder, dynamic_range)
     if size > SEGMENT * coder.block_size * (8 * len(octets) // (identifier + 2 + REMAINDER_OF_SEGMENT) + 1):
@@ -71,34 +76,16 @@ def decode(
     values = blocks.ravel()
     if values[size:].any():
         raise DecodeError("the values that fill the last block are not zero; the body is damaged")
-    sequence, limits = _without_limits(values[:size], loops, inline)
-    if (limits >> inline.widths).any():
+    places = np.arange(updates)[:, None] * (columns + _update_size(loops)) + np.arange(columns)
+    limits = values[places].astype(np.int64)
+    if (limits >> loops.limit_widths).any():
         raise DecodeError("an error limit has more bits than the header allows; the body is damaged")
-    return sequence, limits, bits
+    return np.delete(values[:size], places) if updates else values[:size], limits, bits
 
 
-def _lines_with_limits(
-    sequence: Mapped, loops: EncodingLoops, inline: InlineLimits, limits: NDArray[np.int64]
-) -> list[NDArray[np.uint32]]:
-    length = inline.period * loops.samples * loops.bands
-    parts: list[NDArray[np.uint32]] = []
-    for update, row in enumerate(limits):
-        parts += [row.astype(np.uint32), sequence[update * length : (update + 1) * length]]
-    return parts
-
-
-def _without_limits(values: Mapped, loops: EncodingLoops, inline: InlineLimits) -> tuple[Mapped, NDArray[np.int64]]:
-    rows = inline.rows(loops.lines)
-    limits = np.empty((rows, inline.columns), np.int64)
-    if not rows:
-        return values, limits
-    length = inline.columns + inline.period * loops.samples * loops.bands
-    parts = []
-    for update in range(rows):
-        part = values[update * length : (update + 1) * length]
-        limits[update] = part[: inline.columns]
-        parts.append(part[inline.columns :])
-    return np.concatenate(parts), limits
+def _update_size(loops: EncodingLoops) -> int:
+    """Return the number of indices between updates of the error limits."""
+    return loops.limit_period * loops.samples * loops.bands
 
 
 def identifier_bits(coder: BlockAdaptive, dynamic_range: int) -> int:
@@ -111,12 +98,12 @@ def identifier_bits(coder: BlockAdaptive, dynamic_range: int) -> int:
 
 
 @kernel
-def _put_unary(words: Words, position: int, accumulator: int, pending: int, zeros: int) -> tuple[int, int, int]:
+def _put_unary(words: Words, place: Place, zeros: int) -> Place:
     """Append zeros and a one, the fundamental sequence codeword."""
     while zeros > 31:
-        position, accumulator, pending = put(words, position, accumulator, pending, 0, 31)
+        place = put(words, place, 0, 31)
         zeros -= 31
-    return put(words, position, accumulator, pending, 1, zeros + 1)
+    return put(words, place, 1, zeros + 1)
 
 
 @kernel
@@ -140,8 +127,8 @@ def _split_index(block: Mapped, largest: int, bound: int) -> tuple[int, int]:
 
 
 @kernel
-def _encode(blocks: Mapped, words: Words, dynamic_range: int, identifier_bits: int, interval: int) -> int:
-    position, accumulator, pending = 0, 0, 0
+def _encode(blocks: Mapped, words: Words, dynamic_range: int, identifier_bits: int, interval: int) -> Place:
+    place = BEGIN
     count, size = blocks.shape
     uncompressed = (1 << identifier_bits) - 1
     zero_blocks = 0
@@ -154,18 +141,18 @@ def _encode(blocks: Mapped, words: Words, dynamic_range: int, identifier_bits: i
             any_bits |= block[pair] | block[pair + 1]
             total = min(first + second, LARGEST_PAIR_SUM)
             pair_bits += ((total * (total + 1)) >> 1) + second + 1
-        place = number % interval
+        since_reference = number % interval
         zero = any_bits == 0
         if zero:
             zero_blocks += 1
-            if (place + 1) % SEGMENT != 0 and place + 1 != interval and number + 1 != count:
+            if (since_reference + 1) % SEGMENT != 0 and since_reference + 1 != interval and number + 1 != count:
                 continue
         if zero_blocks > 0:
-            position, accumulator, pending = put(words, position, accumulator, pending, 0, identifier_bits + 1)
+            place = put(words, place, 0, identifier_bits + 1)
             zeros = zero_blocks - 1
             if zero_blocks > REMAINDER_OF_SEGMENT:
                 zeros = REMAINDER_OF_SEGMENT if zero else zero_blocks
-            position, accumulator, pending = _put_unary(words, position, accumulator, pending, zeros)
+            place = _put_unary(words, place, zeros)
             zero_blocks = 0
         if zero:
             continue
@@ -173,28 +160,23 @@ def _encode(blocks: Mapped, words: Words, dynamic_range: int, identifier_bits: i
         extended = pair_bits < bits
         k, bits = _split_index(block, uncompressed - 2, min(bits, pair_bits))
         if k >= 0:
-            position, accumulator, pending = put(words, position, accumulator, pending, k + 1, identifier_bits)
+            place = put(words, place, k + 1, identifier_bits)
             for value in block:
-                position, accumulator, pending = _put_unary(words, position, accumulator, pending, signed(value) >> k)
+                place = _put_unary(words, place, signed(value) >> k)
             for value in block:
                 rest = signed(value) & ((1 << k) - 1)
-                position, accumulator, pending = put(words, position, accumulator, pending, rest, k)
+                place = put(words, place, rest, k)
         elif extended:
-            position, accumulator, pending = put(words, position, accumulator, pending, 1, identifier_bits + 1)
+            place = put(words, place, 1, identifier_bits + 1)
             for pair in range(0, size, 2):
                 first, second = signed(block[pair]), signed(block[pair + 1])
                 total = first + second
-                position, accumulator, pending = _put_unary(
-                    words, position, accumulator, pending, ((total * (total + 1)) >> 1) + second
-                )
+                place = _put_unary(words, place, ((total * (total + 1)) >> 1) + second)
         else:
-            position, accumulator, pending = put(words, position, accumulator, pending, uncompressed, identifier_bits)
+            place = put(words, place, uncompressed, identifier_bits)
             for value in block:
-                position, accumulator, pending = put(
-                    words, position, accumulator, pending, signed(value), dynamic_range
-                )
-    words[position] = np.uint32((accumulator << (32 - pending)) & 0xFFFFFFFF)
-    return 32 * position + pending
+                place = put(words, place, signed(value), dynamic_range)
+    return place
 
 
 @kernel
@@ -269,8 +251,8 @@ def _decode(words: Window, bits: int, blocks: Mapped, dynamic_range: int, identi
             else:
                 zeros, position = _take_unary(words, position, bits)
                 if zeros == REMAINDER_OF_SEGMENT:
-                    place = number % interval
-                    run = min(SEGMENT - place % SEGMENT, interval - place, count - number)
+                    since_reference = number % interval
+                    run = min(SEGMENT - since_reference % SEGMENT, interval - since_reference, count - number)
                 else:
                     run = zeros + (zeros < REMAINDER_OF_SEGMENT)
                 if run > count - number or position > bits:

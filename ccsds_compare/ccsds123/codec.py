@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from ccsds123 import block_adaptive, hybrid, sample_adaptive
 from ccsds123.encoding_order import (
     encoding_loops,
-    inline_limits,
     limits_from_values,
     mapped_from_sequence,
     sequence_from_mapped,
@@ -60,11 +59,10 @@ def compress(cube: Cube, parameters: Parameters) -> bytes:
         raise ParameterError(f"samples are {smallest}..{largest}, outside {low}..{high} of D and sample type (3.3.2)")
     mapped = map_samples(cube, parameters)
     sequence = sequence_from_mapped(mapped, parameters.interleaving_depth)
-    inline = inline_limits(parameters, shape.bands)
-    limits = values_from_limits(parameters.error_limits, inline)
-    loops = encoding_loops(shape, parameters.interleaving_depth)
+    loops = encoding_loops(shape, parameters)
+    limits = values_from_limits(parameters.error_limits, loops)
     coder = parameters.entropy_coder
-    body: bytes = _CODERS[type(coder)].encode(sequence, loops, coder, parameters.dynamic_range, inline, limits)
+    body: bytes = _CODERS[type(coder)].encode(sequence, loops, coder, parameters.dynamic_range, limits)
     return header + body + bytes(-(len(header) + len(body)) % parameters.output_word_size)
 
 
@@ -96,14 +94,12 @@ def decompress(octets: bytes, known: Parameters | None = None) -> Cube:
             f"{len(octets)} octets are not a whole number of words of {parameters.output_word_size}; the end is missing"
         )
     body = octets[begin:]
-    inline = inline_limits(parameters, shape.bands)
-    loops = encoding_loops(shape, parameters.interleaving_depth)
+    loops = encoding_loops(shape, parameters)
     coder = parameters.entropy_coder
     try:
-        decode = _CODERS[type(coder)].decode
-        sequence, limits, bits = decode(body, loops, coder, parameters.dynamic_range, inline)
+        sequence, limits, bits = _CODERS[type(coder)].decode(body, loops, coder, parameters.dynamic_range)
         _check_fill(body, bits, parameters.output_word_size)
-        if parameters.error_limits is not None and inline.columns:
+        if parameters.error_limits is not None and len(loops.limit_widths):
             found = limits_from_values(parameters.error_limits, limits, shape.bands)
             parameters = replace(parameters, error_limits=found)
         samples = unmap_samples(mapped_from_sequence(sequence, shape, parameters.interleaving_depth), parameters)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from ccsds123.parameters import ErrorLimit, ErrorLimits, ImageShape, Parameters
 
 Mapped = NDArray[np.uint32]
+Limits = NDArray[np.int64]
+"""Error limits that stand among the indices, (update, value)."""
 
 
 class EncodingLoops(NamedTuple):
@@ -25,23 +27,45 @@ class EncodingLoops(NamedTuple):
         samples: N_X, or N_X · N_Y in band-sequential order.
         bands: N_Z.
         depth: M, or 1 in band-sequential order.
+        limit_widths: D_A or D_R of every error limit that an update puts among the indices; empty without periodic
+            updating.
+        limit_period: lines between updates.
     """
 
     lines: int
     samples: int
     bands: int
     depth: int
+    limit_widths: NDArray[np.int64]
+    limit_period: int
+
+    @property
+    def size(self) -> int:
+        """Number of indices."""
+        return self.lines * self.samples * self.bands
+
+    @property
+    def limits_shape(self) -> tuple[int, int]:
+        """Number of updates of the error limits, and of the values in one."""
+        return -(-self.lines // self.limit_period) if len(self.limit_widths) else 0, len(self.limit_widths)
 
 
-def encoding_loops(shape: ImageShape, interleaving_depth: int | None) -> EncodingLoops:
+def encoding_loops(shape: ImageShape, parameters: Parameters) -> EncodingLoops:
     """Return the loops that encode an image of this shape.
 
-    >>> encoding_loops(ImageShape(lines=2, samples=3, bands=4), interleaving_depth=None)
-    EncodingLoops(lines=1, samples=6, bands=4, depth=1)
+    >>> loops = encoding_loops(ImageShape(lines=2, samples=3, bands=4), Parameters())
+    >>> loops.lines, loops.samples, loops.bands, loops.depth
+    (1, 6, 4, 1)
     """
-    if interleaving_depth is None:
-        return EncodingLoops(lines=1, samples=shape.lines * shape.samples, bands=shape.bands, depth=1)
-    return EncodingLoops(lines=shape.lines, samples=shape.samples, bands=shape.bands, depth=interleaving_depth)
+    limits, period, widths = parameters.error_limits, 1, list[int]()
+    if limits is not None and limits.update_period_exponent is not None:
+        period = 1 << limits.update_period_exponent
+        widths = [
+            limit.bit_depth for limit in limits.present for _ in range(shape.bands if limit.band_dependent else 1)
+        ]
+    depth = parameters.interleaving_depth
+    lines, samples = (1, shape.lines * shape.samples) if depth is None else (shape.lines, shape.samples)
+    return EncodingLoops(lines, samples, shape.bands, depth or 1, np.array(widths, np.int64), period)
 
 
 def sequence_from_mapped(mapped: Mapped, interleaving_depth: int | None) -> Mapped:
@@ -85,44 +109,14 @@ def _groups(sequence: Mapped, cube: tuple[int, ...], depth: int) -> list[tuple[M
     return views
 
 
-class InlineLimits(NamedTuple):
-    """Error limits that periodic updating puts among the indices, 5.4.2.2.2.
-
-    Attributes:
-        widths: D_A or D_R of every value of an update; empty without periodic updating.
-        period: lines between updates.
-    """
-
-    widths: NDArray[np.int64]
-    period: int
-
-    @property
-    def columns(self) -> int:
-        """Number of values in an update."""
-        return len(self.widths)
-
-    def rows(self, lines: int) -> int:
-        """Return the number of updates in an image of so many lines."""
-        return -(-lines // self.period) if self.columns else 0
-
-
-def inline_limits(parameters: Parameters, bands: int) -> InlineLimits:
-    """Return where error limits stand in the sequence."""
-    limits = parameters.error_limits
-    if limits is None or limits.update_period_exponent is None:
-        return InlineLimits(widths=np.empty(0, np.int64), period=1)
-    widths = [limit.bit_depth for limit in limits.present for _ in range(bands if limit.band_dependent else 1)]
-    return InlineLimits(widths=np.array(widths, np.int64), period=1 << limits.update_period_exponent)
-
-
-def values_from_limits(limits: ErrorLimits | None, inline: InlineLimits) -> NDArray[np.int64]:
+def values_from_limits(limits: ErrorLimits | None, loops: EncodingLoops) -> Limits:
     """Return the values to encode, (update, value): absolute limits before relative ones."""
-    if limits is None or not inline.columns:
+    if limits is None or not len(loops.limit_widths):
         return np.empty((0, 0), np.int64)
     return np.concatenate([np.array(limit.values, np.int64) for limit in limits.present], axis=1)
 
 
-def limits_from_values(limits: ErrorLimits, values: NDArray[np.int64], bands: int) -> ErrorLimits:
+def limits_from_values(limits: ErrorLimits, values: Limits, bands: int) -> ErrorLimits:
     """Return limits with the values that the body held, (update, value)."""
 
     def taken(limit: ErrorLimit | None, columns: slice) -> ErrorLimit | None:

@@ -13,6 +13,8 @@ from hyvic_runtime.errors import DecodeError
 from numpy.typing import NDArray
 
 from ccsds123.bit_stream import (
+    BEGIN,
+    Place,
     Window,
     Words,
     leading_zeros,
@@ -23,7 +25,7 @@ from ccsds123.bit_stream import (
     words_from_octets,
 )
 from ccsds123.bit_string import BitReader
-from ccsds123.encoding_order import EncodingLoops, InlineLimits, Mapped
+from ccsds123.encoding_order import EncodingLoops, Limits, Mapped
 from ccsds123.entropy_coders import Hybrid
 from ccsds123.kernel import Integers, kernel, signed
 from ccsds123.low_entropy_codes import (
@@ -39,43 +41,34 @@ from ccsds123.sample_adaptive import CodeLimits, code_limits, counter_at, put_li
 DAMAGED = -1
 
 
-def encode(
-    sequence: Mapped,
-    loops: EncodingLoops,
-    coder: Hybrid,
-    dynamic_range: int,
-    inline: InlineLimits,
-    limits: NDArray[np.int64],
-) -> bytes:
+def encode(sequence: Mapped, loops: EncodingLoops, coder: Hybrid, dynamic_range: int, limits: Limits) -> bytes:
     """Return the body without its final fill."""
     codes = low_entropy_codes()
     accumulators = np.array(np.broadcast_to(np.array(coder.initial_accumulators, np.int64), loops.bands))
     # A sample gives at most a rescaling bit, an output word and an escaped residual.
     longest = 1 + int(codes.width.max()) + coder.unary_length_limit + dynamic_range
     tail = int(codes.width.max()) * CODES + loops.bands * _accumulator_width(coder, dynamic_range) + 1
-    bits = len(sequence) * longest + limits.shape[0] * int(inline.widths.sum()) + tail
+    bits = len(sequence) * longest + limits.shape[0] * int(loops.limit_widths.sum()) + tail
     words = np.empty(bits // 32 + 2, np.uint32)
-    used = _encode(sequence, words, accumulators, loops, code_limits(coder, dynamic_range), limits, inline, codes)
-    return octets_from_words(words, used)
+    place = _encode(sequence, words, accumulators, loops, code_limits(coder, dynamic_range), limits, codes)
+    return octets_from_words(words, place)
 
 
-def decode(
-    octets: bytes, loops: EncodingLoops, coder: Hybrid, dynamic_range: int, inline: InlineLimits
-) -> tuple[Mapped, NDArray[np.int64], int]:
+def decode(octets: bytes, loops: EncodingLoops, coder: Hybrid, dynamic_range: int) -> tuple[Mapped, Limits, int]:
     """Return indices in encoding order, inline error limits (update, value), and the bits read.
 
     Raises:
         DecodeError: the tail is missing, or reading backwards does not end where the body begins.
     """
     codes = low_entropy_codes()
-    size = loops.lines * loops.samples * loops.bands
+    size = loops.size
     if size > LONGEST_INPUT * (8 * len(octets) + CODES):
         raise DecodeError(
             f"{size} samples do not fit a body of {len(octets)} octets; the header or the body is damaged"
         )
     accumulators, active, bits, position = _read_tail(octets, loops.bands, coder, dynamic_range)
     sequence = np.empty(size, np.uint32)
-    limits = np.empty((inline.rows(loops.lines), inline.columns), np.int64)
+    limits = np.empty(loops.limits_shape, np.int64)
     begin = _decode(
         words_from_octets(octets),
         position,
@@ -85,7 +78,6 @@ def decode(
         loops,
         code_limits(coder, dynamic_range),
         limits,
-        inline,
         codes,
     )
     if begin != 0 or not np.array_equal(active, codes.roots):
@@ -154,19 +146,17 @@ def _high_entropy_index(accumulator: int, counter: int, dynamic_range: int) -> i
 
 
 @kernel
-def _put_reversed(
-    words: Words, position: int, accumulator: int, pending: int, value: int, k: int, code: CodeLimits
-) -> tuple[int, int, int]:
+def _put_reversed(words: Words, place: Place, value: int, k: int, code: CodeLimits) -> Place:
     """Append ℜ′_k(value), 5.4.3.3.3.2: the rest, a one, the quotient in zeros; or D bits and U_max zeros."""
     quotient = value >> k
     if quotient < code.unary:
         rest_and_one = (value & ((1 << k) - 1)) << 1 | 1
         if quotient + 1 + k <= 32:
-            return put(words, position, accumulator, pending, rest_and_one << quotient, quotient + 1 + k)
-        position, accumulator, pending = put(words, position, accumulator, pending, rest_and_one, k + 1)
-        return put(words, position, accumulator, pending, 0, quotient)
-    position, accumulator, pending = put(words, position, accumulator, pending, value, code.dynamic_range)
-    return put(words, position, accumulator, pending, 0, code.unary)
+            return put(words, place, rest_and_one << quotient, quotient + 1 + k)
+        place = put(words, place, rest_and_one, k + 1)
+        return put(words, place, 0, quotient)
+    place = put(words, place, value, code.dynamic_range)
+    return put(words, place, 0, code.unary)
 
 
 @kernel
@@ -177,27 +167,21 @@ def _encode(
     loops: EncodingLoops,
     code: CodeLimits,
     limits: Integers,
-    inline: InlineLimits,
     tables: LowEntropyCodes,
-) -> int:
+) -> Place:
     active = tables.roots.copy()
-    position, accumulator, pending = 0, 0, 0
-    at = 0
+    place, at = BEGIN, 0
     for line in range(loops.lines):
-        if len(inline.widths) > 0 and line % inline.period == 0:
-            row = limits[line // inline.period]
-            position, accumulator, pending = put_limits(words, position, accumulator, pending, row, inline.widths)
+        if len(loops.limit_widths) > 0 and line % loops.limit_period == 0:
+            place = put_limits(words, place, limits[line // loops.limit_period], loops.limit_widths)
         for first in range(0, loops.bands, loops.depth):
             last = min(first + loops.depth, loops.bands)
             counter = counter_at(max(line * loops.samples - 1, 0), 0, code)
             for sample in range(loops.samples):
                 if line == 0 and sample == 0:
                     for _ in range(first, last):
-                        value = signed(sequence[at])
+                        place = put(words, place, signed(sequence[at]), code.dynamic_range)
                         at += 1
-                        position, accumulator, pending = put(
-                            words, position, accumulator, pending, value, code.dynamic_range
-                        )
                     continue
                 rescale = counter == (1 << code.counter_size) - 1
                 counter = (counter + 1) >> 1 if rescale else counter + 1
@@ -206,7 +190,7 @@ def _encode(
                     at += 1
                     statistic = accumulators[band]
                     if rescale:
-                        position, accumulator, pending = put(words, position, accumulator, pending, statistic & 1, 1)
+                        place = put(words, place, statistic & 1, 1)
                         statistic = (statistic + 4 * value + 1) >> 1
                     else:
                         statistic += 4 * value
@@ -214,39 +198,29 @@ def _encode(
                     scaled = statistic << 14
                     if scaled >= counter * tables.thresholds[0]:
                         k = _high_entropy_index(statistic, counter, code.dynamic_range)
-                        position, accumulator, pending = _put_reversed(
-                            words, position, accumulator, pending, value, k, code
-                        )
+                        place = _put_reversed(words, place, value, k, code)
                         continue
                     index = _low_entropy_code(scaled, counter, tables.thresholds)
                     symbol = value
                     if value > tables.limits[index]:
                         symbol = tables.limits[index] + 1
-                        position, accumulator, pending = _put_reversed(
-                            words, position, accumulator, pending, value - symbol, 0, code
-                        )
+                        place = _put_reversed(words, place, value - symbol, 0, code)
                     node = signed(tables.children[active[index], symbol])
                     if tables.leaf[node]:
-                        position, accumulator, pending = put(
-                            words, position, accumulator, pending, tables.word[node], tables.width[node]
-                        )
+                        place = put(words, place, tables.word[node], tables.width[node])
                         node = signed(tables.roots[index])
                     active[index] = node
     for index in range(len(tables.roots)):
         node = signed(active[index])
-        position, accumulator, pending = put(
-            words, position, accumulator, pending, tables.word[node], tables.width[node]
-        )
+        place = put(words, place, tables.word[node], tables.width[node])
     high_width = max(2 + code.dynamic_range + code.counter_size - 30, 0)
     low_width = 2 + code.dynamic_range + code.counter_size - high_width
     for band in range(loops.bands):
         high = accumulators[band] >> 30
         low = accumulators[band] & ((1 << 30) - 1)
-        position, accumulator, pending = put(words, position, accumulator, pending, high, high_width)
-        position, accumulator, pending = put(words, position, accumulator, pending, low, low_width)
-    position, accumulator, pending = put(words, position, accumulator, pending, 1, 1)
-    words[position] = np.uint32((accumulator << (32 - pending)) & 0xFFFFFFFF)
-    return 32 * position + pending
+        place = put(words, place, high, high_width)
+        place = put(words, place, low, low_width)
+    return put(words, place, 1, 1)
 
 
 @kernel
@@ -270,7 +244,6 @@ def _decode(
     loops: EncodingLoops,
     code: CodeLimits,
     limits: Integers,
-    inline: InlineLimits,
     tables: LowEntropyCodes,
 ) -> int:
     """Return the bits left before the first sample, 0 for an intact body, or DAMAGED."""
@@ -334,10 +307,10 @@ def _decode(
                     at -= 1
                     sequence[at] = np.uint32(value)
                 counter = before
-        if len(inline.widths) > 0 and line % inline.period == 0:
-            for column in range(len(inline.widths) - 1, -1, -1):
-                width = inline.widths[column]
-                limits[line // inline.period, column] = signed(window(words, position)) & ((1 << width) - 1)
+        if len(loops.limit_widths) > 0 and line % loops.limit_period == 0:
+            for column in range(len(loops.limit_widths) - 1, -1, -1):
+                width = loops.limit_widths[column]
+                limits[line // loops.limit_period, column] = signed(window(words, position)) & ((1 << width) - 1)
                 position -= width
                 if position < 0:
                     return DAMAGED

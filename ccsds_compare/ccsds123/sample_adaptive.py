@@ -12,8 +12,19 @@ import numpy as np
 from hyvic_runtime.errors import DecodeError
 from numpy.typing import NDArray
 
-from ccsds123.bit_stream import Window, Words, leading_zeros, octets_from_words, put, take, window, words_from_octets
-from ccsds123.encoding_order import EncodingLoops, InlineLimits, Mapped
+from ccsds123.bit_stream import (
+    BEGIN,
+    Place,
+    Window,
+    Words,
+    leading_zeros,
+    octets_from_words,
+    put,
+    take,
+    window,
+    words_from_octets,
+)
+from ccsds123.encoding_order import EncodingLoops, Limits, Mapped
 from ccsds123.entropy_coders import Hybrid, SampleAdaptive
 from ccsds123.kernel import Integers, kernel, signed
 
@@ -55,37 +66,30 @@ def initial_accumulators(coder: SampleAdaptive, dynamic_range: int, bands: int) 
     return (3 * (1 << (k + 6)) - 49) * (1 << coder.initial_count_exponent) // 2**7
 
 
-def encode(
-    sequence: Mapped,
-    loops: EncodingLoops,
-    coder: SampleAdaptive,
-    dynamic_range: int,
-    inline: InlineLimits,
-    limits: NDArray[np.int64],
-) -> bytes:
+def encode(sequence: Mapped, loops: EncodingLoops, coder: SampleAdaptive, dynamic_range: int, limits: Limits) -> bytes:
     """Return the body without its final fill."""
     longest = coder.unary_length_limit + dynamic_range
-    words = np.empty((len(sequence) * longest + limits.shape[0] * int(inline.widths.sum())) // 32 + 2, np.uint32)
+    words = np.empty((len(sequence) * longest + limits.shape[0] * int(loops.limit_widths.sum())) // 32 + 2, np.uint32)
     accumulators = initial_accumulators(coder, dynamic_range, loops.bands)
-    bits = _encode(sequence, words, accumulators, loops, code_limits(coder, dynamic_range), limits, inline)
-    return octets_from_words(words, bits)
+    place = _encode(sequence, words, accumulators, loops, code_limits(coder, dynamic_range), limits)
+    return octets_from_words(words, place)
 
 
 def decode(
-    octets: bytes, loops: EncodingLoops, coder: SampleAdaptive, dynamic_range: int, inline: InlineLimits
-) -> tuple[Mapped, NDArray[np.int64], int]:
+    octets: bytes, loops: EncodingLoops, coder: SampleAdaptive, dynamic_range: int
+) -> tuple[Mapped, Limits, int]:
     """Return indices in encoding order, inline error limits (update, value), and the bits read.
 
     Raises:
         DecodeError: the body ends early, or an index has more than D bits.
     """
-    size = loops.lines * loops.samples * loops.bands
+    size = loops.size
     if size > 8 * len(octets):
         raise DecodeError(
             f"{size} samples do not fit a body of {len(octets)} octets; the header or the body is damaged"
         )
     sequence = np.empty(size, np.uint32)
-    limits = np.empty((inline.rows(loops.lines), inline.columns), np.int64)
+    limits = np.empty(loops.limits_shape, np.int64)
     bits = _decode(
         words_from_octets(octets),
         8 * len(octets) + 64,
@@ -94,7 +98,6 @@ def decode(
         loops,
         code_limits(coder, dynamic_range),
         limits,
-        inline,
     )
     if bits == TRUNCATED:
         raise DecodeError("the body ends before its last sample; it is damaged or incomplete")
@@ -120,13 +123,11 @@ def counter_at(t: int, first: int, code: CodeLimits) -> int:
 
 
 @kernel
-def put_limits(
-    words: Words, position: int, accumulator: int, pending: int, row: Integers, widths: Integers
-) -> tuple[int, int, int]:
+def put_limits(words: Words, place: Place, row: Integers, widths: Integers) -> Place:
     """Append the error limits of one update; see `put`."""
     for column in range(len(widths)):
-        position, accumulator, pending = put(words, position, accumulator, pending, row[column], widths[column])
-    return position, accumulator, pending
+        place = put(words, place, row[column], widths[column])
+    return place
 
 
 @kernel
@@ -150,25 +151,19 @@ def _encode(
     loops: EncodingLoops,
     code: CodeLimits,
     limits: Integers,
-    inline: InlineLimits,
-) -> int:
-    position, accumulator, pending = 0, 0, 0
-    at = 0
+) -> Place:
+    place, at = BEGIN, 0
     for line in range(loops.lines):
-        if len(inline.widths) > 0 and line % inline.period == 0:
-            row = limits[line // inline.period]
-            position, accumulator, pending = put_limits(words, position, accumulator, pending, row, inline.widths)
+        if len(loops.limit_widths) > 0 and line % loops.limit_period == 0:
+            place = put_limits(words, place, limits[line // loops.limit_period], loops.limit_widths)
         for first in range(0, loops.bands, loops.depth):
             last = min(first + loops.depth, loops.bands)
             counter = counter_at(max(line * loops.samples, 1), 1, code)
             for sample in range(loops.samples):
                 if line == 0 and sample == 0:
                     for _ in range(first, last):
-                        value = signed(sequence[at])
+                        place = put(words, place, signed(sequence[at]), code.dynamic_range)
                         at += 1
-                        position, accumulator, pending = put(
-                            words, position, accumulator, pending, value, code.dynamic_range
-                        )
                     continue
                 rescale = counter == (1 << code.counter_size) - 1
                 counter_width = 64 - leading_zeros(counter)
@@ -180,22 +175,17 @@ def _encode(
                     quotient = value >> k
                     one_and_rest = (1 << k) | (value & ((1 << k) - 1))
                     if quotient + 1 + k <= 32 and quotient < code.unary:
-                        position, accumulator, pending = put(
-                            words, position, accumulator, pending, one_and_rest, quotient + 1 + k
-                        )
+                        place = put(words, place, one_and_rest, quotient + 1 + k)
                     elif quotient < code.unary:
-                        position, accumulator, pending = put(words, position, accumulator, pending, 0, quotient)
-                        position, accumulator, pending = put(words, position, accumulator, pending, one_and_rest, 1 + k)
+                        place = put(words, place, 0, quotient)
+                        place = put(words, place, one_and_rest, 1 + k)
                     else:
-                        position, accumulator, pending = put(words, position, accumulator, pending, 0, code.unary)
-                        position, accumulator, pending = put(
-                            words, position, accumulator, pending, value, code.dynamic_range
-                        )
+                        place = put(words, place, 0, code.unary)
+                        place = put(words, place, value, code.dynamic_range)
                     statistic += value
                     accumulators[band] = (statistic + 1) >> 1 if rescale else statistic
                 counter = (counter + 1) >> 1 if rescale else counter + 1
-    words[position] = np.uint32((accumulator << (32 - pending)) & 0xFFFFFFFF)
-    return 32 * position + pending
+    return place
 
 
 @kernel
@@ -207,16 +197,15 @@ def _decode(
     loops: EncodingLoops,
     code: CodeLimits,
     limits: Integers,
-    inline: InlineLimits,
 ) -> int:
     """Return the bits read, or TRUNCATED, or TOO_LARGE; `bits` is where they end, the first being bit 64."""
     position = 64
     at = 0
     for line in range(loops.lines):
-        if len(inline.widths) > 0 and line % inline.period == 0:
-            for column in range(len(inline.widths)):
-                limits[line // inline.period, column] = take(words, position, inline.widths[column])
-                position += inline.widths[column]
+        if len(loops.limit_widths) > 0 and line % loops.limit_period == 0:
+            for column in range(len(loops.limit_widths)):
+                limits[line // loops.limit_period, column] = take(words, position, loops.limit_widths[column])
+                position += loops.limit_widths[column]
                 if position > bits:
                     return TRUNCATED
         for first in range(0, loops.bands, loops.depth):

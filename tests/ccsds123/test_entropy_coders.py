@@ -13,14 +13,13 @@ from ccsds123 import (
     hybrid,
     sample_adaptive,
 )
-from ccsds123.encoding_order import encoding_loops, inline_limits, mapped_from_sequence, sequence_from_mapped
+from ccsds123.encoding_order import encoding_loops, mapped_from_sequence, sequence_from_mapped
 from ccsds123.low_entropy_codes import CODES, DIRECT_BITS, flush_nodes, low_entropy_codes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.errors import DecodeError
 
 NO_LIMITS = np.empty((0, 0), np.int64)
-NO_INLINE = inline_limits(Parameters(), 1)
 
 
 def test_order_of_band_interleaving_is_the_books_nesting_of_loops() -> None:
@@ -105,9 +104,11 @@ def sequences(draw: st.DrawFn) -> tuple[np.ndarray, int, int, int]:
 def test_any_indices_come_back_in_any_order(case, coder, group: int) -> None:
     values, bands, count, depth = case
     module = {SampleAdaptive: sample_adaptive, Hybrid: hybrid, BlockAdaptive: block_adaptive}[type(coder)]
-    way = encoding_loops(ImageShape(lines=1, samples=count, bands=bands), min(group, bands))
-    octets = module.encode(values, way, coder, depth, NO_INLINE, NO_LIMITS)
-    sequence, _, bits = module.decode(octets, way, coder, depth, NO_INLINE)
+    way = encoding_loops(
+        ImageShape(lines=1, samples=count, bands=bands), Parameters(interleaving_depth=min(group, bands))
+    )
+    octets = module.encode(values, way, coder, depth, NO_LIMITS)
+    sequence, _, bits = module.decode(octets, way, coder, depth)
     assert np.array_equal(sequence, values)
     assert len(octets) == -(-bits // 8)
 
@@ -118,8 +119,8 @@ def test_block_adaptive_bodies_are_those_of_libaec(case, block_size: int, interv
     """CCSDS 121.0 by another hand decodes ours, and encodes to the same length; equal-length options may differ."""
     values, bands, count, depth = case
     coder = BlockAdaptive(block_size=block_size, reference_sample_interval=interval)
-    way = encoding_loops(ImageShape(lines=1, samples=count, bands=bands), None)
-    octets = block_adaptive.encode(values, way, coder, depth, NO_INLINE, NO_LIMITS)
+    way = encoding_loops(ImageShape(lines=1, samples=count, bands=bands), Parameters())
+    octets = block_adaptive.encode(values, way, coder, depth, NO_LIMITS)
     sample = np.dtype(f"<u{next(size for size in (1, 2, 4) if depth <= 8 * size)}")
     padded = np.zeros(-(-values.size // block_size) * block_size, sample)
     padded[: values.size] = values
@@ -128,17 +129,17 @@ def test_block_adaptive_bodies_are_those_of_libaec(case, block_size: int, interv
     assert np.array_equal(np.frombuffer(theirs, sample), padded)
     encoded = imagecodecs.aec_encode(padded.tobytes(), **options)
     assert len(encoded) == len(octets)
-    assert np.array_equal(block_adaptive.decode(encoded, way, coder, depth, NO_INLINE)[0], values)
+    assert np.array_equal(block_adaptive.decode(encoded, way, coder, depth)[0], values)
 
 
 @pytest.mark.parametrize("module", [sample_adaptive, hybrid, block_adaptive], ids=lambda m: m.__name__)
 def test_constant_images_cost_next_to_nothing_where_the_coder_allows(module) -> None:
     values = np.zeros(100_000, np.uint32)
     coder = {sample_adaptive: SampleAdaptive(), hybrid: Hybrid(), block_adaptive: BlockAdaptive()}[module]
-    way = encoding_loops(ImageShape(lines=100, samples=100, bands=10), 10)
-    octets = module.encode(values, way, coder, 16, NO_INLINE, NO_LIMITS)
+    way = encoding_loops(ImageShape(lines=100, samples=100, bands=10), Parameters(interleaving_depth=10))
+    octets = module.encode(values, way, coder, 16, NO_LIMITS)
     assert len(octets) <= {sample_adaptive: 12_600, hybrid: 1_200, block_adaptive: 70}[module]
-    assert np.array_equal(module.decode(octets, way, coder, 16, NO_INLINE)[0], values)
+    assert np.array_equal(module.decode(octets, way, coder, 16)[0], values)
 
 
 @pytest.mark.parametrize(("depth", "block_size"), [(2, 8), (8, 16), (16, 32), (32, 64)])
@@ -149,27 +150,27 @@ def test_a_block_adaptive_body_holds_64_blocks_a_codeword_and_no_more(
     values = np.zeros(segments * 64 * block_size, np.uint32)
     for restricted in {False, depth == 2}:
         coder = BlockAdaptive(block_size=block_size, restricted=restricted)
-        way = encoding_loops(ImageShape(lines=1, samples=values.size, bands=1), None)
-        octets = block_adaptive.encode(values, way, coder, depth, NO_INLINE, NO_LIMITS)
+        way = encoding_loops(ImageShape(lines=1, samples=values.size, bands=1), Parameters())
+        octets = block_adaptive.encode(values, way, coder, depth, NO_LIMITS)
         assert len(octets) == -(-segments * (block_adaptive.identifier_bits(coder, depth) + 6) // 8)
-        assert not block_adaptive.decode(octets, way, coder, depth, NO_INLINE)[0].any()
+        assert not block_adaptive.decode(octets, way, coder, depth)[0].any()
         # The bits that fill the last octet may be fewer than a codeword takes, or more.
-        many = encoding_loops(ImageShape(lines=1, samples=values.size, bands=4), None)
+        many = encoding_loops(ImageShape(lines=1, samples=values.size, bands=4), Parameters())
         with pytest.raises(DecodeError, match="values do not fit a body"):
-            block_adaptive.decode(octets, many, coder, depth, NO_INLINE)
+            block_adaptive.decode(octets, many, coder, depth)
 
 
 @pytest.mark.parametrize(("depth", "k"), [(3, 5), (9, 13), (17, 20), (17, 29)])
 def test_split_samples_of_more_bits_than_the_image_has_are_damage(depth: int, k: int) -> None:
     coder = BlockAdaptive(block_size=8)
     identifier = block_adaptive.identifier_bits(coder, depth)
-    way = encoding_loops(ImageShape(lines=1, samples=8, bands=1), None)
+    way = encoding_loops(ImageShape(lines=1, samples=8, bands=1), Parameters())
     for rest, damaged in ((2**depth - 1, False), (2**depth, True), (2**k - 1, True)):
         bits = f"{k + 1:0{identifier}b}" + 8 * "1" + 7 * f"{1:0{k}b}" + f"{rest:0{k}b}"
         bits += "0" * (-len(bits) % 8)
         octets = int(bits, 2).to_bytes(len(bits) // 8, "big")
         if damaged:
             with pytest.raises(DecodeError, match="a block of the body cannot be read"):
-                block_adaptive.decode(octets, way, coder, depth, NO_INLINE)
+                block_adaptive.decode(octets, way, coder, depth)
         else:
-            assert block_adaptive.decode(octets, way, coder, depth, NO_INLINE)[0].tolist() == [*7 * [1], rest]
+            assert block_adaptive.decode(octets, way, coder, depth)[0].tolist() == [*7 * [1], rest]
