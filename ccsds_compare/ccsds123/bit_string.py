@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hyvic_runtime.errors import DecodeError
+
+from ccsds123.record import Record
 
 
 class BitWriter:
@@ -27,6 +29,13 @@ class BitWriter:
         if width:
             self._bits.append(f"{value:0{width}b}")
             self._count += width
+
+    def put_fields(self, record: Record, *names: str) -> None:
+        """Append the named fields of a record; without names, all that have a width."""
+        for name, (_, field) in record.definitions().items():
+            if field.width and (not names or name in names):
+                self.put(0, field.reserved)
+                self.put(field.code(getattr(record, name)), field.width)
 
     def fill(self) -> None:
         """Append zeros up to the next octet (5.3.1.2)."""
@@ -72,6 +81,15 @@ class BitReader:
         """Pass over bits."""
         self.need(width)
         self._position += width
+
+    def get_fields(self, kind: type[Record], *names: str) -> dict[str, Any]:
+        """Take the named fields of a record off; without names, all that have a width."""
+        values = {}
+        for name, (hint, field) in kind.definitions().items():
+            if field.width and (not names or name in names):
+                self.get_zeros(field.reserved)
+                values[name] = hint(field.value(self.get(field.width)))
+        return values
 
     def get_zeros(self, width: int) -> None:
         """Take reserved bits off."""

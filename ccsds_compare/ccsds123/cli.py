@@ -115,8 +115,7 @@ def _decode(arguments: argparse.Namespace) -> Result:
 def _inspect(arguments: argparse.Namespace) -> Result:
     from ccsds123.description import describe
     from ccsds123.header import read_header
-    from ccsds123.parameter_files import Job
-    from ccsds123.parameter_writer import json_from_job
+    from ccsds123.parameter_files import Job, json_from_job
 
     octets = _read(arguments.stream)
     try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from ccsds123.violations import Violations, settle
+from ccsds123.record import Field, Record
+from ccsds123.violations import Violations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SampleAdaptive:
+class SampleAdaptive(Record):
     """Sample-adaptive entropy coder, 5.4.3.2.
 
     >>> SampleAdaptive(unary_length_limit=40)
@@ -28,22 +29,19 @@ class SampleAdaptive:
 
     name: ClassVar[str] = "sample-adaptive"
 
-    unary_length_limit: int = 18
-    rescaling_counter_size: int = 6
-    initial_count_exponent: int = 1
-    accumulator_initialization: int | tuple[int, ...] | None = 0
+    unary_length_limit: Annotated[int, Field("U_max", 8, 32, "5.4.3.2.2.2", width=5, zero=32, key="U_max")] = 18
+    rescaling_counter_size: Annotated[int, Field(width=3, zero=4, key="gamma_star")] = 6
+    initial_count_exponent: Annotated[int, Field("γ0", 1, 8, "5.4.3.2.3.2", width=3, zero=8, key="gamma_0")] = 1
+    accumulator_initialization: Annotated[int | tuple[int, ...] | None, Field("k″", 0, 14, "5.4.3.2.3.3")] = 0
     in_header: bool = True
 
-    def __post_init__(self) -> None:
-        settle(self)
-        wrong = Violations()
-        _check_statistics(wrong, self, clauses=("5.4.3.2.2.2", "5.4.3.2.3.2", "5.4.3.2.3.4"))
-        wrong.any_outside("k″", band_values(self.accumulator_initialization), 0, 14, "5.4.3.2.3.3")
-        wrong.complain()
+    def check(self, wrong: Violations) -> None:
+        """Note a γ* that γ0 does not allow."""
+        wrong.outside("γ*", self.rescaling_counter_size, max(4, self.initial_count_exponent + 1), 11, "5.4.3.2.3.4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hybrid:
+class Hybrid(Record):
     """Hybrid entropy coder, 5.4.3.3.
 
     Attributes:
@@ -56,20 +54,18 @@ class Hybrid:
 
     name: ClassVar[str] = "hybrid"
 
-    unary_length_limit: int = 18
-    rescaling_counter_size: int = 6
-    initial_count_exponent: int = 1
+    unary_length_limit: Annotated[int, Field("U_max", 8, 32, "5.4.3.3.3.2.2", width=5, zero=32, key="U_max")] = 18
+    rescaling_counter_size: Annotated[int, Field(width=3, zero=4, key="gamma_star")] = 6
+    initial_count_exponent: Annotated[int, Field("γ0", 1, 8, "5.4.3.3.4.2", width=3, zero=8, key="gamma_0")] = 1
     initial_accumulators: int | tuple[int, ...] = 0
 
-    def __post_init__(self) -> None:
-        settle(self)
-        wrong = Violations()
-        _check_statistics(wrong, self, clauses=("5.4.3.3.3.2.2", "5.4.3.3.4.2", "5.4.3.3.4.5"))
-        wrong.complain()
+    def check(self, wrong: Violations) -> None:
+        """Note a γ* that γ0 does not allow."""
+        wrong.outside("γ*", self.rescaling_counter_size, max(4, self.initial_count_exponent + 1), 11, "5.4.3.3.4.5")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BlockAdaptive:
+class BlockAdaptive(Record):
     """Block-adaptive entropy coder, 5.4.3.4: the coder of CCSDS 121.0.
 
     Attributes:
@@ -80,38 +76,11 @@ class BlockAdaptive:
 
     name: ClassVar[str] = "block-adaptive"
 
-    block_size: int = 32
-    restricted: bool = False
-    reference_sample_interval: int = 4096
-
-    def __post_init__(self) -> None:
-        settle(self)
-        wrong = Violations()
-        if self.block_size not in (8, 16, 32, 64):
-            wrong.append(f"J {self.block_size} is not 8, 16, 32 or 64 (5.4.3.4.2.4)")
-        wrong.outside("r", self.reference_sample_interval, 1, 4096, "5.4.3.4.2.5")
-        wrong.complain()
+    block_size: Annotated[int, Field("J", 8, 64, "5.4.3.4.2.4", reserved=1, width=2, zero=8, powers=True, key="J")] = 32
+    restricted: Annotated[bool, Field(width=1, key="restricted_code_options")] = False
+    reference_sample_interval: Annotated[int, Field("r", 1, 4096, "5.4.3.4.2.5", width=12, zero=4096, key="r")] = 4096
 
 
 EntropyCoder = SampleAdaptive | Hybrid | BlockAdaptive
 ENTROPY_CODERS: tuple[type[EntropyCoder], ...] = (SampleAdaptive, Hybrid, BlockAdaptive)
 """Types in the order of the header's entropy coder type (table 5-3)."""
-
-
-def band_values(table: int | tuple[int, ...] | None) -> tuple[int, ...]:
-    """Return the values of a table that has one value for all bands, or one a band, or is not known (None).
-
-    >>> band_values(3), band_values((1, 2)), band_values(None)
-    ((3,), (1, 2), ())
-    """
-    if table is None:
-        return ()
-    return (table,) if isinstance(table, int) else table
-
-
-def _check_statistics(wrong: Violations, coder: SampleAdaptive | Hybrid, *, clauses: tuple[str, str, str]) -> None:
-    """Check U_max, γ0 and γ*; the clauses define them in this order."""
-    least = max(4, coder.initial_count_exponent + 1)
-    wrong.outside("U_max", coder.unary_length_limit, 8, 32, clauses[0])
-    wrong.outside("γ0", coder.initial_count_exponent, 1, 8, clauses[1])
-    wrong.outside("γ*", coder.rescaling_counter_size, least, 11, clauses[2])

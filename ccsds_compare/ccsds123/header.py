@@ -22,7 +22,6 @@ from ccsds123.parameters import (
     ErrorLimits,
     FidelityControl,
     ImageShape,
-    LocalSum,
     Parameters,
     Predictor,
     SampleRepresentatives,
@@ -32,6 +31,16 @@ from ccsds123.parameters import (
 from ccsds123.supplementary import read_table, write_table
 from ccsds123.violations import ParameterError
 
+MODE = ("prediction_bands", "reduced")
+WEIGHTS = (
+    "local_sum",
+    "register_size",
+    "weight_resolution",
+    "weight_change_interval",
+    "weight_initial_exponent",
+    "weight_final_exponent",
+)
+"""Fields of the predictor before and after the flag of the weight exponent offsets (table 5-6)."""
 NO_CONSTANT = 0b1111
 """Accumulator Initialization Constant field if there is no constant (table 5-13)."""
 
@@ -88,8 +97,7 @@ def _write_essential(bits: BitWriter, header: Header) -> None:
     parameters, shape = header.parameters, header.shape
     depth = parameters.interleaving_depth
     bits.put(parameters.user_defined_data, 8)
-    for size in (shape.samples, shape.lines, shape.bands):
-        bits.put(size % 2**16, 16)
+    bits.put_fields(shape)
     bits.put(parameters.signed, 1)
     bits.put(0, 1)
     bits.put(parameters.dynamic_range > 16, 1)
@@ -107,8 +115,7 @@ def _write_essential(bits: BitWriter, header: Header) -> None:
 
 def _read(bits: BitReader) -> Header:
     user_defined_data = bits.get(8)
-    samples, lines, bands = (bits.get(16) or 2**16 for _ in range(3))
-    shape = ImageShape(lines=lines, samples=samples, bands=bands)
+    shape = ImageShape(**bits.get_fields(ImageShape))
     signed = bool(bits.get(1))
     bits.get_zeros(1)
     large, depth = bits.get(1), bits.get(4)
@@ -126,17 +133,17 @@ def _read(bits: BitReader) -> Header:
     bits.get_zeros(1)
     fidelity = FidelityControl(bits.get(2))
     bits.get_zeros(2)
-    tables = tuple(read_table(bits, lines, samples, bands) for _ in range(bits.get(4)))
-    predictor, has_representatives = _read_primary(bits, bands)
-    limits = _read_quantization(bits, bands, fidelity, sequential=sequential)
-    representatives = _read_sample_representative(bits, bands) if has_representatives else None
+    tables = tuple(read_table(bits, shape.lines, shape.samples, shape.bands) for _ in range(bits.get(4)))
+    predictor, has_representatives = _read_primary(bits, shape.bands)
+    limits = _read_quantization(bits, shape.bands, fidelity, sequential=sequential)
+    representatives = _read_sample_representative(bits, shape.bands) if has_representatives else None
     return Header(
         shape=shape,
         parameters=Parameters(
             signed=signed,
             dynamic_range=dynamic_range,
             interleaving_depth=None if sequential else interleaving_depth or 2**16,
-            entropy_coder=_read_entropy_coder(bits, bands, ENTROPY_CODERS[coder]),
+            entropy_coder=_read_entropy_coder(bits, shape.bands, ENTROPY_CODERS[coder]),
             predictor=predictor,
             error_limits=limits,
             sample_representatives=representatives,
@@ -156,15 +163,9 @@ def _write_primary(bits: BitWriter, parameters: Parameters) -> None:
     custom, offsets = predictor.weight_initialization, predictor.weight_exponent_offsets
     bits.put(0, 1)
     bits.put(parameters.sample_representatives is not None, 1)
-    bits.put(predictor.prediction_bands, 4)
-    bits.put(predictor.reduced, 1)
+    bits.put_fields(predictor, *MODE)
     bits.put(offsets is not None, 1)
-    bits.put(predictor.local_sum, 2)
-    bits.put(predictor.register_size % 64, 6)
-    bits.put(predictor.weight_resolution - 4, 4)
-    bits.put(predictor.weight_change_interval.bit_length() - 5, 4)
-    bits.put(predictor.weight_initial_exponent + 6, 4)
-    bits.put(predictor.weight_final_exponent + 6, 4)
+    bits.put_fields(predictor, *WEIGHTS)
     bits.put(offsets is not None and offsets.in_header, 1)
     bits.put(custom is not None, 1)
     bits.put(custom is not None and custom.in_header, 1)
@@ -175,14 +176,9 @@ def _read_primary(bits: BitReader, bands: int) -> tuple[Predictor, bool]:
     """Read tables 5-6 and 5-7, and whether sample representatives follow."""
     bits.get_zeros(1)
     has_representatives = bool(bits.get(1))
-    prediction_bands = bits.get(4)
-    reduced = bool(bits.get(1))
+    mode = bits.get_fields(Predictor, *MODE)
     has_offsets = bool(bits.get(1))
-    local_sum = LocalSum(bits.get(2))
-    register_size = bits.get(6) or 64
-    weight_resolution = bits.get(4) + 4
-    weight_change_interval = 1 << bits.get(4) + 4
-    initial, final = bits.get(4) - 6, bits.get(4) - 6
+    weights = bits.get_fields(Predictor, *WEIGHTS)
     offsets_in_header, custom, custom_in_header = (bool(bits.get(1)) for _ in range(3))
     resolution = bits.get(5)
     if offsets_in_header and not has_offsets:
@@ -191,28 +187,18 @@ def _read_primary(bits: BitReader, bands: int) -> tuple[Predictor, bool]:
         bits.refuse("a weight initialization table is announced for default weights")
     if resolution and not custom:
         bits.refuse("a weight initialization resolution is given for default weights")
-    counts = [min(band, prediction_bands) for band in range(bands)]
-    vectors = values = None
+    counts = [min(band, mode["prediction_bands"]) for band in range(bands)]
+    initialization = offsets = vectors = values = None
     if custom_in_header:
-        vectors = _read_rows(bits, [count + (0 if reduced else 3) for count in counts], resolution)
+        vectors = _read_rows(bits, [count + (0 if mode["reduced"] else 3) for count in counts], resolution)
     if offsets_in_header:
-        values = _read_rows(bits, [count + (0 if reduced else 1) for count in counts], 4)
-    return Predictor(
-        prediction_bands=prediction_bands,
-        reduced=reduced,
-        local_sum=local_sum,
-        register_size=register_size,
-        weight_resolution=weight_resolution,
-        weight_change_interval=weight_change_interval,
-        weight_initial_exponent=initial,
-        weight_final_exponent=final,
-        weight_initialization=WeightInitialization(resolution=resolution, vectors=vectors, in_header=custom_in_header)
-        if custom
-        else None,
-        weight_exponent_offsets=WeightExponentOffsets(values=values, in_header=offsets_in_header)
-        if has_offsets
-        else None,
-    ), has_representatives
+        values = _read_rows(bits, [count + (0 if mode["reduced"] else 1) for count in counts], 4)
+    if custom:
+        initialization = WeightInitialization(resolution=resolution, vectors=vectors, in_header=custom_in_header)
+    if has_offsets:
+        offsets = WeightExponentOffsets(values=values, in_header=offsets_in_header)
+    predictor = Predictor(weight_initialization=initialization, weight_exponent_offsets=offsets, **mode, **weights)
+    return predictor, has_representatives
 
 
 def _write_weight_tables(bits: BitWriter, predictor: Predictor) -> None:
@@ -251,10 +237,7 @@ def _write_quantization(bits: BitWriter, parameters: Parameters) -> None:
         bits.put(0, 2)
         bits.put(exponent or 0, 4)
     for limit in limits.present:
-        bits.put(0, 1)
-        bits.put(limit.band_dependent, 1)
-        bits.put(0, 2)
-        bits.put(limit.bit_depth % 16, 4)
+        bits.put_fields(limit)
         if exponent is None:
             _write_rows(bits, limit.values[:1], limit.bit_depth)
 
@@ -276,12 +259,10 @@ def _read_quantization(
             bits.refuse("an error limit update period is given without periodic updating")
 
     def limit() -> ErrorLimit:
-        bits.get_zeros(1)
-        band_dependent = bool(bits.get(1))
-        bits.get_zeros(2)
-        bit_depth = bits.get(4) or 16
-        row = _read_row(bits, bands if band_dependent else 1, bit_depth) if exponent is None else None
-        return ErrorLimit(bit_depth=bit_depth, values=() if row is None else (row,), band_dependent=band_dependent)
+        facts = bits.get_fields(ErrorLimit)
+        length = bands if facts["band_dependent"] else 1
+        values = () if exponent is not None else (_read_row(bits, length, facts["bit_depth"]),)
+        return ErrorLimit(values=values, **facts)
 
     absolute = limit() if fidelity is not FidelityControl.RELATIVE else None
     relative = limit() if fidelity is not FidelityControl.ABSOLUTE else None
@@ -298,8 +279,7 @@ def _write_sample_representative(bits: BitWriter, representatives: SampleReprese
     """Write table 5-12."""
     if representatives is None:
         return
-    bits.put(0, 5)
-    bits.put(representatives.resolution, 3)
+    bits.put_fields(representatives)
     tables = (
         (representatives.damping, representatives.damping_in_header),
         (representatives.offset, representatives.offset_in_header),
@@ -317,31 +297,21 @@ def _write_sample_representative(bits: BitWriter, representatives: SampleReprese
 
 
 def _read_sample_representative(bits: BitReader, bands: int) -> SampleRepresentatives:
-    bits.get_zeros(5)
-    resolution = bits.get(3)
-    fixed: list[int | None] = []
-    in_header: list[bool] = []
+    facts = bits.get_fields(SampleRepresentatives)
+    announced: list[str] = []
     for name in ("damping", "offset"):
         bits.get_zeros(1)
-        varying, table = bool(bits.get(1)), bool(bits.get(1))
+        varying, in_header = bool(bits.get(1)), bool(bits.get(1))
         bits.get_zeros(1)
         value = bits.get(4)
         if varying and value:
             bits.refuse(f"a fixed {name} is given beside band-varying ones")
-        if table and not varying:
+        if in_header and not varying:
             bits.refuse(f"a {name} table is announced beside a fixed {name}")
-        fixed.append(None if varying else value)
-        in_header.append(table)
-    damping, offset = (
-        _read_row(bits, bands, resolution) if table else value for value, table in zip(fixed, in_header, strict=True)
-    )
-    return SampleRepresentatives(
-        resolution=resolution,
-        damping=damping,
-        offset=offset,
-        damping_in_header=in_header[0] or fixed[0] is not None,
-        offset_in_header=in_header[1] or fixed[1] is not None,
-    )
+        facts |= {name: None if varying else value, f"{name}_in_header": in_header or not varying}
+        announced += [name] * in_header
+    facts |= {name: _read_row(bits, bands, facts["resolution"]) for name in announced}
+    return SampleRepresentatives(**facts)
 
 
 # -------------------------------------------------------------------------------- entropy coder metadata
@@ -349,15 +319,9 @@ def _read_sample_representative(bits: BitReader, bands: int) -> SampleRepresenta
 
 def _write_entropy_coder(bits: BitWriter, coder: EntropyCoder) -> None:
     """Write table 5-13, 5-14 or 5-15."""
+    bits.put_fields(coder)
     if isinstance(coder, BlockAdaptive):
-        bits.put(0, 1)
-        bits.put(coder.block_size.bit_length() - 4, 2)
-        bits.put(coder.restricted, 1)
-        bits.put(coder.reference_sample_interval % 2**12, 12)
         return
-    bits.put(coder.unary_length_limit % 32, 5)
-    bits.put(coder.rescaling_counter_size - 4, 3)
-    bits.put(coder.initial_count_exponent % 8, 3)
     if isinstance(coder, Hybrid):
         bits.put(0, 5)
         return
@@ -369,31 +333,17 @@ def _write_entropy_coder(bits: BitWriter, coder: EntropyCoder) -> None:
 
 
 def _read_entropy_coder(bits: BitReader, bands: int, kind: type[EntropyCoder]) -> EntropyCoder:
-    if kind is BlockAdaptive:
-        bits.get_zeros(1)
-        return BlockAdaptive(
-            block_size=8 << bits.get(2),
-            restricted=bool(bits.get(1)),
-            reference_sample_interval=bits.get(12) or 2**12,
-        )
-    unary_length_limit = bits.get(5) or 32
-    rescaling_counter_size = bits.get(3) + 4
-    initial_count_exponent = bits.get(3) or 8
-    if kind is Hybrid:
-        bits.get_zeros(5)
-        return Hybrid(
-            unary_length_limit=unary_length_limit,
-            rescaling_counter_size=rescaling_counter_size,
-            initial_count_exponent=initial_count_exponent,
-        )
+    facts = bits.get_fields(kind)
+    if kind is not SampleAdaptive:
+        if kind is Hybrid:
+            bits.get_zeros(5)
+        return kind(**facts)
     constant, in_header = bits.get(4), bool(bits.get(1))
     if in_header and constant != NO_CONSTANT:
         bits.refuse("an accumulator initialization table is announced beside a constant")
     initial: int | tuple[int, ...] | None = constant if constant != NO_CONSTANT else None
     return SampleAdaptive(
-        unary_length_limit=unary_length_limit,
-        rescaling_counter_size=rescaling_counter_size,
-        initial_count_exponent=initial_count_exponent,
         accumulator_initialization=_read_row(bits, bands, 4) if in_header else initial,
         in_header=in_header or constant != NO_CONSTANT,
+        **facts,
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from enum import IntEnum
 from typing import Any, TypeVar
 
+from ccsds123.record import Record
 from ccsds123.violations import ParameterError
 
 
-class Fields:
+class JsonObject:
     """A JSON object whose keys must all be used.
 
-    >>> fields = Fields("image", {"N_X": 7, "N_W": 6})
+    >>> fields = JsonObject("image", {"N_X": 7, "N_W": 6})
     >>> fields.integer("N_X")
     7
     >>> fields.done()
@@ -47,18 +50,42 @@ class Fields:
         """Return an integer, or None for null and for a missing key."""
         return None if self.get(key, None) is None else self.integer(key)
 
-    def boolean(self, key: str, default: bool) -> bool:
+    def boolean(self, key: str, *default: bool) -> bool:
         """Return a value that must be true or false."""
-        value = self.get(key, default)
+        value = self.get(key, *default)
         if type(value) is not bool:
             raise ParameterError(f"{key} of {self._name} is neither true nor false but {value!r}")
         return value
+
+    def values_of(self, kind: type[Record]) -> dict[str, Any]:
+        """Return the values of a record's fields that have a key; a missing key leaves the record's default."""
+        values: dict[str, Any] = {}
+        for attribute in fields(kind):
+            hint, field = kind.definitions()[attribute.name]
+            if not field.key or (attribute.default is not MISSING and not self.states(field.key)):
+                continue
+            if field.words is not None:
+                values[attribute.name] = one_of(field.key, self.get(field.key), field.words)
+            else:
+                values[attribute.name] = self.boolean(field.key) if hint is bool else self.integer(field.key)
+        return values
 
     def done(self) -> None:
         """Refuse keys that nobody asked for."""
         for key in self._values:
             if key not in self._used:
                 raise ParameterError(f"{self._name} has an unknown key {key!r}")
+
+
+def json_from_record(record: Record) -> dict[str, Any]:
+    """Return the values of a record's fields that have a key, the inverse of `JsonObject.values_of`."""
+    values: dict[str, Any] = {}
+    for name, (_, field) in record.definitions().items():
+        if field.key:
+            value = getattr(record, name)
+            words = {meaning: word for word, meaning in (field.words or {}).items()}
+            values[field.key] = words.get(value, int(value) if isinstance(value, IntEnum) else value)
+    return values
 
 
 T = TypeVar("T")

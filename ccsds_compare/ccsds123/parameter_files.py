@@ -1,7 +1,7 @@
 """Parameters and image descriptions in JSON: the format of the golden vectors, `image` and `parameters`.
 
 Keys are the book's symbols (`N_X`, `Omega`, `gamma_star`); a missing key has its default. An unknown key is refused,
-and so is null for a table that another key calls for. `parameter_writer` writes the format.
+and so is null for a table that another key calls for.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hyvic_runtime.errors import DecodeError
 
 from ccsds123.bit_string import BitReader
 from ccsds123.entropy_coders import ENTROPY_CODERS, BlockAdaptive, EntropyCoder, Hybrid, SampleAdaptive
-from ccsds123.json_fields import Fields, list_of, one_of, rows_of, scalar_or_row
+from ccsds123.json_fields import JsonObject, json_from_record, list_of, one_of, rows_of, scalar_or_row
 from ccsds123.parameters import (
     ErrorLimit,
     ErrorLimits,
     FidelityControl,
     ImageShape,
-    LocalSum,
     Parameters,
     Predictor,
     SampleRepresentatives,
@@ -32,6 +32,7 @@ from ccsds123.supplementary import (
     FloatTable,
     IntegerTable,
     SupplementaryTable,
+    Table,
     TableStructure,
     read_table_data,
 )
@@ -74,14 +75,14 @@ def job_from_json(value: object) -> Job:
     Raises:
         ParameterError: an unknown or missing key, a value of the wrong type, or one that breaks the standard.
     """
-    top = Fields("the file", value)
-    image = Fields("image", top.get("image"))
-    given = Fields("parameters", top.get("parameters", {}))
+    top = JsonObject("the file", value)
+    image = JsonObject("image", top.get("image"))
+    given = JsonObject("parameters", top.get("parameters", {}))
     for remark in REMARKS:
         top.get(remark, None)
     top.done()
     image.get("file", None)  # a remark in the golden vectors
-    shape = ImageShape(lines=image.integer("N_Y"), samples=image.integer("N_X"), bands=image.integer("N_Z"))
+    shape = ImageShape(**image.values_of(ImageShape))
     dynamic_range, sample_type = image.integer("D", 16), image.get("sample_type", "unsigned")
     image.done()
     if given.integer("D", dynamic_range) != dynamic_range or given.get("sample_type", sample_type) != sample_type:
@@ -89,28 +90,27 @@ def job_from_json(value: object) -> Job:
     order, depth = given.get("sample_encoding_order", "BSQ"), given.integer_or_null("sub_frame_interleaving_depth_M")
     if (order == "BSQ") != (depth is None):
         raise ParameterError(f"sample_encoding_order {order!r} does not go with sub_frame_interleaving_depth_M {depth}")
-    predictor = Fields("predictor", given.get("predictor", {}))
+    predictor = JsonObject("predictor", given.get("predictor", {}))
     coder_name = given.get("entropy_coder_type", SampleAdaptive.name)
     fidelity = given.get("quantizer_fidelity_control_method", FidelityControl.LOSSLESS.words)
     parameters = Parameters(
         signed=one_of("sample_type", sample_type, {"unsigned": False, "signed": True}),
         dynamic_range=dynamic_range,
         interleaving_depth=one_of("sample_encoding_order", order, {"BSQ": None, "BI": depth}),
-        entropy_coder=_coder(coder_name, Fields("entropy_coder", given.get("entropy_coder", {}))),
+        entropy_coder=_coder(coder_name, JsonObject("entropy_coder", given.get("entropy_coder", {}))),
         predictor=_predictor(predictor),
         error_limits=_error_limits(
             one_of(
                 "quantizer_fidelity_control_method", fidelity, {control.words: control for control in FidelityControl}
             ),
-            Fields("quantization", given.get("quantization", {})),
+            JsonObject("quantization", given.get("quantization", {})),
         ),
         sample_representatives=_sample_representatives(predictor),
         supplementary_tables=tuple(
-            _table(Fields("supplementary table", table), shape)
+            _table(JsonObject("supplementary table", table), shape)
             for table in list_of("supplementary_information_tables", given.get("supplementary_information_tables", []))
         ),
-        user_defined_data=given.integer("user_defined_data", 0),
-        output_word_size=given.integer("output_word_size_B", 1),
+        **given.values_of(Parameters),
     )
     predictor.done()
     given.done()
@@ -118,28 +118,17 @@ def job_from_json(value: object) -> Job:
     return Job(shape=shape, parameters=parameters)
 
 
-def _predictor(fields: Fields) -> Predictor:
+def _predictor(fields: JsonObject) -> Predictor:
     custom, offsets = fields.get("weight_initialization", "default"), fields.get("weight_exponent_offsets", None)
     return Predictor(
-        prediction_bands=fields.integer("P", 3),
-        reduced=one_of("prediction_mode", fields.get("prediction_mode", "full"), {"full": False, "reduced": True}),
-        local_sum=one_of(
-            "local_sum_type",
-            fields.get("local_sum_type", LocalSum.WIDE_NEIGHBOR_ORIENTED.words),
-            {kind.words: kind for kind in LocalSum},
-        ),
-        register_size=fields.integer("R", 64),
-        weight_resolution=fields.integer("Omega", 19),
-        weight_change_interval=fields.integer("t_inc", 64),
-        weight_initial_exponent=fields.integer("nu_min", -1),
-        weight_final_exponent=fields.integer("nu_max", 3),
         weight_initialization=None if custom == "default" else _weight_initialization(custom),
         weight_exponent_offsets=None if offsets is None else _weight_exponent_offsets(offsets),
+        **fields.values_of(Predictor),
     )
 
 
 def _weight_initialization(value: object) -> WeightInitialization:
-    fields = Fields("weight_initialization", value)
+    fields = JsonObject("weight_initialization", value)
     one_of("method", fields.get("method", "custom"), {"custom": None})
     vectors, in_header = fields.get("Lambda_z"), fields.boolean("table_included", True)
     resolution = fields.integer("Q")
@@ -148,14 +137,14 @@ def _weight_initialization(value: object) -> WeightInitialization:
 
 
 def _weight_exponent_offsets(value: object) -> WeightExponentOffsets:
-    fields = Fields("weight_exponent_offsets", value)
+    fields = JsonObject("weight_exponent_offsets", value)
     fields.get("rows", None)  # a remark in the golden vectors
     values, in_header = fields.get("values"), fields.boolean("table_included", True)
     fields.done()
     return WeightExponentOffsets(values=rows_of("values", values), in_header=in_header)
 
 
-def _sample_representatives(fields: Fields) -> SampleRepresentatives | None:
+def _sample_representatives(fields: JsonObject) -> SampleRepresentatives | None:
     resolution = fields.integer_or_null("Theta")
     flag = fields.boolean("sample_representative_flag", bool(resolution))
     damping, offset = fields.get("phi_z", None), fields.get("psi_z", None)
@@ -175,7 +164,7 @@ def _sample_representatives(fields: Fields) -> SampleRepresentatives | None:
     )
 
 
-def _error_limits(fidelity: FidelityControl, fields: Fields) -> ErrorLimits | None:
+def _error_limits(fidelity: FidelityControl, fields: JsonObject) -> ErrorLimits | None:
     if fidelity is FidelityControl.LOSSLESS:
         fields.done()
         return None
@@ -204,62 +193,41 @@ def _error_limits(fidelity: FidelityControl, fields: Fields) -> ErrorLimits | No
     return limits
 
 
-def _coder(name: object, fields: Fields) -> EntropyCoder:
+def _coder(name: object, fields: JsonObject) -> EntropyCoder:
     kind = one_of("entropy_coder_type", name, {kind.name: kind for kind in ENTROPY_CODERS})
-    coder: EntropyCoder
-    if kind is BlockAdaptive:
-        coder = BlockAdaptive(
-            block_size=fields.integer("J", 32),
-            restricted=fields.boolean("restricted_code_options", False),
-            reference_sample_interval=fields.integer("r", 4096),
-        )
-    else:
-        limit, size, count = fields.integer("U_max", 18), fields.integer("gamma_star", 6), fields.integer("gamma_0", 1)
-        if kind is Hybrid:
-            initial = fields.get("initial_high_resolution_accumulator_Sigma_z_0", 0)
-            coder = Hybrid(
-                unary_length_limit=limit,
-                rescaling_counter_size=size,
-                initial_count_exponent=count,
-                initial_accumulators=scalar_or_row("Sigma_z_0", initial),
-            )
-        else:
-            table = fields.get("k_z_dprime", None)
-            constant = fields.integer_or_null("K")
-            if table is None and constant is None:
-                if any(fields.states(key) for key in ("K", "k_z_dprime", "k_z_dprime_table_included")):
-                    raise ParameterError("neither K nor k_z_dprime has a value (5.4.3.2.3.3)")
-                constant = 0
-            if table is not None and constant is not None:
-                raise ParameterError("either K or k_z_dprime is given (5.4.3.2.3.3)")
-            coder = SampleAdaptive(
-                unary_length_limit=limit,
-                rescaling_counter_size=size,
-                initial_count_exponent=count,
-                accumulator_initialization=constant if table is None else scalar_or_row("k_z_dprime", table),
-                in_header=fields.boolean("k_z_dprime_table_included", True),
-            )
+    values = fields.values_of(kind)
+    if kind is Hybrid:
+        initial = fields.get("initial_high_resolution_accumulator_Sigma_z_0", 0)
+        values["initial_accumulators"] = scalar_or_row("Sigma_z_0", initial)
+    elif kind is SampleAdaptive:
+        constant, table = fields.integer_or_null("K"), fields.get("k_z_dprime", None)
+        if table is None and constant is None:
+            if any(fields.states(key) for key in ("K", "k_z_dprime", "k_z_dprime_table_included")):
+                raise ParameterError("neither K nor k_z_dprime has a value (5.4.3.2.3.3)")
+            constant = 0
+        if table is not None and constant is not None:
+            raise ParameterError("either K or k_z_dprime is given (5.4.3.2.3.3)")
+        values["accumulator_initialization"] = constant if table is None else scalar_or_row("k_z_dprime", table)
+        values["in_header"] = fields.boolean("k_z_dprime_table_included", True)
     fields.done()
-    return coder
+    return kind(**values)
 
 
-def _table(fields: Fields, shape: ImageShape) -> SupplementaryTable:
+def _table(fields: JsonObject, shape: ImageShape) -> SupplementaryTable:
     """Return a table whose data are bits, as in the golden vectors, or values."""
-    kind, purpose = fields.integer("table_type"), fields.integer("table_purpose")
-    structure, user = fields.integer("table_structure"), fields.integer("supplementary_user_defined_data", 0)
+    kind, structure = fields.integer("table_type"), fields.integer("table_structure")
     fields.get("comment", None)
     octets = fields.get("table_data_subblock_bits", None)
     if kind not in (0, 1, 2) or structure not in range(4):
         raise ParameterError("table_type is 0, 1 or 2 and table_structure 0 to 3 (table 5-4)")
-    structure = TableStructure(structure)
     table: SupplementaryTable
     if octets is not None:
         if not isinstance(octets, str) or set(octets) - {"0", "1"} or len(octets) % 8 or not octets:
             raise ParameterError("table_data_subblock_bits are whole octets of '0' and '1'")
         bits = BitReader(int(octets, 2).to_bytes(len(octets) // 8, "big"))
-        entries = structure.entries(shape.lines, shape.samples, shape.bands)
+        entries = TableStructure(structure).entries(shape.lines, shape.samples, shape.bands)
         try:
-            table = read_table_data(bits, kind, purpose, structure, user, entries)
+            table = read_table_data(bits, kind, entries, fields.values_of(Table))
         except DecodeError as error:
             raise ParameterError(f"table_data_subblock_bits: {error}") from error
         if bits.octets_read != len(octets) // 8:
@@ -267,23 +235,93 @@ def _table(fields: Fields, shape: ImageShape) -> SupplementaryTable:
                 f"table_data_subblock_bits are {len(octets) // 8} octets where the table takes {bits.octets_read}"
             )
     elif kind == 2:
-        table = FloatTable(
-            purpose=purpose,
-            structure=structure,
-            values=tuple(FloatElement(*row) for row in rows_of("elements", fields.get("elements"), length=3)),
-            significand_depth=fields.integer("D_F"),
-            exponent_depth=fields.integer("D_E"),
-            exponent_bias=fields.integer("beta"),
-            user_defined_data=user,
-        )
+        elements = rows_of("elements", fields.get("elements"), length=3)
+        table = FloatTable(values=tuple(FloatElement(*row) for row in elements), **fields.values_of(FloatTable))
     else:
-        table = IntegerTable(
-            purpose=purpose,
-            structure=structure,
-            values=rows_of("values", [fields.get("values")])[0],
-            bit_depth=fields.integer("D_I"),
-            signed=kind == 1,
-            user_defined_data=user,
-        )
+        values = rows_of("values", [fields.get("values")])[0]
+        table = IntegerTable(values=values, signed=kind == 1, **fields.values_of(IntegerTable))
     fields.done()
     return table
+
+
+def json_from_job(job: Job) -> dict[str, Any]:
+    """Return a job as JSON with every key, the inverse of `job_from_json`; null where a header does not say."""
+    parameters, shape = job.parameters, job.shape
+    samples = {"D": parameters.dynamic_range, "sample_type": "signed" if parameters.signed else "unsigned"}
+    value: dict[str, Any] = {
+        "image": json_from_record(shape) | samples,
+        "parameters": json_from_record(parameters)
+        | samples
+        | {
+            "sample_encoding_order": "BSQ" if parameters.interleaving_depth is None else "BI",
+            "sub_frame_interleaving_depth_M": parameters.interleaving_depth,
+            "entropy_coder_type": parameters.entropy_coder.name,
+            "quantizer_fidelity_control_method": parameters.fidelity_control.words,
+            "supplementary_information_tables": [_json_from_table(t) for t in parameters.supplementary_tables],
+            "predictor": _json_from_predictor(parameters),
+            "entropy_coder": _json_from_coder(parameters.entropy_coder),
+        },
+    }
+    if parameters.error_limits is not None:
+        value["parameters"]["quantization"] = _json_from_limits(parameters.error_limits)
+    return value
+
+
+def _json_from_predictor(parameters: Parameters) -> dict[str, Any]:
+    predictor, representatives = parameters.predictor, parameters.sample_representatives
+    custom, offsets = predictor.weight_initialization, predictor.weight_exponent_offsets
+    value = json_from_record(predictor) | {
+        "weight_initialization": "default",
+        "weight_exponent_offsets": None,
+        "sample_representative_flag": representatives is not None,
+        "Theta": None,
+        "phi_z": None,
+        "psi_z": None,
+    }
+    if custom is not None:
+        value["weight_initialization"] = {
+            "method": "custom",
+            "table_included": custom.in_header,
+            "Q": custom.resolution,
+            "Lambda_z": custom.vectors,
+        }
+    if offsets is not None:
+        value["weight_exponent_offsets"] = {"table_included": offsets.in_header, "values": offsets.values}
+    if representatives is not None:
+        value |= {
+            "Theta": representatives.resolution,
+            "phi_z": representatives.damping,
+            "psi_z": representatives.offset,
+            "phi_z_table_included": representatives.damping_in_header,
+            "psi_z_table_included": representatives.offset_in_header,
+        }
+    return value
+
+
+def _json_from_limits(limits: ErrorLimits) -> dict[str, Any]:
+    exponent = limits.update_period_exponent
+    value: dict[str, Any] = {"periodic_error_limit_updating": exponent is not None, "u": exponent}
+    for symbol, limit in (("A", limits.absolute), ("R", limits.relative)):
+        if limit is None:
+            continue
+        rows = [list(row) if limit.band_dependent else row[0] for row in limit.values]
+        value |= {f"D_{symbol}": limit.bit_depth, f"{symbol.lower()}_z": rows[0] if exponent is None else rows}
+    return value
+
+
+def _json_from_coder(coder: EntropyCoder) -> dict[str, Any]:
+    value = json_from_record(coder)
+    if isinstance(coder, BlockAdaptive):
+        return value
+    if isinstance(coder, Hybrid):
+        return value | {"initial_high_resolution_accumulator_Sigma_z_0": coder.initial_accumulators}
+    if isinstance(coder.accumulator_initialization, int):
+        return value | {"K": coder.accumulator_initialization}
+    return value | {"k_z_dprime": coder.accumulator_initialization, "k_z_dprime_table_included": coder.in_header}
+
+
+def _json_from_table(table: SupplementaryTable) -> dict[str, Any]:
+    value = {"table_type": table.type_code} | json_from_record(table)
+    if isinstance(table, IntegerTable):
+        return value | {"values": list(table.values)}
+    return value | {"elements": [[element.sign, element.exponent, element.significand] for element in table.values]}

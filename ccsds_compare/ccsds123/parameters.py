@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from typing import Annotated
 
-from ccsds123.entropy_coders import EntropyCoder, Hybrid, SampleAdaptive, band_values
+from ccsds123.entropy_coders import EntropyCoder, Hybrid, SampleAdaptive
+from ccsds123.record import Field, Record, band_values
 from ccsds123.supplementary import SupplementaryTable
-from ccsds123.violations import Violations, power_of_two, settle
+from ccsds123.violations import Violations, power_of_two
 
-MAX_DIMENSION = 2**16
 MAX_TABLES = 15
 BandTable = tuple[tuple[int, ...], ...]
 """One row for each band, with P*_z or C_z entries."""
@@ -49,25 +50,18 @@ class FidelityControl(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageShape:
+class ImageShape(Record):
     """Dimensions of an image, 3.2.
 
     Attributes:
-        lines: N_Y, 1..2^16.
         samples: N_X, 1..2^16.
+        lines: N_Y, 1..2^16.
         bands: N_Z, 1..2^16.
     """
 
-    lines: int
-    samples: int
-    bands: int
-
-    def __post_init__(self) -> None:
-        settle(self)
-        wrong = Violations()
-        for name, value in (("N_X", self.samples), ("N_Y", self.lines), ("N_Z", self.bands)):
-            wrong.outside(name, value, 1, MAX_DIMENSION, "3.2.2")
-        wrong.complain()
+    samples: Annotated[int, Field("N_X", 1, 2**16, "3.2.2", width=16, zero=2**16, key="N_X")]
+    lines: Annotated[int, Field("N_Y", 1, 2**16, "3.2.2", width=16, zero=2**16, key="N_Y")]
+    bands: Annotated[int, Field("N_Z", 1, 2**16, "3.2.2", width=16, zero=2**16, key="N_Z")]
 
     @property
     def size(self) -> int:
@@ -76,7 +70,7 @@ class ImageShape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WeightInitialization:
+class WeightInitialization(Record):
     """Custom weight initialization, 4.6.3.3.
 
     Attributes:
@@ -89,12 +83,9 @@ class WeightInitialization:
     vectors: BandTable | None
     in_header: bool = True
 
-    def __post_init__(self) -> None:
-        settle(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WeightExponentOffsets:
+class WeightExponentOffsets(Record):
     """Weight exponent offsets, 4.10.4.
 
     Attributes:
@@ -106,16 +97,14 @@ class WeightExponentOffsets:
     values: BandTable | None
     in_header: bool = True
 
-    def __post_init__(self) -> None:
-        settle(self)
-        wrong = Violations()
+    def check(self, wrong: Violations) -> None:
+        """Note what goes beyond the ranges of single fields."""
         for band, row in enumerate(self.values or ()):
             wrong.any_outside(f"ς of band {band}", row, -6, 5, "4.10.4")
-        wrong.complain()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Predictor:
+class Predictor(Record):
     """Prediction, 4.2 to 4.7 and 4.10.
 
     Attributes:
@@ -131,26 +120,23 @@ class Predictor:
         weight_exponent_offsets: offsets, or None if all are zero (4.10.4).
     """
 
-    prediction_bands: int = 3
-    reduced: bool = False
-    local_sum: LocalSum = LocalSum.WIDE_NEIGHBOR_ORIENTED
-    register_size: int = 64
-    weight_resolution: int = 19
-    weight_change_interval: int = 64
-    weight_initial_exponent: int = -1
-    weight_final_exponent: int = 3
+    prediction_bands: Annotated[int, Field("P", 0, 15, "4.2", width=4, key="P")] = 3
+    reduced: Annotated[bool, Field(width=1, key="prediction_mode", words={"full": False, "reduced": True})] = False
+    local_sum: Annotated[
+        LocalSum, Field(width=2, key="local_sum_type", words={kind.words: kind for kind in LocalSum})
+    ] = LocalSum.WIDE_NEIGHBOR_ORIENTED
+    register_size: Annotated[int, Field("R", 32, 64, "4.7.2", width=6, zero=64, key="R")] = 64
+    weight_resolution: Annotated[int, Field("Ω", 4, 19, "4.6.1.2", width=4, zero=4, key="Omega")] = 19
+    weight_change_interval: Annotated[
+        int, Field("t_inc", 16, 2048, "4.10.2", width=4, zero=16, powers=True, key="t_inc")
+    ] = 64
+    weight_initial_exponent: Annotated[int, Field("ν_min", -6, 9, "4.10.2", width=4, zero=-6, key="nu_min")] = -1
+    weight_final_exponent: Annotated[int, Field(width=4, zero=-6, key="nu_max")] = 3
     weight_initialization: WeightInitialization | None = None
     weight_exponent_offsets: WeightExponentOffsets | None = None
 
-    def __post_init__(self) -> None:
-        settle(self)
-        wrong = Violations()
-        wrong.outside("P", self.prediction_bands, 0, 15, "4.2")
-        wrong.outside("R", self.register_size, 32, 64, "4.7.2")
-        wrong.outside("Ω", self.weight_resolution, 4, 19, "4.6.1.2")
-        if self.weight_change_interval not in (1 << exponent for exponent in range(4, 12)):
-            wrong.append(f"t_inc {self.weight_change_interval} is not a power of two in 16..2048 (4.10.2)")
-        wrong.outside("ν_min", self.weight_initial_exponent, -6, 9, "4.10.2")
+    def check(self, wrong: Violations) -> None:
+        """Note what goes beyond the ranges of single fields."""
         wrong.outside("ν_max", self.weight_final_exponent, self.weight_initial_exponent, 9, "4.10.2")
         custom = self.weight_initialization
         if custom is not None:
@@ -158,7 +144,6 @@ class Predictor:
             limit = power_of_two(custom.resolution - 1)
             for band, row in enumerate(custom.vectors or ()):
                 wrong.any_outside(f"Λ of band {band}", row, -limit, limit - 1, "4.6.3.3.1")
-        wrong.complain()
 
     def differences(self, band: int) -> int:
         """Return C_z, the length of the local difference vector (4.3.2, eq. (19))."""
@@ -166,33 +151,30 @@ class Predictor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorLimit:
+class ErrorLimit(Record):
     """Absolute or relative error limits, 4.8.2.2 and 4.8.2.3.
 
     Attributes:
-        bit_depth: D_A or D_R, 1..min{D − 1, 16}.
         band_dependent: whether every band has its own limit.
+        bit_depth: D_A or D_R, 1..min{D − 1, 16}.
         values: one row for each update period, or a single row without periodic updating; a row has one value, or one
             for each band. Empty where a header announces that the body holds the limits (5.4.2.2.2).
     """
 
-    bit_depth: int
+    band_dependent: Annotated[bool, Field(reserved=1, width=1)] = False
+    bit_depth: Annotated[int, Field("error limit bit depth", 1, 16, "4.8.2.2", reserved=2, width=4, zero=16)]
     values: BandTable
-    band_dependent: bool = False
 
-    def __post_init__(self) -> None:
-        settle(self)
-        wrong = Violations()
-        wrong.outside("error limit bit depth", self.bit_depth, 1, 16, "4.8.2.2")
+    def check(self, wrong: Violations) -> None:
+        """Note what goes beyond the ranges of single fields."""
         for row in self.values:
             wrong.any_outside("error limit", row, 0, power_of_two(self.bit_depth) - 1, "4.8.2.2")
             if not self.band_dependent and len(row) != 1:
                 wrong.append(f"{len(row)} band-independent error limits; one is needed (4.8.2.3)")
-        wrong.complain()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorLimits:
+class ErrorLimits(Record):
     """Fidelity control other than lossless, 4.8.2.
 
     Attributes:
@@ -204,16 +186,12 @@ class ErrorLimits:
 
     absolute: ErrorLimit | None = None
     relative: ErrorLimit | None = None
-    update_period_exponent: int | None = None
+    update_period_exponent: Annotated[int | None, Field("u", 0, 9, "4.8.2.4.2")] = None
 
-    def __post_init__(self) -> None:
-        settle(self)
-        wrong = Violations()
+    def check(self, wrong: Violations) -> None:
+        """Note what goes beyond the ranges of single fields."""
         if self.absolute is None and self.relative is None:
             wrong.append("neither absolute nor relative error limits are given (4.8.2.1.1)")
-        if self.update_period_exponent is not None:
-            wrong.outside("u", self.update_period_exponent, 0, 9, "4.8.2.4.2")
-        wrong.complain()
 
     @property
     def present(self) -> tuple[ErrorLimit, ...]:
@@ -222,7 +200,7 @@ class ErrorLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SampleRepresentatives:
+class SampleRepresentatives(Record):
     """Sample representatives other than the clipped bin centres, 4.9.
 
     Attributes:
@@ -233,24 +211,21 @@ class SampleRepresentatives:
         offset_in_header: whether a table of ψ_z is in the header (5.3.3.5.3).
     """
 
-    resolution: int
+    resolution: Annotated[int, Field("Θ", 1, 4, "4.9.1", reserved=5, width=3)]
     damping: int | tuple[int, ...] | None = 0
     offset: int | tuple[int, ...] | None = 0
     damping_in_header: bool = True
     offset_in_header: bool = True
 
-    def __post_init__(self) -> None:
-        settle(self)
-        wrong = Violations()
-        wrong.outside("Θ", self.resolution, 1, 4, "4.9.1")
+    def check(self, wrong: Violations) -> None:
+        """Note what goes beyond the ranges of single fields."""
         largest = power_of_two(self.resolution) - 1
         wrong.any_outside("φ", band_values(self.damping), 0, largest, "4.9.1.1")
         wrong.any_outside("ψ", band_values(self.offset), 0, largest, "4.9.1.2")
-        wrong.complain()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parameters:
+class Parameters(Record):
     """Everything that a compressed image's header says, except the image's dimensions.
 
     >>> Parameters(dynamic_range=12, signed=True).sample_limits
@@ -270,23 +245,19 @@ class Parameters:
     """
 
     signed: bool = False
-    dynamic_range: int = 16
+    dynamic_range: Annotated[int, Field("D", 2, 32, "3.3.1")] = 16
     interleaving_depth: int | None = None
     entropy_coder: EntropyCoder = field(default_factory=SampleAdaptive)
     predictor: Predictor = field(default_factory=Predictor)
     error_limits: ErrorLimits | None = None
     sample_representatives: SampleRepresentatives | None = None
     supplementary_tables: tuple[SupplementaryTable, ...] = ()
-    user_defined_data: int = 0
-    output_word_size: int = 1
+    user_defined_data: Annotated[int, Field("user-defined data", 0, 255, "table 5-3", key="user_defined_data")] = 0
+    output_word_size: Annotated[int, Field("B", 1, 8, "5.2.2", key="output_word_size_B")] = 1
 
-    def __post_init__(self) -> None:
-        settle(self)
-        wrong = Violations()
+    def check(self, wrong: Violations) -> None:
+        """Note what goes beyond the ranges of single fields."""
         depth, predictor, coder = self.dynamic_range, self.predictor, self.entropy_coder
-        wrong.outside("D", depth, 2, 32, "3.3.1")
-        wrong.outside("user-defined data", self.user_defined_data, 0, 255, "table 5-3")
-        wrong.outside("B", self.output_word_size, 1, 8, "5.2.2")
         wrong.outside("τ", len(self.supplementary_tables), 0, MAX_TABLES, "3.5.2.1")
         needed = max(32, depth + predictor.weight_resolution + 2)
         wrong.outside("R", predictor.register_size, needed, 64, "4.7.2")
@@ -306,7 +277,6 @@ class Parameters:
                 wrong.outside("error limit bit depth", limit.bit_depth, 1, min(depth - 1, 16), "4.8.2.2")
             if self.interleaving_depth is None and self.error_limits.update_period_exponent is not None:
                 wrong.append("periodic error limit updating is not for band-sequential order (4.8.2.4.4)")
-        wrong.complain()
 
     @property
     def fidelity_control(self) -> FidelityControl:

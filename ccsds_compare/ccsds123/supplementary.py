@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Annotated, Any
 
 from ccsds123.bit_string import BitReader, BitWriter
-from ccsds123.violations import Violations, power_of_two, settle
+from ccsds123.record import Field, Record
+from ccsds123.violations import Violations, power_of_two
 
 PURPOSES = {
     0: "scale",
@@ -18,6 +20,7 @@ PURPOSES = {
     **dict.fromkeys(range(10, 16), "user-defined"),
 }
 """Table 3-1; 5 to 9 are reserved."""
+USER_DEFINED_DATA = "supplementary_user_defined_data"
 
 
 class TableStructure(IntEnum):
@@ -34,50 +37,62 @@ class TableStructure(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IntegerTable:
-    """Table of unsigned or signed integers, 3.5.2.3.1 and 3.5.2.3.2.
+class Table(Record):
+    """Facts about any table, table 5-4.
 
     Attributes:
         purpose: 0..4 or 10..15 (table 3-1).
         structure: dimensions of the table (3.5.2.4).
-        values: elements in the order of 5.3.2.3.2.2.
-        bit_depth: D_I, 1..32.
-        signed: whether elements are in two's complement.
         user_defined_data: 0..15.
     """
 
-    purpose: int
-    structure: TableStructure
-    values: tuple[int, ...]
-    bit_depth: int
-    signed: bool = False
-    user_defined_data: int = 0
+    purpose: Annotated[int, Field(reserved=2, width=4, key="table_purpose")]
+    structure: Annotated[TableStructure, Field(reserved=1, width=2, key="table_structure")]
+    user_defined_data: Annotated[
+        int,
+        Field("table's user-defined data", 0, 15, "table 5-4", reserved=1, width=4, key=USER_DEFINED_DATA),
+    ] = 0
 
-    def __post_init__(self) -> None:
-        settle(self)
-        wrong = Violations()
-        _check_common(wrong, self.purpose, self.user_defined_data)
-        wrong.outside("D_I", self.bit_depth, 1, 32, "3.5.2.3.1")
+    def check(self, wrong: Violations) -> None:
+        """Note a reserved purpose."""
+        if self.purpose not in PURPOSES:
+            wrong.append(f"table purpose {self.purpose} is reserved (table 3-1)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegerTable(Table):
+    """Table of unsigned or signed integers, 3.5.2.3.1 and 3.5.2.3.2.
+
+    Attributes:
+        bit_depth: D_I, 1..32.
+        values: elements in the order of 5.3.2.3.2.2.
+        signed: whether elements are in two's complement.
+    """
+
+    bit_depth: Annotated[int, Field("D_I", 1, 32, "3.5.2.3.1", width=5, zero=32, key="D_I")]
+    values: tuple[int, ...]
+    signed: bool = False
+
+    def check(self, wrong: Violations) -> None:
+        """Note elements that do not fit D_I bits, too."""
+        Table.check(self, wrong)
         limit = power_of_two(self.bit_depth)
         low, high = (-limit // 2, limit // 2 - 1) if self.signed else (0, limit - 1)
         wrong.any_outside("table element", self.values, low, high, "3.5.2.3.1")
-        wrong.complain()
 
     @property
     def type_code(self) -> int:
         """Table Type field (table 5-4)."""
         return int(self.signed)
 
-    def write_data(self, bits: BitWriter) -> None:
-        """Append the Table Data subblock, 5.3.2.3.2.2."""
-        bits.put(self.bit_depth % 32, 5)
+    def write_values(self, bits: BitWriter) -> None:
+        """Append the elements, 5.3.2.3.2.2."""
         for value in self.values:
             bits.put(value % (1 << self.bit_depth), self.bit_depth)
-        bits.fill()
 
 
 @dataclass(frozen=True, slots=True)
-class FloatElement:
+class FloatElement(Record):
     """Element of a float table, 3.5.2.3.3, as its three fields.
 
     Attributes:
@@ -90,45 +105,31 @@ class FloatElement:
     exponent: int
     significand: int
 
-    def __post_init__(self) -> None:
-        settle(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FloatTable:
+class FloatTable(Table):
     """Table of floating-point numbers, 3.5.2.3.3.
 
     Attributes:
-        purpose: 0..4 or 10..15 (table 3-1).
-        structure: dimensions of the table (3.5.2.4).
-        values: elements in the order of 5.3.2.3.2.3.
         significand_depth: D_F, 1..23.
         exponent_depth: D_E, 2..8.
         exponent_bias: β, 0..2^D_E − 1.
-        user_defined_data: 0..15.
+        values: elements in the order of 5.3.2.3.2.3.
     """
 
-    purpose: int
-    structure: TableStructure
+    significand_depth: Annotated[int, Field("D_F", 1, 23, "3.5.2.3.3", width=5, key="D_F")] = 23
+    exponent_depth: Annotated[int, Field("D_E", 2, 8, "3.5.2.3.3", width=3, zero=8, key="D_E")] = 8
+    exponent_bias: Annotated[int, Field(key="beta")] = 127
     values: tuple[FloatElement, ...]
-    significand_depth: int = 23
-    exponent_depth: int = 8
-    exponent_bias: int = 127
-    user_defined_data: int = 0
 
-    def __post_init__(self) -> None:
-        settle(self)
-        wrong = Violations()
-        _check_common(wrong, self.purpose, self.user_defined_data)
-        wrong.outside("D_F", self.significand_depth, 1, 23, "3.5.2.3.3")
-        wrong.outside("D_E", self.exponent_depth, 2, 8, "3.5.2.3.3")
-        exponents = power_of_two(self.exponent_depth)
+    def check(self, wrong: Violations) -> None:
+        """Note numbers that do not fit their depths, too."""
+        Table.check(self, wrong)
+        exponents, significands = power_of_two(self.exponent_depth), power_of_two(self.significand_depth)
         wrong.outside("β", self.exponent_bias, 0, exponents - 1, "3.5.2.3.3")
         wrong.any_outside("sign", [v.sign for v in self.values], 0, 1, "3.5.2.3.3")
         wrong.any_outside("exponent", [v.exponent for v in self.values], 0, exponents - 1, "3.5.2.3.3")
-        significands = power_of_two(self.significand_depth)
         wrong.any_outside("significand", [v.significand for v in self.values], 0, significands - 1, "3.5.2.3.3")
-        wrong.complain()
 
     @property
     def type_code(self) -> int:
@@ -151,84 +152,48 @@ class FloatTable:
         exponent = max(element.exponent, 1) - self.exponent_bias - self.significand_depth
         return sign * math.ldexp(hidden + element.significand, exponent)
 
-    def write_data(self, bits: BitWriter) -> None:
-        """Append the Table Data subblock, 5.3.2.3.2.3."""
-        bits.put(self.significand_depth, 5)
-        bits.put(self.exponent_depth % 8, 3)
+    def write_values(self, bits: BitWriter) -> None:
+        """Append the bias and the elements, 5.3.2.3.2.3."""
         bits.put(self.exponent_bias, self.exponent_depth)
         for value in self.values:
             bits.put(value.sign, 1)
             bits.put(value.exponent, self.exponent_depth)
             bits.put(value.significand, self.significand_depth)
-        bits.fill()
 
 
 SupplementaryTable = IntegerTable | FloatTable
 
 
 def write_table(bits: BitWriter, table: SupplementaryTable) -> None:
-    """Append a table, table 5-4."""
+    """Append a table, table 5-4 and 5.3.2.3.2."""
     bits.put(table.type_code, 2)
-    bits.put(0, 2)
-    bits.put(table.purpose, 4)
-    bits.put(0, 1)
-    bits.put(table.structure, 2)
-    bits.put(0, 1)
-    bits.put(table.user_defined_data, 4)
-    table.write_data(bits)
+    bits.put_fields(table)
+    table.write_values(bits)
+    bits.fill()
 
 
 def read_table(bits: BitReader, lines: int, samples: int, bands: int) -> SupplementaryTable:
     """Take a table of an image of this shape off the bits, table 5-4."""
-    kind = bits.get(2)
-    bits.get_zeros(2)
-    purpose = bits.get(4)
-    bits.get_zeros(1)
-    structure = TableStructure(bits.get(2))
-    bits.get_zeros(1)
-    user_defined_data = bits.get(4)
-    return read_table_data(bits, kind, purpose, structure, user_defined_data, structure.entries(lines, samples, bands))
+    kind, facts = bits.get(2), bits.get_fields(Table)
+    return read_table_data(bits, kind, facts["structure"].entries(lines, samples, bands), facts)
 
 
-def read_table_data(
-    bits: BitReader, kind: int, purpose: int, structure: TableStructure, user_defined_data: int, entries: int
-) -> SupplementaryTable:
-    """Take a Table Data subblock off the bits, 5.3.2.3.2."""
+def read_table_data(bits: BitReader, kind: int, entries: int, facts: dict[str, Any]) -> SupplementaryTable:
+    """Take a Table Data subblock off the bits, 5.3.2.3.2; the facts are the fields of `Table`."""
     table: SupplementaryTable
     if kind < 2:
-        depth = bits.get(5) or 32
+        depth = bits.get_fields(IntegerTable, "bit_depth")["bit_depth"]
         bits.need(entries * depth)  # before a table of the announced size is built
         values = tuple(bits.get(depth) if kind == 0 else bits.get_signed(depth) for _ in range(entries))
-        table = IntegerTable(
-            purpose=purpose,
-            structure=structure,
-            values=values,
-            bit_depth=depth,
-            signed=kind == 1,
-            user_defined_data=user_defined_data,
-        )
+        table = IntegerTable(values=values, bit_depth=depth, signed=kind == 1, **facts)
     else:
         if kind == 3:
             bits.refuse("table type 3 of a supplementary information table is not defined")
-        significand_depth, exponent_depth = bits.get(5), bits.get(3) or 8
-        bias = bits.get(exponent_depth)
-        bits.need(entries * (1 + exponent_depth + significand_depth))
-        table = FloatTable(
-            purpose=purpose,
-            structure=structure,
-            values=tuple(
-                FloatElement(bits.get(1), bits.get(exponent_depth), bits.get(significand_depth)) for _ in range(entries)
-            ),
-            significand_depth=significand_depth,
-            exponent_depth=exponent_depth,
-            exponent_bias=bias,
-            user_defined_data=user_defined_data,
-        )
+        depths = bits.get_fields(FloatTable, "significand_depth", "exponent_depth")
+        significand, exponent = depths.values()
+        bias = bits.get(exponent)
+        bits.need(entries * (1 + exponent + significand))
+        elements = [FloatElement(bits.get(1), bits.get(exponent), bits.get(significand)) for _ in range(entries)]
+        table = FloatTable(values=tuple(elements), exponent_bias=bias, **depths, **facts)
     bits.skip_fill()
     return table
-
-
-def _check_common(wrong: Violations, purpose: int, user_defined_data: int) -> None:
-    if purpose not in PURPOSES:
-        wrong.append(f"table purpose {purpose} is reserved (table 3-1)")
-    wrong.outside("supplementary user-defined data", user_defined_data, 0, 15, "table 5-4")

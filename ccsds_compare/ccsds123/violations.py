@@ -2,82 +2,11 @@
 
 from __future__ import annotations
 
-import operator
-import reprlib
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import fields
-from enum import IntEnum
-from functools import cache
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
-
-import numpy as np
 
 
 class ParameterError(ValueError):
     """Parameters break CCSDS 123.0-B-2; the message names each violation with its clause."""
-
-
-def settle(record: Any) -> None:
-    """Convert the fields of a frozen dataclass to exactly the types that they declare.
-
-    Integers of any kind become int; sequences and arrays become tuples. The code after this relies on it: a header is
-    written differently for an int and for a table.
-
-    Raises:
-        ParameterError: with every field whose value has another type.
-    """
-    wrong = Violations()
-    for name, hint in _hints(record.__class__).items():
-        value = getattr(record, name)
-        plain = _plain(value, hint)
-        if plain is not value:
-            object.__setattr__(record, name, plain)
-        if not _fits(plain, hint):
-            wrong.append(f"{name} is not {_words(hint)} but {reprlib.repr(value)}")
-    wrong.complain()
-
-
-@cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind)}
-
-
-def _plain(value: Any, hint: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
-        settled = type(value) is tuple and all(type(item) is int for item in value)
-        return value if settled else tuple(_plain(item, None) for item in value)
-    if not isinstance(value, int | str | bytes | bytearray):
-        with suppress(TypeError):
-            value = operator.index(value)
-    if type(value) is int:
-        for kind in (hint, *get_args(hint)):
-            if isinstance(kind, type) and issubclass(kind, IntEnum) and value in list(kind):
-                return kind(value)
-    return value
-
-
-def _fits(value: object, hint: Any) -> bool:
-    if isinstance(hint, UnionType):
-        return any(_fits(value, one) for one in get_args(hint))
-    if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
-def _words(hint: Any) -> str:
-    if isinstance(hint, UnionType):
-        return " or ".join(_words(one) for one in get_args(hint))
-    if get_origin(hint) is tuple:
-        item = get_args(hint)[0]
-        return "a list of integers" if item is int else f"a list, each entry {_words(item)},"
-    return {int: "an integer", bool: "True or False", NoneType: "None"}.get(hint, f"of {hint.__name__}")
 
 
 def power_of_two(exponent: int) -> int:

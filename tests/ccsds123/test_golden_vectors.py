@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from ccsds123.codec import compress, decompress
 from ccsds123.header import Header, read_header, write_header
-from ccsds123.parameter_files import job_from_json
-from ccsds123.parameter_writer import json_from_job
+from ccsds123.parameter_files import job_from_json, json_from_job
 from ccsds123.predictor import map_samples
 from ccsds123.raw_image import raw_from_cube
 from golden_vectors import VECTORS, Vector
