@@ -16,40 +16,22 @@ Near-lossless, each sample within ±3:
 True
 """
 
-from ccsds123.codec import compress, decompress
-from ccsds123.entropy_coders import ENTROPY_CODERS, BlockAdaptive, EntropyCoder, Hybrid, SampleAdaptive
-from ccsds123.parameters import (
-    ErrorLimit,
-    ErrorLimits,
-    ImageShape,
-    LocalSum,
-    Parameters,
-    Predictor,
-    SampleRepresentatives,
-    WeightExponentOffsets,
-    WeightInitialization,
-)
-from ccsds123.rate import RateMatch, match_ratio
-from ccsds123.violations import ParameterError
-
-__all__ = [
-    "ENTROPY_CODERS",
-    "BlockAdaptive",
-    "EntropyCoder",
-    "ErrorLimit",
-    "ErrorLimits",
-    "Hybrid",
-    "ImageShape",
-    "LocalSum",
-    "ParameterError",
-    "Parameters",
-    "Predictor",
-    "RateMatch",
-    "SampleAdaptive",
-    "SampleRepresentatives",
-    "WeightExponentOffsets",
-    "WeightInitialization",
-    "compress",
-    "decompress",
-    "match_ratio",
-]
+from ccsds123.codec import compress as compress
+from ccsds123.codec import decompress as decompress
+from ccsds123.entropy_coders import ENTROPY_CODERS as ENTROPY_CODERS
+from ccsds123.entropy_coders import BlockAdaptive as BlockAdaptive
+from ccsds123.entropy_coders import EntropyCoder as EntropyCoder
+from ccsds123.entropy_coders import Hybrid as Hybrid
+from ccsds123.entropy_coders import SampleAdaptive as SampleAdaptive
+from ccsds123.parameters import ErrorLimit as ErrorLimit
+from ccsds123.parameters import ErrorLimits as ErrorLimits
+from ccsds123.parameters import ImageShape as ImageShape
+from ccsds123.parameters import LocalSum as LocalSum
+from ccsds123.parameters import Parameters as Parameters
+from ccsds123.parameters import Predictor as Predictor
+from ccsds123.parameters import SampleRepresentatives as SampleRepresentatives
+from ccsds123.parameters import WeightExponentOffsets as WeightExponentOffsets
+from ccsds123.parameters import WeightInitialization as WeightInitialization
+from ccsds123.rate import RateMatch as RateMatch
+from ccsds123.rate import match_ratio as match_ratio
+from ccsds123.violations import ParameterError as ParameterError

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import reduce
 from types import ModuleType
 from typing import Any
 
@@ -36,6 +37,16 @@ _CODERS: Mapping[type[EntropyCoder], ModuleType] = {
     BlockAdaptive: block_adaptive,
 }
 """Module whose `encode` and `decode` make and read the body."""
+_TABLES = {
+    "predictor.weight_initialization.vectors": "weight initialization",
+    "predictor.weight_exponent_offsets.values": "weight exponent offset",
+    "sample_representatives.damping": "damping",
+    "sample_representatives.offset": "offset",
+    "entropy_coder.accumulator_initialization": "accumulator initialization",
+}
+"""Tables that a header may leave out: where they are in the parameters, with None for one left out, and their names."""
+_RESOLUTIONS = {"predictor.weight_initialization": ("Q", "5.3.3.2"), "sample_representatives": ("Θ", "5.3.3.5")}
+"""Parts whose `resolution` gives the range of their tables: its symbol and clause."""
 
 
 def compress(cube: Cube, parameters: Parameters) -> bytes:
@@ -132,28 +143,20 @@ def _check_fill(body: bytes, bits: int, word_size: int) -> None:
         raise DecodeError(f"{left} octets after the last sample are more than fill; the file is damaged")
 
 
+def _at(record: Any, path: str) -> Any:
+    """Return what names lead to, 0 where a name leads nowhere."""
+    return reduce(lambda part, name: getattr(part, name, 0), path.split("."), record)
+
+
+def _replaced(record: Any, path: str, value: object) -> Any:
+    """Return a record with another value where names lead to."""
+    name, _, rest = path.partition(".")
+    return replace(record, **{name: _replaced(getattr(record, name), rest, value) if rest else value})
+
+
 def _need_tables(parameters: Parameters) -> None:
     """Refuse parameters that name a table and do not hold it."""
-    predictor, representatives, coder = (
-        parameters.predictor,
-        parameters.sample_representatives,
-        parameters.entropy_coder,
-    )
-    custom, offsets = predictor.weight_initialization, predictor.weight_exponent_offsets
-    missing = [
-        name
-        for name, lacks in (
-            ("weight initialization", custom is not None and custom.vectors is None),
-            ("weight exponent offset", offsets is not None and offsets.values is None),
-            ("damping", representatives is not None and representatives.damping is None),
-            ("offset", representatives is not None and representatives.offset is None),
-            (
-                "accumulator initialization",
-                isinstance(coder, SampleAdaptive) and coder.accumulator_initialization is None,
-            ),
-        )
-        if lacks
-    ]
+    missing = [name for path, name in _TABLES.items() if _at(parameters, path) is None]
     if missing:
         raise ParameterError(
             f"the {' and the '.join(missing)} table is not in the header; pass parameters that hold it"
@@ -165,43 +168,16 @@ def _with_known_tables(parameters: Parameters, known: Parameters | None, shape: 
 
     A single value for all bands is not a table, because the header itself would hold it.
     """
-    if known is not None:
-        wrong = Violations()
-        predictor, representatives = parameters.predictor, parameters.sample_representatives
-        custom, offsets, coder = (
-            predictor.weight_initialization,
-            predictor.weight_exponent_offsets,
-            parameters.entropy_coder,
-        )
-        given, given_coder = known.predictor, known.entropy_coder
-        if custom is not None and custom.vectors is None and given.weight_initialization is not None:
-            wrong.differs("Q", given.weight_initialization.resolution, custom.resolution, "5.3.3.2")
-            custom = replace(custom, vectors=given.weight_initialization.vectors)
-        if offsets is not None and offsets.values is None and given.weight_exponent_offsets is not None:
-            offsets = replace(offsets, values=given.weight_exponent_offsets.values)
-        if representatives is not None and known.sample_representatives is not None:
-            damping, offset = (
-                table if own is None and isinstance(table, tuple) else own
-                for own, table in (
-                    (representatives.damping, known.sample_representatives.damping),
-                    (representatives.offset, known.sample_representatives.offset),
-                )
-            )
-            if (damping, offset) != (representatives.damping, representatives.offset):
-                wrong.differs("Θ", known.sample_representatives.resolution, representatives.resolution, "5.3.3.5")
-            wrong.complain()  # before the ranges of the tables are judged by a Θ that does not belong to them
-            representatives = replace(representatives, damping=damping, offset=offset)
-        wrong.complain()
-        if isinstance(coder, SampleAdaptive) and isinstance(given_coder, SampleAdaptive):
-            table = given_coder.accumulator_initialization
-            if coder.accumulator_initialization is None and isinstance(table, tuple):
-                coder = replace(coder, accumulator_initialization=table)
-        parameters = replace(
-            parameters,
-            predictor=replace(predictor, weight_initialization=custom, weight_exponent_offsets=offsets),
-            sample_representatives=representatives,
-            entropy_coder=coder,
-        )
-        parameters.check_shape(shape)
+    given = {path: _at(known, path) for path in _TABLES if _at(parameters, path) is None}
+    tables = {path: table for path, table in given.items() if isinstance(table, tuple)}
+    wrong = Violations()
+    for part, (symbol, clause) in _RESOLUTIONS.items():
+        if any(path.startswith(part) for path in tables):
+            own, other = (_at(each, f"{part}.resolution") for each in (parameters, known))
+            wrong.differs(symbol, other, own, clause)
+    wrong.complain()  # before the ranges of the tables are judged by a resolution that does not belong to them
+    for path, table in tables.items():
+        parameters = _replaced(parameters, path, table)
+    parameters.check_shape(shape)
     _need_tables(parameters)
     return parameters

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from ccsds123.encoding_order import Mapped
 from ccsds123.kernel import Integers, kernel, signed
-from ccsds123.parameters import ImageShape, LocalSum, Parameters, SampleRepresentatives
+from ccsds123.parameters import LocalSum, Parameters, SampleRepresentatives
 from ccsds123.quantizer import UNLIMITED, limit_table, map_index, maximum_error, quantize, unmap_index
 
 Samples = NDArray[np.signedinteger[Any]]
@@ -170,18 +170,11 @@ def _band_values(table: int | tuple[int, ...] | None, bands: int) -> NDArray[np.
 
 
 def _run(samples: Samples, mapped: Mapped, parameters: Parameters, *, decode: bool) -> None:
-    lines, width, bands = mapped.shape
-    shape = ImageShape(lines=lines, samples=width, bands=bands)
+    bands = mapped.shape[2]
     predictor, limits = parameters.predictor, parameters.error_limits
     representatives = parameters.sample_representatives or SampleRepresentatives(resolution=1)
-    absolute = limit_table(limits.absolute if limits else None, shape)
-    relative = limit_table(limits.relative if limits else None, shape)
-    if limits is None:
-        absolute = np.zeros((1, bands), np.int64)
-    elif limits.absolute is None:
-        absolute = np.full((1, bands), UNLIMITED, np.int64)
-    if relative.size == 0:
-        relative = np.full((1, bands), -1, np.int64)
+    absolute = limit_table(limits.absolute, bands, UNLIMITED) if limits else limit_table(None, bands, 0)
+    relative = limit_table(limits.relative if limits else None, bands, -1)
     exponent = limits.update_period_exponent if limits else None
     damping = _band_values(representatives.damping, bands)
     offset = _band_values(representatives.offset, bands)
@@ -290,12 +283,8 @@ def _map_known(mapped: Mapped, sign: Integers, samples: Integers, product: Integ
     for band in range(samples.size):
         double = _high_resolution(product[band], constants) >> (constants.resolution + 1)
         predicted = double >> 1
-        residual = samples[band] - predicted
-        magnitude = abs(residual)
-        room = min(predicted - constants.low, constants.high - predicted)
-        odd = ((residual ^ -(double & 1)) >> 63) & 1
-        near = 2 * magnitude - min(odd, magnitude)
-        mapped[band] = np.uint32(near if magnitude <= room else magnitude + room)
+        index = signed(samples[band]) - predicted
+        mapped[band] = np.uint32(map_index(index, 0, double, predicted, constants.low, constants.high))
         sign[band] = integer(1 if 2 * samples[band] >= double else -1)
 
 

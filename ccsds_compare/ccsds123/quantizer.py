@@ -10,18 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccsds123.kernel import kernel, signed
-from ccsds123.parameters import ErrorLimit, ImageShape
+from ccsds123.parameters import ErrorLimit
 
 UNLIMITED = 1 << 40
 """An absolute limit that never binds, for relative limits alone."""
 
 
-def limit_table(limit: ErrorLimit | None, shape: ImageShape) -> NDArray[np.int64]:
-    """Return the limits of every update period and band; empty if this kind of limit is not used."""
-    if limit is None:
-        return np.empty((0, shape.bands), np.int64)
-    rows = np.array(limit.values, np.int64).reshape(len(limit.values), -1)
-    return np.ascontiguousarray(np.broadcast_to(rows, (len(rows), shape.bands)))
+def limit_table(limit: ErrorLimit | None, bands: int, absent: int) -> NDArray[np.int64]:
+    """Return the limits of every update period and band, or one row that says that there are none of this kind."""
+    rows = np.array([[absent]] if limit is None else limit.values, np.int64)
+    return np.ascontiguousarray(np.broadcast_to(rows, (len(rows), bands)))
 
 
 @kernel
