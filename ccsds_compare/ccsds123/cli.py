@@ -56,15 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _encode(arguments: argparse.Namespace) -> Result:
     from ccsds123.codec import compress
-    from ccsds123.parameter_files import read_job
+    from ccsds123.parameter_files import header_from_file
     from ccsds123.raw_image import cube_from_raw
 
     _refuse_input_as_output(arguments.out, arguments.image, arguments.params)
-    job = read_job(arguments.params)
+    header = header_from_file(arguments.params)
     try:
-        cube = cube_from_raw(_read(arguments.image), job.shape, job.parameters)
+        cube = cube_from_raw(_read(arguments.image), header.shape, header.parameters)
         begun = time.perf_counter()
-        octets = compress(cube, job.parameters)
+        octets = compress(cube, header.parameters)
     except ValueError as error:
         raise ValueError(f"{arguments.image}: {error}") from error
     seconds = time.perf_counter() - begun
@@ -72,10 +72,10 @@ def _encode(arguments: argparse.Namespace) -> Result:
         partial.write_bytes(octets)
     result = {
         "stream": str(arguments.out),
-        "shape": _shape(job.shape),
+        "shape": _shape(header.shape),
         "octets": len(octets),
         "bits_per_sample": 8 * len(octets) / cube.size,
-        "compression_ratio": cube.size * job.parameters.dynamic_range / (8 * len(octets)),
+        "compression_ratio": cube.size * header.parameters.dynamic_range / (8 * len(octets)),
         "seconds": seconds,
         "msamples_per_s": cube.size / seconds / 1e6,
     }
@@ -88,10 +88,10 @@ def _encode(arguments: argparse.Namespace) -> Result:
 def _decode(arguments: argparse.Namespace) -> Result:
     from ccsds123.codec import decompress
     from ccsds123.header import read_header
-    from ccsds123.parameter_files import read_job
+    from ccsds123.parameter_files import header_from_file
     from ccsds123.raw_image import raw_from_cube
 
-    known = None if arguments.params is None else read_job(arguments.params).parameters
+    known = None if arguments.params is None else header_from_file(arguments.params).parameters
     _refuse_input_as_output(arguments.out, arguments.stream, arguments.params)
     octets = _read(arguments.stream)
     try:
@@ -115,14 +115,14 @@ def _decode(arguments: argparse.Namespace) -> Result:
 def _inspect(arguments: argparse.Namespace) -> Result:
     from ccsds123.description import describe
     from ccsds123.header import read_header
-    from ccsds123.parameter_files import Job, json_from_job
+    from ccsds123.parameter_files import json_from_header
 
     octets = _read(arguments.stream)
     try:
         header, begin = read_header(octets)
     except DecodeError as error:
         raise DecodeError(f"{arguments.stream}: {error}") from error
-    result = json_from_job(Job(shape=header.shape, parameters=header.parameters))
+    result = json_from_header(header)
     result |= {"header_octets": begin, "body_octets": len(octets) - begin}
     return result, f"{describe(header)}\nheader and body  {begin} and {len(octets) - begin:,} octets"
 

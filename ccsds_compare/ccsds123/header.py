@@ -47,7 +47,7 @@ NO_CONSTANT = 0b1111
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """Facts that a compressed image states about itself.
+    """Facts that a compressed image states about itself, and a parameter file about the image to encode.
 
     Attributes:
         shape: dimensions of the image.

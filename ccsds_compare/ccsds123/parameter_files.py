@@ -7,7 +7,6 @@ and so is null for a table that another key calls for.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from hyvic_runtime.errors import DecodeError
 
 from ccsds123.bit_string import BitReader
 from ccsds123.entropy_coders import ENTROPY_CODERS, BlockAdaptive, EntropyCoder, Hybrid, SampleAdaptive
+from ccsds123.header import Header
 from ccsds123.json_fields import JsonObject, json_from_record, list_of, one_of, rows_of, scalar_or_row
 from ccsds123.parameters import (
     ErrorLimit,
@@ -42,35 +42,22 @@ REMARKS = ("name", "trust", "header_octets", "mapped_sha256", "reconstruction_sh
 """Keys of a golden vector beside `image` and `parameters` that do not say how to encode."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """An image to encode.
-
-    Attributes:
-        shape: dimensions of the image.
-        parameters: settings of the standard.
-    """
-
-    shape: ImageShape
-    parameters: Parameters
-
-
-def read_job(path: Path) -> Job:
-    """Read a parameter file.
+def header_from_file(path: Path) -> Header:
+    """Read the header to write from a parameter file.
 
     Raises:
         ParameterError: the file is not JSON, has an unknown or missing key, or breaks the standard.
     """
     try:
-        return job_from_json(json.loads(path.read_text()))
+        return header_from_json(json.loads(path.read_text()))
     except OSError as error:
         raise ParameterError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise ParameterError(f"{path}: {error}") from error
 
 
-def job_from_json(value: object) -> Job:
-    """Return an image description and parameters from parsed JSON.
+def header_from_json(value: object) -> Header:
+    """Return the header of the image that parsed JSON describes.
 
     Raises:
         ParameterError: an unknown or missing key, a value of the wrong type, or one that breaks the standard.
@@ -114,8 +101,7 @@ def job_from_json(value: object) -> Job:
     )
     predictor.done()
     given.done()
-    parameters.check_shape(shape)
-    return Job(shape=shape, parameters=parameters)
+    return Header(shape=shape, parameters=parameters)
 
 
 def _predictor(fields: JsonObject) -> Predictor:
@@ -130,25 +116,24 @@ def _predictor(fields: JsonObject) -> Predictor:
 def _weight_initialization(value: object) -> WeightInitialization:
     fields = JsonObject("weight_initialization", value)
     one_of("method", fields.get("method", "custom"), {"custom": None})
-    vectors, in_header = fields.get("Lambda_z"), fields.boolean("table_included", True)
-    resolution = fields.integer("Q")
+    vectors, values = fields.get("Lambda_z"), fields.values_of(WeightInitialization)
     fields.done()
-    return WeightInitialization(resolution=resolution, vectors=rows_of("Lambda_z", vectors), in_header=in_header)
+    return WeightInitialization(vectors=rows_of("Lambda_z", vectors), **values)
 
 
 def _weight_exponent_offsets(value: object) -> WeightExponentOffsets:
     fields = JsonObject("weight_exponent_offsets", value)
     fields.get("rows", None)  # a remark in the golden vectors
-    values, in_header = fields.get("values"), fields.boolean("table_included", True)
+    rows, values = fields.get("values"), fields.values_of(WeightExponentOffsets)
     fields.done()
-    return WeightExponentOffsets(values=rows_of("values", values), in_header=in_header)
+    return WeightExponentOffsets(values=rows_of("values", rows), **values)
 
 
 def _sample_representatives(fields: JsonObject) -> SampleRepresentatives | None:
     resolution = fields.integer_or_null("Theta")
     flag = fields.boolean("sample_representative_flag", bool(resolution))
     damping, offset = fields.get("phi_z", None), fields.get("psi_z", None)
-    in_header = fields.boolean("phi_z_table_included", True), fields.boolean("psi_z_table_included", True)
+    values = fields.values_of(SampleRepresentatives)
     if flag != bool(resolution):
         raise ParameterError(f"sample_representative_flag {flag} does not go with Theta {resolution} (5.3.3.5.1.1)")
     if not resolution:
@@ -159,8 +144,7 @@ def _sample_representatives(fields: JsonObject) -> SampleRepresentatives | None:
         resolution=resolution,
         damping=scalar_or_row("phi_z", fields.get("phi_z", 0)),
         offset=scalar_or_row("psi_z", fields.get("psi_z", 0)),
-        damping_in_header=in_header[0],
-        offset_in_header=in_header[1],
+        **values,
     )
 
 
@@ -244,9 +228,9 @@ def _table(fields: JsonObject, shape: ImageShape) -> SupplementaryTable:
     return table
 
 
-def json_from_job(job: Job) -> dict[str, Any]:
-    """Return a job as JSON with every key, the inverse of `job_from_json`; null where a header does not say."""
-    parameters, shape = job.parameters, job.shape
+def json_from_header(header: Header) -> dict[str, Any]:
+    """Return a header as JSON with every key, the inverse of `header_from_json`; null where it does not say."""
+    parameters, shape = header.parameters, header.shape
     samples = {"D": parameters.dynamic_range, "sample_type": "signed" if parameters.signed else "unsigned"}
     value: dict[str, Any] = {
         "image": json_from_record(shape) | samples,
@@ -279,22 +263,13 @@ def _json_from_predictor(parameters: Parameters) -> dict[str, Any]:
         "psi_z": None,
     }
     if custom is not None:
-        value["weight_initialization"] = {
-            "method": "custom",
-            "table_included": custom.in_header,
-            "Q": custom.resolution,
-            "Lambda_z": custom.vectors,
-        }
+        facts = {"method": "custom"} | json_from_record(custom) | {"Lambda_z": custom.vectors}
+        value["weight_initialization"] = facts
     if offsets is not None:
-        value["weight_exponent_offsets"] = {"table_included": offsets.in_header, "values": offsets.values}
+        value["weight_exponent_offsets"] = json_from_record(offsets) | {"values": offsets.values}
     if representatives is not None:
-        value |= {
-            "Theta": representatives.resolution,
-            "phi_z": representatives.damping,
-            "psi_z": representatives.offset,
-            "phi_z_table_included": representatives.damping_in_header,
-            "psi_z_table_included": representatives.offset_in_header,
-        }
+        value |= {"Theta": representatives.resolution} | json_from_record(representatives)
+        value |= {"phi_z": representatives.damping, "psi_z": representatives.offset}
     return value
 
 

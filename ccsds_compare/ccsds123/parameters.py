@@ -79,9 +79,9 @@ class WeightInitialization(Record):
         in_header: whether the header carries the table (5.3.3.3.2).
     """
 
-    resolution: int
+    resolution: Annotated[int, Field(key="Q")]
     vectors: BandTable | None
-    in_header: bool = True
+    in_header: Annotated[bool, Field(key="table_included")] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class WeightExponentOffsets(Record):
     """
 
     values: BandTable | None
-    in_header: bool = True
+    in_header: Annotated[bool, Field(key="table_included")] = True
 
     def check(self, wrong: Violations) -> None:
         """Note what goes beyond the ranges of single fields."""
@@ -214,8 +214,8 @@ class SampleRepresentatives(Record):
     resolution: Annotated[int, Field("Θ", 1, 4, "4.9.1", reserved=5, width=3)]
     damping: int | tuple[int, ...] | None = 0
     offset: int | tuple[int, ...] | None = 0
-    damping_in_header: bool = True
-    offset_in_header: bool = True
+    damping_in_header: Annotated[bool, Field(key="phi_z_table_included")] = True
+    offset_in_header: Annotated[bool, Field(key="psi_z_table_included")] = True
 
     def check(self, wrong: Violations) -> None:
         """Note what goes beyond the ranges of single fields."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ccsds123.parameter_files import Job, job_from_json
+from ccsds123.header import Header
+from ccsds123.parameter_files import header_from_json
 from ccsds123.raw_image import cube_from_raw
 
 FOLDER = Path(__file__).parents[1] / "golden" / "ccsds123"
@@ -20,8 +21,8 @@ class Vector:
     facts: dict[str, Any]
 
     @property
-    def job(self) -> Job:
-        return job_from_json({key: self.facts[key] for key in ("image", "parameters")} | {"note": self.name})
+    def header(self) -> Header:
+        return header_from_json({key: self.facts[key] for key in ("image", "parameters")} | {"note": self.name})
 
     @property
     def image(self) -> Path:
@@ -29,8 +30,7 @@ class Vector:
 
     @property
     def cube(self) -> np.ndarray:
-        job = self.job
-        return cube_from_raw(self.image.read_bytes(), job.shape, job.parameters)
+        return cube_from_raw(self.image.read_bytes(), self.header.shape, self.header.parameters)
 
     @property
     def stream(self) -> Path:
