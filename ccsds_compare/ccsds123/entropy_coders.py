@@ -35,8 +35,7 @@ class SampleAdaptive(Record):
     accumulator_initialization: Annotated[int | tuple[int, ...] | None, Field("k″", 0, 14, "5.4.3.2.3.3")] = 0
     in_header: bool = True
 
-    def check(self, wrong: Violations) -> None:
-        """Note a γ* that γ0 does not allow."""
+    def _check(self, wrong: Violations) -> None:
         wrong.outside("γ*", self.rescaling_counter_size, max(4, self.initial_count_exponent + 1), 11, "5.4.3.2.3.4")
 
 
@@ -57,10 +56,9 @@ class Hybrid(Record):
     unary_length_limit: Annotated[int, Field("U_max", 8, 32, "5.4.3.3.3.2.2", width=5, zero=32, key="U_max")] = 18
     rescaling_counter_size: Annotated[int, Field(width=3, zero=4, key="gamma_star")] = 6
     initial_count_exponent: Annotated[int, Field("γ0", 1, 8, "5.4.3.3.4.2", width=3, zero=8, key="gamma_0")] = 1
-    initial_accumulators: int | tuple[int, ...] = 0
+    initial_accumulators: Annotated[int | tuple[int, ...], Field("Σ̃(0)", clause="5.4.3.3.4.3")] = 0
 
-    def check(self, wrong: Violations) -> None:
-        """Note a γ* that γ0 does not allow."""
+    def _check(self, wrong: Violations) -> None:
         wrong.outside("γ*", self.rescaling_counter_size, max(4, self.initial_count_exponent + 1), 11, "5.4.3.3.4.5")
 
 

@@ -67,8 +67,7 @@ def write_header(header: Header) -> bytes:
     _write_essential(bits, header)
     for table in header.parameters.supplementary_tables:
         write_table(bits, table)
-    _write_primary(bits, header.parameters)
-    _write_weight_tables(bits, header.parameters.predictor)
+    _write_predictor(bits, header.parameters)
     _write_quantization(bits, header.parameters)
     _write_sample_representative(bits, header.parameters.sample_representatives)
     _write_entropy_coder(bits, header.parameters.entropy_coder)
@@ -134,7 +133,7 @@ def _read(bits: BitReader) -> Header:
     fidelity = FidelityControl(bits.get(2))
     bits.get_zeros(2)
     tables = tuple(read_table(bits, shape.lines, shape.samples, shape.bands) for _ in range(bits.get(4)))
-    predictor, has_representatives = _read_primary(bits, shape.bands)
+    predictor, has_representatives = _read_predictor(bits, shape.bands)
     limits = _read_quantization(bits, shape.bands, fidelity, sequential=sequential)
     representatives = _read_sample_representative(bits, shape.bands) if has_representatives else None
     return Header(
@@ -157,8 +156,8 @@ def _read(bits: BitReader) -> Header:
 # ------------------------------------------------------------------------------------ predictor metadata
 
 
-def _write_primary(bits: BitWriter, parameters: Parameters) -> None:
-    """Write table 5-6."""
+def _write_predictor(bits: BitWriter, parameters: Parameters) -> None:
+    """Write table 5-6, then table 5-7: initialization first; each table is filled to an octet on its own."""
     predictor = parameters.predictor
     custom, offsets = predictor.weight_initialization, predictor.weight_exponent_offsets
     bits.put(0, 1)
@@ -170,9 +169,13 @@ def _write_primary(bits: BitWriter, parameters: Parameters) -> None:
     bits.put(custom is not None, 1)
     bits.put(custom is not None and custom.in_header, 1)
     bits.put(0 if custom is None else custom.resolution, 5)
+    if custom is not None and custom.in_header:
+        _write_rows(bits, custom.vectors, custom.resolution)
+    if offsets is not None and offsets.in_header:
+        _write_rows(bits, offsets.values, 4)
 
 
-def _read_primary(bits: BitReader, bands: int) -> tuple[Predictor, bool]:
+def _read_predictor(bits: BitReader, bands: int) -> tuple[Predictor, bool]:
     """Read tables 5-6 and 5-7, and whether sample representatives follow."""
     bits.get_zeros(1)
     has_representatives = bool(bits.get(1))
@@ -199,15 +202,6 @@ def _read_primary(bits: BitReader, bands: int) -> tuple[Predictor, bool]:
         offsets = WeightExponentOffsets(values=values, in_header=offsets_in_header)
     predictor = Predictor(weight_initialization=initialization, weight_exponent_offsets=offsets, **mode, **weights)
     return predictor, has_representatives
-
-
-def _write_weight_tables(bits: BitWriter, predictor: Predictor) -> None:
-    """Write table 5-7: initialization first; each table is filled to an octet on its own."""
-    custom, offsets = predictor.weight_initialization, predictor.weight_exponent_offsets
-    if custom is not None and custom.in_header:
-        _write_rows(bits, custom.vectors, custom.resolution)
-    if offsets is not None and offsets.in_header:
-        _write_rows(bits, offsets.values, 4)
 
 
 def _write_rows(bits: BitWriter, rows: BandTable | None, width: int) -> None:

@@ -11,9 +11,9 @@ from enum import Enum, IntEnum
 from typing import Annotated
 
 from ccsds123.entropy_coders import EntropyCoder, Hybrid, SampleAdaptive
-from ccsds123.record import Field, Record, band_values
+from ccsds123.record import Field, Record
 from ccsds123.supplementary import SupplementaryTable
-from ccsds123.violations import Violations, power_of_two
+from ccsds123.violations import Violations, band_values, power_of_two
 
 MAX_TABLES = 15
 BandTable = tuple[tuple[int, ...], ...]
@@ -97,10 +97,9 @@ class WeightExponentOffsets(Record):
     values: BandTable | None
     in_header: Annotated[bool, Field(key="table_included")] = True
 
-    def check(self, wrong: Violations) -> None:
-        """Note what goes beyond the ranges of single fields."""
+    def _check(self, wrong: Violations) -> None:
         for band, row in enumerate(self.values or ()):
-            wrong.any_outside(f"ς of band {band}", row, -6, 5, "4.10.4")
+            wrong.outside(f"ς of band {band}", row, -6, 5, "4.10.4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,15 +134,14 @@ class Predictor(Record):
     weight_initialization: WeightInitialization | None = None
     weight_exponent_offsets: WeightExponentOffsets | None = None
 
-    def check(self, wrong: Violations) -> None:
-        """Note what goes beyond the ranges of single fields."""
+    def _check(self, wrong: Violations) -> None:
         wrong.outside("ν_max", self.weight_final_exponent, self.weight_initial_exponent, 9, "4.10.2")
         custom = self.weight_initialization
         if custom is not None:
             wrong.outside("Q", custom.resolution, 3, self.weight_resolution + 3, "4.6.3.3.2")
             limit = power_of_two(custom.resolution - 1)
             for band, row in enumerate(custom.vectors or ()):
-                wrong.any_outside(f"Λ of band {band}", row, -limit, limit - 1, "4.6.3.3.1")
+                wrong.outside(f"Λ of band {band}", row, -limit, limit - 1, "4.6.3.3.1")
 
     def differences(self, band: int) -> int:
         """Return C_z, the length of the local difference vector (4.3.2, eq. (19))."""
@@ -165,10 +163,9 @@ class ErrorLimit(Record):
     bit_depth: Annotated[int, Field("error limit bit depth", 1, 16, "4.8.2.2", reserved=2, width=4, zero=16)]
     values: BandTable
 
-    def check(self, wrong: Violations) -> None:
-        """Note what goes beyond the ranges of single fields."""
+    def _check(self, wrong: Violations) -> None:
         for row in self.values:
-            wrong.any_outside("error limit", row, 0, power_of_two(self.bit_depth) - 1, "4.8.2.2")
+            wrong.outside("error limit", row, 0, power_of_two(self.bit_depth) - 1, "4.8.2.2")
             if not self.band_dependent and len(row) != 1:
                 wrong.append(f"{len(row)} band-independent error limits; one is needed (4.8.2.3)")
 
@@ -188,8 +185,7 @@ class ErrorLimits(Record):
     relative: ErrorLimit | None = None
     update_period_exponent: Annotated[int | None, Field("u", 0, 9, "4.8.2.4.2")] = None
 
-    def check(self, wrong: Violations) -> None:
-        """Note what goes beyond the ranges of single fields."""
+    def _check(self, wrong: Violations) -> None:
         if self.absolute is None and self.relative is None:
             wrong.append("neither absolute nor relative error limits are given (4.8.2.1.1)")
 
@@ -212,16 +208,15 @@ class SampleRepresentatives(Record):
     """
 
     resolution: Annotated[int, Field("Θ", 1, 4, "4.9.1", reserved=5, width=3)]
-    damping: int | tuple[int, ...] | None = 0
-    offset: int | tuple[int, ...] | None = 0
+    damping: Annotated[int | tuple[int, ...] | None, Field("φ", clause="4.9.1")] = 0
+    offset: Annotated[int | tuple[int, ...] | None, Field("ψ", clause="4.9.1")] = 0
     damping_in_header: Annotated[bool, Field(key="phi_z_table_included")] = True
     offset_in_header: Annotated[bool, Field(key="psi_z_table_included")] = True
 
-    def check(self, wrong: Violations) -> None:
-        """Note what goes beyond the ranges of single fields."""
+    def _check(self, wrong: Violations) -> None:
         largest = power_of_two(self.resolution) - 1
-        wrong.any_outside("φ", band_values(self.damping), 0, largest, "4.9.1.1")
-        wrong.any_outside("ψ", band_values(self.offset), 0, largest, "4.9.1.2")
+        wrong.outside("φ", self.damping, 0, largest, "4.9.1.1")
+        wrong.outside("ψ", self.offset, 0, largest, "4.9.1.2")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,17 +250,16 @@ class Parameters(Record):
     user_defined_data: Annotated[int, Field("user-defined data", 0, 255, "table 5-3", key="user_defined_data")] = 0
     output_word_size: Annotated[int, Field("B", 1, 8, "5.2.2", key="output_word_size_B")] = 1
 
-    def check(self, wrong: Violations) -> None:
-        """Note what goes beyond the ranges of single fields."""
+    def _check(self, wrong: Violations) -> None:
         depth, predictor, coder = self.dynamic_range, self.predictor, self.entropy_coder
         wrong.outside("τ", len(self.supplementary_tables), 0, MAX_TABLES, "3.5.2.1")
         needed = max(32, depth + predictor.weight_resolution + 2)
         wrong.outside("R", predictor.register_size, needed, 64, "4.7.2")
         if isinstance(coder, SampleAdaptive):
-            wrong.any_outside("k″", band_values(coder.accumulator_initialization), 0, min(depth - 2, 14), "5.4.3.2.3.3")
+            wrong.outside("k″", coder.accumulator_initialization, 0, min(depth - 2, 14), "5.4.3.2.3.3")
         elif isinstance(coder, Hybrid):
             largest = power_of_two(depth + coder.initial_count_exponent) - 1
-            wrong.any_outside("Σ̃(0)", band_values(coder.initial_accumulators), 0, largest, "5.4.3.3.4.3")
+            wrong.outside("Σ̃(0)", coder.initial_accumulators, 0, largest, "5.4.3.3.4.3")
         elif coder.restricted and depth > 4:
             wrong.append(f"the Restricted code options need D ≤ 4, not {depth} (table 5-15)")
         representatives = self.sample_representatives
@@ -329,14 +323,8 @@ class Parameters(Record):
         wrong.complain()
 
     def _check_band_values(self, wrong: Violations, bands: int) -> None:
-        coder, representatives = self.entropy_coder, self.sample_representatives
-        tables: list[tuple[str, object, str]] = []
-        if representatives is not None:
-            tables += [("φ", representatives.damping, "4.9.1"), ("ψ", representatives.offset, "4.9.1")]
-        if isinstance(coder, SampleAdaptive):
-            tables.append(("k″", coder.accumulator_initialization, "5.4.3.2.3.3"))
-        elif isinstance(coder, Hybrid):
-            tables.append(("Σ̃(0)", coder.initial_accumulators, "5.4.3.3.4.3"))
-        for name, table, clause in tables:
-            if isinstance(table, tuple) and len(table) != bands:
-                wrong.append(f"{len(table)} values of {name} for {bands} bands ({clause})")
+        for record in filter(None, (self.sample_representatives, self.entropy_coder)):
+            for name, (_, definition) in record.definitions().items():
+                table = getattr(record, name)
+                if isinstance(table, tuple) and len(table) != bands:
+                    wrong.append(f"{len(table)} values of {definition.symbol} for {bands} bands ({definition.clause})")

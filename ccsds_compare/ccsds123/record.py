@@ -84,11 +84,11 @@ class Record:
                     f"{field.symbol} {value} is not a power of two in {field.low}..{field.high} ({field.clause})"
                 )
             elif field.low <= field.high:
-                wrong.any_outside(field.symbol, band_values(value), field.low, field.high, field.clause)
-        self.check(wrong)
+                wrong.outside(field.symbol, value, field.low, field.high, field.clause)
+        self._check(wrong)
         wrong.complain()
 
-    def check(self, wrong: Violations) -> None:
+    def _check(self, wrong: Violations) -> None:
         """Note what the fields' own ranges do not tell."""
 
     @classmethod
@@ -101,17 +101,6 @@ class Record:
             hint = hints[field.name]
             definitions[field.name] = get_args(hint) if get_origin(hint) is Annotated else (hint, Field())
         return definitions
-
-
-def band_values(table: int | tuple[int, ...] | None) -> tuple[int, ...]:
-    """Return the values of a table that has one value for all bands, or one a band, or is not known (None).
-
-    >>> band_values(3), band_values((1, 2)), band_values(None)
-    ((3,), (1, 2), ())
-    """
-    if table is None:
-        return ()
-    return (table,) if isinstance(table, int) else table
 
 
 def _plain(value: Any, hint: Any) -> Any:

@@ -50,10 +50,7 @@ class CodeLimits(NamedTuple):
 def code_limits(coder: SampleAdaptive | Hybrid, dynamic_range: int) -> CodeLimits:
     """Return the constants of a coder for samples of D bits."""
     return CodeLimits(
-        unary=coder.unary_length_limit,
-        counter_size=coder.rescaling_counter_size,
-        initial_exponent=coder.initial_count_exponent,
-        dynamic_range=dynamic_range,
+        coder.unary_length_limit, coder.rescaling_counter_size, coder.initial_count_exponent, dynamic_range
     )
 
 

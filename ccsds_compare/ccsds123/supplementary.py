@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from ccsds123.bit_string import BitReader, BitWriter
 from ccsds123.record import Field, Record
@@ -53,8 +53,7 @@ class Table(Record):
         Field("table's user-defined data", 0, 15, "table 5-4", reserved=1, width=4, key=USER_DEFINED_DATA),
     ] = 0
 
-    def check(self, wrong: Violations) -> None:
-        """Note a reserved purpose."""
+    def _check(self, wrong: Violations) -> None:
         if self.purpose not in PURPOSES:
             wrong.append(f"table purpose {self.purpose} is reserved (table 3-1)")
 
@@ -73,12 +72,11 @@ class IntegerTable(Table):
     values: tuple[int, ...]
     signed: bool = False
 
-    def check(self, wrong: Violations) -> None:
-        """Note elements that do not fit D_I bits, too."""
-        Table.check(self, wrong)
+    def _check(self, wrong: Violations) -> None:
+        Table._check(self, wrong)
         limit = power_of_two(self.bit_depth)
         low, high = (-limit // 2, limit // 2 - 1) if self.signed else (0, limit - 1)
-        wrong.any_outside("table element", self.values, low, high, "3.5.2.3.1")
+        wrong.outside("table element", self.values, low, high, "3.5.2.3.1")
 
     @property
     def type_code(self) -> int:
@@ -121,20 +119,15 @@ class FloatTable(Table):
     exponent_depth: Annotated[int, Field("D_E", 2, 8, "3.5.2.3.3", width=3, zero=8, key="D_E")] = 8
     exponent_bias: Annotated[int, Field(key="beta")] = 127
     values: tuple[FloatElement, ...]
+    type_code: ClassVar[int] = 2  # Table Type field (table 5-4)
 
-    def check(self, wrong: Violations) -> None:
-        """Note numbers that do not fit their depths, too."""
-        Table.check(self, wrong)
+    def _check(self, wrong: Violations) -> None:
+        Table._check(self, wrong)
         exponents, significands = power_of_two(self.exponent_depth), power_of_two(self.significand_depth)
         wrong.outside("β", self.exponent_bias, 0, exponents - 1, "3.5.2.3.3")
-        wrong.any_outside("sign", [v.sign for v in self.values], 0, 1, "3.5.2.3.3")
-        wrong.any_outside("exponent", [v.exponent for v in self.values], 0, exponents - 1, "3.5.2.3.3")
-        wrong.any_outside("significand", [v.significand for v in self.values], 0, significands - 1, "3.5.2.3.3")
-
-    @property
-    def type_code(self) -> int:
-        """Table Type field (table 5-4)."""
-        return 2
+        wrong.outside("sign", tuple(v.sign for v in self.values), 0, 1, "3.5.2.3.3")
+        wrong.outside("exponent", tuple(v.exponent for v in self.values), 0, exponents - 1, "3.5.2.3.3")
+        wrong.outside("significand", tuple(v.significand for v in self.values), 0, significands - 1, "3.5.2.3.3")
 
     def number(self, element: FloatElement) -> float:
         """Return the number that an element stands for, eqs. (16) and (17).

@@ -14,6 +14,17 @@ def power_of_two(exponent: int) -> int:
     return 1 << min(max(exponent, 0), 64)
 
 
+def band_values(table: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    """Return the values of a table that has one value for all bands, or one a band, or is not known (None).
+
+    >>> band_values(3), band_values((1, 2)), band_values(None)
+    ((3,), (1, 2), ())
+    """
+    if table is None:
+        return ()
+    return (table,) if isinstance(table, int) else table
+
+
 class Violations(list[str]):
     """Sentences, each with the clause that is broken.
 
@@ -23,19 +34,11 @@ class Violations(list[str]):
     ['P 16 is outside 0..15 (4.2)']
     """
 
-    def outside(self, name: str, value: object, low: int, high: int, clause: str) -> None:
-        """Note a value that is not an integer in low..high."""
-        if not isinstance(value, int) or isinstance(value, bool):
-            self.append(f"{name} {value!r} is not an integer ({clause})")
-        elif not low <= value <= high:
-            self.append(f"{name} {value} is outside {low}..{high} ({clause})")
-
-    def any_outside(self, name: str, values: Sequence[object], low: int, high: int, clause: str) -> None:
-        """Note the first value that is not an integer in low..high."""
-        for value in values:
-            before = len(self)
-            self.outside(name, value, low, high, clause)
-            if len(self) > before:
+    def outside(self, name: str, value: int | tuple[int, ...] | None, low: int, high: int, clause: str) -> None:
+        """Note a value, or the first of a table, that is outside low..high."""
+        for one in band_values(value):
+            if not low <= one <= high:
+                self.append(f"{name} {one} is outside {low}..{high} ({clause})")
                 return
 
     def other_lengths(self, name: str, rows: Sequence[Sequence[int]], lengths: Sequence[int], clause: str) -> None:
