@@ -44,10 +44,8 @@ def encode(sequence: Mapped, loops: EncodingLoops, coder: BlockAdaptive, dynamic
     padding = np.zeros(-len(values) % coder.block_size, np.uint32)
     blocks = np.concatenate([values, padding]).reshape(-1, coder.block_size)
     words = np.empty(len(blocks) * (8 + coder.block_size * dynamic_range) // 32 + 2, np.uint32)
-    place = _encode(
-        blocks, words, dynamic_range, identifier_bits(coder, dynamic_range), coder.reference_sample_interval
-    )
-    return octets_from_words(words, place)
+    identifier, interval = identifier_bits(coder, dynamic_range), coder.reference_sample_interval
+    return octets_from_words(words, _encode(blocks, words, dynamic_range, identifier, interval))
 
 
 def decode(octets: bytes, loops: EncodingLoops, coder: BlockAdaptive, dynamic_range: int) -> tuple[Mapped, Limits, int]:
@@ -63,14 +61,8 @@ def decode(octets: bytes, loops: EncodingLoops, coder: BlockAdaptive, dynamic_ra
     if size > SEGMENT * coder.block_size * (8 * len(octets) // (identifier + 2 + REMAINDER_OF_SEGMENT) + 1):
         raise DecodeError(f"{size} values do not fit a body of {len(octets)} octets; the header or the body is damaged")
     blocks = np.empty((-(-size // coder.block_size), coder.block_size), np.uint32)
-    bits = _decode(
-        words_from_octets(octets),
-        8 * len(octets) + 64,
-        blocks,
-        dynamic_range,
-        identifier,
-        coder.reference_sample_interval,
-    )
+    words, interval = words_from_octets(octets), coder.reference_sample_interval
+    bits = _decode(words, 8 * len(octets) + 64, blocks, dynamic_range, identifier, interval)
     if bits == DAMAGED:
         raise DecodeError("a block of the body cannot be read; it is damaged or incomplete")
     values = blocks.ravel()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ccsds123.parameters import ErrorLimit, ErrorLimits, ImageShape, Parameters
+from ccsds123.parameters import ErrorLimits, ImageShape, Parameters
 
 Mapped = NDArray[np.uint32]
 Limits = NDArray[np.int64]
@@ -118,14 +118,9 @@ def values_from_limits(limits: ErrorLimits | None, loops: EncodingLoops) -> Limi
 
 def limits_from_values(limits: ErrorLimits, values: Limits, bands: int) -> ErrorLimits:
     """Return limits with the values that the body held, (update, value)."""
-
-    def taken(limit: ErrorLimit | None, columns: slice) -> ErrorLimit | None:
-        rows = tuple(tuple(row) for row in values[:, columns].tolist())
-        return None if limit is None else replace(limit, values=rows)
-
     first = 0 if limits.absolute is None else bands if limits.absolute.band_dependent else 1
     return replace(
         limits,
-        absolute=taken(limits.absolute, slice(0, first)),
-        relative=taken(limits.relative, slice(first, None)),
+        absolute=limits.absolute and replace(limits.absolute, values=values[:, :first].tolist()),
+        relative=limits.relative and replace(limits.relative, values=values[:, first:].tolist()),
     )

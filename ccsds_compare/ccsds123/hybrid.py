@@ -69,17 +69,8 @@ def decode(octets: bytes, loops: EncodingLoops, coder: Hybrid, dynamic_range: in
     accumulators, active, bits, position = _read_tail(octets, loops.bands, coder, dynamic_range)
     sequence = np.empty(size, np.uint32)
     limits = np.empty(loops.limits_shape, np.int64)
-    begin = _decode(
-        words_from_octets(octets),
-        position,
-        sequence,
-        accumulators,
-        active,
-        loops,
-        code_limits(coder, dynamic_range),
-        limits,
-        codes,
-    )
+    words, code = words_from_octets(octets), code_limits(coder, dynamic_range)
+    begin = _decode(words, position, sequence, accumulators, active, loops, code, limits, codes)
     if begin != 0 or not np.array_equal(active, codes.roots):
         raise DecodeError("the body read backwards does not end at its beginning; it is damaged or incomplete")
     return sequence, limits, bits

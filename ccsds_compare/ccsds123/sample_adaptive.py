@@ -87,15 +87,8 @@ def decode(
         )
     sequence = np.empty(size, np.uint32)
     limits = np.empty(loops.limits_shape, np.int64)
-    bits = _decode(
-        words_from_octets(octets),
-        8 * len(octets) + 64,
-        sequence,
-        initial_accumulators(coder, dynamic_range, loops.bands),
-        loops,
-        code_limits(coder, dynamic_range),
-        limits,
-    )
+    accumulators, code = initial_accumulators(coder, dynamic_range, loops.bands), code_limits(coder, dynamic_range)
+    bits = _decode(words_from_octets(octets), 8 * len(octets) + 64, sequence, accumulators, loops, code, limits)
     if bits == TRUNCATED:
         raise DecodeError("the body ends before its last sample; it is damaged or incomplete")
     if bits == TOO_LARGE:
@@ -142,12 +135,7 @@ def _code_index(accumulator: int, counter: int, counter_width: int, largest: int
 
 @kernel
 def _encode(
-    sequence: Mapped,
-    words: Words,
-    accumulators: Integers,
-    loops: EncodingLoops,
-    code: CodeLimits,
-    limits: Integers,
+    sequence: Mapped, words: Words, accumulators: Integers, loops: EncodingLoops, code: CodeLimits, limits: Integers
 ) -> Place:
     place, at = BEGIN, 0
     for line in range(loops.lines):

@@ -49,8 +49,7 @@ class Table(Record):
     purpose: Annotated[int, Field(reserved=2, width=4, key="table_purpose")]
     structure: Annotated[TableStructure, Field(reserved=1, width=2, key="table_structure")]
     user_defined_data: Annotated[
-        int,
-        Field("table's user-defined data", 0, 15, "table 5-4", reserved=1, width=4, key=USER_DEFINED_DATA),
+        int, Field("table's user-defined data", 0, 15, "table 5-4", reserved=1, width=4, key=USER_DEFINED_DATA)
     ] = 0
 
     def _check(self, wrong: Violations) -> None:
