@@ -17,7 +17,7 @@ UNLIMITED = 1 << 40
 
 
 def limit_table(limit: ErrorLimit | None, bands: int, absent: int) -> NDArray[np.int64]:
-    """Return the limits of every update period and band, or one row that says that there are none of this kind."""
+    """Return the limits of every update period and band; one row of `absent` if this kind of limit is not used."""
     rows = np.array([[absent]] if limit is None else limit.values, np.int64)
     return np.ascontiguousarray(np.broadcast_to(rows, (len(rows), bands)))
 
