@@ -35,7 +35,8 @@ def step_of(side: str, count: int) -> Callable[[], object]:
     from hyvic_compare.indian_pines import load_indian_pines
     from hyvic_runtime.scene.scene import resample_bands
     from hyvic_train.config_file import read_sweep
-    from hyvic_train.data.data_set import NamedCube, SceneSplit
+    from hyvic_train.data.cubes import SceneSplit, TrainingCube
+    from hyvic_train.data.scene_folder import ScenePixels
     from hyvic_train.families.latent.hyvic import HyVIC
     from hyvic_train.families.latent.klt import initialise
     from hyvic_train.families.latent.objective import Objective
@@ -48,8 +49,9 @@ def step_of(side: str, count: int) -> Callable[[], object]:
     config: Any = read_sweep(CONFIG, overrides)[""]
     wavelengths = read_sweep(CONFIG)[""].data.wavelengths
     pines = resample_bands(load_indian_pines(), np.array(wavelengths))
-    cube = np.ascontiguousarray(np.moveaxis(pines.cube, -1, 0), np.float32)
-    scenes = SceneSplit(training=(NamedCube(name="pines", cube=cube),), validation=())
+    pixels = ScenePixels(held=pines.cube, mean=None, missing=None)
+    cube = TrainingCube(name="pines", size=pines.cube.shape[:2], pixels=pines.cube[..., 0].size, source=pixels)
+    scenes = SceneSplit(training=(cube,), validation=())
     optimisation = config.optimisation
 
     torch.manual_seed(0)

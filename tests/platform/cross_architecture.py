@@ -29,7 +29,8 @@ from hyvic_runtime.families.latent.encoder import LatentRowEncoder, TileSymbols
 from hyvic_runtime.packets.quality import quality_code
 from hyvic_runtime.scene.files import write_scene
 from hyvic_runtime.scene.scene import Scene, resample_bands
-from hyvic_train.data.data_set import NamedCube, SceneSplit
+from hyvic_train.data.cubes import SceneSplit, TrainingCube
+from hyvic_train.data.scene_folder import ScenePixels
 from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.config import config_from_json
 from hyvic_train.families.latent.training import train
@@ -131,8 +132,9 @@ def train_joint(scene: Scene, out: Path) -> None:
             "data": {"crop": 64, "wavelengths": list(scene.wavelengths), "remove_mean_spectrum": True},
         }
     )
-    cube = np.moveaxis(scene.cube, -1, 0).astype(np.float32)
-    named = NamedCube(name="Indian Pines", cube=cube - cube.mean(axis=(1, 2), keepdims=True))
+    lines, samples, _ = scene.cube.shape
+    pixels = ScenePixels(held=scene.cube, mean=scene.cube.mean(axis=(0, 1), dtype=np.float32), missing=None)
+    named = TrainingCube(name="Indian Pines", size=(lines, samples), pixels=lines * samples, source=pixels)
     split = SceneSplit(training=(named,), validation=())
     train(config, split, Run(out=out))
 

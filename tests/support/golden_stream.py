@@ -24,12 +24,13 @@ from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.packets.protection import PacketProtector
 from hyvic_runtime.packets.space_packet import Packetiser
 from hyvic_runtime.scene.scene import Scene
-from hyvic_train.data.data_set import NamedCube, SceneSplit
+from hyvic_train.data.cubes import SceneSplit
 from hyvic_train.families.latent.config import config_from_json
 from hyvic_train.families.latent.training import train
 from hyvic_train.training_loop import Run
 from scenes import BANDS as BUNDLE_BANDS
 from scenes import smooth_cube
+from training_cubes import cube_in_memory
 
 BANDS = 6
 KEY = bytes(range(32))
@@ -98,7 +99,7 @@ def _train(folder: Path) -> None:
     )
     cubes = [np.moveaxis(smooth_cube(64, 64, BANDS, seed), -1, 0).astype(np.float32) for seed in (1, 2, 3)]
     cubes = [cube - cube.mean(axis=(1, 2), keepdims=True) for cube in cubes]
-    scenes = SceneSplit(training=tuple(NamedCube(name=str(i), cube=c) for i, c in enumerate(cubes)), validation=())
+    scenes = SceneSplit(training=tuple(cube_in_memory(str(i), c) for i, c in enumerate(cubes)), validation=())
     train(config, scenes, Run(out=folder))
 
 

@@ -16,7 +16,7 @@ from golden_bundles import pack_arrays
 from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.families.adaptive.contexts import CONTEXTS
 from hyvic_train.checkpoint import save_checkpoint, weights
-from hyvic_train.data.data_set import NamedCube, SceneSplit
+from hyvic_train.data.cubes import SceneSplit
 from hyvic_train.entropy_path_layer import Arithmetic
 from hyvic_train.families.adaptive.context_model import ContextModel
 from hyvic_train.families.latent.config import config_from_json
@@ -24,6 +24,7 @@ from hyvic_train.families.latent.training import train
 from hyvic_train.families.registry import run_config_from_json
 from hyvic_train.training_loop import Run
 from scenes import BANDS, BUNDLES, TILE, smooth_cube
+from training_cubes import cube_in_memory
 
 HYVIC = {"bands": BANDS, "latent_channels": 20, "hyperlatent_channels": 12, "spatial_stages": 2, "rates": 3}
 JOINT = HYVIC | {
@@ -67,7 +68,7 @@ def _train(model: dict[str, object], folder: Path, steps: int) -> None:
     )
     cubes = [np.moveaxis(smooth_cube(64, 64, BANDS, seed), -1, 0).astype(np.float32) for seed in (1, 2, 3)]
     cubes = [cube - cube.mean(axis=(1, 2), keepdims=True) for cube in cubes]
-    scenes = SceneSplit(training=tuple(NamedCube(name=str(i), cube=c) for i, c in enumerate(cubes)), validation=())
+    scenes = SceneSplit(training=tuple(cube_in_memory(str(i), c) for i, c in enumerate(cubes)), validation=())
     train(config, scenes, Run(out=folder))
 
 

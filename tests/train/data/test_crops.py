@@ -8,15 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hyvic_runtime.errors import SceneError
 from hyvic_train.config import DataConfig
-from hyvic_train.data.data_set import NamedCube, Shard, crops, crops_per_epoch
+from hyvic_train.data.crops import Shard, crops, crops_per_epoch
+from hyvic_train.data.cubes import TrainingCube
+from training_cubes import cube_in_memory
 
 PLAIN = DataConfig(crop=2, flips=False, transposes=False)
 PATCHES = replace(PLAIN, dataset="mlretset")
 
 
-def _cubes(count: int, side: int = 2) -> list[NamedCube]:
+def _cubes(count: int, side: int = 2) -> list[TrainingCube]:
     """Cube i holds the number i everywhere."""
-    return [NamedCube(name=str(i), cube=np.full((3, side, side), i, np.float32)) for i in range(count)]
+    return [cube_in_memory(str(i), np.full((3, side, side), i, np.float32)) for i in range(count)]
 
 
 def _shown(batch: np.ndarray) -> list[int]:
@@ -52,7 +54,7 @@ def test_epochs_and_seeds_differ_in_their_order() -> None:
 )
 def test_the_shards_of_all_processes_are_the_batch_of_one(processes: int, dataset: str, seed: int, step: int) -> None:
     rng = np.random.default_rng(0)
-    cubes = [NamedCube(name=str(i), cube=rng.random((3, 5, 6)).astype(np.float32)) for i in range(7)]
+    cubes = [cube_in_memory(str(i), rng.random((3, 5, 6)).astype(np.float32)) for i in range(7)]
     config = replace(DataConfig(crop=3, gain=0.1, spectral_gain=0.2), dataset=dataset)
     whole = crops(cubes, count=12, config=config, seed=seed, step=step)
     shards = [
@@ -70,7 +72,7 @@ def test_a_batch_that_processes_cannot_share_is_refused() -> None:
 
 
 def test_flips_and_transposes_are_the_eight_positions_of_a_square() -> None:
-    cube = NamedCube(name="s", cube=np.arange(8, dtype=np.float32).reshape(2, 2, 2))
+    cube = cube_in_memory("s", np.arange(8, dtype=np.float32).reshape(2, 2, 2))
     square = cube.cube[0]
     eight = {np.rot90(s, k).tobytes() for s in (square, square.T) for k in range(4)}
 
@@ -85,7 +87,7 @@ def test_flips_and_transposes_are_the_eight_positions_of_a_square() -> None:
 
 
 def test_the_global_gain_multiplies_a_whole_crop_by_one_factor() -> None:
-    cube = NamedCube(name="s", cube=np.random.default_rng(1).uniform(1, 2, (3, 2, 2)).astype(np.float32))
+    cube = cube_in_memory("s", np.random.default_rng(1).uniform(1, 2, (3, 2, 2)).astype(np.float32))
     batch = crops([cube], count=500, config=replace(PLAIN, gain=0.25), seed=0, step=0)
     factors = batch / cube.cube
     # float32 quotients of float32 products: a relative error of a few 2^-24.
@@ -96,7 +98,7 @@ def test_the_global_gain_multiplies_a_whole_crop_by_one_factor() -> None:
 
 
 def test_scenes_are_shown_by_their_pixels() -> None:
-    cubes = [NamedCube(name=str(i), cube=np.full((1, 2, width), i, np.float32)) for i, width in enumerate((2, 6))]
+    cubes = [cube_in_memory(str(i), np.full((1, 2, width), i, np.float32)) for i, width in enumerate((2, 6))]
     shown = _shown(crops(cubes, count=400, config=PLAIN, seed=0, step=0))
     # Three quarters of 400 draws, within four standard deviations.
     assert sum(shown) == pytest.approx(300, abs=4 * np.sqrt(400 * 0.75 * 0.25))

@@ -11,10 +11,12 @@ from hyvic_runtime.scene.files import write_scene
 from hyvic_runtime.scene.scene import Scene
 from hyvic_train.config import BandRange, ConfigError, DataConfig
 from hyvic_train.config_file import read_sweep
-from hyvic_train.data.data_set import NamedCube, crops, read_split
+from hyvic_train.data.crops import crops
+from hyvic_train.data.data_set import read_split
 from hyvic_train.families.latent.config import config_from_json
 from hyvic_train.families.latent.model_config import HyVICConfig
 from scenes import ROOT
+from training_cubes import cube_in_memory
 
 MODEL = HyVICConfig(bands=3, latent_channels=5, hyperlatent_channels=4, spatial_stages=0)
 
@@ -78,7 +80,7 @@ def test_a_pattern_of_no_scene_is_refused(tmp_path: Path) -> None:
 
 def test_crops_depend_on_seed_and_step_alone() -> None:
     rng = np.random.default_rng(0)
-    scenes = [NamedCube(name="s", cube=rng.random((3, 12, 14)).astype(np.float32))]
+    scenes = [cube_in_memory("s", rng.random((3, 12, 14)).astype(np.float32))]
     config = DataConfig(crop=4, spectral_gain=0.3)
     batch = crops(scenes, count=5, config=config, seed=1, step=7)
     assert np.array_equal(batch, crops(scenes, count=5, config=config, seed=1, step=7))
@@ -87,7 +89,7 @@ def test_crops_depend_on_seed_and_step_alone() -> None:
 
 def test_augmentation_keeps_spectra_of_pixels_together() -> None:
     cube = np.stack([np.arange(144.0).reshape(12, 12), 1000 + np.arange(144.0).reshape(12, 12)]).astype(np.float32)
-    batch = crops([NamedCube(name="s", cube=cube)], count=20, config=DataConfig(crop=4), seed=0, step=0)
+    batch = crops([cube_in_memory("s", cube)], count=20, config=DataConfig(crop=4), seed=0, step=0)
     assert np.array_equal(batch[:, 1] - batch[:, 0], np.full((20, 4, 4), 1000, np.float32))
 
 

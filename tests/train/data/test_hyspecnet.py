@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from hyvic_runtime.errors import SceneError
 from hyvic_train.config import DataConfig
-from hyvic_train.data.data_set import crops, read_split
+from hyvic_train.data.crops import crops
+from hyvic_train.data.data_set import read_split
 from hyvic_train.data.hyspecnet import DROPPED_BANDS, KEPT_BANDS
 from hyvic_train.families.latent.model_config import HyVICConfig
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from hyvic_runtime.errors import SceneError
-from hyvic_train.data.cubes import StoredCube
+from hyvic_train.data.cubes import TrainingCube
 from hyvic_train.data.no_data import free_corners, largest_rectangle
 
 MAPS = arrays.arrays(bool, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.booleans())
@@ -52,10 +52,10 @@ class _Source:
         return self.values[:, lines, samples]
 
 
-def _cube(missing: np.ndarray) -> StoredCube:
+def _cube(missing: np.ndarray) -> TrainingCube:
     values = np.ones((2, *missing.shape), np.float32)
     values[:, missing] = np.nan
-    return StoredCube(name="c", size=(missing.shape[0], missing.shape[1]), pixels=1, source=_Source(values))
+    return TrainingCube(name="c", size=(missing.shape[0], missing.shape[1]), pixels=1, source=_Source(values))
 
 
 @settings(deadline=None)

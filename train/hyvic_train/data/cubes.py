@@ -1,4 +1,4 @@
-"""Cubes that training cuts squares from, in memory or left where they are stored."""
+"""Cubes that training cuts squares from."""
 
 from __future__ import annotations
 
@@ -14,60 +14,6 @@ from hyvic_train.data.no_data import FreeArea, free_corners, largest_rectangle
 WHOLE = slice(None)
 
 
-class TrainingCube(Protocol):
-    """Scene or patch as training and validation use it."""
-
-    @property
-    def name(self) -> str:
-        """Name of the file without its suffix; unique in its data set."""
-        ...
-
-    @property
-    def pixels(self) -> int:
-        """Number of pixels that training may show: the weight among other scenes."""
-        ...
-
-    @property
-    def cube(self) -> NDArray[np.float32]:
-        """Largest rectangle free of no-data, (band, line, sample) digital numbers; read at every call."""
-        ...
-
-    def largest_side(self, crop: int) -> int:
-        """Return the largest side that `square` may be asked for, given that `crop` must be possible."""
-        ...
-
-    def square(self, side: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
-        """Cut a random square free of no-data, (band, side, side) digital numbers; None without any."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedCube:
-    """A cube in memory, every pixel of which has data.
-
-    Attributes:
-        name: name of the scene.
-        cube: (band, line, sample) digital numbers, as the model sees them.
-    """
-
-    name: str
-    cube: NDArray[np.float32]
-
-    @property
-    def pixels(self) -> int:
-        """Number of all pixels."""
-        return int(self.cube[0].size)
-
-    def largest_side(self, crop: int) -> int:
-        """Return the largest side that fits."""
-        return min(self.cube.shape[1:])
-
-    def square(self, side: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
-        """Cut a square anywhere."""
-        lines, samples = _anywhere(self.cube.shape[1:], side, rng)
-        return self.cube[:, lines, samples]
-
-
 class PixelSource(Protocol):
     """Stored cube whose parts can be read alone."""
 
@@ -77,13 +23,13 @@ class PixelSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredCube:
-    """Cube that is read when it is used, so that a data set may be larger than memory.
+class TrainingCube:
+    """Scene or patch as training and validation use it, read at every use: a data set may be larger than memory.
 
     Attributes:
-        name: name of the scene or patch.
+        name: name of the file without its suffix; unique in its data set.
         size: number of lines and samples.
-        pixels: number of pixels with data, as far as is known.
+        pixels: number of pixels with data, as far as is known: the weight among other scenes.
         source: place of the pixels.
         free: area without no-data; None: the cube has no no-data, or nobody has looked.
     """
@@ -96,7 +42,7 @@ class StoredCube:
 
     @property
     def cube(self) -> NDArray[np.float32]:
-        """Largest rectangle free of no-data, (band, line, sample)."""
+        """Largest rectangle free of no-data, (band, line, sample) digital numbers."""
         if self.free is not None:
             return self.source.read(*self.free.rectangle)
         whole = self.source.read(WHOLE, WHOLE)
@@ -109,11 +55,14 @@ class StoredCube:
         return whole[:, lines, samples]
 
     def largest_side(self, crop: int) -> int:
-        """Return the smallest axis, or `crop` with no-data: only squares of `crop` are known to be free of no-data."""
+        """Return the largest side that `square` may be asked for, given that `crop` must be possible.
+
+        It is the smallest axis, or `crop` with no-data: only squares of `crop` are known to be free of no-data.
+        """
         return min(self.size) if self.free is None else crop
 
     def square(self, side: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
-        """Cut a square free of no-data; None where the cube has no such square."""
+        """Cut a random square free of no-data, (band, side, side) digital numbers; None without any."""
         if self.free is not None:
             corners = self.free.corners
         else:
@@ -127,6 +76,17 @@ class StoredCube:
             return None
         line, sample = corners[rng.integers(len(corners))]
         return self.source.read(slice(line, line + side), slice(sample, sample + side))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneSplit:
+    """Scenes or patches to train on, and others only to measure.
+
+    Pixels are read at every use of `cube`, and an archive may be larger than memory: hold one cube at a time.
+    """
+
+    training: tuple[TrainingCube, ...]
+    validation: tuple[TrainingCube, ...]
 
 
 def _anywhere(size: tuple[int, ...], side: int, rng: np.random.Generator) -> tuple[slice, slice]:

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from hyvic_train.config import DataConfig, SceneNeeds
 from hyvic_train.data.array_file import array_start, mapped
-from hyvic_train.data.cubes import StoredCube
+from hyvic_train.data.cubes import SceneSplit
 from hyvic_train.data.geotiff import open_geotiff
 from hyvic_train.data.patch_set import only_folder, read_patch_set, split_of_files
 from hyvic_train.data.stored_units import REFLECTANCE_SCALE, StoredUnits
@@ -102,9 +102,7 @@ class HySpecNetLayout:
         return values
 
 
-def read_hyspecnet(
-    paths: Sequence[Path], config: DataConfig, model: SceneNeeds
-) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
+def read_hyspecnet(paths: Sequence[Path], config: DataConfig, model: SceneNeeds) -> SceneSplit:
     """Find the patches of train.csv and val.csv; test.csv is for comparisons, not for training.
 
     Raises:

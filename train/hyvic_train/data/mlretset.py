@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from hyvic_train.config import DataConfig, SceneNeeds
 from hyvic_train.data.array_file import array_start, mapped
-from hyvic_train.data.cubes import StoredCube
+from hyvic_train.data.cubes import SceneSplit
 from hyvic_train.data.patch_set import only_folder, read_patch_set, split_of_files
 from hyvic_train.data.stored_units import StoredUnits
 
@@ -81,9 +81,7 @@ class MLRetSetLayout:
         return values
 
 
-def read_mlretset(
-    paths: Sequence[Path], config: DataConfig, model: SceneNeeds
-) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
+def read_mlretset(paths: Sequence[Path], config: DataConfig, model: SceneNeeds) -> SceneSplit:
     """Find the patches to train on and to measure.
 
     Raises:

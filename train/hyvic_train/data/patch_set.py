@@ -17,7 +17,7 @@ from hyvic_runtime.errors import SceneError
 from numpy.typing import NDArray
 
 from hyvic_train.config import DataConfig, SceneNeeds
-from hyvic_train.data.cubes import WHOLE, StoredCube
+from hyvic_train.data.cubes import WHOLE, SceneSplit, TrainingCube
 
 _SHOWN = 3
 
@@ -85,7 +85,7 @@ def read_patch_set(
     config: DataConfig,
     model: SceneNeeds,
     problems: Iterable[str] = (),
-) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
+) -> SceneSplit:
     """Find the patches to train on and to measure, and check that every file is there and looks right.
 
     Args:
@@ -119,12 +119,12 @@ def read_patch_set(
     if found:
         raise SceneError("; ".join(found))
 
-    def cube(entry: str) -> StoredCube:
+    def cube(entry: str) -> TrainingCube:
         source = PatchPixels(path=present[entry], layout=layout, remove_mean_spectrum=config.remove_mean_spectrum)
         size = (layout.side, layout.side)
-        return StoredCube(name=Path(entry).stem, size=size, pixels=layout.side**2, source=source)
+        return TrainingCube(name=Path(entry).stem, size=size, pixels=layout.side**2, source=source)
 
-    return tuple(map(cube, training)), tuple(map(cube, validation))
+    return SceneSplit(training=tuple(map(cube, training)), validation=tuple(map(cube, validation)))
 
 
 def only_folder(paths: Sequence[Path], title: str, contents: str) -> Path:

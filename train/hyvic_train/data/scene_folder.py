@@ -19,7 +19,7 @@ from hyvic_runtime.scene.scene import Cube, Scene, mean_spectrum, resample_bands
 from numpy.typing import NDArray
 
 from hyvic_train.config import BandRange, DataConfig, SceneNeeds, matches
-from hyvic_train.data.cubes import StoredCube
+from hyvic_train.data.cubes import SceneSplit, TrainingCube
 from hyvic_train.data.no_data import FreeArea, free_corners, largest_rectangle, no_data_value
 
 
@@ -49,16 +49,14 @@ class ScenePixels:
         return values
 
 
-def read_scenes(
-    paths: Sequence[Path], config: DataConfig, model: SceneNeeds
-) -> tuple[tuple[StoredCube, ...], tuple[StoredCube, ...]]:
+def read_scenes(paths: Sequence[Path], config: DataConfig, model: SceneNeeds) -> SceneSplit:
     """Find every scene under `paths` to train on and to measure, on the model's bands if it names any.
 
     Raises:
         SceneError: every scene that does not fit, in one message.
     """
-    training: list[StoredCube] = []
-    validation: list[StoredCube] = []
+    training: list[TrainingCube] = []
+    validation: list[TrainingCube] = []
     problems: list[str] = []
     files = [(path, relative) for path, relative in _scene_files(paths) if not config.excludes(relative)]
     for path, relative in files:
@@ -85,7 +83,7 @@ def read_scenes(
         problems.append(f"no scene to train on under {', '.join(map(str, paths))}")
     if problems:
         raise SceneError("; ".join(problems))
-    return tuple(training), tuple(validation)
+    return SceneSplit(training=tuple(training), validation=tuple(validation))
 
 
 def _scene_files(paths: Iterable[Path]) -> list[tuple[Path, str]]:
@@ -104,7 +102,7 @@ def _name(relative: str) -> str:
     return str(Path(relative).with_suffix(""))
 
 
-def _stored_cube(path: Path, relative: str, config: DataConfig, model: SceneNeeds, measured: bool) -> StoredCube:
+def _stored_cube(path: Path, relative: str, config: DataConfig, model: SceneNeeds, measured: bool) -> TrainingCube:
     stored = read_scene(path)
     valid = _valid_pixels(stored.cube, path, config)
     scene = _on_grid(stored, path, config, model.bands)
@@ -123,7 +121,7 @@ def _stored_cube(path: Path, relative: str, config: DataConfig, model: SceneNeed
     mapped = scene.cube is stored.cube and isinstance(scene.cube, np.memmap) and scene.cube.filename is not None
     pixels = ScenePixels(held=path if mapped else scene.cube, mean=mean, missing=None if valid is None else ~valid)
     count = size[0] * size[1] if valid is None else int(np.count_nonzero(valid))
-    return StoredCube(name=_name(relative), size=size, pixels=count, source=pixels, free=free)
+    return TrainingCube(name=_name(relative), size=size, pixels=count, source=pixels, free=free)
 
 
 def _free_area(valid: NDArray[np.bool_], path: Path, needed: int, measured: bool) -> FreeArea:

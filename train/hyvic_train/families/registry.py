@@ -12,7 +12,7 @@ from typing import Any
 
 from hyvic_train import checkpoint
 from hyvic_train.config import ConfigError, RunConfig, family_of
-from hyvic_train.data.data_set import SceneSplit
+from hyvic_train.data.cubes import SceneSplit
 from hyvic_train.families.adaptive import training as adaptive
 from hyvic_train.families.adaptive.checkpoint import FAMILY as ADAPTIVE
 from hyvic_train.families.adaptive.config import adaptive_config_from_json

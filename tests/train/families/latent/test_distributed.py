@@ -23,7 +23,8 @@ import json, sys
 import numpy as np, torch
 from hyvic_train.families.latent.config import config_from_json
 from scenes import smooth_cube
-from hyvic_train.data.data_set import NamedCube, SceneSplit
+from hyvic_train.data.cubes import SceneSplit
+from training_cubes import cube_in_memory
 from hyvic_train.families.latent.klt import initialise
 from hyvic_train.families.latent.checkpoint import model_from_config
 from hyvic_train.families.latent.objective import Objective
@@ -38,7 +39,7 @@ config = config_from_json({
     "data": {"crop": 16, "spectral_gain": 0.2},
 })
 cube = np.moveaxis(smooth_cube(24, 24, 6), -1, 0).astype(np.float32)
-scenes = SceneSplit(training=(NamedCube(name="a", cube=cube),), validation=())
+scenes = SceneSplit(training=(cube_in_memory("a", cube),), validation=())
 fabric = Fabric(accelerator="cpu", devices=processes, precision="64-true",
                 strategy="ddp" if processes > 1 else "auto")
 fabric.launch()

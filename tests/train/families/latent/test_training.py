@@ -17,7 +17,8 @@ import pytest
 import torch
 import yaml
 from hyvic_train.cli import main
-from hyvic_train.data.data_set import NamedCube, read_split
+from hyvic_train.data.cubes import TrainingCube
+from hyvic_train.data.data_set import read_split
 from hyvic_train.families.latent.config import config_from_json
 from hyvic_train.families.latent.objective import RateDistortion
 from scenes import smooth_cube
@@ -247,7 +248,7 @@ def test_a_run_leaves_points_pictures_and_its_best_checkpoint(workspace: Path) -
     assert [scalar.step for scalar in events.Scalars("training/rate, bit per sample")] == [10, 20, 30]
 
 
-def read_scene_as_training_does(workspace: Path) -> tuple[NamedCube, ...]:
+def read_scene_as_training_does(workspace: Path) -> tuple[TrainingCube, ...]:
     config = config_from_json(CONFIG)
     return read_split([workspace / "scenes"], config.data, config.model).validation
 

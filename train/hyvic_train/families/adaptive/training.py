@@ -11,7 +11,7 @@ from hyvic_runtime.families.adaptive.planes import Planes
 from numpy.typing import NDArray
 
 from hyvic_train.checkpoint import weights
-from hyvic_train.data.data_set import SceneSplit
+from hyvic_train.data.cubes import SceneSplit
 from hyvic_train.entropy_path_layer import Arithmetic, reached_peaks
 from hyvic_train.families.adaptive.coefficients import Bits, Rows
 from hyvic_train.families.adaptive.config import AdaptiveTrainingConfig

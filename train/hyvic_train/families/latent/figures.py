@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from hyvic_runtime.scene.scene import TRUE_COLOUR_NM, nearest_bands
 
-from hyvic_train.data.data_set import TrainingCube
+from hyvic_train.data.cubes import TrainingCube
 from hyvic_train.data.measured import middle
 from hyvic_train.families.latent.codec_model import CodecModel
 from hyvic_train.families.latent.validation import OperatingPoint

@@ -15,7 +15,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from hyvic_train.checkpoint import weights
-from hyvic_train.data.data_set import ALONE, SceneSplit, Shard, crops, crops_per_epoch
+from hyvic_train.data.crops import ALONE, Shard, crops, crops_per_epoch
+from hyvic_train.data.cubes import SceneSplit
 from hyvic_train.data.measured import middle, spread
 from hyvic_train.entropy_path_layer import reached_peaks
 from hyvic_train.families.latent.checkpoint import model_from_config

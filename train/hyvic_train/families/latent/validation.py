@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from hyvic_train.data.data_set import TrainingCube
+from hyvic_train.data.cubes import TrainingCube
 from hyvic_train.data.measured import middle, spread
 from hyvic_train.families.latent.codec_model import CodecModel
 from hyvic_train.families.latent.objective import RateDistortion, level_weights
