@@ -18,15 +18,13 @@ engine that takes Winograd's fails the conformance vectors, and codes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from hyvic_train.integer_path import (
-    HIDDEN_MAX,
-)
+from hyvic_train.integer_path import HIDDEN_MAX, hidden_step
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -93,46 +91,53 @@ def _unseen(name: str, requantisation: Requantisation, values: Integers) -> None
     pass
 
 
-def hidden_layer(
-    layer: Any,
+def hidden_layers(
+    stages: Iterable[tuple[Any, Tensor]],
     *,
     input_step: NDArray[np.float64],
     input_peak: Integers,
-    output_step: NDArray[np.float64],
     leaky_slope_bits: int,
     input_offset: NDArray[np.float64] | None = None,
-) -> IntegerLayer:
-    """Quantise a hidden layer: a convolution, or a stride-2 transposed convolution, and LeakyReLU.
+) -> tuple[tuple[IntegerLayer, ...], NDArray[np.float64]]:
+    """Quantise hidden layers: each a convolution, or a stride-2 transposed convolution, and LeakyReLU.
 
     Args:
-        layer: layer of torch.
-        input_step: value of one integer step, (input channel,).
-        input_peak: largest magnitude in steps, (input channel,).
-        output_step: value of one integer step, (output channel,).
+        stages: layers of torch in turn, each with the largest magnitude that every channel reached, (output channel,).
+        input_step: value of one integer step of the first layer's input, (input channel,).
+        input_peak: largest magnitude of this input in steps, (input channel,).
         leaky_slope_bits: negative values are scaled by 2**-leaky_slope_bits.
-        input_offset: values that stand for zero steps, (input channel,).
+        input_offset: values of this input that stand for zero steps, (input channel,).
+
+    Returns:
+        The layers, and the value of one integer step of the last one's output, (output channel,).
     """
-    reach = layer.kernel_size[0] // 2
-    weight, pad, phases = doubles(layer.weight), (reach, reach), 1
-    if layer.transposed:
-        weight, pad = sub_pixel_weight(weight)
-        phases = 4
-    bias = np.repeat(doubles(layer.bias), phases)
-    if input_offset is not None:
-        # Exact except for a tile's outermost outputs, where the float model sees zero and this layer the offset.
-        bias += np.einsum("oiuv,i->o", weight, input_offset)
-    return quantised_layer(
-        weight=weight,
-        bias=bias,
-        input_step=input_step,
-        input_peak=input_peak,
-        output_step=np.repeat(output_step, phases),
-        low=np.full(len(weight), -HIDDEN_MAX),
-        high=np.full(len(weight), HIDDEN_MAX),
-        pad=pad,
-        leaky_slope_bits=leaky_slope_bits,
-        upsampling=layer.transposed,
-    )
+    layers = []
+    for layer, reached in stages:
+        reach = layer.kernel_size[0] // 2
+        weight, pad, phases = doubles(layer.weight), (reach, reach), 1
+        if layer.transposed:
+            weight, pad = sub_pixel_weight(weight)
+            phases = 4
+        bias = np.repeat(doubles(layer.bias), phases)
+        if input_offset is not None:
+            # Exact except for a tile's outermost outputs, where the float model sees zero and this layer the offset.
+            bias += np.einsum("oiuv,i->o", weight, input_offset)
+        output_step = doubles(hidden_step(reached.double()))
+        quantised = quantised_layer(
+            weight=weight,
+            bias=bias,
+            input_step=input_step,
+            input_peak=input_peak,
+            output_step=np.repeat(output_step, phases),
+            low=np.full(len(weight), -HIDDEN_MAX),
+            high=np.full(len(weight), HIDDEN_MAX),
+            pad=pad,
+            leaky_slope_bits=leaky_slope_bits,
+            upsampling=layer.transposed,
+        )
+        layers.append(quantised)
+        input_step, input_peak, input_offset = output_step, np.full(len(output_step), HIDDEN_MAX), None
+    return tuple(layers), input_step
 
 
 def last_layer(

@@ -18,11 +18,10 @@ from hyvic_runtime.families.adaptive.contexts import CONTEXT_MAX, CONTEXTS
 from hyvic_runtime.families.adaptive.table_choice import GAIN_STEP_BITS, MEAN_STEP_BITS, RANGES
 from hyvic_train.families.adaptive.context_model import ContextModel
 from hyvic_train.families.adaptive.integer_rows import CONTEXT_STEP, LOG2_MIN_SCALE, LOG2_SCALE_STEP
-from hyvic_train.integer_path import HIDDEN_MAX, hidden_step
 from spox import Tensor, Var, argument
 
 from hyvic_export.graph_nodes import built, int32, per_channel, scalar
-from hyvic_export.integer_layer import IntegerLayer, doubles, hidden_layer, last_layer
+from hyvic_export.integer_layer import IntegerLayer, hidden_layers, last_layer
 
 OUTPUTS: tuple[str, ...] = tuple(name for name, _, _ in RANGES)
 """Names of the last layer's rows, which are the outputs of the graph."""
@@ -37,33 +36,24 @@ def context_network(model: ContextModel) -> ContextNetwork:
     Raises:
         ValueError: a layer is too wide.
     """
-    step, peak = np.full(CONTEXTS, CONTEXT_STEP), np.full(CONTEXTS, CONTEXT_MAX)
-    layers = []
-    hidden: Any
-    for hidden in model.hidden:
-        output_step = doubles(hidden_step(hidden.hidden_peak.double()))
-        layers.append(
-            hidden_layer(
-                hidden.convolution,
-                input_step=step,
-                input_peak=peak,
-                output_step=output_step,
-                leaky_slope_bits=model.config.leaky_slope_bits,
-            )
-        )
-        step, peak = output_step, np.full(len(output_step), HIDDEN_MAX)
-    layers.append(
-        last_layer(
-            model.last,
-            input_step=step,
-            output_step=np.array([LOG2_SCALE_STEP, 2.0**-MEAN_STEP_BITS, 2.0**-GAIN_STEP_BITS]),
-            low=np.array([least for _, least, _ in RANGES]),
-            high=np.array([most for _, _, most in RANGES]),
-            output_offset=np.array([LOG2_MIN_SCALE, 0.0, 0.0]),
-        )
+    stages: Any = model.hidden
+    hidden, step = hidden_layers(
+        ((stage.convolution, stage.hidden_peak) for stage in stages),
+        input_step=np.full(CONTEXTS, CONTEXT_STEP),
+        input_peak=np.full(CONTEXTS, CONTEXT_MAX),
+        leaky_slope_bits=model.config.leaky_slope_bits,
     )
+    last = last_layer(
+        model.last,
+        input_step=step,
+        output_step=np.array([LOG2_SCALE_STEP, 2.0**-MEAN_STEP_BITS, 2.0**-GAIN_STEP_BITS]),
+        low=np.array([least for _, least, _ in RANGES]),
+        high=np.array([most for _, _, most in RANGES]),
+        output_offset=np.array([LOG2_MIN_SCALE, 0.0, 0.0]),
+    )
+    layers = (*hidden, last)
     assert not any(layer.split_bits for layer in layers), "256 channels need no sums in groups"
-    return tuple(layers)
+    return layers
 
 
 def context_weights(network: ContextNetwork) -> ContextWeights:

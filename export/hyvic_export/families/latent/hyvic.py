@@ -16,7 +16,6 @@ import spox.opset.ai.onnx.v17 as op
 import torch
 from hyvic_runtime.scene.tile_grid import TileGeometry, geometry_of
 from hyvic_train.families.latent.hyvic import HyVIC
-from hyvic_train.integer_path import HIDDEN_MAX, hidden_step
 from numpy.typing import NDArray
 from spox import Var
 from torch import nn
@@ -38,7 +37,7 @@ from hyvic_export.families.latent.layer_nodes import (
     upsampling,
 )
 from hyvic_export.graph_nodes import Floats
-from hyvic_export.integer_layer import Integers, doubles, hidden_layer
+from hyvic_export.integer_layer import Integers, doubles, hidden_layers
 from hyvic_export.precision import Precision
 
 INT8_MAX = 127
@@ -54,28 +53,19 @@ class ExportableHyVIC(Exportable[HyVIC]):
         return geometry_of(tile=tile, kernel_size=config.kernel_size, spatial_stages=config.spatial_stages)
 
     def integer_network(self, hyperlatent_peak: Integers) -> IntegerNetwork:
-        model, slope_bits = self.model, self.model.config.leaky_slope_bits
-        steps = [doubles(hidden_step(peak.double())) for peak in (model.hidden_peak_0, model.hidden_peak_1)]
-        logarithmic = model.config.hyperprior == "log2"
+        model = self.model
         stages: list[Any] = list(model.h_s)
-        first = hidden_layer(
-            stages[0],
+        hidden, step = hidden_layers(
+            [(stages[0], model.hidden_peak_0), (stages[2], model.hidden_peak_1)],
             input_step=np.ones(model.config.hyperlatent_channels),
             input_peak=hyperlatent_peak,
-            output_step=steps[0],
-            leaky_slope_bits=slope_bits,
+            leaky_slope_bits=model.config.leaky_slope_bits,
             input_offset=doubles(model.medians),
         )
-        second = hidden_layer(
-            stages[2],
-            input_step=steps[0],
-            input_peak=np.full(len(steps[0]), HIDDEN_MAX),
-            output_step=steps[1],
-            leaky_slope_bits=slope_bits,
-        )
-        last = scale_and_mean_layer(stages[4], input_step=steps[1], logarithmic=logarithmic)
+        logarithmic = model.config.hyperprior == "log2"
+        last = scale_and_mean_layer(stages[4], input_step=step, logarithmic=logarithmic)
         return IntegerNetwork(
-            layers=(first, second),
+            layers=hidden,
             parts=(PartNetwork(prediction=(last,)),),
             scale_index=None if logarithmic else scale_lookup(),
         )

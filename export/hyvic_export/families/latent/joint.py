@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,7 @@ from hyvic_runtime.scene.tile_grid import TileGeometry
 from hyvic_train.families.latent.joint_codec import JointCodec
 from hyvic_train.families.latent.joint_features import Branches
 from hyvic_train.families.latent.local_attention import LocalAttention
-from hyvic_train.integer_path import (
-    CORRECTION_MAX,
-    HIDDEN_MAX,
-    LATENT_MAX,
-    MEAN_STEP_BITS,
-    hidden_step,
-    latent_step,
-)
+from hyvic_train.integer_path import CORRECTION_MAX, HIDDEN_MAX, LATENT_MAX, MEAN_STEP_BITS, latent_step
 from numpy.typing import NDArray
 from spox import Var
 from torch import nn
@@ -29,14 +23,7 @@ from hyvic_export.families.latent.feature_graph import SPATIAL_REACH, fused_feat
 from hyvic_export.families.latent.integer_network import Completion, IntegerNetwork, PartNetwork, scale_and_mean_layer
 from hyvic_export.families.latent.layer_nodes import convolution, cropped, gdn, upsampling
 from hyvic_export.graph_nodes import float32, scalar
-from hyvic_export.integer_layer import (
-    IntegerLayer,
-    Integers,
-    Requantisation,
-    doubles,
-    hidden_layer,
-    last_layer,
-)
+from hyvic_export.integer_layer import IntegerLayer, Integers, Requantisation, doubles, hidden_layers, last_layer
 from hyvic_export.precision import Precision
 
 
@@ -81,44 +68,39 @@ class ExportableJointCodec(Exportable[JointCodec]):
         return reach
 
     def integer_network(self, hyperlatent_peak: Integers) -> IntegerNetwork:
-        model, slope_bits = self.model, self.model.config.leaky_slope_bits
-        step, peak = np.ones(len(hyperlatent_peak)), hyperlatent_peak
-        layers = []
-        stage: Any
-        for stage in model.h_s:
-            output_step = _hidden_step(stage)
-            layers.append(
-                hidden_layer(
-                    stage.convolution,
-                    input_step=step,
-                    input_peak=peak,
-                    output_step=output_step,
-                    leaky_slope_bits=slope_bits,
-                )
-            )
-            step, peak = output_step, np.full(len(output_step), HIDDEN_MAX)
+        model = self.model
 
+        def hidden(
+            stages: Iterable[Any], step: NDArray[np.float64], peak: Integers
+        ) -> tuple[tuple[IntegerLayer, ...], NDArray[np.float64]]:
+            return hidden_layers(
+                ((stage.convolution, stage.hidden_peak) for stage in stages),
+                input_step=step,
+                input_peak=peak,
+                leaky_slope_bits=model.config.leaky_slope_bits,
+            )
+
+        layers, step = hidden(model.h_s, np.ones(len(hyperlatent_peak)), hyperlatent_peak)
+        peak = np.full(len(step), HIDDEN_MAX)
         parts = []
         latent_steps = doubles(latent_step(model.slices.latent_peak.double()))
         for of, predicting, correcting in zip(
             model.slices.channels, model.slices.prediction, model.slices.correction, strict=True
         ):
-            prediction = _hidden_layers(predicting, step, peak, slope_bits)
-            prediction.append(scale_and_mean_layer(predicting.last, input_step=_hidden_step(predicting.second)))
+            predicted, last_step = hidden((predicting.first, predicting.second), step, peak)
+            prediction = (*predicted, scale_and_mean_layer(predicting.last, input_step=last_step))
             operand_step = latent_steps[of]
             step = np.concatenate((step, operand_step))
             limit = np.full(len(operand_step), LATENT_MAX)
             peak = np.concatenate((peak, limit))
-            correction = _hidden_layers(correcting, step, peak, slope_bits)
+            corrected, last_step = hidden((correcting.first, correcting.second), step, peak)
             argument_limit = np.full(len(operand_step), CORRECTION_MAX)
-            correction.append(
-                last_layer(
-                    correcting.last,
-                    input_step=_hidden_step(correcting.second),
-                    output_step=np.full(len(operand_step), 2.0**-MEAN_STEP_BITS),
-                    low=-argument_limit,
-                    high=argument_limit,
-                )
+            arguments = last_layer(
+                correcting.last,
+                input_step=last_step,
+                output_step=np.full(len(operand_step), 2.0**-MEAN_STEP_BITS),
+                low=-argument_limit,
+                high=argument_limit,
             )
             operand = Requantisation(
                 shift=np.rint(np.log2(operand_step)).astype(np.int64) + MEAN_STEP_BITS,
@@ -126,9 +108,9 @@ class ExportableJointCodec(Exportable[JointCodec]):
                 high=limit,
                 leaky_slope_bits=None,
             )
-            completion = Completion(operand=operand, correction=tuple(correction))
-            parts.append(PartNetwork(prediction=tuple(prediction), completion=completion))
-        return IntegerNetwork(layers=tuple(layers), parts=tuple(parts), scale_index=None)
+            completion = Completion(operand=operand, correction=(*corrected, arguments))
+            parts.append(PartNetwork(prediction=prediction, completion=completion))
+        return IntegerNetwork(layers=layers, parts=tuple(parts), scale_index=None)
 
     def analysis(self, tile: Var, mean: Var, geometry: TileGeometry, form: AnalysisForm) -> Var:
         """Write extraction and E on the whole window, with zeros around it, as in training."""
@@ -176,26 +158,3 @@ class ExportableJointCodec(Exportable[JointCodec]):
         x = cropped(x, halo - seen, geometry.tile + 2 * seen)
         spectra = reconstruction(x, fission, branches, 2.0**-config.leaky_slope_bits, config.peak)
         return cropped(spectra, seen, geometry.tile, axes=(1, 2))
-
-
-def _hidden_step(layer: Any) -> NDArray[np.float64]:
-    return doubles(hidden_step(layer.hidden_peak.double()))
-
-
-def _hidden_layers(network: Any, step: NDArray[np.float64], peak: Integers, slope_bits: int) -> list[IntegerLayer]:
-    """Quantise the two hidden layers of a SliceNetwork for operands with the given steps and peaks."""
-    first = hidden_layer(
-        network.first.convolution,
-        input_step=step,
-        input_peak=peak,
-        output_step=_hidden_step(network.first),
-        leaky_slope_bits=slope_bits,
-    )
-    second = hidden_layer(
-        network.second.convolution,
-        input_step=_hidden_step(network.first),
-        input_peak=first.high,
-        output_step=_hidden_step(network.second),
-        leaky_slope_bits=slope_bits,
-    )
-    return [first, second]
