@@ -27,7 +27,6 @@ from bench_encoder import CHECKPOINT, WARM_UP, alternating, processor
 from hyvic_export.families.latent.analysis_form import AnalysisForm
 from hyvic_export.families.latent.entropy_model import entropy_model
 from hyvic_export.families.latent.graphs import encoder_graph
-from hyvic_export.families.latent.hyvic import analysis, calibrated_peaks
 from hyvic_export.families.registry import exportable
 from hyvic_export.graph_files import save_graph
 from hyvic_export.precision import Precision
@@ -46,7 +45,9 @@ def analysis_alone(model: HyVIC, geometry: TileGeometry, form: AnalysisForm) -> 
     window, bands = geometry.window, model.config.bands
     tile = argument(Tensor(np.float32, ("tile", window, window, bands)))
     mean = argument(Tensor(np.float32, ("tile", 1, 1, bands)))
-    return build({"tile": tile, "mean_spectrum": mean}, {"latent": analysis(model, tile, mean, form)})
+    return build(
+        {"tile": tile, "mean_spectrum": mean}, {"latent": exportable(model).analysis(tile, mean, geometry, form)}
+    )
 
 
 def matrix_product() -> onnx.ModelProto:
@@ -93,7 +94,7 @@ def measured(model: HyVIC, tile: int, runs: int) -> dict[str, Any]:
     geometry = geometry_of(tile=tile, kernel_size=config.kernel_size, spatial_stages=config.spatial_stages)
     entropy = entropy_model(exportable(model))
     pixels = torch.rand(1, config.bands, 64, 64, generator=torch.Generator().manual_seed(0)) * 3000
-    int8 = AnalysisForm(precision=Precision.INT8, peaks=calibrated_peaks(model, [pixels]))
+    int8 = AnalysisForm(precision=Precision.INT8, peaks=exportable(model).calibrated_peaks([pixels]))
     graphs = {}
     for form in (AnalysisForm(), int8):
         graphs[f"analysis, {form.precision}"] = analysis_alone(model, geometry, form)

@@ -6,13 +6,12 @@ import numpy as np
 import onnx
 import spox.opset.ai.onnx.v17 as op
 from hyvic_export.families.latent.integer_network import scale_table
-from hyvic_export.families.latent.layer_nodes import convolution, upsampling
+from hyvic_export.families.latent.layer_nodes import written
 from hyvic_runtime.entropy.ans import ans_coder
 from hyvic_runtime.entropy.frequency_table import FrequencyTables
 from hyvic_train.families.latent.hyvic import HyVIC
 from numpy.typing import NDArray
 from spox import Tensor, Var, argument, build
-from torch import nn
 
 
 def float_hyperdecoder(model: HyVIC, cells: int) -> onnx.ModelProto:
@@ -23,12 +22,7 @@ def float_hyperdecoder(model: HyVIC, cells: int) -> onnx.ModelProto:
     z_hat = argument(Tensor(np.float32, ("tile", model.config.hyperlatent_channels, cells, cells)))
     x: Var = z_hat
     for layer in model.h_s:
-        if isinstance(layer, nn.ConvTranspose2d):
-            x = upsampling(x, layer)
-        elif isinstance(layer, nn.Conv2d):
-            x = convolution(x, layer, pad=0)
-        else:
-            x = op.leaky_relu(x, alpha=2.0**-model.config.leaky_slope_bits)
+        x = written(x, layer)
     log2_scale, mean = op.split(x, axis=1, outputs_count=2)
     scale = op.pow(op.const(np.float32(2)), log2_scale)
     return build({"hyperlatent": z_hat}, {"scale": scale, "mean": mean})

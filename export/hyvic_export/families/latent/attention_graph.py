@@ -23,27 +23,26 @@ ATTENTION_REACH = 3
 """Number of features around its block that an attention module sees: each branch has three 3×3 convolutions."""
 
 
-def local_attention(x: Var, module: LocalAttention, shape: tuple[int, int], dtype: DTypeLike = np.float32) -> Var:
+def local_attention(x: Var, module: LocalAttention, dtype: DTypeLike = np.float32) -> Var:
     """Write features plus features weighted by a mask.
 
     Args:
         x: features, (tile, N, line, sample).
         module: module of torch.
-        shape: number of lines and samples.
         dtype: type of x and of the arithmetic.
     """
     branches: Any = module.branches
-    features = _chain(x, branches.conv_a, shape, dtype)
-    mask = op.sigmoid(_chain(x, branches.conv_b, shape, dtype))
+    features = _chain(x, branches.conv_a, dtype)
+    mask = op.sigmoid(_chain(x, branches.conv_b, dtype))
     return op.add(op.mul(features, mask), x)
 
 
-def _chain(x: Var, layers: nn.Sequential, shape: tuple[int, int], dtype: DTypeLike) -> Var:
+def _chain(x: Var, layers: nn.Sequential, dtype: DTypeLike) -> Var:
     for layer in layers:
         if isinstance(layer, BlockAttention):
-            x = _block_attention(x, layer, shape, dtype)
+            x = _block_attention(x, layer, dtype)
         elif isinstance(layer, nn.Conv2d):
-            x = convolution(x, layer, pad=0, dtype=dtype)
+            x = convolution(x, layer, dtype)
         else:
             x = _residual_unit(x, layer, dtype)
     return x
@@ -52,15 +51,15 @@ def _chain(x: Var, layers: nn.Sequential, shape: tuple[int, int], dtype: DTypeLi
 def _residual_unit(x: Var, unit: Any, dtype: DTypeLike) -> Var:
     y = x
     for layer in unit.conv:
-        is_convolution = isinstance(layer, nn.Conv2d)
-        y = convolution(y, layer, pad=layer.kernel_size[0] // 2, dtype=dtype) if is_convolution else op.relu(y)
+        y = convolution(y, layer, dtype) if isinstance(layer, nn.Conv2d) else op.relu(y)
     return op.relu(op.add(y, x))
 
 
-def _block_attention(x: Var, module: BlockAttention, shape: tuple[int, int], dtype: DTypeLike) -> Var:
+def _block_attention(x: Var, module: BlockAttention, dtype: DTypeLike) -> Var:
     """Write attention within blocks; each block becomes the rows of a matrix: (tile, block, place in the block, N)."""
-    b, (lines, samples) = module.block, shape
-    channels = module.theta.in_channels
+    b, channels = module.block, module.theta.in_channels
+    shape: Any = x.unwrap_tensor().shape
+    lines, samples = shape[2:]
     cut = op.reshape(x, op.const(np.array([0, channels, lines // b, b, samples // b, b])))
     blocks = op.transpose(cut, perm=[0, 2, 4, 3, 5, 1])
     blocks = op.reshape(blocks, op.const(np.array([0, lines * samples // b**2, b**2, channels])))

@@ -14,21 +14,20 @@ from numpy.typing import DTypeLike
 from spox import Var
 from torch import nn
 
-from hyvic_export.families.latent.layer_nodes import convolution, layer_weights
+from hyvic_export.families.latent.layer_nodes import convolution, layer_weights, written
 from hyvic_export.graph_nodes import array, constant
 
 SPATIAL_REACH = 2
 """Number of pixels around a pixel that a spatial block sees."""
 
 
-def fused_features(x: Var, branches: Branches, fusion: nn.Conv2d, slope: float, dtype: DTypeLike) -> Var:
+def fused_features(x: Var, branches: Branches, fusion: nn.Conv2d, dtype: DTypeLike) -> Var:
     """Write extraction and the first convolution of E.
 
     Args:
         x: digital numbers divided by the peak, (tile, line, sample, band).
         branches: extraction.
         fusion: pixelwise convolution of all features.
-        slope: slope of LeakyReLU.
         dtype: type of x and of the arithmetic.
 
     Returns:
@@ -36,22 +35,21 @@ def fused_features(x: Var, branches: Branches, fusion: nn.Conv2d, slope: float, 
     """
     weight, bias = layer_weights(fusion)
     spatial, *spectral = np.split(weight, len(branches.chains), axis=1)
-    bands = _spatial(op.transpose(x, perm=[0, 3, 1, 2]), branches.chains[0], slope, dtype)
+    bands = _spatial(op.transpose(x, perm=[0, 3, 1, 2]), branches.chains[0], dtype)
     fused = op.conv(bands, constant(spatial, dtype), constant(bias, dtype))
     for chain, part in zip(branches.chains[1:], spectral, strict=True):
-        spectra = op.matmul(_spectral(x, chain, slope, dtype), constant(part[:, :, 0, 0].T, dtype))
+        spectra = op.matmul(_spectral(x, chain, dtype), constant(part[:, :, 0, 0].T, dtype))
         fused = op.add(fused, op.transpose(spectra, perm=[0, 3, 1, 2]))
     return fused
 
 
-def reconstruction(x: Var, fission: nn.Conv2d, branches: Branches, slope: float, peak: float) -> Var:
+def reconstruction(x: Var, fission: nn.Conv2d, branches: Branches, peak: float) -> Var:
     """Write the last convolution of D and reconstruction, in float32.
 
     Args:
         x: features, (tile, N, line, sample).
         fission: pixelwise convolution to all features.
         branches: reconstruction.
-        slope: slope of LeakyReLU.
         peak: factor of the picture.
 
     Returns:
@@ -60,27 +58,27 @@ def reconstruction(x: Var, fission: nn.Conv2d, branches: Branches, slope: float,
     weight, bias = layer_weights(fission)
     count = len(branches.chains)
     (spatial, *spectral), (offset, *offsets) = np.split(weight, count), np.split(bias, count)
-    bands = _spatial(op.conv(x, op.const(spatial), op.const(offset)), branches.chains[0], slope, np.float32)
+    bands = _spatial(op.conv(x, op.const(spatial), op.const(offset)), branches.chains[0], np.float32)
     picture = op.transpose(bands, perm=[0, 2, 3, 1])
     pixels = op.transpose(x, perm=[0, 2, 3, 1])
     for chain, part, added in zip(branches.chains[1:], spectral, offsets, strict=True):
         spectra = op.add(op.matmul(pixels, op.const(part[:, :, 0, 0].T)), op.const(added))
-        picture = op.add(picture, _spectral(spectra, chain, slope, np.float32))
+        picture = op.add(picture, _spectral(spectra, chain, np.float32))
     return op.mul(picture, op.const(np.float32(peak / count)))
 
 
-def _spatial(x: Var, chain: nn.Module, slope: float, dtype: DTypeLike) -> Var:
+def _spatial(x: Var, chain: nn.Module, dtype: DTypeLike) -> Var:
     for block in chain.children():
         assert isinstance(block, SpatialBlock)
-        hidden = op.leaky_relu(convolution(x, block.into, pad=1, dtype=dtype), alpha=slope)
-        x = op.add(convolution(hidden, block.out, pad=1, dtype=dtype), x)
+        hidden = written(convolution(x, block.into, dtype), block.activation)
+        x = op.add(convolution(hidden, block.out, dtype), x)
     return x
 
 
-def _spectral(x: Var, chain: nn.Module, slope: float, dtype: DTypeLike) -> Var:
+def _spectral(x: Var, chain: nn.Module, dtype: DTypeLike) -> Var:
     for block in chain.children():
         assert isinstance(block, SpectralBlock)
-        hidden = op.leaky_relu(_along_bands(x, block.into, dtype), alpha=slope)
+        hidden = written(_along_bands(x, block.into, dtype), block.activation)
         x = op.add(_along_bands(hidden, block.out, dtype), x)
     return x
 

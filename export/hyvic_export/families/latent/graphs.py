@@ -14,14 +14,13 @@ from hyvic_runtime.scene.tile_grid import TileGeometry
 from hyvic_train.families.latent.codec_model import CodecModel
 from hyvic_train.integer_path import MEAN_STEP_BITS
 from spox import Tensor, Var, argument
-from torch import nn
 
 from hyvic_export.families.latent.analysis_form import AnalysisForm
 from hyvic_export.families.latent.entropy_model import EntropyModel
 from hyvic_export.families.latent.entropy_path_graph import completion, layers, prediction
 from hyvic_export.families.latent.exportable import Exportable
 from hyvic_export.families.latent.integer_network import IntegerNetwork
-from hyvic_export.families.latent.layer_nodes import convolution
+from hyvic_export.families.latent.layer_nodes import written
 from hyvic_export.graph_nodes import array, built, float32, int32, per_channel, scalar
 
 
@@ -48,10 +47,7 @@ def encoder_graph(
     y = op.mul(exportable.analysis(tile, mean_spectrum, geometry, form), gain)
     z = y
     for layer in model.h_a:
-        if isinstance(layer, nn.Conv2d):
-            z = convolution(z, layer, pad=layer.kernel_size[0] // 2)
-        else:
-            z = op.leaky_relu(z, alpha=2.0**-model.config.leaky_slope_bits)
+        z = written(z, layer)
     lowest, highest = (per_channel(bound) for bound in (prior.first, prior.first + prior.length - 1))
     if model.medians.any():
         z = op.sub(z, per_channel(array(model.medians)))

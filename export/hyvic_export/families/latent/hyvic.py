@@ -16,9 +16,7 @@ import spox.opset.ai.onnx.v17 as op
 import torch
 from hyvic_runtime.scene.tile_grid import TileGeometry, geometry_of
 from hyvic_train.families.latent.hyvic import HyVIC
-from numpy.typing import NDArray
 from spox import Var
-from torch import nn
 
 from hyvic_export.families.latent.analysis_form import AnalysisForm, ConvolutionPeaks
 from hyvic_export.families.latent.exportable import Exportable
@@ -28,15 +26,8 @@ from hyvic_export.families.latent.integer_network import (
     scale_and_mean_layer,
     scale_lookup,
 )
-from hyvic_export.families.latent.layer_nodes import (
-    convolution,
-    cropped,
-    gdn,
-    gdn_parameters,
-    layer_weights,
-    upsampling,
-)
-from hyvic_export.graph_nodes import Floats
+from hyvic_export.families.latent.layer_nodes import cropped, gdn, gdn_parameters, layer_weights, written
+from hyvic_export.graph_nodes import Floats, constant
 from hyvic_export.integer_layer import Integers, doubles, hidden_layers
 from hyvic_export.precision import Precision
 
@@ -71,80 +62,63 @@ class ExportableHyVIC(Exportable[HyVIC]):
         )
 
     def analysis(self, tile: Var, mean: Var, geometry: TileGeometry, form: AnalysisForm) -> Var:
-        return analysis(self.model, tile, mean, form)
+        """Write E without padding, because the halo holds all that a kernel reaches."""
+        config = self.model.config
+        dtype = np.float16 if form.precision is Precision.FP16 else np.float32
+        first, first_gdn, *others = self.model.g_a
+        convolutions, normalisations, last = others[:-1:2], others[1:-1:2], others[-1]
+        ones = np.ones(config.hyperlatent_channels, np.float32)
+        peaks = form.peaks or (ConvolutionPeaks(inputs=ones, outputs=ones),) * len(convolutions)
+
+        def quantised(x: Var) -> Var:
+            return _quantised(x, unsigned=form.unsigned) if form.precision is Precision.INT8 else x
+
+        weight, bias = layer_weights(first)
+        if form.precision is Precision.FP16:  # digital numbers do not fit, but fractions of the peak fit
+            x = op.cast(op.mul(op.sub(tile, mean), op.const(np.float32(1 / config.peak))), to=np.float16)
+            x = op.add(op.matmul(x, constant(weight[:, :, 0, 0].T, dtype)), constant(bias, dtype))
+        else:  # the layer is linear, so its bias can subtract the mean, instead of every pixel
+            kernel = constant(weight[:, :, 0, 0].T / np.float32(config.peak))
+            x = op.add(op.matmul(tile, kernel), op.sub(constant(bias), op.matmul(mean, kernel)))
+        gamma, beta = gdn_parameters(first_gdn, ones, peaks[0].inputs if peaks else ones)
+        norm = op.sqrt(op.add(op.matmul(op.mul(x, x), constant(gamma.T, dtype)), constant(beta, dtype)))
+        x = op.transpose(op.div(x, norm), perm=[0, 3, 1, 2])
+        following = [*(peak.inputs for peak in peaks[1:]), ones]
+        for layer, normalisation, peak, wanted in zip(convolutions, normalisations, peaks, following, strict=False):
+            weight, bias = layer_weights(layer)
+            weight = weight * (peak.inputs / peak.outputs[:, None])[:, :, None, None]
+            kernel = _quantised_weight(weight) if form.precision is Precision.INT8 else constant(weight, dtype)
+            x = op.conv(quantised(x), kernel, constant(bias / peak.outputs, dtype), strides=[2, 2], pads=[0] * 4)
+            x = gdn(quantised(x), normalisation, dtype, (peak.outputs, wanted))
+        weight, bias = layer_weights(last)
+        return op.conv(op.cast(x, to=np.float32), op.const(weight), op.const(bias))
 
     def synthesis(self, latent: Var, geometry: TileGeometry) -> Var:
         x = latent
         for layer in self.model.g_s[:-1]:
-            if isinstance(layer, nn.Conv2d):
-                x = convolution(x, layer, pad=0)
-            else:
-                x = upsampling(x, layer) if isinstance(layer, nn.ConvTranspose2d) else gdn(x, layer)
+            x = written(x, layer)
         x = cropped(x, geometry.latent_halo_before * geometry.latent_stride, geometry.tile)
         weight, bias = layer_weights(self.model.g_s[-1])
         peak = np.float32(self.model.config.peak)
         spectra = op.matmul(op.transpose(x, perm=[0, 2, 3, 1]), op.const(weight[:, :, 0, 0].T * peak))
         return op.add(spectra, op.const(bias * peak))
 
+    @torch.no_grad()
     def calibrated_peaks(self, pixels: Sequence[torch.Tensor]) -> tuple[ConvolutionPeaks, ...]:
-        return calibrated_peaks(self.model, pixels)
-
-
-@torch.no_grad()
-def calibrated_peaks(model: HyVIC, pixels: Sequence[torch.Tensor]) -> tuple[ConvolutionPeaks, ...]:
-    """Find the largest inputs and outputs of the strided convolutions; see `Exportable.calibrated_peaks`."""
-    first, first_gdn, *others = model.g_a
-    peaks = []
-    hidden = [first_gdn(first(x / model.config.peak)) for x in pixels]
-    for layer, normalisation in zip(others[:-1:2], others[1:-1:2], strict=True):
-        outputs = [layer(x) for x in hidden]
-        peaks.append(ConvolutionPeaks(inputs=_peak(hidden), outputs=_peak(outputs)))
-        hidden = [normalisation(x) for x in outputs]
-    return tuple(peaks)
+        first, first_gdn, *others = self.model.g_a
+        peaks = []
+        hidden = [first_gdn(first(x / self.model.config.peak)) for x in pixels]
+        for layer, normalisation in zip(others[:-1:2], others[1:-1:2], strict=True):
+            outputs = [layer(x) for x in hidden]
+            peaks.append(ConvolutionPeaks(inputs=_peak(hidden), outputs=_peak(outputs)))
+            hidden = [normalisation(x) for x in outputs]
+        return tuple(peaks)
 
 
 def _peak(activations: Sequence[torch.Tensor]) -> Floats:
     peak: Floats = np.max([np.asarray(x.abs().amax(dim=(0, 2, 3)), np.float32) for x in activations], axis=0)
     silent = np.float32(max(float(peak.max()), 1.0) * 2.0**-20)  # on these pixels, but perhaps not on others
     return np.maximum(peak, silent)
-
-
-def analysis(model: HyVIC, tile: Var, mean: Var, form: AnalysisForm) -> Var:
-    """Write E without padding, because the halo holds all that a kernel reaches; see `Exportable.analysis`."""
-    dtype = np.float16 if form.precision is Precision.FP16 else np.float32
-    first, first_gdn, *others = model.g_a
-    convolutions, normalisations, last = others[:-1:2], others[1:-1:2], others[-1]
-    ones = np.ones(model.config.hyperlatent_channels, np.float32)
-    peaks = form.peaks or (ConvolutionPeaks(inputs=ones, outputs=ones),) * len(convolutions)
-
-    def constant(values: NDArray[np.floating[Any]]) -> Var:
-        return op.const(values.astype(dtype))
-
-    def quantised(x: Var) -> Var:
-        return _quantised(x, unsigned=form.unsigned) if form.precision is Precision.INT8 else x
-
-    weight, bias = layer_weights(first)
-    if form.precision is Precision.FP16:  # digital numbers do not fit, but fractions of the peak fit
-        x = op.cast(op.mul(op.sub(tile, mean), op.const(np.float32(1 / model.config.peak))), to=np.float16)
-        x = op.add(op.matmul(x, constant(weight[:, :, 0, 0].T)), constant(bias))
-    else:  # the layer is linear, so its bias can subtract the mean, instead of every pixel
-        kernel = constant(weight[:, :, 0, 0].T / np.float32(model.config.peak))
-        x = op.add(op.matmul(tile, kernel), op.sub(constant(bias), op.matmul(mean, kernel)))
-    gamma, beta = gdn_parameters(first_gdn, ones, peaks[0].inputs if peaks else ones)
-    norm = op.sqrt(op.add(op.matmul(op.mul(x, x), constant(gamma.T)), constant(beta)))
-    x = op.transpose(op.div(x, norm), perm=[0, 3, 1, 2])
-    following = [*(peak.inputs for peak in peaks[1:]), ones]
-    for layer, normalisation, peak, wanted in zip(convolutions, normalisations, peaks, following, strict=False):
-        weight, bias = layer_weights(layer)
-        weight = weight * (peak.inputs / peak.outputs[:, None])[:, :, None, None]
-        kernel = _quantised_weight(weight) if form.precision is Precision.INT8 else constant(weight)
-        x = op.conv(quantised(x), kernel, constant(bias / peak.outputs), strides=[2, 2], pads=[0] * 4)
-        gamma, beta = gdn_parameters(normalisation, peak.outputs, wanted)
-        x = quantised(x)
-        norm = op.sqrt(op.conv(op.mul(x, x), constant(gamma[:, :, None, None]), constant(beta)))
-        x = op.div(x, norm)
-    weight, bias = layer_weights(last)
-    return op.conv(op.cast(x, to=np.float32), op.const(weight), op.const(bias))
 
 
 def _quantised(x: Var, *, unsigned: bool) -> Var:

@@ -12,7 +12,7 @@ from hyvic_train.families.latent.joint_codec import JointCodec
 from hyvic_train.families.latent.joint_features import Branches
 from hyvic_train.families.latent.local_attention import LocalAttention
 from hyvic_train.integer_path import CORRECTION_MAX, HIDDEN_MAX, LATENT_MAX, MEAN_STEP_BITS, latent_step
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from spox import Var
 from torch import nn
 
@@ -21,7 +21,7 @@ from hyvic_export.families.latent.attention_graph import ATTENTION_REACH, local_
 from hyvic_export.families.latent.exportable import Exportable
 from hyvic_export.families.latent.feature_graph import SPATIAL_REACH, fused_features, reconstruction
 from hyvic_export.families.latent.integer_network import Completion, IntegerNetwork, PartNetwork, scale_and_mean_layer
-from hyvic_export.families.latent.layer_nodes import convolution, cropped, gdn, upsampling
+from hyvic_export.families.latent.layer_nodes import convolution, cropped, written
 from hyvic_export.graph_nodes import float32, scalar
 from hyvic_export.integer_layer import IntegerLayer, Integers, Requantisation, doubles, hidden_layers, last_layer
 from hyvic_export.precision import Precision
@@ -123,18 +123,9 @@ class ExportableJointCodec(Exportable[JointCodec]):
         x = op.mul(op.sub(tile, mean), scalar(1 / config.peak))
         if form.precision is Precision.FP16:  # digital numbers do not fit, but fractions of the peak fit
             x = op.cast(x, to=np.float16)
-        x = fused_features(x, extraction, fusion, 2.0**-config.leaky_slope_bits, dtype)
-        side = geometry.window
-        for layer in others:
-            if isinstance(layer, nn.Conv2d):
-                x = convolution(x, layer, pad=layer.kernel_size[0] // 2, dtype=dtype)
-                side //= 2
-            elif isinstance(layer, LocalAttention):
-                x = local_attention(x, layer, (side, side), dtype)
-            else:
-                x = gdn(x, layer, dtype)
-        x = cropped(x, geometry.halo_before // geometry.latent_stride, geometry.latents)
-        return convolution(float32(x), last, pad=0)
+        x = fused_features(x, extraction, fusion, dtype)
+        x = cropped(_fusion(x, others, dtype), geometry.halo_before // geometry.latent_stride, geometry.latents)
+        return convolution(float32(x), last)
 
     def synthesis(self, latent: Var, geometry: TileGeometry) -> Var:
         """Write D on the whole window, and reconstruction of the part that the tile needs."""
@@ -142,19 +133,15 @@ class ExportableJointCodec(Exportable[JointCodec]):
         *others, fission, branches = self.model.g_s
         assert isinstance(fission, nn.Conv2d)
         assert isinstance(branches, Branches)
-        x, side = latent, geometry.latent_window
-        for layer in others:
-            if isinstance(layer, nn.Conv2d):
-                x = convolution(x, layer, pad=0)
-            elif isinstance(layer, nn.ConvTranspose2d):
-                x = upsampling(x, layer)
-                side *= 2
-            elif isinstance(layer, LocalAttention):
-                x = local_attention(x, layer, (side, side))
-            else:
-                x = gdn(x, layer)
         halo = geometry.latent_halo_before * geometry.latent_stride
         seen = min(SPATIAL_REACH * config.extraction_blocks, halo)
-        x = cropped(x, halo - seen, geometry.tile + 2 * seen)
-        spectra = reconstruction(x, fission, branches, 2.0**-config.leaky_slope_bits, config.peak)
+        x = cropped(_fusion(latent, others), halo - seen, geometry.tile + 2 * seen)
+        spectra = reconstruction(x, fission, branches, config.peak)
         return cropped(spectra, seen, geometry.tile, axes=(1, 2))
+
+
+def _fusion(x: Var, layers: Iterable[nn.Module], dtype: DTypeLike = np.float32) -> Var:
+    """Write the layers of E or D between its pixelwise ends."""
+    for layer in layers:
+        x = local_attention(x, layer, dtype) if isinstance(layer, LocalAttention) else written(x, layer, dtype)
+    return x

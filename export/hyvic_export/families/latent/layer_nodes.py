@@ -14,10 +14,22 @@ from hyvic_export.graph_nodes import Floats, array, constant
 from hyvic_export.integer_layer import doubles, sub_pixel_weight
 
 
-def convolution(x: Var, layer: nn.Conv2d, *, pad: int, dtype: DTypeLike = np.float32) -> Var:
-    """Write a convolution, with `pad` zeros around the picture."""
+def written(x: Var, layer: nn.Module, dtype: DTypeLike = np.float32) -> Var:
+    """Write a convolution, plain or transposed, LeakyReLU, or GDN."""
+    if isinstance(layer, nn.Conv2d):
+        return convolution(x, layer, dtype)
+    if isinstance(layer, nn.ConvTranspose2d):
+        return upsampling(x, layer)
+    if isinstance(layer, nn.LeakyReLU):
+        return op.leaky_relu(x, alpha=layer.negative_slope)
+    return gdn(x, layer, dtype)
+
+
+def convolution(x: Var, layer: nn.Conv2d, dtype: DTypeLike = np.float32) -> Var:
+    """Write a convolution, with zeros around the picture that keep its size, or halve it."""
     weight, bias = (constant(values, dtype) for values in layer_weights(layer))
-    return op.conv(x, weight, bias, strides=list(layer.stride), pads=[pad] * 4, group=layer.groups)
+    pads = [layer.kernel_size[0] // 2] * 4
+    return op.conv(x, weight, bias, strides=list(layer.stride), pads=pads, group=layer.groups)
 
 
 def upsampling(x: Var, layer: nn.ConvTranspose2d) -> Var:
@@ -29,10 +41,13 @@ def upsampling(x: Var, layer: nn.ConvTranspose2d) -> Var:
     return op.depth_to_space(phases, blocksize=2, mode="CRD")
 
 
-def gdn(x: Var, layer: Any, dtype: DTypeLike = np.float32) -> Var:
-    """Write GDN, x / √(β + γ x²), or its inverse, x · √(β + γ x²) (Ballé et al., ICLR 2016)."""
+def gdn(x: Var, layer: Any, dtype: DTypeLike = np.float32, divisors: tuple[Floats, Floats] | None = None) -> Var:
+    """Write GDN, x / √(β + γ x²), or its inverse, x · √(β + γ x²) (Ballé et al., ICLR 2016).
+
+    `divisors` scale the input and the output of GDN; see `gdn_parameters`.
+    """
     ones = np.ones(len(layer.beta), np.float32)
-    gamma, beta = gdn_parameters(layer, ones, ones)
+    gamma, beta = gdn_parameters(layer, *(divisors or (ones, ones)))
     norm = op.sqrt(op.conv(op.mul(x, x), constant(gamma[:, :, None, None], dtype), constant(beta, dtype)))
     return op.mul(x, norm) if layer.inverse else op.div(x, norm)
 
