@@ -5,18 +5,30 @@ checkpoint ─▶ entropy model ─▶ conformance vectors ─▶ graphs ─▶ 
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 from hyvic_runtime.codec.bundle import Manifest
-from hyvic_runtime.codec.bundle_files import MANIFEST, REPORT, file_sha256
+from hyvic_runtime.codec.bundle_files import (
+    MANIFEST,
+    REPORT,
+    TABLE_FIRST,
+    TABLE_FREQUENCIES,
+    TABLE_LENGTH,
+    file_sha256,
+)
 from hyvic_runtime.codec.conformance import coder_sha256
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.families.registry import BUNDLE_FILES
 from hyvic_runtime.support.atomic_file import replacing_folder
 from hyvic_train.checkpoint import WEIGHTS
+from numpy.typing import NDArray
 
-from hyvic_export.bundle_writing import report_bytes, save_arrays, tool_versions
 from hyvic_export.families.registry import family_export
 from hyvic_export.family_export import Request
 from hyvic_export.frequency_tables import frequency_tables
@@ -24,6 +36,8 @@ from hyvic_export.graph_files import save_graph
 from hyvic_export.precision import Precision
 from hyvic_export.tensorrt.compiled_bundle import Target
 
+_TOOLS = ("hyvic-onboard", "numpy", "onnx", "spox", "torch", "compressai")
+"""Libraries that an export depends on, for the manifest's provenance."""
 STEPS = 6
 """Number of calls of `progress`, without one more for each engine."""
 
@@ -83,7 +97,17 @@ def bundle_from_checkpoint(
     with replacing_folder(out, contents=BUNDLE_FILES) as partial:
         for name, graph in graphs.items():
             save_graph(graph, partial / name)
-        save_arrays(partial, tables, {**conformance.arrays, **export.arrays()})
+        arrays: dict[str, NDArray[np.generic]] = {
+            TABLE_FIRST: tables.first,
+            TABLE_LENGTH: tables.length,
+            TABLE_FREQUENCIES: tables.frequencies,
+            **conformance.arrays,
+            **export.arrays(),
+        }
+        for name, values in arrays.items():
+            octets = io.BytesIO()  # into a file, NumPy gives no reason when the disk is full
+            np.save(octets, values)
+            (partial / name).write_bytes(octets.getvalue())
         bundle = export.bundle(
             partial,
             {
@@ -93,15 +117,19 @@ def bundle_from_checkpoint(
                     "checkpoint_sha256": file_sha256(checkpoint / WEIGHTS),
                     **export.origin,
                     "command": command,
-                    **tool_versions(),
+                    **{tool: version(tool) for tool in _TOOLS},
                 },
                 "files": {file.name: file_sha256(file) for file in sorted(partial.iterdir())},
             },
         )
 
         progress("parity")
-        excess = [row.excess_bits(export.escape_octets) for row in distributions]
-        (partial / REPORT).write_bytes(report_bytes(conformance.unreached, excess, export.measured(bundle)))
+        report = {  # for people; nothing reads it
+            "conformance_unreached": sorted(conformance.unreached),
+            "table_excess_bits": [row.excess_bits(export.escape_octets) for row in distributions],
+            **asdict(export.measured(bundle)),
+        }
+        (partial / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         manifest = export.completed(bundle, {REPORT: file_sha256(partial / REPORT)}, progress, phase)
         (partial / MANIFEST).write_bytes(manifest.file_bytes())
     return manifest

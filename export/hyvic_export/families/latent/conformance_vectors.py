@@ -69,15 +69,15 @@ def conformance_vectors(
 def every_case(network: IntegerNetwork) -> frozenset[str]:
     """Name all cases that `cases` could find, reachable or not."""
     found = {f"scale index {index}" for index in range(SCALE_COUNT)}
-    requantisations: dict[str, Requantisation] = {f"layer {n}": layer for n, layer in enumerate(network.layers)}
-    for number, part in enumerate(network.parts):
-        requantisations |= {f"prediction {number} layer {n}": layer for n, layer in enumerate(part.prediction)}
-        if part.completion is not None:
-            found |= {f"rest of {steps} steps" for steps in REST_STEPS}
-            requantisations[f"operand {number}"] = part.completion.operand
-            correction = enumerate(part.completion.correction)
-            requantisations |= {f"correction {number} layer {n}": layer for n, layer in correction}
-    return frozenset(found.union(*(possible_cases(name, by) for name, by in requantisations.items())))
+    if network.slices:
+        found |= {f"rest of {steps} steps" for steps in REST_STEPS}
+
+    def seen(name: str, by: Requantisation, values: Integers) -> None:
+        found.update(possible_cases(name, by))
+
+    hyperlatent = np.zeros((network.layers[0].weight.shape[1], 1, 1), np.int64)
+    run_reference(network, hyperlatent, lambda part, scale_index, mean_steps: np.zeros_like(mean_steps), seen)
+    return frozenset(found)
 
 
 def cases(network: IntegerNetwork, hyperlatent: Integers, code: Code) -> tuple[ReferenceLatent, frozenset[str]]:
