@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 from hyvic_runtime.command_line import Result, command_parser, run_command
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from hyvic_train.config import RunConfig
     from hyvic_train.training_loop import Run
 
@@ -84,17 +82,20 @@ def _train(arguments: argparse.Namespace) -> Result:
 
 def _finished(data: Sequence[Path], config: RunConfig, run: Run) -> Result:
     """Train one run, with a progress bar."""
+    from tqdm import tqdm
+
     from hyvic_train.checkpoint import RESUME
     from hyvic_train.data.data_set import read_split
     from hyvic_train.families.registry import FAMILIES
 
     begun = time.perf_counter()
     scenes = read_split(data, config.data, config.model)
-    with _progress() as progress:
-        task = progress.add_task(run.out.name, total=None, state="")
+    with tqdm(desc=run.out.name, unit="step", disable=None) as bar:
 
         def report(step: int, steps: int, text: str) -> None:
-            progress.update(task, completed=step, total=steps, state=text)
+            bar.total = steps
+            bar.set_postfix_str(text, refresh=False)
+            bar.update(step - bar.n)
 
         try:
             trained = FAMILIES[config.model.family].train(config, scenes, replace(run, report=report))
@@ -111,28 +112,3 @@ def _finished(data: Sequence[Path], config: RunConfig, run: Run) -> Result:
     }
     lines = [f"{run.out}: {parameters:,} parameters, {trained.steps} steps"]
     return result, "\n  ".join([*lines, *trained.validation.summary])
-
-
-def _progress() -> Progress:
-    """Return a progress bar on stderr, which only a terminal shows."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[state]}"),
-        console=console,
-        disable=not console.is_terminal,
-    )
