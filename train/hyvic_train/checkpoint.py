@@ -92,21 +92,12 @@ def save_state(
         partial.write_bytes(save(tensors, metadata))
 
 
-def load(
-    folder: Path, read: Callable[[Path], AnyConfig], build: Callable[[AnyConfig], AnyModel]
-) -> Checkpoint[AnyModel, AnyConfig]:
-    """Read a checkpoint and rebuild its model, in evaluation mode.
-
-    Args:
-        folder: folder of the checkpoint.
-        read: reads its configuration.
-        build: makes a model of a configuration.
+def load(folder: Path, config: AnyConfig, model: AnyModel) -> Checkpoint[AnyModel, AnyConfig]:
+    """Fill a model that a checkpoint's configuration made with its weights, in evaluation mode.
 
     Raises:
-        CheckpointError: a file is missing or damaged, a weight is absent, misshapen or not finite.
+        CheckpointError: the file is missing or damaged, a weight is absent, misshapen or not finite.
     """
-    config = read(folder)
-    model = build(config)
     path = _existing(folder / WEIGHTS)
     try:
         tensors = load_file(path)

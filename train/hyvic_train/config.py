@@ -16,9 +16,6 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from hyvic_train.config_checks import not_positive, outside, refuse
-
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 DEFAULT_FAMILY = "hyvic"
 """Family of documents that name none: they are older than the second family."""
 
@@ -80,18 +77,41 @@ class RunConfig(Protocol):
     def data(self) -> DataConfig: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BandRange:
-    """Band centres spread evenly from `start` to `stop`, in nm."""
+class Section:
+    """Base of a configuration and of its sections: no key but the fields, no infinity."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+    __slots__ = ()
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def outside(config: object, least: float, most: float, *names: str) -> list[str]:
+    """Name the fields that lie outside `least` … `most`."""
+    values = {name: getattr(config, name) for name in names}
+    return [f"{n} is {v}; it must lie in {least}..{most}" for n, v in values.items() if not least <= v <= most]
+
+
+def not_positive(config: object, *names: str) -> list[str]:
+    """Name the fields that are not positive."""
+    values = {name: getattr(config, name) for name in names}
+    return [f"{n} is {v}; it must be positive" for n, v in values.items() if v <= 0]
+
+
+def refuse(problems: list[str]) -> None:
+    """Raise ValueError with all problems, if there are any."""
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandRange(Section):
+    """Band centres spread evenly from `start` to `stop`, in nm."""
 
     start: float
     stop: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataConfig:
+class DataConfig(Section):
     """Choice of the data set, of its band grid, and of what is done to its crops.
 
     Attributes:
@@ -125,8 +145,6 @@ class DataConfig:
             carries the mean (two octets a band and scene). The paper's models see the digital numbers themselves.
             With a handful of training scenes, the unknown mean of a new sensor costs most.
     """
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     dataset: Dataset = "scenes"
     split: Split | None = None

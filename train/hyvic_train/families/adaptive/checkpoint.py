@@ -10,13 +10,8 @@ from hyvic_train.families.adaptive.context_model import ContextModel
 
 FAMILY = "adaptive"
 
-AdaptiveCheckpoint = checkpoint.Checkpoint[ContextModel, AdaptiveTrainingConfig]
 
-
-def load_context_model(folder: Path) -> AdaptiveCheckpoint:
+def load_context_model(folder: Path) -> checkpoint.Checkpoint[ContextModel, AdaptiveTrainingConfig]:
     """Read a checkpoint of a context model and rebuild the model; see `checkpoint.load`."""
-
-    def read(folder: Path) -> AdaptiveTrainingConfig:
-        return checkpoint.read_config(folder, adaptive_config_from_json, (FAMILY,))
-
-    return checkpoint.load(folder, read, lambda config: ContextModel(config.model))
+    config = checkpoint.read_config(folder, adaptive_config_from_json, (FAMILY,))
+    return checkpoint.load(folder, config, ContextModel(config.model))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 from hyvic_runtime.families.adaptive.planes import MAX_COMPONENTS
-from pydantic import ConfigDict
 
-from hyvic_train.config import STRICT, DataConfig, validated
-from hyvic_train.config_checks import not_positive, outside, refuse
+from hyvic_train.config import DataConfig, Section, not_positive, outside, refuse, validated
 
 MIN_CROP = 2
 _NO_USE = {
@@ -22,7 +20,7 @@ _NO_USE = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdaptiveConfig:
+class AdaptiveConfig(Section):
     """Architecture of the scene-adaptive codec's context model, for scenes of any bands.
 
     Attributes:
@@ -31,8 +29,6 @@ class AdaptiveConfig:
         peak: largest digital number of the sensor; the network does not see it, PSNR is taken over it.
         leaky_slope_bits: LeakyReLU's negative slope is 2**-leaky_slope_bits.
     """
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     family: Literal["adaptive"] = "adaptive"
     width: int = 32
@@ -55,7 +51,7 @@ class AdaptiveConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SampleConfig:
+class SampleConfig(Section):
     """Making of training coefficients from a scene.
 
     Attributes:
@@ -68,8 +64,6 @@ class SampleConfig:
             them, by the model as it is.
         rows: approximate largest number of coefficients of a gradient step.
     """
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     components: int = 64
     smallest_step: float = 2.0
@@ -91,7 +85,7 @@ class SampleConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdaptiveOptimisationConfig:
+class AdaptiveOptimisationConfig(Section):
     """Search of the weights.
 
     Attributes:
@@ -105,8 +99,6 @@ class AdaptiveOptimisationConfig:
         checkpoint_every: steps between checkpoints and validations.
         state_every: steps between states to resume from, the most that a kill can lose.
     """
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     steps: int
     learning_rate: float = 1e-2
@@ -124,7 +116,7 @@ class AdaptiveOptimisationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdaptiveTrainingConfig:
+class AdaptiveTrainingConfig(Section):
     """Configuration of one run.
 
     Attributes:
@@ -133,8 +125,6 @@ class AdaptiveTrainingConfig:
         samples: making of samples from crops.
         data: choice of the scenes. `crop` is the smallest side; crops are up to twice as large where the scene is.
     """
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     model: AdaptiveConfig
     optimisation: AdaptiveOptimisationConfig

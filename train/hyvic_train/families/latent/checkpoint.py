@@ -31,4 +31,5 @@ def read_checkpoint_config(folder: Path) -> TrainingConfig:
 
 def load_checkpoint(folder: Path) -> LatentCheckpoint:
     """Read a checkpoint of a latent codec and rebuild its model; see `checkpoint.load`."""
-    return checkpoint.load(folder, read_checkpoint_config, lambda config: model_from_config(config.model))
+    config = read_checkpoint_config(folder)
+    return checkpoint.load(folder, config, model_from_config(config.model))

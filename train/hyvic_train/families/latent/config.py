@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
-from pydantic import ConfigDict
-
-from hyvic_train.config import STRICT, DataConfig, validated
-from hyvic_train.config_checks import not_positive, outside, refuse
+from hyvic_train.config import DataConfig, Section, not_positive, outside, refuse, validated
 from hyvic_train.families.latent.model_config import AnyModelConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OptimisationConfig:
+class OptimisationConfig(Section):
     """Search of the weights (seed paper section IV-B).
 
     Attributes:
@@ -36,8 +33,6 @@ class OptimisationConfig:
         state_every: steps between states to resume from, the most that a kill can lose. A state is three times the
             weights' size; a large model needs hundreds of steps.
     """
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     lmbda: float | tuple[float, ...]
     steps: int = 0
@@ -71,10 +66,8 @@ class OptimisationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingConfig:
+class TrainingConfig(Section):
     """Configuration of one run: model, data, optimisation."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     model: AnyModelConfig
     optimisation: OptimisationConfig

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Tag
+from pydantic import BeforeValidator, Discriminator, Tag
 
-from hyvic_train.config import DEFAULT_FAMILY, STRICT
-from hyvic_train.config_checks import not_positive, outside, refuse
+from hyvic_train.config import DEFAULT_FAMILY, Section, not_positive, outside, refuse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HyVICConfig:
+class HyVICConfig(Section):
     """Architecture of one HyVIC model (seed paper section III and Table I).
 
     Attributes:
@@ -29,8 +28,6 @@ class HyVICConfig:
         leaky_slope_bits: LeakyReLU's negative slope is 2**-leaky_slope_bits, a power of two so that the
             exported integer network computes it exactly. The paper gives none; 7 is nearest to torch's 0.01.
     """
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     bands: int
     latent_channels: int
@@ -62,7 +59,7 @@ class HyVICConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JointConfig:
+class JointConfig(Section):
     """Architecture of one joint spatial–spectral attention codec (seed paper 001, section 3).
 
     The text of section 3 names the modules and not their sizes. Every default here is ours; channels and slices are
@@ -87,8 +84,6 @@ class JointConfig:
         spatial_stages: S, stride-2 stages of the fusion encoder and decoder.
         peak, rates, leaky_slope_bits: see HyVICConfig.
     """
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     family: Literal["joint"] = "joint"
     bands: int
