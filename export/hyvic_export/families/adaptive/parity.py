@@ -16,17 +16,9 @@ from hyvic_runtime.families.adaptive.conformance import check_network
 from hyvic_runtime.families.adaptive.strip_basis import SpectralBasis
 from hyvic_runtime.families.adaptive.table_choice import ESCAPE_OCTETS, tables_and_offsets
 from hyvic_runtime.scene.files import read_scene
-from hyvic_train.families.adaptive.coefficients import (
-    Details,
-    Rows,
-    details,
-    project,
-    rounded,
-    spectral_basis,
-    visit_rows,
-)
+from hyvic_train.families.adaptive.coefficients import Details, Rows, project, spectral_basis, visit_rows
 from hyvic_train.families.adaptive.context_model import ContextModel
-from hyvic_train.families.adaptive.validation import ROUNDING, STEPS, rows_bits
+from hyvic_train.families.adaptive.validation import at_every_step, rows_bits
 
 from hyvic_export.frequency_tables import table_bits
 from hyvic_export.scene_sample import sample_of
@@ -101,13 +93,12 @@ def measured_parity(model: ContextModel, bundle: AdaptiveBundle, scenes: Sequenc
     )
 
 
-def _of_scene(path: Path, tile: int, components: int) -> Iterator[tuple[str, Details]]:
+def _of_scene(path: Path, side: int, components: int) -> Iterator[tuple[str, Details]]:
     """Yield the details of a scene's first tile at every quantiser step of a validation."""
-    cube = np.moveaxis(sample_of(read_scene(path), tile).cube, -1, 0).astype(np.float32)
+    cube = np.moveaxis(sample_of(read_scene(path), side).cube, -1, 0).astype(np.float32)
     basis = spectral_basis(cube, components)
-    planes = project(basis, cube)
-    for step in STEPS:
-        yield f"{path.name}, step {step:g}", rounded(details(planes, basis, step), ROUNDING)
+    for step, tile in at_every_step(project(basis, cube), basis):
+        yield f"{path.name}, step {step:g}", tile
 
 
 def _of_noise() -> Iterator[tuple[str, Details]]:
@@ -121,5 +112,5 @@ def _of_noise() -> Iterator[tuple[str, Details]]:
     planes *= (spread / planes.std(axis=(1, 2)))[:, None, None]
     mean, vectors = np.zeros(components), np.eye(components)
     basis = SpectralBasis(pixels=lines * lines, mean=mean, vectors=vectors, deviations=spread)
-    for step in STEPS:
-        yield f"noise, step {step:g}", rounded(details(planes.astype(np.float32), basis, step), ROUNDING)
+    for step, tile in at_every_step(planes.astype(np.float32), basis):
+        yield f"noise, step {step:g}", tile

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from hyvic_runtime.families.adaptive.coding_order import Block
 from hyvic_runtime.families.adaptive.planes import Planes
+from hyvic_runtime.families.adaptive.strip_basis import SpectralBasis
 from torch import Tensor
 
 from hyvic_train.data.cubes import TrainingCube
@@ -50,12 +51,17 @@ def measure(model: ContextModel, scenes: Sequence[TrainingCube], components: int
     for scene in spread(scenes):
         cube = middle(scene.cube)
         basis = spectral_basis(cube, components)
-        planes = project(basis, cube)
-        for step, results in zip(STEPS, measured, strict=True):
-            results[scene.name] = detail_bits(model, rounded(details(planes, basis, step), ROUNDING)) / cube.size
+        for (_, tile), results in zip(at_every_step(project(basis, cube), basis), measured, strict=True):
+            results[scene.name] = detail_bits(model, tile) / cube.size
     return tuple(
         MeasuredStep(quantiser_step=step, scenes=results) for step, results in zip(STEPS, measured, strict=True)
     )
+
+
+def at_every_step(planes: Planes, basis: SpectralBasis) -> Iterator[tuple[float, Details]]:
+    """Yield STEPS, and the quantised details of components (component, line, sample) at each."""
+    for step in STEPS:
+        yield step, rounded(details(planes, basis, step), ROUNDING)
 
 
 @torch.no_grad()
