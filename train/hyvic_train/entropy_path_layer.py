@@ -37,10 +37,13 @@ class EntropyPathLayer(nn.Module):
 
     def forward(self, x: Tensor, arithmetic: Arithmetic) -> Tensor:
         hidden: Tensor = self.activation(self.convolution(x))
-        watch(self.hidden_peak, hidden, arithmetic, training=self.training)
-        if arithmetic is Arithmetic.ROUNDED:
-            hidden = rounded_hidden(hidden, hidden_step(self.hidden_peak)[:, None, None])
-        return hidden
+        return held(self.hidden_peak, hidden, arithmetic, training=self.training)
+
+
+def held(peak: Tensor, hidden: Tensor, arithmetic: Arithmetic, *, training: bool) -> Tensor:
+    """Return hidden activations as the arithmetic holds them, given their (channel,) peaks."""
+    watch(peak, hidden, arithmetic, training=training)
+    return rounded_hidden(hidden, hidden_step(peak)[:, None, None]) if arithmetic is Arithmetic.ROUNDED else hidden
 
 
 def watch(peak: Tensor, values: Tensor, arithmetic: Arithmetic, *, training: bool) -> None:

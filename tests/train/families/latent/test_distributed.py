@@ -23,6 +23,7 @@ import json, sys
 import numpy as np, torch
 from hyvic_train.families.latent.config import config_from_json
 from scenes import smooth_cube
+from hyvic_train.entropy_path_layer import Arithmetic
 from hyvic_train.data.cubes import SceneSplit
 from training_cubes import cube_in_memory
 from hyvic_train.families.latent.klt import initialise
@@ -47,7 +48,7 @@ torch.manual_seed(0)
 model = model_from_config(config.model)
 initialise(model, batch(scenes, config, step=0, count=8), 30.0, config.optimisation.lmbdas)
 optimiser = torch.optim.SGD(model.parameters())
-model.integer_path = sys.argv[3] == "rounded"
+model.arithmetic = Arithmetic.ROUNDED if sys.argv[3] == "rounded" else Arithmetic.REAL
 objective, _ = fabric.setup(Objective(model, config.optimisation.lmbdas), optimiser)
 _, measured = gradients(fabric, objective, model, scenes, config, step=3)
 if fabric.is_global_zero:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hyvic_train.checkpoint import weights
 from hyvic_train.config_file import read_sweep
+from hyvic_train.entropy_path_layer import Arithmetic
 from hyvic_train.families.latent.joint_codec import JointCodec, symbols_of
 from hyvic_train.families.latent.klt import initialise
 from hyvic_train.families.latent.model_config import JointConfig
@@ -156,7 +157,7 @@ def test_the_integer_entropy_path_costs_little() -> None:
     model.calibrate(tiles)
     level = torch.tensor([0.0, 1.0])
     exact = model(tiles, level)
-    model.integer_path = True
+    model.arithmetic = Arithmetic.ROUNDED
     rounded = model(tiles, level)
     # Of untrained networks, with steps so coarse that no σ leaves the scale table.
     assert rounded.bits().sum().item() == pytest.approx(exact.bits().sum().item(), rel=0.02)

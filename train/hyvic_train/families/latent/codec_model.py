@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hyvic_train.entropy_path_layer import Arithmetic
 from hyvic_train.families.latent.compressai_parts import EntropyBottleneck, GaussianConditional
 from hyvic_train.families.latent.model_config import ModelConfig
 from hyvic_train.integer_path import SCALE_BOUND
@@ -79,8 +80,7 @@ class CodecModel(nn.Module, ABC):
         g_s: decoder, the mirror of g_a.
         h_a: hyper-encoder of latents times their gain.
         noise: makes the noise that replaces rounding in training, of the shape of its argument.
-        integer_path: whether the entropy path rounds as its integer form will, straight-through, so that training
-            feels the rounding.
+        arithmetic: arithmetic of the entropy path in `forward`; ROUNDED lets training feel the integer form.
         decodes_noise: whether training decodes the noisy latent; otherwise the rounded one, straight-through.
         tiles_at_once: number of tiles that pass the encoder together in the initialisation.
     """
@@ -90,12 +90,12 @@ class CodecModel(nn.Module, ABC):
     g_a: nn.Sequential
     g_s: nn.Sequential
     h_a: nn.Sequential
-    integer_path: bool
+    arithmetic: Arithmetic
 
     def __init__(self) -> None:
         super().__init__()
         self.noise: Callable[[Tensor], Tensor] = lambda like: uniform_noise(like.shape, like.device)
-        self.integer_path = False
+        self.arithmetic = Arithmetic.REAL
 
     def _add_entropy_models(self) -> None:
         """Add the prior of ẑ, the Gaussians of ŷ and the gains, after the transforms, whose weights are drawn first."""
@@ -124,7 +124,7 @@ class CodecModel(nn.Module, ABC):
         with torch.autocast(x.device.type, enabled=False):
             y = y.float() * gain
             z_hat, z_likelihoods = self.code_hyperlatent(self.h_a(y))
-            coded = self.quantise(y, z_hat)
+            coded = self.quantise(y, z_hat, self.arithmetic)
             rated = self.noisy(y - coded.means) if self.training else coded.symbols
             likelihoods = self.latent_likelihoods(rated, coded.scales)
             y_hat = (rated + coded.means if self.decodes_noise else coded.y_hat) * inverse_gain
@@ -139,12 +139,16 @@ class CodecModel(nn.Module, ABC):
         return self.noise(residual) + residual
 
     @abstractmethod
-    def quantise(self, y: Tensor, z_hat: Tensor) -> CodedLatent:
+    def quantise(self, y: Tensor, z_hat: Tensor, arithmetic: Arithmetic = Arithmetic.REAL) -> CodedLatent:
         """Round a latent, with its gain applied, around its prediction from ẑ."""
 
-    @abstractmethod
+    @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:
         """Raise `peaks` to the magnitudes of x at any rate level."""
+        y = self.analyse(x)
+        for level in range(self.config.rates):
+            gain, _ = self.gains(y.new_full((len(y),), level))
+            self.quantise(y * gain, self._rounded(self.h_a(y * gain)), Arithmetic.OBSERVED)
 
     @abstractmethod
     def start_entropy_path(self, mean: Tensor, spread: Tensor) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hyvic_train.entropy_path_layer import Arithmetic, held
 from hyvic_train.families.latent.codec_model import (
     CodecModel,
     CodedLatent,
@@ -18,14 +19,7 @@ from hyvic_train.families.latent.codec_model import (
 )
 from hyvic_train.families.latent.compressai_parts import GDN
 from hyvic_train.families.latent.model_config import HyVICConfig
-from hyvic_train.integer_path import (
-    hidden_step,
-    raise_peak,
-    rounded_hidden,
-    rounded_log2_scale,
-    rounded_mean,
-    rounded_scale,
-)
+from hyvic_train.integer_path import rounded_log2_scale, rounded_mean, rounded_scale
 
 
 class HyVIC(CodecModel):
@@ -100,45 +94,29 @@ class HyVIC(CodecModel):
             return None
         return "set model.hyperprior=compressai to read it as it was meant"
 
-    def scales_and_means(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:
+    def scales_and_means(self, z_hat: Tensor, arithmetic: Arithmetic = Arithmetic.REAL) -> tuple[Tensor, Tensor]:
         """Apply D^H: ẑ to σ and μ of every latent, each (batch, M, line, sample), in quantiser steps."""
         hidden = z_hat
         for index, peak in ((0, self.hidden_peak_0), (2, self.hidden_peak_1)):
             hidden = self.h_s[index + 1](self.h_s[index](hidden))
-            if self.integer_path:
-                if self.training:
-                    raise_peak(peak, hidden)
-                hidden = rounded_hidden(hidden, hidden_step(peak)[:, None, None])
+            hidden = held(peak, hidden, arithmetic, training=self.training)
         scales, means = self.h_s[4](hidden).chunk(2, dim=1)
         logarithmic = self.config.hyperprior == "log2"
-        if self.integer_path:
+        if arithmetic is Arithmetic.ROUNDED:
             scales = rounded_log2_scale(scales) if logarithmic else rounded_scale(scales)
             means = rounded_mean(means)
         # 2**12 quantiser steps exceed any latent; the clamp keeps a diverging run finite.
         return torch.exp2(scales.clamp(-8.0, 12.0)) if logarithmic else scales, means
 
-    def quantise(self, y: Tensor, z_hat: Tensor) -> CodedLatent:
-        scales, means = self.scales_and_means(z_hat)
+    def quantise(self, y: Tensor, z_hat: Tensor, arithmetic: Arithmetic = Arithmetic.REAL) -> CodedLatent:
+        scales, means = self.scales_and_means(z_hat, arithmetic)
         symbols = torch.round(y - means)
         return CodedLatent(y_hat=symbols + means, symbols=symbols, scales=scales, means=means)
 
     @torch.no_grad()
-    def calibrate(self, x: Tensor) -> None:
-        y = self.analyse(x)
-        for level in range(self.config.rates):
-            gain, _ = self.gains(y.new_full((len(y),), level))
-            hidden = self._rounded(self.h_a(y * gain))
-            for index, peak in ((0, self.hidden_peak_0), (2, self.hidden_peak_1)):
-                hidden = self.h_s[index + 1](self.h_s[index](hidden))
-                torch.maximum(peak, hidden.abs().amax(dim=(0, 2, 3)), out=peak)
-
-    @torch.no_grad()
     def start_entropy_path(self, mean: Tensor, spread: Tensor) -> None:
-        fuse, first = self.h_s[4], self.h_a[0]
+        fuse = self.h_s[4]
         assert isinstance(fuse, nn.Conv2d)
-        assert isinstance(first, nn.Conv2d)
         assert fuse.bias is not None
         fuse.weight.mul_(0.1)
         fuse.bias.copy_(torch.cat((spread.log2(), mean)))
-        # The hyper-encoder sees latents of one spread, whatever their channel.
-        first.weight.div_(spread[None, :, None, None])

@@ -103,17 +103,8 @@ class JointCodec(CodecModel):
     def noisy(self, residual: Tensor) -> Tensor:
         return residual + self.noise(residual)
 
-    def quantise(self, y: Tensor, z_hat: Tensor) -> CodedLatent:
-        arithmetic = Arithmetic.ROUNDED if self.integer_path else Arithmetic.REAL
+    def quantise(self, y: Tensor, z_hat: Tensor, arithmetic: Arithmetic = Arithmetic.REAL) -> CodedLatent:
         return self.code_latent(z_hat, symbols_of(y), arithmetic)
-
-    @torch.no_grad()
-    def calibrate(self, x: Tensor) -> None:
-        y = self.analyse(x)
-        for level in range(self.config.rates):
-            gain, _ = self.gains(y.new_full((len(y),), level))
-            gained = y * gain
-            self.code_latent(self._rounded(self.h_a(gained)), symbols_of(gained), Arithmetic.OBSERVED)
 
     def make_linear(self) -> None:
         super().make_linear()
@@ -121,13 +112,8 @@ class JointCodec(CodecModel):
             if isinstance(layer, LocalAttention | Branches):
                 layer.make_linear()
 
-    @torch.no_grad()
     def start_entropy_path(self, mean: Tensor, spread: Tensor) -> None:
         self.slices.start(mean, spread)
-        first = self.h_a[0]
-        assert isinstance(first, nn.Conv2d)
-        # The hyper-encoder sees latents of one spread, whatever their channel.
-        first.weight.div_(spread[None, :, None, None])
 
 
 def symbols_of(y: Tensor) -> Code:

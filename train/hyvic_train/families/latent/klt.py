@@ -77,7 +77,10 @@ def initialise(model: CodecModel, tiles: Tensor, step: float, lmbdas: Sequence[f
     initialise_gains(model, lmbdas)
 
     latent = _through(model.g_a[reached:], features, model.tiles_at_once)
-    model.start_entropy_path(latent.mean(dim=(0, 2, 3)), latent.std(dim=(0, 2, 3)).clamp_min(0.2))
+    spread = latent.std(dim=(0, 2, 3)).clamp_min(0.2)
+    model.start_entropy_path(latent.mean(dim=(0, 2, 3)), spread)
+    # The hyper-encoder sees latents of one spread, whatever their channel.
+    _convolutions(model.h_a)[0].weight.div_(spread[:, None, None])
 
 
 @torch.no_grad()

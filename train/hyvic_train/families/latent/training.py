@@ -18,7 +18,7 @@ from hyvic_train.checkpoint import weights
 from hyvic_train.data.crops import ALONE, Shard, crops, crops_per_epoch
 from hyvic_train.data.cubes import SceneSplit
 from hyvic_train.data.measured import middle, spread
-from hyvic_train.entropy_path_layer import reached_peaks
+from hyvic_train.entropy_path_layer import Arithmetic, reached_peaks
 from hyvic_train.families.latent.checkpoint import model_from_config
 from hyvic_train.families.latent.codec_model import CodecModel, uniform_noise
 from hyvic_train.families.latent.config import OptimisationConfig, TrainingConfig, in_steps
@@ -75,7 +75,8 @@ def train(config: TrainingConfig, scenes: SceneSplit, run: Run) -> Trained:
     objective, main, aux = fabric.setup(Objective(model, optimisation.lmbdas), *optimisers)
 
     def step(done: int) -> StepReport:
-        model.integer_path = done >= optimisation.steps - optimisation.integer_path_steps
+        rounded = done >= optimisation.steps - optimisation.integer_path_steps
+        model.arithmetic = Arithmetic.ROUNDED if rounded else Arithmetic.REAL
         loss, measured = gradients(fabric, objective, model, scenes, config, done)
         update(main, aux, loss, done, optimisation)
         psnr = measured.psnr(peak)
@@ -157,7 +158,7 @@ def update(main: Any, aux: Any, loss: Tensor, step: int, config: OptimisationCon
 
 def _validation(model: CodecModel, config: TrainingConfig, scenes: SceneSplit) -> Validation:
     """Measure the model as the checkpoint gives it, and draw pictures of one scene."""
-    model.integer_path = False
+    model.arithmetic = Arithmetic.REAL
     peak, lmbdas = config.model.peak, config.optimisation.lmbdas
 
     def observe() -> None:
