@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from hyvic_runtime.errors import SceneError
@@ -36,7 +37,7 @@ from hyvic_train.config import DataConfig, SceneNeeds
 from hyvic_train.data.array_file import array_start, mapped
 from hyvic_train.data.cubes import SceneSplit
 from hyvic_train.data.geotiff import open_geotiff
-from hyvic_train.data.patch_set import only_folder, read_patch_set, split_of_files
+from hyvic_train.data.patch_set import PatchLayout, only_folder, read_patch_set, split_of_files
 from hyvic_train.data.stored_units import REFLECTANCE_SCALE, StoredUnits
 
 TITLE = "HySpecNet-11k"
@@ -49,24 +50,17 @@ _PREPROCESSED, _ORIGINAL = "-DATA.npy", "-SPECTRAL_IMAGE.TIF"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HySpecNetLayout:
-    """Storage of a patch.
+class HySpecNetLayout(PatchLayout):
+    """Storage of a patch, in the folder of its tile."""
 
-    Attributes:
-        patches: folder of tile folders.
-        units: units of preprocessed patches.
-    """
-
-    patches: Path
-    units: StoredUnits
-    title: str = TITLE
-    bands: int = len(KEPT_BANDS)
-    side: int = SIDE
+    title: ClassVar[str] = TITLE
+    bands: ClassVar[int] = len(KEPT_BANDS)
+    side: ClassVar[int] = SIDE
 
     def stored_at(self, entry: str) -> Path | None:
         """Return the preprocessed patch, or else the original one."""
         base = entry.removesuffix(_PREPROCESSED).removesuffix(_ORIGINAL)
-        candidates = (self.patches / (base + suffix) for suffix in (_PREPROCESSED, _ORIGINAL))
+        candidates = (self.folder / (base + suffix) for suffix in (_PREPROCESSED, _ORIGINAL))
         return next((path for path in candidates if path.is_file()), None)
 
     def check_header(self, path: Path) -> None:
@@ -110,5 +104,5 @@ def read_hyspecnet(paths: Sequence[Path], config: DataConfig, model: SceneNeeds)
     """
     folder = only_folder(paths, TITLE, "patches/ and splits/")
     parts, problems = split_of_files(folder / "splits" / (config.split or "easy"))
-    layout = HySpecNetLayout(patches=folder / "patches", units=StoredUnits(scale=config.scale, most=1.0))
+    layout = HySpecNetLayout(folder=folder / "patches", units=StoredUnits(scale=config.scale, most=1.0))
     return read_patch_set(layout, parts, config, model, problems)

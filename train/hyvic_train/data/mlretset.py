@@ -21,7 +21,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from hyvic_runtime.errors import SceneError
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from hyvic_train.config import DataConfig, SceneNeeds
 from hyvic_train.data.array_file import array_start, mapped
 from hyvic_train.data.cubes import SceneSplit
-from hyvic_train.data.patch_set import only_folder, read_patch_set, split_of_files
+from hyvic_train.data.patch_set import PatchLayout, only_folder, read_patch_set, split_of_files
 from hyvic_train.data.stored_units import StoredUnits
 
 TITLE = "MLRetSet"
@@ -40,25 +40,21 @@ _CENTRE = slice((STORED_SHAPE[0] - SIDE) // 2, (STORED_SHAPE[0] + SIDE) // 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MLRetSetLayout:
+class MLRetSetLayout(PatchLayout):
     """Storage of a patch.
 
     Attributes:
-        data: folder of patches.
-        units: units of the stored values.
         no_data: stored value that marks a pixel without data; None: no value does.
     """
 
-    data: Path
-    units: StoredUnits
+    title: ClassVar[str] = TITLE
+    bands: ClassVar[int] = STORED_SHAPE[2]
+    side: ClassVar[int] = SIDE
     no_data: float | None
-    title: str = TITLE
-    bands: int = STORED_SHAPE[2]
-    side: int = SIDE
 
     def stored_at(self, entry: str) -> Path | None:
         """Return the `.npy` file of an entry, or else the MATLAB file."""
-        path = self.data / entry
+        path = self.folder / entry
         return next((p for p in (path.with_suffix(".npy"), path.with_suffix(".mat")) if p.is_file()), None)
 
     def check_header(self, path: Path) -> None:
@@ -94,7 +90,7 @@ def read_mlretset(paths: Sequence[Path], config: DataConfig, model: SceneNeeds) 
     else:
         parts, problems = split_of_files(folder / "splits", "; set data.split to random to split by file name")
     units = StoredUnits(scale=config.scale, most=2.0)
-    layout = MLRetSetLayout(data=folder / "data", units=units, no_data=config.no_data)
+    layout = MLRetSetLayout(folder=folder / "data", units=units, no_data=config.no_data)
     return read_patch_set(layout, parts, config, model, problems)
 
 

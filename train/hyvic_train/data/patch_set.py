@@ -7,10 +7,11 @@ memory nor open files grow with the data set.
 from __future__ import annotations
 
 import csv
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar
 
 import numpy as np
 from hyvic_runtime.errors import SceneError
@@ -18,37 +19,40 @@ from numpy.typing import NDArray
 
 from hyvic_train.config import DataConfig, SceneNeeds
 from hyvic_train.data.cubes import WHOLE, SceneSplit, TrainingCube
+from hyvic_train.data.stored_units import StoredUnits
 
 _SHOWN = 3
 
 
-class PatchLayout(Protocol):
-    """Facts that the publication of a data set fixes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchLayout(ABC):
+    """Storage of a data set of patches.
 
     Attributes:
-        title: usual name.
+        title: usual name of the data set.
         bands: number of bands of a patch, as the model sees it.
         side: number of lines and samples of a patch, as the model sees it.
+        folder: folder of the patches.
+        units: units of values in floating point.
     """
 
-    @property
-    def title(self) -> str: ...
-    @property
-    def bands(self) -> int: ...
-    @property
-    def side(self) -> int: ...
+    title: ClassVar[str]
+    bands: ClassVar[int]
+    side: ClassVar[int]
+    folder: Path
+    units: StoredUnits
 
+    @abstractmethod
     def stored_at(self, entry: str) -> Path | None:
         """Return the file of an entry of a split file; None without any."""
-        ...
 
+    @abstractmethod
     def check_header(self, path: Path) -> None:
         """Refuse a file whose header or first values do not belong to the set."""
-        ...
 
+    @abstractmethod
     def read(self, path: Path, lines: slice, samples: slice) -> NDArray[np.float32]:
         """Read a part as (band, line, sample) digital numbers, NaN in every band of a pixel without data."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,37 +144,26 @@ def only_folder(paths: Sequence[Path], title: str, contents: str) -> Path:
 def split_of_files(folder: Path, advice: str = "") -> tuple[tuple[list[str], list[str]], list[str]]:
     """Read the entries of train.csv and val.csv, and what is wrong with these files.
 
+    The files hold comma-separated values, of which every cell names a patch.
+
     Args:
         folder: folder of the split files.
         advice: what to do where one cannot be read.
     """
-    parts: list[list[str]] = []
+    parts: list[list[str]] = [[], []]
     problems = []
-    for name in ("train.csv", "val.csv"):
+    for part, name in zip(parts, ("train.csv", "val.csv"), strict=True):
+        path = folder / name
         try:
-            parts.append(_split_entries(folder / name))
-        except SceneError as error:
-            problems.append(f"{error}{advice}")
-            parts.append([])
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                part += [cell.strip() for row in csv.reader(file) for cell in row if cell.strip()]
+        except FileNotFoundError:
+            problems.append(f"{path} is missing; it lists one patch a line{advice}")
+        except (OSError, ValueError, csv.Error) as error:
+            problems.append(f"{path}: not a readable list of patches ({' '.join(str(error).split())}){advice}")
+        else:
+            problems += [] if part else [f"{path} is empty; it lists one patch a line{advice}"]
     return (parts[0], parts[1]), problems
-
-
-def _split_entries(path: Path) -> list[str]:
-    """Read the entries of a split file: comma-separated values, of which every cell names a patch.
-
-    Raises:
-        SceneError: no such file, or no entry in it.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            entries = [cell.strip() for row in csv.reader(file) for cell in row if cell.strip()]
-    except FileNotFoundError as error:
-        raise SceneError(f"{path} is missing; it lists one patch a line") from error
-    except (OSError, ValueError, csv.Error) as error:
-        raise SceneError(f"{path}: not a readable list of patches ({' '.join(str(error).split())})") from error
-    if not entries:
-        raise SceneError(f"{path} is empty; it lists one patch a line")
-    return entries
 
 
 def _header_problem(layout: PatchLayout, path: Path) -> str | None:
