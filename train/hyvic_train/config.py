@@ -138,7 +138,7 @@ class DataConfig(Section):
         spectral_gain: standard deviation of the random log gain curve that multiplies a crop's spectra. The curve
             simulates other illuminations, atmospheres and calibrations. 0 leaves spectra unchanged.
         no_data: stored value that marks a pixel without data. It replaces the value that a scene's file names
-            (GeoTIFF's nodata, ENVI's `data ignore value`). No crop and no measurement contains such a pixel.
+            (such as GeoTIFF's nodata and ENVI's `data ignore value`). No crop and no measurement contains such a pixel.
         scale: digital numbers per stored unit of patches in floating point; 10,000 by default, since
             reflectances are stored from 0 to 1. Integers are digital numbers already.
         remove_mean_spectrum: whether the model codes the difference from the scene's mean spectrum. The stream then

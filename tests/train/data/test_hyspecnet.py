@@ -154,7 +154,9 @@ def test_patches_of_a_wrong_or_damaged_geotiff_are_reported(tmp_path: Path) -> N
     damaged = tmp_path / "patches" / _entry(2).replace("-DATA.npy", "-SPECTRAL_IMAGE.TIF")
     damaged.write_bytes(b"II*\0 is no image")
     _write_splits(tmp_path, train=[_entry(0), _entry(1)], val=[_entry(2)])
-    with pytest.raises(SceneError, match=r"3 of 3.*\(100, 128, 128\) of int16.*of float32, .* of integers.*GeoTIFF"):
+    with pytest.raises(
+        SceneError, match=r"3 of 3.*\(100, 128, 128\) of int16.*of float32, .* of integers.*readable '\.TIF'"
+    ):
         read_split([tmp_path], CONFIG, MODEL)
 
 

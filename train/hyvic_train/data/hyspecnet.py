@@ -24,10 +24,12 @@ patch checked has 96 bands above zero.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from hyvic_runtime.errors import SceneError
@@ -36,7 +38,6 @@ from numpy.typing import NDArray
 from hyvic_train.config import DataConfig, SceneNeeds
 from hyvic_train.data.array_file import array_start, mapped
 from hyvic_train.data.cubes import SceneSplit
-from hyvic_train.data.geotiff import open_geotiff
 from hyvic_train.data.patch_set import PatchLayout, only_folder, read_patch_set, split_of_files
 from hyvic_train.data.stored_units import REFLECTANCE_SCALE, StoredUnits
 
@@ -74,7 +75,7 @@ class HySpecNetLayout(PatchLayout):
                 )
             self.units.digital_numbers(start.values)
             return
-        with open_geotiff(path) as dataset:
+        with _opened(path) as dataset:
             shape, dtypes = (dataset.count, *dataset.shape), dataset.dtypes
         if shape != (ENMAP_BANDS, SIDE, SIDE) or any(np.dtype(dtype).kind not in "iu" for dtype in dtypes):
             wanted = f"({ENMAP_BANDS}, {SIDE}, {SIDE}) of integers"
@@ -85,7 +86,7 @@ class HySpecNetLayout(PatchLayout):
         if path.suffix == ".npy":
             values = self.units.digital_numbers(mapped(path)[:, lines, samples])
         else:
-            with open_geotiff(path) as dataset:
+            with _opened(path) as dataset:
                 window = tuple(part.indices(SIDE)[:2] for part in (lines, samples))
                 values = dataset.read(KEPT_BANDS, window=window).astype(np.float32)
         np.maximum(values, 0, out=values)
@@ -94,6 +95,19 @@ class HySpecNetLayout(PatchLayout):
         if missing.any():
             values[:, missing] = np.nan
         return values
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a GeoTIFF for its header or a window of it, where the runtime's reader would load the whole patch."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # coordinates are not needed
+        # The driver by name: a text file called .tif must not make GDAL open what it names.
+        with rasterio.open(path, driver="GTiff") as dataset:
+            yield dataset
 
 
 def read_hyspecnet(paths: Sequence[Path], config: DataConfig, model: SceneNeeds) -> SceneSplit:

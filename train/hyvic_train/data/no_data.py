@@ -1,4 +1,4 @@
-"""Pixels without data: how a scene file marks them, and the squares and rectangles that hold none.
+"""Squares and rectangles of a scene that hold no pixel without data.
 
 Nothing masks a loss: convolutions see across a pixel without data, so its rate and error cannot be told from those of
 its neighbours. So no crop and no measured picture contains such a pixel.
@@ -7,32 +7,9 @@ its neighbours. So no crop and no measured picture contains such a pixel.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from hyvic_runtime.errors import SceneError
 from numpy.typing import NDArray
-
-from hyvic_train.data.geotiff import open_geotiff
-
-
-def no_data_value(path: Path) -> float | None:
-    """Read which value marks pixels without data in a scene's file; only GeoTIFF and ENVI can say it."""
-    suffix = path.suffix.lower()
-    if suffix in (".tif", ".tiff"):
-        with open_geotiff(path) as dataset:
-            return None if dataset.nodata is None else float(dataset.nodata)
-    if suffix == ".hdr":
-        from spectral.io import envi
-
-        header: dict[str, Any] = envi.read_envi_header(str(path))
-        value = header.get("data ignore value")
-        try:
-            return None if value is None else float(value)
-        except ValueError as error:
-            raise SceneError(f"{path}: data ignore value is '{value}', not a number; correct or remove it") from error
-    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hyvic_train.config import BandRange, DataConfig, SceneNeeds, matches
 from hyvic_train.data.cubes import SceneSplit, TrainingCube
-from hyvic_train.data.no_data import FreeArea, free_corners, largest_rectangle, no_data_value
+from hyvic_train.data.no_data import FreeArea, free_corners, largest_rectangle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def _name(relative: str) -> str:
 
 def _stored_cube(path: Path, relative: str, config: DataConfig, model: SceneNeeds, measured: bool) -> TrainingCube:
     stored = read_scene(path)
-    valid = _valid_pixels(stored.cube, path, config)
+    valid = _valid_pixels(stored, config)
     scene = _on_grid(stored, path, config, model.bands)
     size = (scene.cube.shape[0], scene.cube.shape[1])
     needed = model.cell if measured else config.crop
@@ -136,12 +136,12 @@ def _free_area(valid: NDArray[np.bool_], path: Path, needed: int, measured: bool
     return free
 
 
-def _valid_pixels(cube: Cube, path: Path, config: DataConfig) -> NDArray[np.bool_] | None:
+def _valid_pixels(scene: Scene, config: DataConfig) -> NDArray[np.bool_] | None:
     """Find the pixels with data in every band; None where all have data."""
-    value = no_data_value(path) if config.no_data is None else config.no_data
+    value = scene.no_data if config.no_data is None else config.no_data
     if value is None:
         return None
-    valid = np.stack([(line != value).all(axis=-1) for line in cube])
+    valid = np.stack([(line != value).all(axis=-1) for line in scene.cube])
     return None if valid.all() else valid
 
 
