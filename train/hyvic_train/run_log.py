@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from hyvic_runtime.support.atomic_file import replacing
 from torch import Tensor
@@ -58,7 +56,7 @@ class Validation:
     summary: Sequence[str]
 
 
-class RunLog(AbstractContextManager["RunLog"]):
+class RunLog:
     """The log of one run; a resumed run continues it from its own step, so that no step is logged twice."""
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -70,12 +68,8 @@ class RunLog(AbstractContextManager["RunLog"]):
         self._lines = (folder / LOG).open("a", buffering=1, encoding="utf-8")
         self._board: Any = SummaryWriter(folder / EVENTS, purge_step=step + 1)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close both files."""
         self._lines.close()
         self._board.close()
 

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,10 +37,6 @@ class DivergedError(ValueError):
     """The loss or its gradient is no longer finite."""
 
 
-def _no_report(step: int, steps: int, text: str) -> None:
-    """Report nothing."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """Options of one run, beside its configuration.
@@ -55,7 +51,7 @@ class Run:
 
     out: Path
     resume: bool = False
-    report: Callable[[int, int, str], None] = _no_report
+    report: Callable[[int, int, str], None] = lambda step, steps, text: None
     devices: int = 1
     pretrained: Path | None = None
 
@@ -116,7 +112,7 @@ def loop(
     elif first:
         checkpoint.save_state(out, model, config, optimisers, state)  # a run that dies at once can be resumed
     begun, begun_at = time.monotonic(), state.step
-    with RunLog(out, state.step) if first else nullcontext() as log, _interrupts() as interrupted:
+    with closing(RunLog(out, state.step)) if first else nullcontext() as log, _interrupts() as interrupted:
         for done in range(state.step, steps):
             report = step(done)
             state = replace(state, step=done + 1)
