@@ -92,7 +92,7 @@ def _export(arguments: argparse.Namespace, command: str) -> Result:
         raise FileExistsError(17, f"{out} exists; pass --force if it is a bundle to replace")
     if arguments.bundle is not None and arguments.tile is not None:
         raise ValueError("--tile belongs to a checkpoint: a bundle has its tiles")
-    precision = Precision.named(arguments.precision)
+    precision = Precision(arguments.precision)
     if arguments.bundle is not None and (arguments.scene or precision is not Precision.FP32):
         raise ValueError("--precision and --scene belong to a checkpoint: a bundle has its graphs")
     target = Target(

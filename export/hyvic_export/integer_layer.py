@@ -87,10 +87,6 @@ Seen = Callable[[str, Requantisation, Integers], None]
 """Receives a requantisation's name, the requantisation and its input values, (row, line, sample)."""
 
 
-def _unseen(name: str, requantisation: Requantisation, values: Integers) -> None:
-    pass
-
-
 def hidden_layers(
     stages: Iterable[tuple[Any, Tensor]],
     *,
@@ -271,7 +267,9 @@ def largest_sum(layer: IntegerLayer, input_peak: Integers) -> Integers:
     return np.asarray(np.maximum(partial.max(axis=0), rounded.sum(axis=0) + np.abs(layer.bias)), np.int64)
 
 
-def run_layers(layers: Sequence[IntegerLayer], x: Integers, name: str = "", seen: Seen = _unseen) -> Integers:
+def run_layers(
+    layers: Sequence[IntegerLayer], x: Integers, name: str = "", seen: Seen = lambda name, by, values: None
+) -> Integers:
     """Compute layers by the definition in int64, and return the last output, (channel, line, sample)."""
     for number, layer in enumerate(layers):
         sums = layer_sums(layer, x)

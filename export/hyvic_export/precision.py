@@ -14,12 +14,5 @@ class Precision(StrEnum):
     """Only strided convolutions are in int8; all other layers stay in float32."""
 
     @classmethod
-    def named(cls, name: str) -> Precision:
-        """Find a precision by name.
-
-        Raises:
-            ValueError: the name is unknown.
-        """
-        if name not in cls.__members__.values():
-            raise ValueError(f"unknown precision {name!r}; choose among {', '.join(cls)}")
-        return cls(name)
+    def _missing_(cls, value: object) -> None:
+        raise ValueError(f"unknown precision {value!r}; choose among {', '.join(cls)}")

@@ -128,7 +128,7 @@ def main() -> None:
             arguments.checkpoint,
             Path(folder) / "bundle",
             tile=arguments.tile,
-            precision=Precision.named(arguments.precision),
+            precision=Precision(arguments.precision),
             scenes=[scene],
         )
         bundle = read_bundle(Path(folder) / "bundle")

@@ -32,8 +32,13 @@ class ConfigError(ValueError):
     """A configuration file cannot be used; the message lists every problem in it."""
 
 
-class SceneNeeds(Protocol):
-    """Requirements of a model for the scenes that train it."""
+class ModelConfig(Protocol):
+    """Section `model` of a run of any family."""
+
+    @property
+    def family(self) -> str:
+        """Name of the family in the registry."""
+        ...
 
     @property
     def bands(self) -> int | None:
@@ -44,13 +49,6 @@ class SceneNeeds(Protocol):
     def cell(self) -> int:
         """Smallest number of lines and of samples of a measured scene, in pixels."""
         ...
-
-
-class ModelConfig(SceneNeeds, Protocol):
-    """Section `model` of a run of any family; `family` is the name in the registry."""
-
-    @property
-    def family(self) -> str: ...
 
 
 class Optimisation(Protocol):

@@ -48,6 +48,10 @@ class TargetName(StrEnum):
     TENSORRT_RTX = "tensorrt-rtx"
     """TensorRT-RTX, compiled ahead of time without a GPU."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise ValueError(f"unknown target {value!r}; choose among {', '.join(cls)}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -64,8 +68,6 @@ class Target:
     timing_cache: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in TargetName.__members__.values():
-            raise ValueError(f"unknown target {self.name!r}; choose among {', '.join(TargetName)}")
         object.__setattr__(self, "name", TargetName(self.name))
         if self.compute_capability is not None and self.name is not TargetName.TENSORRT_RTX:
             raise ValueError("--compute-capability belongs to --target tensorrt-rtx: tensorrt builds for its own GPU")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hyvic_train.config import DataConfig, SceneNeeds
+from hyvic_train.config import DataConfig, ModelConfig
 from hyvic_train.data.cubes import SceneSplit
 from hyvic_train.data.hyspecnet import read_hyspecnet
 from hyvic_train.data.mlretset import read_mlretset
@@ -14,7 +14,7 @@ from hyvic_train.data.scene_folder import read_scenes
 _READERS = {"scenes": read_scenes, "hyspecnet-11k": read_hyspecnet, "mlretset": read_mlretset}
 
 
-def read_split(paths: Sequence[Path], config: DataConfig, model: SceneNeeds) -> SceneSplit:
+def read_split(paths: Sequence[Path], config: DataConfig, model: ModelConfig) -> SceneSplit:
     """Find and check the data set that `config` names under `paths`.
 
     Raises:

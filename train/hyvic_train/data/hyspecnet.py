@@ -35,7 +35,7 @@ import numpy as np
 from hyvic_runtime.errors import SceneError
 from numpy.typing import NDArray
 
-from hyvic_train.config import DataConfig, SceneNeeds
+from hyvic_train.config import DataConfig, ModelConfig
 from hyvic_train.data.array_file import array_start, mapped
 from hyvic_train.data.cubes import SceneSplit
 from hyvic_train.data.patch_set import PatchLayout, only_folder, read_patch_set, split_of_files
@@ -110,7 +110,7 @@ def _opened(path: Path) -> Iterator[Any]:
             yield dataset
 
 
-def read_hyspecnet(paths: Sequence[Path], config: DataConfig, model: SceneNeeds) -> SceneSplit:
+def read_hyspecnet(paths: Sequence[Path], config: DataConfig, model: ModelConfig) -> SceneSplit:
     """Find the patches of train.csv and val.csv; test.csv is for comparisons, not for training.
 
     Raises:

@@ -27,7 +27,7 @@ import numpy as np
 from hyvic_runtime.errors import SceneError
 from numpy.typing import NDArray
 
-from hyvic_train.config import DataConfig, SceneNeeds
+from hyvic_train.config import DataConfig, ModelConfig
 from hyvic_train.data.array_file import array_start, mapped
 from hyvic_train.data.cubes import SceneSplit
 from hyvic_train.data.patch_set import PatchLayout, only_folder, read_patch_set, split_of_files
@@ -77,7 +77,7 @@ class MLRetSetLayout(PatchLayout):
         return values
 
 
-def read_mlretset(paths: Sequence[Path], config: DataConfig, model: SceneNeeds) -> SceneSplit:
+def read_mlretset(paths: Sequence[Path], config: DataConfig, model: ModelConfig) -> SceneSplit:
     """Find the patches to train on and to measure.
 
     Raises:

@@ -17,7 +17,7 @@ import numpy as np
 from hyvic_runtime.errors import SceneError
 from numpy.typing import NDArray
 
-from hyvic_train.config import DataConfig, SceneNeeds
+from hyvic_train.config import DataConfig, ModelConfig
 from hyvic_train.data.cubes import WHOLE, SceneSplit, TrainingCube
 from hyvic_train.data.stored_units import StoredUnits
 
@@ -87,7 +87,7 @@ def read_patch_set(
     layout: PatchLayout,
     entries: tuple[Sequence[str], Sequence[str]],
     config: DataConfig,
-    model: SceneNeeds,
+    model: ModelConfig,
     problems: Iterable[str] = (),
 ) -> SceneSplit:
     """Find the patches to train on and to measure, and check that every file is there and looks right.

@@ -18,7 +18,7 @@ from hyvic_runtime.scene.files import READABLE_SUFFIXES, read_scene
 from hyvic_runtime.scene.scene import Cube, Scene, mean_spectrum, resample_bands
 from numpy.typing import NDArray
 
-from hyvic_train.config import BandRange, DataConfig, SceneNeeds, matches
+from hyvic_train.config import BandRange, DataConfig, ModelConfig, matches
 from hyvic_train.data.cubes import SceneSplit, TrainingCube
 from hyvic_train.data.no_data import FreeArea, free_corners, largest_rectangle
 
@@ -49,7 +49,7 @@ class ScenePixels:
         return values
 
 
-def read_scenes(paths: Sequence[Path], config: DataConfig, model: SceneNeeds) -> SceneSplit:
+def read_scenes(paths: Sequence[Path], config: DataConfig, model: ModelConfig) -> SceneSplit:
     """Find every scene under `paths` to train on and to measure, on the model's bands if it names any.
 
     Raises:
@@ -102,7 +102,7 @@ def _name(relative: str) -> str:
     return str(Path(relative).with_suffix(""))
 
 
-def _stored_cube(path: Path, relative: str, config: DataConfig, model: SceneNeeds, measured: bool) -> TrainingCube:
+def _stored_cube(path: Path, relative: str, config: DataConfig, model: ModelConfig, measured: bool) -> TrainingCube:
     stored = read_scene(path)
     valid = _valid_pixels(stored, config)
     scene = _on_grid(stored, path, config, model.bands)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hyvic_runtime.families.adaptive.bundle import ADAPTIVE
+
 from hyvic_train import checkpoint
 from hyvic_train.config import ConfigError, RunConfig, family_of
 from hyvic_train.data.cubes import SceneSplit
 from hyvic_train.families.adaptive import training as adaptive
-from hyvic_train.families.adaptive.checkpoint import FAMILY as ADAPTIVE
 from hyvic_train.families.adaptive.config import adaptive_config_from_json
 from hyvic_train.families.latent import training as latent
 from hyvic_train.families.latent.checkpoint import MODELS
