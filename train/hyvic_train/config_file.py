@@ -51,7 +51,8 @@ def read_sweep(path: Path, overrides: Sequence[str] = ()) -> dict[str, RunConfig
                 _assign(run, key, value)
             for override in overrides:
                 _apply(run, override)
-            runs[name] = _configuration(run, path)
+            _read_wavelengths(run, path.parent)
+            runs[name] = run_config_from_json(run)
         except ConfigError as error:
             problems.append(f"{name}: {error}" if name else str(error))
     if problems:
@@ -92,11 +93,6 @@ def _merged(base: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
         if isinstance(base[key], dict) and isinstance(document[key], dict):
             merged[key] = _merged(base[key], document[key])
     return merged
-
-
-def _configuration(document: dict[str, Any], path: Path) -> RunConfig:
-    _read_wavelengths(document, path.parent)
-    return run_config_from_json(document)
 
 
 def _read_wavelengths(document: dict[str, Any], folder: Path) -> None:

@@ -16,7 +16,20 @@ from torch import Tensor, nn
 from hyvic_train.families.latent.model_config import JointConfig
 
 
-class SpatialBlock(nn.Module):
+class ResidualBlock(nn.Module):
+    """Two layers with LeakyReLU between them, and what they saw added."""
+
+    def __init__(self, into: nn.Module, out: nn.Module, slope: float) -> None:
+        super().__init__()
+        self.into, self.activation, self.out = into, nn.LeakyReLU(slope, inplace=True), out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, band, line, sample), the same shape in and out."""
+        y: Tensor = x + self.out(self.activation(self.into(x)))
+        return y
+
+
+class SpatialBlock(ResidualBlock):
     """Two-layer residual block of grouped convolutions, a group a band (section 3.1.1, figure 2).
 
     x ─┬─▶ conv 3×3 (1→F a band) ─▶ LeakyReLU ─▶ conv 3×3 (F→1 a band) ─▶ + ─▶
@@ -24,15 +37,8 @@ class SpatialBlock(nn.Module):
     """
 
     def __init__(self, bands: int, features: int, slope: float) -> None:
-        super().__init__()
-        self.into = nn.Conv2d(bands, bands * features, 3, padding=1, groups=bands)
-        self.activation = nn.LeakyReLU(slope, inplace=True)
-        self.out = nn.Conv2d(bands * features, bands, 3, padding=1, groups=bands)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, band, line, sample), the same shape in and out."""
-        y: Tensor = x + self.out(self.activation(self.into(x)))
-        return y
+        into = nn.Conv2d(bands, bands * features, 3, padding=1, groups=bands)
+        super().__init__(into, nn.Conv2d(bands * features, bands, 3, padding=1, groups=bands), slope)
 
 
 class SpectralConvolution(nn.Conv3d):
@@ -63,7 +69,7 @@ class SpectralConvolution(nn.Conv3d):
         return weight, self.bias.repeat_interleave(bands)
 
 
-class SpectralBlock(nn.Module):
+class SpectralBlock(ResidualBlock):
     """Two-layer residual block of 3×1×1 convolutions along the bands (section 3.1.2, figure 3).
 
     x ─┬─▶ conv3d 3×1×1 (1→F) ─▶ LeakyReLU ─▶ conv3d 3×1×1 (F→1) ─▶ + ─▶
@@ -71,15 +77,7 @@ class SpectralBlock(nn.Module):
     """
 
     def __init__(self, bands: int, features: int, slope: float) -> None:
-        super().__init__()
-        self.into = SpectralConvolution(bands, 1, features)
-        self.activation = nn.LeakyReLU(slope, inplace=True)
-        self.out = SpectralConvolution(bands, features, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, band, line, sample), the same shape in and out."""
-        y: Tensor = x + self.out(self.activation(self.into(x)))
-        return y
+        super().__init__(SpectralConvolution(bands, 1, features), SpectralConvolution(bands, features, 1), slope)
 
 
 class Branches(nn.Module):
@@ -101,7 +99,7 @@ class Branches(nn.Module):
     def make_linear(self) -> None:
         """Become the identity in each branch."""
         for module in self.modules():
-            if isinstance(module, SpatialBlock | SpectralBlock):
+            if isinstance(module, ResidualBlock):
                 for parameter in module.out.parameters():
                     parameter.zero_()
 
