@@ -158,6 +158,9 @@ def _swath(lines: int = 20, samples: int = 24) -> np.ndarray:
 
 def _write_marked(path: Path, cube: np.ndarray) -> None:
     """The scene with its no-data value in the file's own metadata."""
+    if path.suffix == ".npz":
+        write_scene(Scene(cube=cube, no_data=-9999), path)
+        return
     write_scene(Scene(cube=cube), path)
     if path.suffix == ".tif":
         with rasterio.open(path, "r+") as file:
@@ -167,7 +170,7 @@ def _write_marked(path: Path, cube: np.ndarray) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-@pytest.mark.parametrize("name", ["s.tif", "s.hdr", "s.npy"])
+@pytest.mark.parametrize("name", ["s.tif", "s.hdr", "s.npz", "s.npy"])
 def test_no_crop_and_no_measurement_holds_no_data(tmp_path: Path, name: str) -> None:
     cube = _swath()
     if name == "s.npy":
