@@ -56,7 +56,7 @@ def step_of(side: str, count: int) -> Callable[[], object]:
 
     torch.manual_seed(0)
     model = HyVIC(config.model)
-    initialise(model, batch(scenes, config, step=0, count=32), optimisation.klt_step, optimisation.lmbdas)
+    initialise(model, lambda: [batch(scenes, config, step=0, count=32)], 700, optimisation.lmbdas)
     optimisers = make_optimisers(model, optimisation)
     if side == "plain":
         main, aux = optimisers

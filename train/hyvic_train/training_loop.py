@@ -138,6 +138,11 @@ def loop(
     return Trained(model=model, steps=steps, validation=validation)
 
 
+def cosine(step: int, steps: int) -> float:
+    """Return the share of the learning rate that is left: 1 at the first step, a cosine to 0 after the last."""
+    return 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
 def descend(
     optimiser: Any, rates: Sequence[float], loss: Tensor, step: int, optimisation: Optimisation, advice: str
 ) -> None:
@@ -145,20 +150,21 @@ def descend(
 
     Args:
         optimiser: main optimiser.
-        rates: learning rates of its groups at the first step; a cosine takes them to zero.
+        rates: learning rates of its groups.
         loss: loss of the step.
         step: number of steps done before.
-        optimisation: gives the number of steps and the bound of the gradient's norm.
+        optimisation: gives the bound of the gradient's norm in each group.
         advice: what to do after a divergence.
 
     Raises:
         DivergedError: the loss or its gradient's norm is not finite.
     """
-    decay = 0.5 * (1 + math.cos(math.pi * step / optimisation.steps))
+    bound = math.inf if optimisation.gradient_clip is None else optimisation.gradient_clip
+    norms = []
     for group, rate in zip(optimiser.param_groups, rates, strict=True):
-        group["lr"] = rate * decay
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(parameters, optimisation.gradient_clip)
+        group["lr"] = rate
+        norms.append(torch.nn.utils.clip_grad_norm_(group["params"], bound))
+    norm = torch.linalg.vector_norm(torch.stack(norms))
     if not (torch.isfinite(loss) and torch.isfinite(norm)):
         raise DivergedError(
             f"step {step + 1} diverged (loss {loss.item():g}, gradient {norm.item():g}); the last checkpoint is whole: "

@@ -46,7 +46,7 @@ fabric = Fabric(accelerator="cpu", devices=processes, precision="64-true",
 fabric.launch()
 torch.manual_seed(0)
 model = model_from_config(config.model)
-initialise(model, batch(scenes, config, step=0, count=8), 30.0, config.optimisation.lmbdas)
+initialise(model, lambda: [batch(scenes, config, step=0, count=8)], 30.0, config.optimisation.lmbdas)
 optimiser = torch.optim.SGD(model.parameters())
 model.arithmetic = Arithmetic.ROUNDED if sys.argv[3] == "rounded" else Arithmetic.REAL
 objective, _ = fabric.setup(Objective(model, config.optimisation.lmbdas), optimiser)

@@ -129,7 +129,7 @@ def test_training_starts_from_a_working_codec(switches: dict[str, object]) -> No
     tiles = _tiles(4)
     model = _model(**switches).eval()
     random = (model(tiles).reconstruction - tiles).square().mean().item()
-    initialise(model, tiles, step=4.0, lmbdas=[1e-2])
+    initialise(model, lambda: [tiles], step=4.0, lmbdas=[1e-2])
     error = (model(tiles).reconstruction - tiles).square().mean().item()
     # Noise of standard deviation 8 is what the 20 components cannot all carry; the signal itself has power 4e6.
     assert error < 100
@@ -140,7 +140,7 @@ def test_training_starts_from_a_working_codec(switches: dict[str, object]) -> No
 def test_calibration_raises_every_peak_and_changes_nothing_else() -> None:
     tiles = _tiles(2)
     model = _model(rates=2).eval()
-    initialise(model, tiles, step=4.0, lmbdas=[1e-3, 1e-2])
+    initialise(model, lambda: [tiles], step=4.0, lmbdas=[1e-3, 1e-2])
     before = {name: tensor.clone() for name, tensor in weights(model).items()}
     assert not any(peak.any() for peak in model.peaks.values())
     model.calibrate(tiles)
@@ -153,7 +153,7 @@ def test_calibration_raises_every_peak_and_changes_nothing_else() -> None:
 def test_the_integer_entropy_path_costs_little() -> None:
     tiles = _tiles(2)
     model = _model(rates=2).eval()
-    initialise(model, tiles, step=100.0, lmbdas=[1e-3, 1e-2])
+    initialise(model, lambda: [tiles], step=100.0, lmbdas=[1e-3, 1e-2])
     model.calibrate(tiles)
     level = torch.tensor([0.0, 1.0])
     exact = model(tiles, level)

@@ -20,7 +20,7 @@ def test_training_starts_from_a_working_codec(stages: int) -> None:
     tiles = _tiles(4)
     config = HyVICConfig(bands=10, latent_channels=50, hyperlatent_channels=40, spatial_stages=stages)
     model = HyVIC(config).eval()
-    initialise(model, tiles, step=4.0, lmbdas=[1e-2])
+    initialise(model, lambda: [tiles], step=4.0, lmbdas=[1e-2])
     with torch.no_grad():
         error = (model(tiles).reconstruction - tiles).square().mean().item()
     # Noise of standard deviation 8 is what the 40 components cannot all carry; the signal itself has power 1e6.
@@ -33,7 +33,7 @@ def test_a_coarser_step_costs_fewer_bits_and_more_distortion() -> None:
     for step in (8.0, 80.0):
         torch.manual_seed(0)
         model = HyVIC(HyVICConfig(bands=10, latent_channels=20, hyperlatent_channels=12)).eval()
-        initialise(model, tiles, step=step, lmbdas=[1e-2])
+        initialise(model, lambda: [tiles], step=step, lmbdas=[1e-2])
         with torch.no_grad():
             output = model(tiles)
         figures.append((output.bits().sum().item(), (output.reconstruction - tiles).square().mean().item()))
@@ -45,7 +45,7 @@ def test_rates_start_a_square_root_of_lambda_apart() -> None:
     torch.manual_seed(0)
     tiles = _tiles(4)
     model = HyVIC(HyVICConfig(bands=10, latent_channels=20, hyperlatent_channels=12, rates=3)).eval()
-    initialise(model, tiles, step=20.0, lmbdas=[1e-4, 1e-3, 1e-2])
+    initialise(model, lambda: [tiles], step=20.0, lmbdas=[1e-4, 1e-3, 1e-2])
     gain, inverse = model.gains(torch.arange(3.0))
     assert torch.allclose(gain[1], torch.ones(()))
     assert torch.allclose(gain[2] / gain[0], torch.tensor(10.0))

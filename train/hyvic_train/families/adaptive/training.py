@@ -19,7 +19,7 @@ from hyvic_train.families.adaptive.context_model import ContextModel
 from hyvic_train.families.adaptive.samples import Samples
 from hyvic_train.families.adaptive.validation import json_from_measured, mean_octaves, measure, rows_bits
 from hyvic_train.run_log import StepReport, Validation
-from hyvic_train.training_loop import Run, Trained, descend, loop
+from hyvic_train.training_loop import Run, Trained, cosine, descend, loop
 
 _CALIBRATION_SAMPLES = 32
 _LEAST_BITS = 2000
@@ -53,12 +53,13 @@ def train(config: AdaptiveTrainingConfig, scenes: SceneSplit, run: Run) -> Train
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         advice = "start anew with a lower learning rate"
-        descend(optimiser, (optimisation.learning_rate,), loss, done, optimisation, advice)
-        rate = bits.item() / len(sample.rows.values)
+        rate = optimisation.learning_rate * cosine(done, optimisation.steps)
+        descend(optimiser, (rate,), loss, done, optimisation, advice)
+        bits_each = bits.item() / len(sample.rows.values)
         return StepReport(
-            values={"bits_per_coefficient": rate},
-            curves={"training/bits per coefficient": rate},
-            text=f"{rate:.3f} bit a coefficient",
+            values={"bits_per_coefficient": bits_each},
+            curves={"training/bits per coefficient": bits_each},
+            text=f"{bits_each:.3f} bit a coefficient",
         )
 
     return loop(

@@ -82,10 +82,8 @@ class CodecModel(nn.Module, ABC):
         noise: makes the noise that replaces rounding in training, of the shape of its argument.
         arithmetic: arithmetic of the entropy path in `forward`; ROUNDED lets training feel the integer form.
         decodes_noise: whether training decodes the noisy latent; otherwise the rounded one, straight-through.
-        tiles_at_once: number of tiles that pass the encoder together in the initialisation.
     """
 
-    tiles_at_once: ClassVar[int] = 1024
     decodes_noise: ClassVar[bool] = True
     g_a: nn.Sequential
     g_s: nn.Sequential

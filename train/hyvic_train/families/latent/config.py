@@ -21,12 +21,15 @@ class OptimisationConfig(Section):
         epochs: number of passes over the training data, in place of steps; the stored configuration names steps.
         batch_size: crops a step, over all processes.
         precision: "32-true", or "bf16-mixed": transforms in bfloat16, entropy model and weights in float32.
-        learning_rate: rate of encoder and decoder at the first step; a cosine takes it to zero.
+        learning_rate: rate of encoder and decoder at the first step.
         hyperprior_learning_rate: rate of the hyper-transforms, the factorised prior and the gains.
         aux_learning_rate: rate of the prior's quantiles (the auxiliary optimiser).
-        gradient_clip: bound of the gradient's norm.
+        schedule: "cosine" takes both rates of the main optimiser to zero; "constant" leaves them.
+        gradient_clip: bound of the gradient's norm, of transforms and entropy model each; null: none. One bound for
+            both would let λ decide what moves: at λ = 1 the distortion's gradient drowns the entropy model's.
+        initialisation: "klt" starts from a linear transform codec, "random" as torch and CompressAI do.
         klt_step: quantiser step, in digital numbers, of the linear codec that training starts from; with several λ
-            the step at their geometric mean.
+            the step at their geometric mean. null: the best of a transform codec at that λ, 2.94 / √λ.
         integer_path_steps: number of last steps that feel the rounding of the exported entropy path.
         seed: seed of initialisation, crops and quantisation noise.
         checkpoint_every: steps between checkpoints and validations.
@@ -42,8 +45,10 @@ class OptimisationConfig(Section):
     learning_rate: float = 1e-4
     hyperprior_learning_rate: float = 1e-4
     aux_learning_rate: float = 1e-3
-    gradient_clip: float = 1.0
-    klt_step: float = 100.0
+    schedule: Literal["cosine", "constant"] = "cosine"
+    gradient_clip: float | None = 1.0
+    initialisation: Literal["klt", "random"] = "klt"
+    klt_step: float | None = None
     integer_path_steps: int = 0
     seed: int = 0
     checkpoint_every: int = 500
@@ -55,8 +60,11 @@ class OptimisationConfig(Section):
         return self.lmbda if isinstance(self.lmbda, tuple) else (self.lmbda,)
 
     def __post_init__(self) -> None:
-        rates = ("learning_rate", "hyperprior_learning_rate", "aux_learning_rate", "gradient_clip", "klt_step")
+        rates = ["learning_rate", "hyperprior_learning_rate", "aux_learning_rate"]
+        rates += [name for name in ("gradient_clip", "klt_step") if getattr(self, name) is not None]
         problems = not_positive(self, "batch_size", *rates, "checkpoint_every", "state_every")
+        if self.initialisation == "random" and self.klt_step is not None:
+            problems.append(f"klt_step is {self.klt_step:g} and initialisation random; only the KLT has a step")
         if not self.lmbdas or min(self.lmbdas) <= 0 or list(self.lmbdas) != sorted(set(self.lmbdas)):
             problems.append(f"lmbda is {self.lmbda}; it must be positive, and a list must rise")
         if min(self.steps, self.epochs) < 0 or (self.steps and self.epochs):

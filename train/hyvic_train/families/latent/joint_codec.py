@@ -58,8 +58,6 @@ class JointCodec(CodecModel):
     y is (batch, M, line / 2**S, sample / 2**S); z is (batch, H, line / 2**(S + 2), sample / 2**(S + 2)).
     """
 
-    # Extraction and attention are many times as wide inside as at either end.
-    tiles_at_once = 8
     decodes_noise = False
 
     def __init__(self, config: JointConfig) -> None:

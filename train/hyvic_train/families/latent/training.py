@@ -7,6 +7,7 @@ one, and several processes share the batch that one process would see.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,12 @@ from hyvic_train.families.latent.checkpoint import model_from_config
 from hyvic_train.families.latent.codec_model import CodecModel, uniform_noise
 from hyvic_train.families.latent.config import OptimisationConfig, TrainingConfig, in_steps
 from hyvic_train.families.latent.figures import rate_distortion_figure, reconstruction_figures
-from hyvic_train.families.latent.klt import initialise, initialise_gains
+from hyvic_train.families.latent.klt import best_step, initialise, initialise_gains
 from hyvic_train.families.latent.objective import Objective, RateDistortion, levels_of_step
 from hyvic_train.families.latent.pretrained import load_pretrained
 from hyvic_train.families.latent.validation import json_from_points, validate, validation_loss
 from hyvic_train.run_log import StepReport, Validation
-from hyvic_train.training_loop import Run, Trained, descend, loop
+from hyvic_train.training_loop import Run, Trained, cosine, descend, loop
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +51,7 @@ def train(config: TrainingConfig, scenes: SceneSplit, run: Run) -> Trained:
     Args:
         config: configuration of the run.
         scenes: scenes on the model's band grid.
-        run: options of the run; without pretrained weights training starts from the KLT.
+        run: options of the run; with pretrained weights training starts from them.
 
     Raises:
         ValueError: the batch cannot be shared evenly.
@@ -64,12 +65,13 @@ def train(config: TrainingConfig, scenes: SceneSplit, run: Run) -> Trained:
 
     torch.manual_seed(optimisation.seed)
     model = model_from_config(config.model)
-    if run.pretrained is not None:
+    if run.pretrained is not None or optimisation.initialisation == "random":
         initialise_gains(model, optimisation.lmbdas)
-        load_pretrained(model, run.pretrained)
     elif not run.resume:
-        tiles = batch(scenes, config, step=0, count=_KLT_CROPS)
-        initialise(model, tiles, optimisation.klt_step, optimisation.lmbdas)
+        klt_step = optimisation.klt_step or best_step(optimisation.lmbdas)
+        initialise(model, lambda: _klt_crops(scenes, config), klt_step, optimisation.lmbdas)
+    if run.pretrained is not None:
+        load_pretrained(model, run.pretrained)
     model.use_channels_last()
     optimisers = make_optimisers(model, optimisation)
     objective, main, aux = fabric.setup(Objective(model, optimisation.lmbdas), *optimisers)
@@ -121,6 +123,12 @@ def batch(scenes: SceneSplit, config: TrainingConfig, *, step: int, count: int, 
     return torch.from_numpy(drawn)
 
 
+def _klt_crops(scenes: SceneSplit, config: TrainingConfig) -> Iterator[Tensor]:
+    """Yield the crops that the KLT is taken of, one in memory at a time."""
+    for rank in range(_KLT_CROPS):
+        yield batch(scenes, config, step=0, count=_KLT_CROPS, shard=Shard(rank=rank, processes=_KLT_CROPS))
+
+
 def gradients(
     fabric: Fabric, objective: Any, model: CodecModel, scenes: SceneSplit, config: TrainingConfig, step: int
 ) -> tuple[Tensor, RateDistortion]:
@@ -152,7 +160,9 @@ def _mean(fabric: Fabric, values: Tensor) -> Tensor:
 
 def update(main: Any, aux: Any, loss: Tensor, step: int, config: OptimisationConfig) -> None:
     """Do one step of both optimisers; see `descend`."""
-    descend(main, (config.learning_rate, config.hyperprior_learning_rate), loss, step, config, _ADVICE)
+    share = cosine(step, config.steps) if config.schedule == "cosine" else 1
+    rates = (share * config.learning_rate, share * config.hyperprior_learning_rate)
+    descend(main, rates, loss, step, config, _ADVICE)
     aux.step()
 
 
