@@ -25,15 +25,12 @@ def _tiles(bands: int, crop: int) -> torch.Tensor:
     return torch.from_numpy(np.stack([np.moveaxis(cube, -1, 0) for cube in cubes]).astype(np.float32))
 
 
-@pytest.mark.parametrize("stages", [0, 1, 2, 3, 4])
 @pytest.mark.parametrize(
-    ("bands", "latents", "features"),
+    ("bands", "latents", "features", "stages"),
     [
-        (12, 64, 38),
-        (202, 384, 230),
-        pytest.param(202, 768, 460, marks=pytest.mark.slow),
-        pytest.param(202, 1280, 768, marks=pytest.mark.slow),
-        pytest.param(369, 1280, 768, marks=pytest.mark.slow),
+        *((12, 64, 38, stages) for stages in range(5)),
+        (202, 384, 230, 2),
+        *(pytest.param(202, *widths, 2, marks=pytest.mark.slow) for widths in ((768, 460), (1280, 768))),
     ],
 )
 def test_no_parameter_starts_without_a_gradient(bands: int, latents: int, features: int, stages: int) -> None:
