@@ -43,7 +43,7 @@ _MODULES = {
     "codec.acquisition": ("Acquisition", "Interleave"),
     "codec.bundle": ("Bundle",),
     "codec.quality_map": ("Quality",),
-    "codec.rate_control": ("DownlinkBudget",),
+    "downlink.rate_control": ("DownlinkBudget",),
     "codec.row_encoder": ("RowEncoder",),
     "codec.scene_decoder": ("DecodedScene", "SceneDecoder"),
     "codec.scene_encoder": ("SceneEncoder", "scene_packets", "scene_stream"),
