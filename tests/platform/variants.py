@@ -1,6 +1,6 @@
 """Run the README's two commands, or some tests, as other processors and other libraries would.
 
-    python tests/platform/variants.py                                 # make demo and make test, a fresh clone for each
+    python tests/platform/variants.py                                 # make demo and make test, in a fresh clone
     python tests/platform/variants.py --quick tests/export tests/train/families/latent
     python tests/platform/variants.py --quick --only "onnxruntime 1.23.2" tests/runtime/families/latent/test_codec.py
 
@@ -127,17 +127,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not (ROOT / test.partition("::")[0]).exists():
             parser.error(f"there is no {test}; name tests from the repository's root")
 
-    print(f"{'variant':<30} {'result':<8} {'seconds':>7}  tests", flush=True)
     failed = False
-    for variant in every:
-        if options.only and variant.name not in options.only:
-            continue
-        with tempfile.TemporaryDirectory(prefix="variant-") as folder:
+    with tempfile.TemporaryDirectory(prefix="variants-") as scratch:
+        if not options.quick:
+            # One clone and its environment, which takes as long to install as the tests to run.
+            clone = Path(scratch) / "clone"
+            subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+            subprocess.run(["make", ".venv/dev.stamp"], cwd=clone, stdout=subprocess.DEVNULL, check=True)
+        print(f"{'variant':<30} {'result':<8} {'seconds':>7}  tests", flush=True)
+        for variant in every:
+            if options.only and variant.name not in options.only:
+                continue
             begun = time.perf_counter()
-            passed, summary = _run(variant, Path(folder), options.quick)
+            with tempfile.TemporaryDirectory(dir=scratch) as library:
+                passed, summary = _run(variant, Path(library), ROOT if options.quick else clone, options.quick)
             failed |= not passed
             seconds = time.perf_counter() - begun
-        print(f"{variant.name:<30} {'passed' if passed else 'FAILED':<8} {seconds:7.0f}  {summary}", flush=True)
+            print(f"{variant.name:<30} {'passed' if passed else 'FAILED':<8} {seconds:7.0f}  {summary}", flush=True)
     return int(failed)
 
 
@@ -146,21 +152,24 @@ def _instructions() -> frozenset[str]:
     return frozenset(flags[1].split() if flags else ())
 
 
-def _run(variant: Variant, folder: Path, quick: Sequence[str] | None) -> tuple[bool, str]:
-    """Whether all passed, and pytest's last line with the names of what failed."""
+def _run(variant: Variant, library: Path, where: Path, quick: Sequence[str] | None) -> tuple[bool, str]:
+    """Whether all passed, and pytest's last line with the names of what failed.
+
+    Args:
+        variant: how to run.
+        library: empty folder for a library of the variant's own.
+        where: checkout to run in.
+        quick: tests to run instead of `make demo` and `make test`.
+    """
     environment = os.environ | variant.variables
     path = [environment["PYTHONPATH"]] if environment.get("PYTHONPATH") else []
     if variant.library:
-        variant.library(folder / "library")
-        path.insert(0, str(folder / "library"))
+        variant.library(library)
+        path.insert(0, str(library))
     environment["PYTHONPATH"] = os.pathsep.join(path)
+    commands = [["make", "demo"], ["make", "test"]]
     if quick:
-        commands, where = [[sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *quick]], ROOT
-        commands[0] += ["-m", "not slow"]
-    else:
-        where = folder / "clone"
-        subprocess.run(["git", "clone", "-q", str(ROOT), str(where)], check=True)
-        commands = [["make", "demo"], ["make", "test"]]
+        commands = [[sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *quick, "-m", "not slow"]]
     said = ""
     for command in commands:
         done = subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, check=False)
