@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--devices", type=int, default=1, metavar="N", help="processes that share each batch (default: 1)"
     )
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="NAME",
+        help="train these runs of a sweep alone, such as one a job of a cluster; or a pattern: '*,lmbda=0.0001'",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a configuration key")
     return run_command(parser, argv, _train, extra="train")
 
@@ -58,7 +65,15 @@ def _train(arguments: argparse.Namespace) -> Result:
 
     if arguments.devices < 1:
         raise ValueError(f"--devices is {arguments.devices}; at least one is needed")
-    configs = {arguments.out / name: config for name, config in read_sweep(arguments.config, arguments.set).items()}
+    sweep = read_sweep(arguments.config, arguments.set)
+    for pattern in arguments.only or ():
+        if not any(fnmatchcase(name, pattern) for name in sweep):
+            raise ValueError(f"--only {pattern} names none of the {len(sweep)} runs: {'; '.join(sweep) or 'no sweep'}")
+    configs = {
+        arguments.out / name: config
+        for name, config in sweep.items()
+        if not arguments.only or any(fnmatchcase(name, pattern) for pattern in arguments.only)
+    }
     runs = []
     for out, config in configs.items():
         # Runs of a sweep that were never begun are begun.

@@ -271,6 +271,16 @@ def test_a_sweep_trains_a_run_for_every_combination(workspace: Path, capsys: pyt
     config = json.loads((workspace / "out" / names[2] / "config.json").read_text())
     assert (config["model"]["spatial_stages"], config["optimisation"]["klt_step"]) == (1, 60)
 
+    only = ("--set", "optimisation.steps=1", "--only", "*,lmbda=0.001", "--only", names[0])
+    assert _train(workspace, "some", *only) == 0
+    trained = [Path(run["checkpoint"]).name for run in json.loads(capsys.readouterr().out)["runs"]]
+    assert trained == [names[0], names[1], names[3]]
+    assert _train(workspace, "none", "--only", "lmbda=1") == 1
+    assert (
+        "--only lmbda=1 names none of the 4 runs: spatial_stages=0,lmbda=1e-05,klt_step=60; " in capsys.readouterr().err
+    )
+    assert not (workspace / "none").exists()
+
 
 def test_every_problem_of_a_sweep_is_named_at_once(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = {"stages": [{"model.spatial_stages": 9}, {"model.kernel_size": 4}]}
