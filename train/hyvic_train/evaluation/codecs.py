@@ -79,7 +79,8 @@ class CheckpointCodec:
         config = self._checkpoint.config
         self.name, self.data = folder.name, config.data
         self.sha256 = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-        self.peak, self.bands, self.cell = config.model.peak, config.model.bands, config.model.cell
+        self.peak, self.cell = config.model.peak, config.model.cell
+        self.bands: int | None = config.model.bands
         lmbdas = config.optimisation.lmbdas
         self.points = tuple(
             Point(lmbda=lmbda, quality=quality_of_level(level, len(lmbdas))) for level, lmbda in enumerate(lmbdas)
