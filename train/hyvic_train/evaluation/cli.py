@@ -111,7 +111,7 @@ def _evaluate(arguments: argparse.Namespace) -> Result:
 
 
 class _Needs:
-    """What all codecs need of the data.
+    """Needs of all codecs together, as a model's section states them.
 
     Attributes:
         family: name for messages.
