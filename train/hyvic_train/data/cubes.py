@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from hyvic_runtime.errors import SceneError
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from hyvic_train.data.no_data import FreeArea, free_corners, largest_rectangle
 
 WHOLE = slice(None)
+Part = Literal["train", "val", "test"]
+"""Part of a data set: to train on, to choose the best weights with, to measure at the end."""
 
 
 class PixelSource(Protocol):

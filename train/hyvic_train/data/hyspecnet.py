@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from hyvic_train.config import DataConfig, ModelConfig
 from hyvic_train.data.array_file import array_start, mapped
-from hyvic_train.data.cubes import SceneSplit
+from hyvic_train.data.cubes import Part, TrainingCube
 from hyvic_train.data.patch_set import PatchLayout, only_folder, read_patch_set, split_of_files
 from hyvic_train.data.stored_units import REFLECTANCE_SCALE, StoredUnits
 
@@ -110,13 +110,15 @@ def _opened(path: Path) -> Iterator[Any]:
             yield dataset
 
 
-def read_hyspecnet(paths: Sequence[Path], config: DataConfig, model: ModelConfig) -> SceneSplit:
-    """Find the patches of train.csv and val.csv; test.csv is for comparisons, not for training.
+def read_hyspecnet(
+    paths: Sequence[Path], config: DataConfig, model: ModelConfig, parts: Sequence[Part]
+) -> dict[Part, tuple[TrainingCube, ...]]:
+    """Find the patches of train.csv, val.csv or test.csv.
 
     Raises:
         SceneError: every problem of the set in one message.
     """
     folder = only_folder(paths, TITLE, "patches/ and splits/")
-    parts, problems = split_of_files(folder / "splits" / (config.split or "easy"))
+    entries, problems = split_of_files(folder / "splits" / (config.split or "easy"), parts)
     layout = HySpecNetLayout(folder=folder / "patches", units=StoredUnits(scale=config.scale, most=1.0))
-    return read_patch_set(layout, parts, config, model, problems)
+    return read_patch_set(layout, entries, config, model, problems)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from hyvic_train.config import DataConfig, ModelConfig
 from hyvic_train.data.array_file import array_start, mapped
-from hyvic_train.data.cubes import SceneSplit
+from hyvic_train.data.cubes import Part, TrainingCube
 from hyvic_train.data.patch_set import PatchLayout, only_folder, read_patch_set, split_of_files
 from hyvic_train.data.stored_units import StoredUnits
 
@@ -77,28 +77,31 @@ class MLRetSetLayout(PatchLayout):
         return values
 
 
-def read_mlretset(paths: Sequence[Path], config: DataConfig, model: ModelConfig) -> SceneSplit:
-    """Find the patches to train on and to measure.
+def read_mlretset(
+    paths: Sequence[Path], config: DataConfig, model: ModelConfig, parts: Sequence[Part]
+) -> dict[Part, tuple[TrainingCube, ...]]:
+    """Find the patches of some parts.
 
     Raises:
         SceneError: every problem of the set in one message.
     """
     folder = only_folder(paths, TITLE, "data/ and splits/")
     if config.split == "random":
-        parts = _random_split(sorted({p.stem for p in (folder / "data").glob("*") if p.suffix in (".mat", ".npy")}))
-        problems = [] if parts[0] else [f"{folder / 'data'} holds no .mat or .npy file to train on"]
+        names = sorted({p.stem for p in (folder / "data").glob("*") if p.suffix in (".mat", ".npy")})
+        entries = {part: _random_split(names)[part] for part in parts}
+        problems = [] if names else [f"{folder / 'data'} holds no .mat or .npy file"]
     else:
-        parts, problems = split_of_files(folder / "splits", "; set data.split to random to split by file name")
+        entries, problems = split_of_files(folder / "splits", parts, "; set data.split to random to split by file name")
     units = StoredUnits(scale=config.scale, most=2.0)
     layout = MLRetSetLayout(folder=folder / "data", units=units, no_data=config.no_data)
-    return read_patch_set(layout, parts, config, model, problems)
+    return read_patch_set(layout, entries, config, model, problems)
 
 
-def _random_split(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split by hash, the same on every machine: 70 % to train on, 20 % to measure."""
+def _random_split(names: Sequence[str]) -> dict[Part, list[str]]:
+    """Split by hash, the same on every machine: 70, 20 and 10 %."""
     order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
     first, second = len(order) * 7 // 10, len(order) * 9 // 10
-    return order[:first], order[first:second]
+    return {"train": order[:first], "val": order[first:second], "test": order[second:]}
 
 
 def _variable(path: Path) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from hyvic_runtime.errors import SceneError
 from numpy.typing import NDArray
 
 from hyvic_train.config import DataConfig, ModelConfig
-from hyvic_train.data.cubes import WHOLE, SceneSplit, TrainingCube
+from hyvic_train.data.cubes import WHOLE, Part, TrainingCube
 from hyvic_train.data.stored_units import StoredUnits
 
 _SHOWN = 3
@@ -85,16 +86,16 @@ class PatchPixels:
 
 def read_patch_set(
     layout: PatchLayout,
-    entries: tuple[Sequence[str], Sequence[str]],
+    entries: Mapping[Part, Sequence[str]],
     config: DataConfig,
     model: ModelConfig,
     problems: Iterable[str] = (),
-) -> SceneSplit:
-    """Find the patches to train on and to measure, and check that every file is there and looks right.
+) -> dict[Part, tuple[TrainingCube, ...]]:
+    """Find the patches of some parts, and check that every file is there and looks right.
 
     Args:
         layout: layout of the data set.
-        entries: entries of the split, to train on and to measure.
+        entries: entries of the split, by part.
         config: exclusions and cutting of crops.
         model: the patches must have its bands, if it names any.
         problems: problems found already, to be reported with the others.
@@ -107,10 +108,11 @@ def read_patch_set(
         found.append(f"{layout.title} has {layout.bands} bands, model.bands is {model.bands}; set it to {layout.bands}")
     if config.crop > layout.side:
         found.append(f"data.crop is {config.crop}; patches have {layout.side}×{layout.side} pixels, so lower it")
-    training, validation = (tuple(e for e in part if not config.excludes(e)) for part in entries)
-    if both := set(training) & set(validation):
-        found.append(f"{len(both)} patches are both to train on and to measure: {_first(sorted(both))}")
-    paths = {entry: layout.stored_at(entry) for entry in (*training, *validation)}
+    kept = {part: [entry for entry in listed if not config.excludes(entry)] for part, listed in entries.items()}
+    for (one, first), (other, second) in combinations(kept.items(), 2):
+        if both := set(first) & set(second):
+            found.append(f"{len(both)} patches are both in {one} and in {other}: {_first(sorted(both))}")
+    paths = {entry: layout.stored_at(entry) for listed in kept.values() for entry in listed}
     if missing := [entry for entry, path in paths.items() if path is None]:
         found.append(
             f"{len(missing)} of {len(paths)} patches are missing: {_first(missing)}; unpack every archive of the set"
@@ -118,8 +120,8 @@ def read_patch_set(
     present = {entry: path for entry, path in paths.items() if path is not None}
     if unfit := [problem for path in present.values() if (problem := _header_problem(layout, path))]:
         found.append(f"{len(unfit)} of {len(paths)} patches do not fit: {_first(unfit)}")
-    if not training and not found:
-        found.append(f"{layout.title} has no patch to train on; is data.exclude too wide?")
+    if not (next(iter(kept.values())) or found):
+        found.append(f"{layout.title} has no patch in {next(iter(kept))}; is data.exclude too wide?")
     if found:
         raise SceneError("; ".join(found))
 
@@ -128,7 +130,7 @@ def read_patch_set(
         size = (layout.side, layout.side)
         return TrainingCube(name=Path(entry).stem, size=size, pixels=layout.side**2, source=source)
 
-    return SceneSplit(training=tuple(map(cube, training)), validation=tuple(map(cube, validation)))
+    return {part: tuple(map(cube, listed)) for part, listed in kept.items()}
 
 
 def only_folder(paths: Sequence[Path], title: str, contents: str) -> Path:
@@ -141,29 +143,30 @@ def only_folder(paths: Sequence[Path], title: str, contents: str) -> Path:
     return paths[0]
 
 
-def split_of_files(folder: Path, advice: str = "") -> tuple[tuple[list[str], list[str]], list[str]]:
-    """Read the entries of train.csv and val.csv, and what is wrong with these files.
+def split_of_files(folder: Path, parts: Sequence[Part], advice: str = "") -> tuple[dict[Part, list[str]], list[str]]:
+    """Read the entries of train.csv, val.csv or test.csv, and what is wrong with these files.
 
     The files hold comma-separated values, of which every cell names a patch.
 
     Args:
         folder: folder of the split files.
+        parts: parts to read.
         advice: what to do where one cannot be read.
     """
-    parts: list[list[str]] = [[], []]
+    entries: dict[Part, list[str]] = {part: [] for part in parts}
     problems = []
-    for part, name in zip(parts, ("train.csv", "val.csv"), strict=True):
-        path = folder / name
+    for part, listed in entries.items():
+        path = folder / f"{part}.csv"
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
-                part += [cell.strip() for row in csv.reader(file) for cell in row if cell.strip()]
+                listed += [cell.strip() for row in csv.reader(file) for cell in row if cell.strip()]
         except FileNotFoundError:
             problems.append(f"{path} is missing; it lists one patch a line{advice}")
         except (OSError, ValueError, csv.Error) as error:
             problems.append(f"{path}: not a readable list of patches ({' '.join(str(error).split())}){advice}")
         else:
-            problems += [] if part else [f"{path} is empty; it lists one patch a line{advice}"]
-    return (parts[0], parts[1]), problems
+            problems += [] if listed else [f"{path} is empty; it lists one patch a line{advice}"]
+    return entries, problems
 
 
 def _header_problem(layout: PatchLayout, path: Path) -> str | None:

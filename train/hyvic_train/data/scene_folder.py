@@ -19,7 +19,7 @@ from hyvic_runtime.scene.scene import Cube, Scene, mean_spectrum, resample_bands
 from numpy.typing import NDArray
 
 from hyvic_train.config import BandRange, DataConfig, ModelConfig, matches
-from hyvic_train.data.cubes import SceneSplit, TrainingCube
+from hyvic_train.data.cubes import Part, TrainingCube
 from hyvic_train.data.no_data import FreeArea, free_corners, largest_rectangle
 
 
@@ -49,12 +49,16 @@ class ScenePixels:
         return values
 
 
-def read_scenes(paths: Sequence[Path], config: DataConfig, model: ModelConfig) -> SceneSplit:
-    """Find every scene under `paths` to train on and to measure, on the model's bands if it names any.
+def read_scenes(
+    paths: Sequence[Path], config: DataConfig, model: ModelConfig, parts: Sequence[Part]
+) -> dict[Part, tuple[TrainingCube, ...]]:
+    """Find every scene under `paths` to train on (train) and to measure (val), on the model's bands if it names any.
 
     Raises:
         SceneError: every scene that does not fit, in one message.
     """
+    if "test" in parts:
+        raise SceneError("a folder of scenes has no test part; name val for those of data.validation, or train")
     training: list[TrainingCube] = []
     validation: list[TrainingCube] = []
     problems: list[str] = []
@@ -79,11 +83,11 @@ def read_scenes(paths: Sequence[Path], config: DataConfig, model: ModelConfig) -
             f"data.validation names {', '.join(unknown)}, which none of {len(files)} scenes matches; name scenes that "
             "are there, or set it to [] to measure none"
         )
-    if not training and not problems:
+    if "train" in parts and not (training or problems):
         problems.append(f"no scene to train on under {', '.join(map(str, paths))}")
     if problems:
         raise SceneError("; ".join(problems))
-    return SceneSplit(training=tuple(training), validation=tuple(validation))
+    return {"train": tuple(training), "val": tuple(validation)}
 
 
 def _scene_files(paths: Iterable[Path]) -> list[tuple[Path, str]]:

@@ -168,4 +168,5 @@ class _Moments:
     def klt(self, components: int) -> Tensor:
         """Return (components or fewer, feature) orthonormal rows in falling order of variance."""
         _, vectors = torch.linalg.eigh(self.covariance)
-        return vectors.flip(1).T[:components].float()
+        rows: Tensor = vectors.flip(1).T[:components].float()
+        return rows

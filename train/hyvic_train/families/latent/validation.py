@@ -21,13 +21,18 @@ class OperatingPoint:
 
     Attributes:
         lmbda: λ of the level.
-        quality: the level as `encode-scene --quality` counts it: 0 for the lowest, 100 for the highest and the only.
+        quality: the level as `encode-scene --quality` counts it, 0 … 100.
         scenes: results by scene, measured with real rounding; the rate is the entropy model's.
     """
 
     lmbda: float
     quality: float
     scenes: dict[str, RateDistortion]
+
+
+def quality_of_level(level: int, rates: int) -> float:
+    """Return 0 for the lowest rate level, 100 for the highest and for the only one."""
+    return 100 * level / (rates - 1) if rates > 1 else 100.0
 
 
 @torch.no_grad()
@@ -45,9 +50,8 @@ def validate(model: CodecModel, scenes: Sequence[TrainingCube], lmbdas: Sequence
                 mse=float((x - output.reconstruction).square().mean()),
             )
     model.train(was_training)
-    highest = len(lmbdas) - 1
     return tuple(
-        OperatingPoint(lmbda=lmbda, quality=100 * level / highest if highest else 100.0, scenes=results)
+        OperatingPoint(lmbda=lmbda, quality=quality_of_level(level, len(lmbdas)), scenes=results)
         for level, (lmbda, results) in enumerate(zip(lmbdas, measured, strict=True))
     )
 

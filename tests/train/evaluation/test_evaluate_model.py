@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from compressai.utils.eval_model.__main__ import psnr as compressai_psnr
+from hyvic_train.checkpoint import save_checkpoint, weights
+from hyvic_train.evaluation.cli import main
+from hyvic_train.evaluation.measures import measured
+from hyvic_train.families.latent.checkpoint import load_checkpoint
+from hyvic_train.families.latent.config import config_from_json
+from hyvic_train.families.latent.hyvic import HyVIC
+from hyvic_train.families.latent.klt import initialise
+from pytorch_msssim import ssim
+from scenes import smooth_cube
+
+TILE = "ENMAP01-____L2A-DT0000004950_20221103T162438Z_001_V010110_20221118T145147Z"
+BANDS, SIDE, PEAK = 202, 128, 10_000.0
+LMBDAS = (1e-5, 1e-3)
+
+
+def _entry(number: int) -> str:
+    patch = f"{TILE}-Y01460273_X{number:08d}"
+    return f"{TILE}/{patch}/{patch}-DATA.npy"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """HySpecNet-11k of four patches in the published layout: one to train on, one to choose with, two to test."""
+    root = tmp_path_factory.mktemp("hyspecnet-11k")
+    for number in range(4):
+        path = root / "patches" / _entry(number)
+        path.parent.mkdir(parents=True)
+        cube = smooth_cube(SIDE, SIDE, BANDS, seed=number).clip(1, 10_000)
+        np.save(path, np.moveaxis(cube / 10_000, -1, 0).astype(np.float32))
+    splits = root / "splits" / "easy"
+    splits.mkdir(parents=True)
+    for part, numbers in {"train": [0], "val": [1], "test": [2, 3]}.items():
+        (splits / f"{part}.csv").write_text("".join(f"{_entry(number)}\n" for number in numbers))
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoint of two λ that starts from the KLT of the training patch, and is not trained."""
+    folder = tmp_path_factory.mktemp("runs") / "two-rates"
+    config = config_from_json(
+        {
+            "model": {"bands": BANDS, "latent_channels": 10, "hyperlatent_channels": 6, "rates": len(LMBDAS)},
+            "optimisation": {"lmbda": list(LMBDAS)},
+            "data": {"dataset": "hyspecnet-11k", "remove_mean_spectrum": True},
+        }
+    )
+    torch.manual_seed(0)
+    model = HyVIC(config.model)
+    cube = _test_patch(data, 0)
+    tiles = torch.from_numpy(cube - np.rint(cube.mean(axis=(1, 2), keepdims=True)))[None]
+    initialise(model, lambda: [tiles], 300, LMBDAS)
+    save_checkpoint(folder, weights(model), config, 0, {"points": []})
+    return folder
+
+
+def _test_patch(data: Path, number: int) -> np.ndarray:
+    return np.rint(np.load(data / "patches" / _entry(number)) * 10_000).astype(np.float32)
+
+
+def _rows(out: Path) -> list[dict[str, str]]:
+    with (out / "evaluation.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_is_measured_on_the_test_part_as_a_hand_calculation_has_it(data: Path, run: Path, tmp_path: Path) -> None:
+    assert main([str(run), "--data", str(data), "--out", str(tmp_path)]) == 0
+    rows = _rows(tmp_path)
+    assert {row["patch"] for row in rows} == {Path(_entry(number)).stem for number in (2, 3)}
+    assert len(rows) == 2 * len(LMBDAS)
+
+    row = next(r for r in rows if float(r["lmbda"]) == LMBDAS[1] and r["patch"] == Path(_entry(2)).stem)
+    cube = _test_patch(data, 2)
+    mean = np.rint(cube.mean(axis=(1, 2), dtype=np.float64, keepdims=True)).astype(np.float32)
+    model = load_checkpoint(run).model.eval()
+    with torch.no_grad():
+        output = model(torch.from_numpy(cube - mean)[None], torch.ones(1))
+    decoded = output.reconstruction[0].numpy() + mean
+    # As CompressAI's eval_model: bits of the likelihoods over the pixels, here over the channels too.
+    bits = sum(float((-p.log2()).sum()) for p in (output.latent_likelihoods, output.hyperlatent_likelihoods))
+    assert float(row["rate_bpppc"]) == pytest.approx((bits + 16 * BANDS) / cube.size, rel=1e-6)
+    first, second = (torch.from_numpy(c.astype(np.float64))[None] / PEAK for c in (cube, decoded))
+    assert float(row["psnr_db"]) == pytest.approx(float(compressai_psnr(first, second, max_val=1)), abs=1e-6)
+    assert float(row["ssim_gaussian"]) == pytest.approx(float(ssim(first, second, data_range=1.0)), abs=1e-9)
+    x, y = (c.reshape(BANDS, -1).astype(np.float64) for c in (cube, decoded))
+    cosine = (x * y).sum(axis=0) / np.linalg.norm(x, axis=0) / np.linalg.norm(y, axis=0)
+    angle = np.degrees(np.arccos(np.clip(cosine, -1, 1))).mean()
+    assert float(row["spectral_angle_deg"]) == pytest.approx(angle, rel=1e-6)
+
+
+def test_means_ratios_and_plots_are_files(
+    data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(run), "--data", str(data), "--out", str(tmp_path), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document == json.loads((tmp_path / "evaluation.json").read_text())
+    assert (document["dataset"], document["part"], document["patches"]) == ("hyspecnet-11k", "test", 2)
+    (codec,) = document["codecs"]
+    for point, lmbda in zip(codec["points"], LMBDAS, strict=True):
+        rates = [float(row["rate_bpppc"]) for row in _rows(tmp_path) if float(row["lmbda"]) == lmbda]
+        mean = sum(rates) / 2
+        assert point["rate_bpppc"]["mean"] == pytest.approx(mean)
+        for bits in (16, 32):
+            ratio = point["compression_ratio"][str(bits)]
+            assert ratio["of_mean_rate"] == pytest.approx(bits / mean)
+            assert ratio["mean"] == pytest.approx(sum(bits / rate for rate in rates) / 2)
+    pictures = {path.stem for path in tmp_path.glob("*.svg")}
+    curves = {f"{name}-{bits}" for name in ("psnr_db", "ssim_gaussian", "spectral_angle_deg") for bits in (16, 32)}
+    assert pictures == curves | {f"distribution-two-rates-λ-{lmbda:g}" for lmbda in LMBDAS}
+
+
+def test_what_is_measured_is_not_measured_again(
+    data: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main([str(run), "--data", str(data), "--out", str(tmp_path), "--limit", "1"]) == 0
+    before = _rows(tmp_path)
+    assert len(before) == len(LMBDAS)
+    with (tmp_path / "evaluation.csv").open("a") as file:
+        file.write("two-rates,estimate,ab")  # a kill in the middle of a row
+    assert main([str(run), "--data", str(data), "--out", str(tmp_path)]) == 0
+    after = _rows(tmp_path)
+    assert after[: len(before)] == before
+    assert len(after) == 2 * len(before)
+    monkeypatch.setattr("hyvic_train.evaluation.codecs.CheckpointCodec.coded", None)
+    assert main([str(run), "--data", str(data), "--out", str(tmp_path)]) == 0
+    assert _rows(tmp_path) == after
+
+
+def test_a_bundle_is_rated_by_its_streams(tmp_path: Path, data: Path, exported_adaptive_bundle: Path) -> None:
+    arguments = [str(exported_adaptive_bundle), "--data", str(data), "--out", str(tmp_path / "out"), "--limit", "1"]
+    assert main([*arguments, "--dataset", "hyspecnet-11k", "--quality", "40"]) == 0
+    (row,) = _rows(tmp_path / "out")
+    from hyvic_runtime import decode, encode
+
+    cube = _test_patch(data, 2)
+    stream = encode(np.moveaxis(cube, 0, -1).astype(np.uint16), exported_adaptive_bundle, quality=40)
+    decoded = np.moveaxis(decode(stream, exported_adaptive_bundle).scene.cube, -1, 0).astype(np.float32)
+    assert (row["kind"], row["lmbda"], row["quality"]) == ("stream", "", "40.0")
+    assert float(row["rate_bpppc"]) == 8 * len(stream) / cube.size
+    assert float(row["psnr_db"]) == measured(cube, decoded, 8 * len(stream), PEAK).psnr_db
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{run}", "--split", "test", "--dataset", "scenes"], "a folder of scenes has no test part"),
+        (["{bundle}"], "only bundles are named"),
+        (["{data}"], "holds neither config.json of train-model nor manifest.json of export-engine"),
+        (["{run}", "--limit", "0"], "--limit is 0; at least one patch is needed"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_in_a_line(
+    words: list[str],
+    message: str,
+    data: Path,
+    run: Path,
+    tiny_adaptive_bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    named = [word.format(run=run, bundle=tiny_adaptive_bundle, data=data) for word in words]
+    assert main([*named, "--data", str(data), "--out", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_of_something_else_is_left_alone(data: Path, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "evaluation.csv").write_text("a,b\n1,2\n")
+    assert main([str(run), "--data", str(data), "--out", str(tmp_path)]) == 1
+    assert (tmp_path / "evaluation.csv").read_text() == "a,b\n1,2\n"

@@ -1,0 +1,1 @@
+"""Measures trained models and bundles on one part of a data set: `evaluate-model`."""
