@@ -88,7 +88,8 @@ def read_mlretset(
     folder = only_folder(paths, TITLE, "data/ and splits/")
     if config.split == "random":
         names = sorted({p.stem for p in (folder / "data").glob("*") if p.suffix in (".mat", ".npy")})
-        entries = {part: _random_split(names)[part] for part in parts}
+        split = _random_split(names)
+        entries: dict[Part, list[str]] = {part: split[part] for part in parts}
         problems = [] if names else [f"{folder / 'data'} holds no .mat or .npy file"]
     else:
         entries, problems = split_of_files(folder / "splits", parts, "; set data.split to random to split by file name")

@@ -108,7 +108,9 @@ def read_patch_set(
         found.append(f"{layout.title} has {layout.bands} bands, model.bands is {model.bands}; set it to {layout.bands}")
     if config.crop > layout.side:
         found.append(f"data.crop is {config.crop}; patches have {layout.side}×{layout.side} pixels, so lower it")
-    kept = {part: [entry for entry in listed if not config.excludes(entry)] for part, listed in entries.items()}
+    kept: dict[Part, list[str]] = {
+        part: [entry for entry in listed if not config.excludes(entry)] for part, listed in entries.items()
+    }
     for (one, first), (other, second) in combinations(kept.items(), 2):
         if both := set(first) & set(second):
             found.append(f"{len(both)} patches are both in {one} and in {other}: {_first(sorted(both))}")
