@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
@@ -169,6 +170,7 @@ def write_summary(out: Path, head: Mapping[str, Any], codecs: Sequence[Codec], r
 def curve_figure(document: Mapping[str, Any], measure: str, bits_per_sample: int) -> Figure:
     """Plot the mean of a measure over the compression ratio of the mean rate, with λ beside each point (Fig. 5, 7)."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     figure = Figure(figsize=(6.4, 4.4), dpi=110, layout="constrained")
     axes = figure.subplots()
@@ -181,6 +183,10 @@ def curve_figure(document: Mapping[str, Any], measure: str, bits_per_sample: int
             label = Point(lmbda=point["lmbda"], quality=point["quality"]).label
             axes.annotate(label, (ratio, value), xytext=(4, 4), textcoords="offset points", fontsize=7)
     axes.set(xscale="log", xlabel=f"compression ratio, N_b = {bits_per_sample}", ylabel=CURVES[measure])
+    axes.margins(x=0.12)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.xaxis.set_minor_formatter("")
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
@@ -216,10 +222,13 @@ def distribution_figure(
             axes.axvline(moments["mean"], color="C1", label=f"mean {moments['mean']:.2f} ± {moments['deviation']:.2f}")
             axes.legend()
         axes.set(xlabel=title, ylabel="patches")
+        axes.ticklabel_format(axis="x", useOffset=False)
+        axes.yaxis.get_major_locator().set_params(integer=True)
     for axes, row, word in zip(lower, (own[0], own[-1]), ("lowest", "highest"), strict=True):
         axes.imshow(picture_of(row.patch))
         ratio = row.measures.compression_ratio(BITS_PER_SAMPLE[0])
-        axes.set_title(f"{word} PSNR: {row.patch}\nCR {ratio:.1f}, {row.measures.psnr_db:.2f} dB", fontsize=8)
+        name = "\n".join(wrap(row.patch, 50))
+        axes.set_title(f"{word} PSNR: CR {ratio:.1f}, {row.measures.psnr_db:.2f} dB\n{name}", fontsize=7)
         axes.axis("off")
     return figure
 
