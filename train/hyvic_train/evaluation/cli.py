@@ -7,11 +7,14 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from hyvic_runtime.command_line import Result, command_parser, run_command
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from hyvic_train.config import DataConfig
     from hyvic_train.data.cubes import TrainingCube
     from hyvic_train.evaluation.codecs import Codec
@@ -130,17 +133,15 @@ class _Needs:
 
 
 def _data_config(codecs: Sequence[Codec], dataset: str | None) -> DataConfig:
-    from hyvic_train.config import DataConfig, Dataset
+    from hyvic_train.config import DataConfig
     from hyvic_train.evaluation.codecs import CheckpointCodec
 
-    assert dataset is None or dataset in get_args(Dataset)
     for codec in codecs:
         if isinstance(codec, CheckpointCodec) and dataset in (None, codec.data.dataset):
             return codec.data
     if dataset is None:
         raise ValueError("only bundles are named, which do not say what they are measured on; name --dataset")
-    crop = 1
-    return DataConfig(dataset=dataset, crop=crop, split="random" if dataset == "mlretset" else None)  # type: ignore[arg-type]
+    return DataConfig(dataset=dataset, crop=1, split="random" if dataset == "mlretset" else None)  # type: ignore[arg-type]
 
 
 def _written(
@@ -158,21 +159,24 @@ def _written(
         CURVES,
         curve_figure,
         distribution_figure,
-        true_colour,
         write_summary,
     )
+    from hyvic_train.families.latent.figures import true_colour
 
     out = arguments.out
     head = {"dataset": data.dataset, "split": data.split, "part": arguments.split, "patches": len(patches)}
     document = write_summary(out, head, codecs, rows)
     by_name = {patch.name: patch for patch in patches}
+
+    def picture_of(name: str) -> NDArray[np.float32]:
+        cube = by_name[name].cube
+        return true_colour(cube, data.wavelengths, stretched_as=cube)
+
     figures = {f"{name}-{bits}": curve_figure(document, name, bits) for name in CURVES for bits in BITS_PER_SAMPLE}
     for codec in codecs:
         for point in codec.points:
             name = re.sub(r"[^\w.=-]+", "-", f"distribution-{codec.name}-{point.label}")
-            figures[name] = distribution_figure(
-                rows, codec, point, lambda patch: true_colour(by_name[patch].cube, data.wavelengths)
-            )
+            figures[name] = distribution_figure(rows, codec, point, picture_of)
     for name, figure in figures.items():
         with replacing(out / f"{name}.svg") as (partial,):
             figure.savefig(partial, format="svg")

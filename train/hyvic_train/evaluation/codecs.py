@@ -115,7 +115,12 @@ class BundleCodec:
 
     def coded(self, cube: NDArray[np.float32], points: Sequence[Point]) -> Iterator[tuple[float, NDArray[np.float32]]]:
         """Encode and decode a patch of whole digital numbers."""
-        pixels = np.ascontiguousarray(np.moveaxis(np.rint(cube), 0, -1)).astype(np.uint16)
+        whole = np.rint(cube)
+        if whole.min() < 0 or whole.max() > np.iinfo(np.uint16).max:
+            raise ValueError(
+                f"digital numbers from {whole.min():g} to {whole.max():g}; bundles are measured on 0..65535"
+            )
+        pixels = np.ascontiguousarray(np.moveaxis(whole, 0, -1)).astype(np.uint16)
         scene = Scene(cube=pixels, wavelengths=self._wavelengths)
         for point in points:
             stream = scene_stream(self._encoder, scene, quality=point.quality)

@@ -14,7 +14,6 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
-from hyvic_runtime.scene.scene import TRUE_COLOUR_NM, nearest_bands
 from hyvic_runtime.support.atomic_file import replacing
 from numpy.typing import NDArray
 
@@ -231,11 +230,3 @@ def distribution_figure(
         axes.set_title(f"{word} PSNR: CR {ratio:.1f}, {row.measures.psnr_db:.2f} dB\n{name}", fontsize=7)
         axes.axis("off")
     return figure
-
-
-def true_colour(cube: NDArray[np.float32], wavelengths: Sequence[float] | None) -> NDArray[np.float32]:
-    """Return a patch (band, line, sample) as a picture, stretched between percentiles 2 and 98 of each colour."""
-    bands = nearest_bands(TRUE_COLOUR_NM, len(cube), None if wavelengths is None else np.array(wavelengths))
-    low, high = np.percentile(cube[bands], (2, 98), axis=(1, 2))[..., None, None]
-    picture: NDArray[np.float32] = np.moveaxis(np.clip((cube[bands] - low) / np.maximum(high - low, 1), 0, 1), 0, -1)
-    return picture

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from hyvic_runtime.scene.scene import TRUE_COLOUR_NM, nearest_bands
+from numpy.typing import NDArray
 
 from hyvic_train.data.cubes import TrainingCube
 from hyvic_train.data.measured import middle
@@ -45,12 +46,10 @@ def reconstruction_figures(
     x = model.batch_of(middle(scene.cube, model.config.cell))
     after = model(x, x.new_full((1,), level)).reconstruction[0].cpu().numpy()
     before = x[0].cpu().numpy()
-    bands = nearest_bands(TRUE_COLOUR_NM, len(before), None if wavelengths is None else np.array(wavelengths))
-    low, high = np.percentile(before[bands], (2, 98), axis=(1, 2))[..., None, None]
 
     picture = Figure(figsize=(9, 4.6), dpi=110, layout="constrained")
     for axes, cube, title in zip(picture.subplots(1, 2), (before, after), ("original", "reconstruction"), strict=True):
-        axes.imshow(np.moveaxis(np.clip((cube[bands] - low) / np.maximum(high - low, 1), 0, 1), 0, -1))
+        axes.imshow(true_colour(cube, wavelengths, stretched_as=before))
         axes.set_title(f"{scene.name}, {title}")
         axes.axis("off")
 
@@ -65,3 +64,19 @@ def reconstruction_figures(
     axes.set(xlabel="band" if wavelengths is None else "wavelength, nm", ylabel="digital number (dashed: decoded)")
     axes.legend()
     return picture, spectra
+
+
+def true_colour(
+    cube: NDArray[np.float32], wavelengths: Sequence[float] | None, *, stretched_as: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return a cube (band, line, sample) as a picture (line, sample, 3) in 0 … 1.
+
+    Args:
+        cube: digital numbers.
+        wavelengths: band centres in nm; None: unknown.
+        stretched_as: cube whose percentiles 2 and 98 of each colour become 0 and 1.
+    """
+    bands = nearest_bands(TRUE_COLOUR_NM, len(cube), None if wavelengths is None else np.array(wavelengths))
+    low, high = np.percentile(stretched_as[bands], (2, 98), axis=(1, 2))[..., None, None]
+    picture: NDArray[np.float32] = np.moveaxis(np.clip((cube[bands] - low) / np.maximum(high - low, 1), 0, 1), 0, -1)
+    return picture
