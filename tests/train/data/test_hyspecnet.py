@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hyspecnet_folder import patch_entry, write_splits
 from hyvic_runtime.errors import SceneError
 from hyvic_train.config import DataConfig
 from hyvic_train.data.crops import crops
@@ -16,14 +17,7 @@ rasterio = pytest.importorskip("rasterio")
 
 MODEL = HyVICConfig(bands=202, latent_channels=5, hyperlatent_channels=4)
 CONFIG = DataConfig(dataset="hyspecnet-11k")
-TILE = "ENMAP01-____L2A-DT0000004950_20221103T162438Z_001_V010110_20221118T145147Z"
 NO_DATA = -32768
-
-
-def _entry(number: int) -> str:
-    """A line of a published split file."""
-    patch = f"{TILE}-Y01460273_X{number:08d}"
-    return f"{TILE}/{patch}/{patch}-DATA.npy"
 
 
 def _original(seed: int) -> np.ndarray:
@@ -58,13 +52,6 @@ def _write_blank(root: Path, entry: str, shape: tuple[int, ...] = (202, 128, 128
     return path
 
 
-def _write_splits(root: Path, split: str = "easy", **entries: list[str]) -> None:
-    folder = root / "splits" / split
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, lines in entries.items():
-        (folder / f"{name}.csv").write_text("".join(f"{line}\n" for line in lines))
-
-
 def test_the_dropped_bands_leave_202() -> None:
     assert len(KEPT_BANDS) == 202
     assert (*range(127, 142), *range(161, 168)) == DROPPED_BANDS
@@ -74,9 +61,9 @@ def test_the_dropped_bands_leave_202() -> None:
 def test_geotiff_and_preprocessed_patches_give_the_same_digital_numbers(tmp_path: Path) -> None:
     cube = _original(1)
     for root, write in ((tmp_path / "tif", _write_original), (tmp_path / "npy", _write_preprocessed)):
-        write(root, _entry(1), cube)
-        write(root, _entry(2), _original(2))
-        _write_splits(root, train=[_entry(1)], val=[_entry(2)])
+        write(root, patch_entry(1), cube)
+        write(root, patch_entry(2), _original(2))
+        write_splits(root, train=[patch_entry(1)], val=[patch_entry(2)])
     expected = np.clip(np.delete(cube, np.array(DROPPED_BANDS) - 1, axis=0), 0, 10_000).astype(np.float32)
     config = replace(CONFIG, crop=16, spectral_gain=0.1)
     batches = []
@@ -91,31 +78,31 @@ def test_geotiff_and_preprocessed_patches_give_the_same_digital_numbers(tmp_path
 
 def test_integers_are_digital_numbers_and_floats_reflectances(tmp_path: Path) -> None:
     for number, (value, dtype) in enumerate([(4321, "int16"), (0.4321, "float32"), (0.4321, "float64")]):
-        _write_blank(tmp_path, _entry(number), dtype=dtype)
-        np.lib.format.open_memmap(tmp_path / "patches" / _entry(number), "r+")[:] = value
-    _write_splits(tmp_path, train=[_entry(0), _entry(1)], val=[_entry(2)])
+        _write_blank(tmp_path, patch_entry(number), dtype=dtype)
+        np.lib.format.open_memmap(tmp_path / "patches" / patch_entry(number), "r+")[:] = value
+    write_splits(tmp_path, train=[patch_entry(0), patch_entry(1)], val=[patch_entry(2)])
     split = read_split([tmp_path], CONFIG, MODEL)
     assert all((patch.cube == 4321).all() for patch in (*split.training, *split.validation))
 
 
 def test_floats_that_are_no_reflectances_are_refused_until_their_scale_is_named(tmp_path: Path) -> None:
-    path = _write_blank(tmp_path, _entry(1), dtype="float32")
+    path = _write_blank(tmp_path, patch_entry(1), dtype="float32")
     np.lib.format.open_memmap(path, "r+")[:] = 4321
-    _write_splits(tmp_path, train=[_entry(1)], val=[_entry(1)])
+    write_splits(tmp_path, train=[patch_entry(1)], val=[patch_entry(1)])
     with pytest.raises(SceneError, match=r"X00000001-DATA\.npy: its floating-point values reach 4321.*data\.scale"):
         read_split([tmp_path], CONFIG, MODEL)
-    _write_splits(tmp_path, train=[_entry(1)], val=[_entry(2)])
-    _write_blank(tmp_path, _entry(2))
+    write_splits(tmp_path, train=[patch_entry(1)], val=[patch_entry(2)])
+    _write_blank(tmp_path, patch_entry(2))
     split = read_split([tmp_path], replace(CONFIG, scale=1.0), MODEL)
     assert (split.training[0].cube == 4321).all()
 
 
 def test_the_named_split_is_read(tmp_path: Path) -> None:
     for number in range(4):
-        _write_blank(tmp_path, _entry(number))
-    _write_splits(tmp_path, "easy", train=[_entry(0), _entry(1)], val=[_entry(2)], test=[_entry(3)])
-    _write_splits(tmp_path, "hard", train=[_entry(3)], val=[_entry(0)], test=[_entry(1)])
-    names = [Path(_entry(number)).stem for number in range(4)]
+        _write_blank(tmp_path, patch_entry(number))
+    write_splits(tmp_path, "easy", train=[patch_entry(0), patch_entry(1)], val=[patch_entry(2)], test=[patch_entry(3)])
+    write_splits(tmp_path, "hard", train=[patch_entry(3)], val=[patch_entry(0)], test=[patch_entry(1)])
+    names = [Path(patch_entry(number)).stem for number in range(4)]
     for split, training, validation in ((None, [0, 1], [2]), ("easy", [0, 1], [2]), ("hard", [3], [0])):
         read = read_split([tmp_path], replace(CONFIG, split=split), MODEL)
         assert [patch.name for patch in read.training] == [names[i] for i in training]
@@ -125,12 +112,12 @@ def test_the_named_split_is_read(tmp_path: Path) -> None:
 
 
 def test_every_problem_of_the_set_is_reported_at_once(tmp_path: Path) -> None:
-    _write_blank(tmp_path, _entry(0))
-    _write_blank(tmp_path, _entry(1), (200, 128, 128))
-    _write_blank(tmp_path, _entry(2), dtype="complex64")
-    (tmp_path / "patches" / _entry(3)).parent.mkdir()
-    (tmp_path / "patches" / _entry(3)).write_bytes(b"\x93NUMPY")
-    _write_splits(tmp_path, train=[_entry(number) for number in range(9)])
+    _write_blank(tmp_path, patch_entry(0))
+    _write_blank(tmp_path, patch_entry(1), (200, 128, 128))
+    _write_blank(tmp_path, patch_entry(2), dtype="complex64")
+    (tmp_path / "patches" / patch_entry(3)).parent.mkdir()
+    (tmp_path / "patches" / patch_entry(3)).write_bytes(b"\x93NUMPY")
+    write_splits(tmp_path, train=[patch_entry(number) for number in range(9)])
     with pytest.raises(SceneError) as caught:
         read_split([tmp_path], replace(CONFIG, crop=256), replace(MODEL, bands=20))
     message = str(caught.value)
@@ -138,7 +125,7 @@ def test_every_problem_of_the_set_is_reported_at_once(tmp_path: Path) -> None:
         "val.csv is missing",
         "HySpecNet-11k has 202 bands, model.bands is 20",
         "data.crop is 256; patches have 128×128 pixels",
-        f"5 of 9 patches are missing: {_entry(4)}, {_entry(5)}, {_entry(6)} and 2 more",
+        f"5 of 9 patches are missing: {patch_entry(4)}, {patch_entry(5)}, {patch_entry(6)} and 2 more",
         "3 of 9 patches do not fit",
         "shape (200, 128, 128) of int16, (202, 128, 128)",
         "shape (202, 128, 128) of complex64",
@@ -148,12 +135,12 @@ def test_every_problem_of_the_set_is_reported_at_once(tmp_path: Path) -> None:
 
 
 def test_patches_of_a_wrong_or_damaged_geotiff_are_reported(tmp_path: Path) -> None:
-    _write_original(tmp_path, _entry(0), _original(0)[:100])
-    _write_original(tmp_path, _entry(1), _original(0).astype(np.float32))
-    _write_original(tmp_path, _entry(2), _original(0)[:1])
-    damaged = tmp_path / "patches" / _entry(2).replace("-DATA.npy", "-SPECTRAL_IMAGE.TIF")
+    _write_original(tmp_path, patch_entry(0), _original(0)[:100])
+    _write_original(tmp_path, patch_entry(1), _original(0).astype(np.float32))
+    _write_original(tmp_path, patch_entry(2), _original(0)[:1])
+    damaged = tmp_path / "patches" / patch_entry(2).replace("-DATA.npy", "-SPECTRAL_IMAGE.TIF")
     damaged.write_bytes(b"II*\0 is no image")
-    _write_splits(tmp_path, train=[_entry(0), _entry(1)], val=[_entry(2)])
+    write_splits(tmp_path, train=[patch_entry(0), patch_entry(1)], val=[patch_entry(2)])
     with pytest.raises(
         SceneError, match=r"3 of 3.*\(100, 128, 128\) of int16.*of float32, .* of integers.*readable '\.TIF'"
     ):
@@ -161,9 +148,9 @@ def test_patches_of_a_wrong_or_damaged_geotiff_are_reported(tmp_path: Path) -> N
 
 
 def test_a_patch_cut_short_is_reported_before_any_work(tmp_path: Path) -> None:
-    path = _write_preprocessed(tmp_path, _entry(0), _original(0))
+    path = _write_preprocessed(tmp_path, patch_entry(0), _original(0))
     path.write_bytes(path.read_bytes()[:10_000])
-    _write_splits(tmp_path, train=[_entry(0)], val=[_entry(0)])
+    write_splits(tmp_path, train=[patch_entry(0)], val=[patch_entry(0)])
     with pytest.raises(
         SceneError,
         match=r"1 patches are both.*1 of 1 .*cut short: \d+ octets are announced, 10000 are",
@@ -194,9 +181,9 @@ def test_pixels_that_are_zero_in_all_bands_have_no_data(tmp_path: Path) -> None:
     cube[:, :40] = NO_DATA
     cube[7, 100, 100] = NO_DATA  # one band of a pixel: zero in the published preprocessing
     for root, write in ((tmp_path / "tif", _write_original), (tmp_path / "npy", _write_preprocessed)):
-        write(root, _entry(1), cube)
-        _write_splits(root, train=[_entry(1)], val=[_entry(2)])
-        _write_blank(root, _entry(2))
+        write(root, patch_entry(1), cube)
+        write_splits(root, train=[patch_entry(1)], val=[patch_entry(2)])
+        _write_blank(root, patch_entry(2))
         for config in (replace(CONFIG, crop=64), replace(CONFIG, crop=64, remove_mean_spectrum=True)):
             split = read_split([root], config, MODEL)
             batch = crops(split.training, count=4, config=config, seed=0, step=0)
@@ -214,9 +201,9 @@ def test_pixels_that_are_zero_in_all_bands_have_no_data(tmp_path: Path) -> None:
 
 
 def test_a_file_that_breaks_during_training_is_named(tmp_path: Path) -> None:
-    path = _write_blank(tmp_path, _entry(0))
-    _write_blank(tmp_path, _entry(1))
-    _write_splits(tmp_path, train=[_entry(0)], val=[_entry(1)])
+    path = _write_blank(tmp_path, patch_entry(0))
+    _write_blank(tmp_path, patch_entry(1))
+    write_splits(tmp_path, train=[patch_entry(0)], val=[patch_entry(1)])
     split = read_split([tmp_path], CONFIG, MODEL)
     path.unlink()
     with pytest.raises(SceneError, match=r"X00000000-DATA\.npy: not a readable"):
@@ -224,8 +211,8 @@ def test_a_file_that_breaks_during_training_is_named(tmp_path: Path) -> None:
 
 
 def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
-    path = _write_blank(tmp_path, _entry(0))
+    path = _write_blank(tmp_path, patch_entry(0))
     np.save(path, np.array([{"a": 1}], object), allow_pickle=True)
-    _write_splits(tmp_path, train=[_entry(0)], val=[_entry(0)])
+    write_splits(tmp_path, train=[patch_entry(0)], val=[patch_entry(0)])
     with pytest.raises(SceneError, match="holds pickled objects"):
         read_split([tmp_path], CONFIG, MODEL)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from compressai.utils.eval_model.__main__ import psnr as compressai_psnr
+from hyspecnet_folder import patch_entry, write_splits
 from hyvic_train.checkpoint import save_checkpoint, weights
 from hyvic_train.evaluation.cli import main
+from hyvic_train.evaluation.codecs import codec_of
 from hyvic_train.evaluation.measures import measured
 from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.config import config_from_json
@@ -18,14 +20,8 @@ from hyvic_train.families.latent.klt import initialise
 from pytorch_msssim import ssim
 from scenes import smooth_cube
 
-TILE = "ENMAP01-____L2A-DT0000004950_20221103T162438Z_001_V010110_20221118T145147Z"
 BANDS, SIDE, PEAK = 202, 128, 10_000.0
 LMBDAS = (1e-5, 1e-3)
-
-
-def _entry(number: int) -> str:
-    patch = f"{TILE}-Y01460273_X{number:08d}"
-    return f"{TILE}/{patch}/{patch}-DATA.npy"
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +29,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """HySpecNet-11k of four patches in the published layout: one to train on, one to choose with, two to test."""
     root = tmp_path_factory.mktemp("hyspecnet-11k")
     for number in range(4):
-        path = root / "patches" / _entry(number)
+        path = root / "patches" / patch_entry(number)
         path.parent.mkdir(parents=True)
         cube = smooth_cube(SIDE, SIDE, BANDS, seed=number).clip(1, 10_000)
         np.save(path, np.moveaxis(cube / 10_000, -1, 0).astype(np.float32))
-    splits = root / "splits" / "easy"
-    splits.mkdir(parents=True)
-    for part, numbers in {"train": [0], "val": [1], "test": [2, 3]}.items():
-        (splits / f"{part}.csv").write_text("".join(f"{_entry(number)}\n" for number in numbers))
+    write_splits(root, train=[patch_entry(0)], val=[patch_entry(1)], test=[patch_entry(2), patch_entry(3)])
     return root
 
 
@@ -65,7 +58,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _test_patch(data: Path, number: int) -> np.ndarray:
-    return np.rint(np.load(data / "patches" / _entry(number)) * 10_000).astype(np.float32)
+    return np.rint(np.load(data / "patches" / patch_entry(number)) * 10_000).astype(np.float32)
 
 
 def _rows(out: Path) -> list[dict[str, str]]:
@@ -76,10 +69,10 @@ def _rows(out: Path) -> list[dict[str, str]]:
 def test_a_run_is_measured_on_the_test_part_as_a_hand_calculation_has_it(data: Path, run: Path, tmp_path: Path) -> None:
     assert main([str(run), "--data", str(data), "--out", str(tmp_path)]) == 0
     rows = _rows(tmp_path)
-    assert {row["patch"] for row in rows} == {Path(_entry(number)).stem for number in (2, 3)}
+    assert {row["patch"] for row in rows} == {Path(patch_entry(number)).stem for number in (2, 3)}
     assert len(rows) == 2 * len(LMBDAS)
 
-    row = next(r for r in rows if float(r["lmbda"]) == LMBDAS[1] and r["patch"] == Path(_entry(2)).stem)
+    row = next(r for r in rows if float(r["lmbda"]) == LMBDAS[1] and r["patch"] == Path(patch_entry(2)).stem)
     cube = _test_patch(data, 2)
     mean = np.rint(cube.mean(axis=(1, 2), dtype=np.float64, keepdims=True)).astype(np.float32)
     model = load_checkpoint(run).model.eval()
@@ -148,6 +141,15 @@ def test_a_bundle_is_rated_by_its_streams(tmp_path: Path, data: Path, exported_a
     assert (row["kind"], row["lmbda"], row["quality"]) == ("stream", "", "40.0")
     assert float(row["rate_bpppc"]) == 8 * len(stream) / cube.size
     assert float(row["psnr_db"]) == measured(cube, decoded, 8 * len(stream), PEAK).psnr_db
+
+
+@pytest.mark.parametrize("value", [-1.0, 65_536.0])
+def test_a_bundle_refuses_what_16_bits_cannot_hold(value: float, tiny_adaptive_bundle: Path) -> None:
+    codec = codec_of(tiny_adaptive_bundle, [50])
+    cube = np.full((20, 32, 32), 100, np.float32)
+    cube[3, 4, 5] = value
+    with pytest.raises(ValueError, match=r"digital numbers from .*; bundles are measured on 0\.\.65535"):
+        list(codec.coded(cube, codec.points))
 
 
 @pytest.mark.parametrize(
