@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check lint types imports sanitised flight test-aarch64 test-docker roots browser bench constraints test-libraries variants clean
+.PHONY: help demo test slow check lint types imports sanitised flight test-images roots browser bench constraints test-libraries variants clean
 
 help:                ## list the targets
 	@grep -E '^[a-z0-9-]+: .*##|^[a-z]+: +##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */  make \1\t/' | expand -t 22
@@ -43,11 +43,8 @@ sanitised: $(VENV)/dev.stamp  ## the tests of what is in C under AddressSanitize
 flight: $(VENV)/dev.stamp  ## install the wheel where there is no torch, encode and decode there
 	$(BIN)/python tests/platform/flight_install.py
 
-test-aarch64: $(VENV)/dev.stamp roots  ## encode on Arm (under QEMU, as root), decode here, and back
-	$(BIN)/python tests/platform/cross_architecture.py
-
-test-docker: $(VENV)/dev.stamp roots  ## run the Dockerfile's steps without Docker (under QEMU, as root), send a scene from flight to ground
-	unshare --mount $(BIN)/python tests/platform/dockerfile_steps.py
+test-images: $(VENV)/dev.stamp roots  ## make the Dockerfile's images without Docker (under QEMU, as root), code between Arm and here
+	unshare --mount $(BIN)/python tests/platform/cross_architecture.py
 
 roots:
 	@{ command -v debootstrap && command -v qemu-aarch64-static; } >/dev/null \

@@ -1,24 +1,29 @@
 """Encode on Arm and decode on x86, and back: exactly the encoder's symbols. And what happens without integers.
 
-Run by `make test-aarch64`, as root. Installs the package in an arm64 root that has no checkout (aarch64_root.py), its
-C coder compiled there, and codes Indian Pines between there and here with the shipped models, and with a small joint
-codec whose slices see their neighbours. Then HyVIC's hyper-decoder in float32 reads the same hyper-latents
-on both sides, chooses another frequency table in a place, and the tile is lost.
+Run by `make test-images`, as root. Makes the Dockerfile's images for flight (arm64) and ground without Docker
+(dockerfile_images.py) and checks their users, entry points and files. Then Indian Pines is coded between flight and
+here with the shipped models, and with a small joint codec whose slices see their neighbours; the ground image decodes
+what flight encoded. Last, HyVIC's hyper-decoder in float32 reads the same hyper-latents on both sides, chooses another
+frequency table in a place, and the tile is lost.
 """
 
 from __future__ import annotations
 
 import platform
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import onnx
-from aarch64_root import NoRootError, throwaway_root
+from debian_root import NoRootError, let_kernel_run_aarch64, memory_folder
+from dockerfile_images import Image, ImageBuilder
 from float_path import distance_to_edge, float_hyperdecoder, table_rows, wrong_share
 from hyvic_compare.indian_pines import load_indian_pines
 from hyvic_export.exporter import bundle_from_checkpoint
@@ -27,8 +32,9 @@ from hyvic_runtime.errors import DecodeError
 from hyvic_runtime.families.latent.bundle import HYPERDECODER, LatentBundle, read_latent_bundle
 from hyvic_runtime.families.latent.encoder import LatentRowEncoder, TileSymbols
 from hyvic_runtime.packets.quality import quality_code
-from hyvic_runtime.scene.files import write_scene
+from hyvic_runtime.scene.files import read_scene, write_scene
 from hyvic_runtime.scene.scene import Scene, resample_bands
+from hyvic_runtime.support.metrics import psnr
 from hyvic_train.data.cubes import SceneSplit, TrainingCube
 from hyvic_train.data.scene_folder import ScenePixels
 from hyvic_train.families.latent.checkpoint import load_checkpoint
@@ -40,20 +46,25 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parents[2]
 HYVIC, JOINT, ADAPTIVE = (ROOT / "checkpoints" / name for name in ("hyvic-s-202", "joint-s-202", "adaptive"))
 EITHER_SIDE = "either_side.py"
-TILE = 64
-CROP = 81
-"""Lines and samples that are coded there and here: four tiles, three of them cut. QEMU takes a minute for each."""
+TILE = 32
+CROP = 48
+"""Lines and samples that are coded there and here: four tiles, three of them cut. QEMU takes its time."""
 QUALITIES = np.linspace(0, 100, 41)
 """At which the scene's tiles are searched for a σ near the edge between two tables."""
 COARSE = ("--quality", "10")
 """For the scene-adaptive codec, which QEMU takes minutes for at finer steps."""
 NEAREST = 40
 """Tiles with the nearest, which are tried on both sides: QEMU takes half a second for one."""
+COMPILED = {"PYTHONPYCACHEPREFIX": "/data/compiled"}
+"""Where an image's user may keep compiled modules, which QEMU takes seconds for at every start."""
+PEAK = 10_000.0
+COMPILERS = {"cc", "c89", "c99", "gcc", "g++", "c++", "cpp", "clang", "clang++", "nvcc", "tcc", "as", "ld"}
+TRAINING = {"torch", "torchvision", "compressai", "onnx", "spox"}
 
 
 @dataclass(frozen=True)
 class Side:
-    """Runs Python on this machine or in the root, in the folder that both see."""
+    """Runs Python on this machine or in an image, in the folder that both see."""
 
     name: str
     python: tuple[str, ...]
@@ -68,23 +79,30 @@ class Side:
 
     def coded(self, *command: str) -> dict[str, NDArray[np.int32]]:
         """What a command's entropy coder was given or gave: `symbols` and their `rows`, each 1-D."""
-        self.run(EITHER_SIDE, "coded", "coded.npz", *command)
-        return dict(np.load(self.folder / "coded.npz"))
+        kept = f"{self.name}-coded.npz"
+        self.run(EITHER_SIDE, "coded", kept, *command)
+        return dict(np.load(self.folder / kept))
 
     def outputs(self, graph: str, hyperlatents: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Outputs of a hyper-decoder, (tile, M, line, sample)."""
+        kept = f"{self.name}-outputs.npz"
         np.save(self.folder / "inputs.npy", hyperlatents)
-        self.run(EITHER_SIDE, "outputs", "outputs.npz", graph, "inputs.npy")
-        return dict(np.load(self.folder / "outputs.npz"))
+        self.run(EITHER_SIDE, "outputs", kept, graph, "inputs.npy")
+        return dict(np.load(self.folder / kept))
 
 
 def main() -> None:
-    with throwaway_root() as root:
-        folder = root.folder / "work"
-        folder.mkdir()
+    let_kernel_run_aarch64()
+    with memory_folder() as scratch:
+        builder = ImageBuilder(scratch)
+        with ThreadPoolExecutor() as pool:
+            flight, ground = pool.map(builder.image, ("flight", "ground"))
+        check_content(flight)
+        check_content(ground)
+
+        folder = flight.root.inside(flight.folder)
         here = Side(platform.machine(), (sys.executable,), folder)
-        arm = Side("aarch64", tuple(root.command("python3", cwd="/work")), folder)
-        install(here, arm)
+        arm = Side("aarch64", tuple(flight.command("python3", settings=COMPILED)), folder)
         (folder / EITHER_SIDE).write_bytes((ROOT / "tests" / "platform" / EITHER_SIDE).read_bytes())
 
         bundle_from_checkpoint(HYVIC, folder / "hyvic.bundle", tile=TILE)
@@ -99,20 +117,58 @@ def main() -> None:
         bundle_from_checkpoint(folder / "neighbours", folder / "neighbours.bundle", tile=TILE)
         bundle_from_checkpoint(ADAPTIVE, folder / "adaptive.bundle", tile=TILE)
         for name in ("hyvic.bundle", "joint.bundle", "neighbours.bundle", "adaptive.bundle"):
+            begun = time.perf_counter()
             check_bundle(here, arm, name)
             # The shipped joint codec reads nine tiles for one, which QEMU takes minutes for; the small one has several.
             coded = "tile.npz" if name == "joint.bundle" else "scene.npz"
             check_streams(here, arm, name, coded, *(COARSE if name == "adaptive.bundle" else ()))
+            if name == "hyvic.bundle":
+                check_ground(ground, here, f"{arm.name}.packets", name)
+            print(f"{name}: {time.perf_counter() - begun:.0f} s", flush=True)
         check_float_path(here, arm, bundle, scene)
 
 
-def install(here: Side, arm: Side) -> None:
-    """Build the source distribution on this machine; compile and install it in the root."""
-    here.run("-m", "build", "--sdist", "--outdir", "dist", ROOT)
-    (source,) = (here.folder / "dist").glob("*.tar.gz")
-    # Without an index pip still refuses where something that the package declares for aarch64 is not installed.
-    options = ("-q", "--no-index", "--no-build-isolation", "--break-system-packages", "--root-user-action=ignore")
-    arm.run("-m", "pip", "install", *options, f"dist/{source.name}[cpu]")
+def check_content(image: Image) -> None:
+    """A user without rights, an entry point that starts, and neither compilers nor training libraries."""
+    assert image.run("id", "-u") != "0", "its user is root"
+    writable = image.run("find", "/opt/hyvic", "!", "-type", "l", "-writable")
+    assert not writable, f"its user may alter {writable.splitlines()[:3]}"
+    usage = image.run(*image.entrypoint, *image.words)
+    assert usage.startswith(f"usage: {image.entrypoint[0]}"), usage
+
+    root = image.root.folder
+    programs = {file.name for folder in root.glob("**/bin") if folder.is_dir() for file in folder.iterdir()}
+    # Debian's are named x86_64-linux-gnu-gcc-12.
+    compilers = {name for name in programs if COMPILERS & {name, *name.split("-")}}
+    assert not compilers, f"compilers: {compilers}"
+    assert "pip" not in programs, "pip is left"
+    packages = {folder.name for parent in ("site-packages", "dist-packages") for folder in root.glob(f"**/{parent}/*")}
+    assert "hyvic_runtime" in packages
+    assert not packages & TRAINING, f"training libraries: {packages & TRAINING}"
+    left = [name for name in ("root/.cache", "src", "var/lib/apt/lists/lock") if (root / name).exists()]
+    assert not left, f"left behind: {left}"
+
+
+def check_ground(ground: Image, here: Side, stream: str, bundle: str) -> None:
+    """What flight encoded, decoded by the ground image's own command and here."""
+    folder = ground.root.inside(ground.folder)
+    shutil.copytree(here.folder / bundle, folder / bundle)
+    shutil.copy(here.folder / stream, folder)
+    print(ground.run("verify-bundle", bundle))
+    print(ground.run(*ground.entrypoint, stream, "--bundle", bundle, "--out", "decoded.npy"))
+    here.coded("decode-packets", stream, "--bundle", bundle, "--out", "decoded.npy")
+    decoded = np.load(folder / "decoded.npy")
+    compare_pictures("the ground image and here", decoded, np.load(here.folder / "decoded.npy"))
+    quality_db = psnr(read_scene(here.folder / "scene.npz").cube, decoded, PEAK)
+    assert quality_db > 30, f"PSNR {quality_db:.1f} dB"
+    print(f"from flight to ground, PSNR {quality_db:.1f} dB")
+
+
+def compare_pictures(where: str, one: NDArray[np.integer], other: NDArray[np.integer]) -> None:
+    """The decoder's transform is float too: within its error of a half a sample rounds either way."""
+    difference = np.abs(one.astype(int) - other)
+    assert difference.max() <= 1, f"decoded on {where}, samples differ by {difference.max()}"
+    print(f"decoded on {where}: a share of {(difference > 0).mean():.1e} of the samples differs, by 1")
 
 
 def train_joint(scene: Scene, out: Path) -> None:
@@ -171,11 +227,8 @@ def check_streams(here: Side, arm: Side, name: str, scene: str, *rate: str) -> N
     print(f"the two encoders chose {chosen}")
 
     here.coded("decode-packets", f"{here.name}.packets", "--bundle", name, "--out", f"{here.name}.npy")
-    here_picture, arm_picture = (np.load(here.folder / f"{side.name}.npy").astype(int) for side in (here, arm))
-    difference = np.abs(here_picture - arm_picture)
-    # The decoder's is float too: a sample within its error of a half rounds one way here and the other there.
-    assert difference.max() <= 1, f"samples differ by {difference.max()}"
-    print(f"{here.name}.packets decoded on both: a share of {(difference > 0).mean():.1e} of the samples differs, by 1")
+    pictures = (np.load(here.folder / f"{side.name}.npy") for side in (here, arm))
+    compare_pictures(f"{here.name} and {arm.name}", *pictures)
 
 
 def check_float_path(here: Side, arm: Side, bundle: LatentBundle, scene: Scene) -> None:
