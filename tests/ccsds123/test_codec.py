@@ -32,7 +32,7 @@ CODERS = (SampleAdaptive(), Hybrid(), BlockAdaptive())
 
 @pytest.mark.slow
 @given(cases())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_any_image_with_any_parameters_comes_back_within_its_limits(case: Case) -> None:
     """The plain-Python reference agrees in every index, and says how far each sample may be off."""
     mapped, maximum = reference_prediction(case.cube, case.parameters)

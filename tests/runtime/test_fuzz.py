@@ -1,4 +1,4 @@
-"""96,000 mutated, truncated and random streams: a scene or a DecodeError, soon, and in bounded memory."""
+"""66,000 mutated, truncated and random streams: a scene or a DecodeError, soon, and in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scenes import ROOT
 
 HYPOTHESIS_STREAMS = {"hyvic": 5_000, "adaptive": 1_000}
-LIBFUZZER_STREAMS = {"hyvic": 45_000, "adaptive": 45_000}
+LIBFUZZER_STREAMS = {"hyvic": 30_000, "adaptive": 30_000}
 """Hypothesis knows the format and is slow; libFuzzer knows the code's branches and bounds time and memory itself."""
 
 

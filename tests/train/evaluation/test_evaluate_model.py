@@ -112,6 +112,28 @@ def test_means_ratios_and_plots_are_files(
     assert pictures == curves | {f"distribution-two-rates-λ-{lmbda:g}" for lmbda in LMBDAS}
 
 
+def test_a_patch_that_is_shown_is_drawn_before_and_after(data: Path, run: Path, tmp_path: Path) -> None:
+    assert main([str(run), "--data", str(data), "--out", str(tmp_path), "--limit", "2", "--show", "*X00000003*"]) == 0
+    shown = [path.name for path in tmp_path.glob("patch-*.svg")]
+    name = Path(patch_entry(3)).stem
+    assert sorted(shown) == [f"patch-{name}-spectra.svg", f"patch-{name}-true-colour.svg"]
+
+
+def test_patches_measured_in_part_are_counted(
+    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holed = np.load(data / "patches" / patch_entry(2))
+    holed[:, 100:, 90] = 0
+    path = tmp_path / "patches" / patch_entry(2)
+    path.parent.mkdir(parents=True)
+    np.save(path, holed)
+    write_splits(tmp_path, test=[patch_entry(2)])
+    assert main([str(run), "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    assert "1 of them are measured in part" in capsys.readouterr().err
+    assert {row["pixels"] for row in _rows(tmp_path / "out")} == {str(100 * SIDE)}
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["patches_measured_in_part"] == 1
+
+
 def test_what_is_measured_is_not_measured_again(
     data: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +180,7 @@ def test_a_bundle_refuses_what_16_bits_cannot_hold(value: float, tiny_adaptive_b
         (["{run}", "--split", "test", "--dataset", "scenes"], "a folder of scenes has no test part"),
         (["{bundle}"], "only bundles are named"),
         (["{data}"], "holds neither config.json of train-model nor manifest.json of export-engine"),
+        (["{run}", "--show", "*_X9"], "--show *_X9 names none of the 2 patches"),
         (["{run}", "--limit", "0"], "--limit is 0; at least one patch is needed"),
     ],
 )

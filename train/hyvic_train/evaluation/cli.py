@@ -6,6 +6,7 @@ import argparse
 import math
 import re
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="Q",
         help=f"qualities of bundles (default: {' '.join(f'{q:g}' for q in QUALITIES)}); runs are measured at their λ",
     )
+    parser.add_argument(
+        "--show",
+        nargs="+",
+        default=(),
+        metavar="PATCH",
+        help="also draw these patches before and after coding: a name or a pattern, '*_X00000384'",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="measure the first N patches alone")
     parser.add_argument(
         "--out",
@@ -84,6 +92,9 @@ def _evaluate(arguments: argparse.Namespace) -> Result:
     patches = read_part(arguments.data, data, needs, arguments.split)[: arguments.limit]
     if not patches:
         raise ValueError(f"{arguments.split} holds no patch")
+    for pattern in arguments.show:
+        if not any(fnmatchcase(patch.name, pattern) for patch in patches):
+            raise ValueError(f"--show {pattern} names none of the {len(patches)} patches, such as {patches[0].name}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     with (
         opened_rows(arguments.out / ROWS) as rows,
@@ -103,6 +114,7 @@ def _evaluate(arguments: argparse.Namespace) -> Result:
                             sha256=codec.sha256,
                             point=point,
                             patch=patch.name,
+                            pixels=cube[0].size,
                             measures=measures,
                         )
                     )
@@ -110,7 +122,7 @@ def _evaluate(arguments: argparse.Namespace) -> Result:
             bar.update(len(codecs) - len(lacking))
         names = {patch.name for patch in patches}
         found = [row for row in rows.known if row.patch in names]
-    return _written(arguments, data, codecs, patches, found)
+    return _written(arguments, data, codecs, patches, found, needs.cell)
 
 
 class _Needs:
@@ -150,13 +162,17 @@ def _written(
     codecs: Sequence[Codec],
     patches: Sequence[TrainingCube],
     rows: Sequence[Row],
+    cell: int,
 ) -> Result:
     """Write summary and plots."""
     from hyvic_runtime.support.atomic_file import replacing
 
+    from hyvic_train.data.measured import middle
+    from hyvic_train.evaluation.examples import examples, picture_figure, spectra_figure
     from hyvic_train.evaluation.report import (
         BITS_PER_SAMPLE,
         CURVES,
+        ROWS,
         curve_figure,
         distribution_figure,
         write_summary,
@@ -164,9 +180,10 @@ def _written(
     from hyvic_train.families.latent.figures import true_colour
 
     out = arguments.out
-    head = {"dataset": data.dataset, "split": data.split, "part": arguments.split, "patches": len(patches)}
-    document = write_summary(out, head, codecs, rows)
     by_name = {patch.name: patch for patch in patches}
+    in_part = {row.patch for row in rows if row.pixels < math.prod(by_name[row.patch].size)}
+    head = {"dataset": data.dataset, "split": data.split, "part": arguments.split, "patches": len(patches)}
+    document = write_summary(out, {**head, "patches_measured_in_part": len(in_part)}, codecs, rows)
 
     def picture_of(name: str) -> NDArray[np.float32]:
         cube = by_name[name].cube
@@ -175,12 +192,22 @@ def _written(
     figures = {f"{name}-{bits}": curve_figure(document, name, bits) for name in CURVES for bits in BITS_PER_SAMPLE}
     for codec in codecs:
         for point in codec.points:
-            name = re.sub(r"[^\w.=-]+", "-", f"distribution-{codec.name}-{point.label}")
-            figures[name] = distribution_figure(rows, codec, point, picture_of)
+            figures[f"distribution-{codec.name}-{point.label}"] = distribution_figure(rows, codec, point, picture_of)
+    for patch in patches:
+        if any(fnmatchcase(patch.name, pattern) for pattern in arguments.show):
+            cube = middle(patch.cube, cell)
+            found = list(examples(cube, codecs))
+            figures[f"patch-{patch.name}-true-colour"] = picture_figure(patch.name, cube, found, data.wavelengths)
+            figures[f"patch-{patch.name}-spectra"] = spectra_figure(patch.name, cube, found, data.wavelengths)
     for name, figure in figures.items():
-        with replacing(out / f"{name}.svg") as (partial,):
+        file = re.sub(r"[^\w.=-]+", "-", name)
+        with replacing(out / f"{file}.svg") as (partial,):
             figure.savefig(partial, format="svg")
     lines = [f"{out}: {len(patches)} patches of {data.dataset}, {arguments.split}"]
+    if in_part:
+        lines.append(
+            f"{len(in_part)} of them are measured in part, for no-data or their size: {ROWS} says how many pixels"
+        )
     for codec, entry in zip(codecs, document["codecs"], strict=True):
         for point, result in zip(codec.points, entry["points"], strict=True):
             ratio, decibels = result["compression_ratio"], result["psnr_db"]

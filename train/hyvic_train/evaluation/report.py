@@ -28,7 +28,7 @@ BITS_PER_SAMPLE = (16, 32)
 """N_b of eq. 4: 16 bits that a sensor delivers, and the 32 bits of float32 that the paper's group counts elsewhere."""
 CURVES = {"psnr_db": "PSNR, dB", "ssim_gaussian": "SSIM (Gaussian window)", "spectral_angle_deg": "spectral angle, °"}
 """Measures of Fig. 5 (a), (b) and (c)."""
-_KEY = ("codec", "kind", "sha256", "lmbda", "quality", "patch")
+_KEY = ("codec", "kind", "sha256", "lmbda", "quality", "patch", "pixels")
 _MEASURES = tuple(field.name for field in fields(Measures))
 
 
@@ -42,6 +42,7 @@ class Row:
         sha256: identity of the codec.
         point: operating point.
         patch: name of the patch.
+        pixels: number of its pixels that were measured: the largest rectangle without no-data, or the middle.
         measures: rate and distortion.
     """
 
@@ -50,6 +51,7 @@ class Row:
     sha256: str
     point: Point
     patch: str
+    pixels: int
     measures: Measures
 
 
@@ -73,8 +75,8 @@ class Rows:
     def add(self, row: Row) -> None:
         """Append a row to the file."""
         self.known.append(row)
-        point = row.point
-        key = (row.codec, row.kind, row.sha256, "" if point.lmbda is None else point.lmbda, point.quality, row.patch)
+        lmbda = "" if row.point.lmbda is None else row.point.lmbda
+        key = (row.codec, row.kind, row.sha256, lmbda, row.point.quality, row.patch, row.pixels)
         self._writer.writerow((*key, *(repr(getattr(row.measures, name)) for name in _MEASURES)))
         self._file.flush()
 
@@ -104,13 +106,14 @@ def opened_rows(path: Path) -> Iterator[Rows]:
 
 
 def _row(cells: Sequence[str]) -> Row:
-    codec, kind, sha256, lmbda, quality, patch = cells[: len(_KEY)]
+    codec, kind, sha256, lmbda, quality, patch, pixels = cells[: len(_KEY)]
     return Row(
         codec=codec,
         kind=kind,
         sha256=sha256,
         point=Point(lmbda=float(lmbda) if lmbda else None, quality=float(quality)),
         patch=patch,
+        pixels=int(pixels),
         measures=Measures(**dict(zip(_MEASURES, map(float, cells[len(_KEY) :]), strict=True))),
     )
 
