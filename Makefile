@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check lint types imports sanitised flight test-images roots browser bench constraints test-libraries variants clean
+.PHONY: help demo rehearsal test slow check lint types imports sanitised flight test-images roots browser bench constraints test-libraries variants clean
 
 help:                ## list the targets
 	@grep -E '^[a-z0-9-]+: .*##|^[a-z]+: +##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */  make \1\t/' | expand -t 22
@@ -17,6 +17,10 @@ demo: $(VENV)/demo.stamp  ## a real scene from checkpoint to packets and back, w
 
 # A process per core would run out of memory on large machines: make test JOBS=8
 JOBS ?= 2
+
+# With scenes of your own: make rehearsal SCENES=folder
+rehearsal: $(VENV)/dev.stamp  ## the paper's experiments at toy size: every command of docs/reproduction.md, every figure
+	PYTHONPATH=ccsds_compare $(BIN)/python -m studies.rehearsal --out rehearsal $(if $(SCENES),--scenes $(SCENES))
 
 test: $(VENV)/dev.stamp  ## all tests but the slow ones
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --dist loadscope
@@ -85,7 +89,7 @@ variants: $(VENV)/dev.stamp  ## make demo and make test as other processors and 
 	$(BIN)/python tests/platform/variants.py
 
 clean:               ## remove the environment and everything built
-	rm -rf $(VENV) build dist demo-report .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist demo-report rehearsal .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name '*.egg-info' -o -name __pycache__ -o -name '*.abi3.so' | xargs rm -rf
 
 # Debian and Ubuntu keep venv's pip in a package of its own.
