@@ -1,18 +1,22 @@
-"""BD-PSNR as the seed paper defines it (eq. 6), the mean gap of two curves over the compression ratio; and BD-rate.
+"""BD-PSNR as the seed paper defines it (eq. 6), the same over the logarithm of the ratio, and BD-rate.
 
-The PyPI package `bjontegaard` computes another BD-PSNR from the same points. Its axis is log10 of the rate, so every
-doubling of the compression ratio counts alike. Eq. 6 integrates over CR itself: the stretch from CR 512 to 1,024 weighs
-32 times as much as the stretch from 16 to 32. The package interpolates curves over its own axis too. The rest is equal:
-SciPy's Akima piecewise cubics, integrated exactly, over the range that both curves cover. With points whose log10 rate
-is our CR, the package gives our number; the tests use this. The seed paper has no BD-rate; ours is the package's.
+Eq. 6 integrates over the compression ratio itself: the stretch from CR 512 to 1,024 weighs 32 times as much as the
+stretch from 16 to 32. Bjøntegaard's BD-PSNR (VCEG-M33) and the PyPI package `bjontegaard` integrate over the logarithm of
+the rate, so every doubling of the ratio counts alike. Both are here; each interpolates over its own axis. The rest is
+equal: SciPy's Akima piecewise cubics, integrated exactly, over the range that both curves cover. The tests hold both
+axes against the package. The seed paper has no BD-rate; ours is the package's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+
+Axis = Literal["cr", "log-cr"]
+"""Axis of a mean gap: the compression ratio, as eq. 6 has it, or its logarithm."""
 
 
 class CurveGapError(ValueError):
@@ -40,10 +44,10 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BDPSNR:
-    """Result of eq. 6.
+    """Result of eq. 6, or of the same over log CR.
 
     Attributes:
-        db: mean of PSNR_A(CR) − PSNR_B(CR) over the range.
+        db: mean of PSNR_A − PSNR_B over the range, in dB.
         low: CR_min, the larger of the curves' lowest ratios.
         high: CR_max, the smaller of the curves' highest ratios.
     """
@@ -68,7 +72,7 @@ class BDRate:
     high_db: float
 
 
-def bd_psnr(curve: Curve, reference: Curve) -> BDPSNR:
+def bd_psnr(curve: Curve, reference: Curve, axis: Axis = "cr") -> BDPSNR:
     """Return the BD-PSNR of `curve` against `reference`; positive if `curve` is better.
 
     Nothing is extrapolated. Akima's interpolation of two points is the line through them; one point spans no
@@ -85,7 +89,9 @@ def bd_psnr(curve: Curve, reference: Curve) -> BDPSNR:
         _check_points(name, points)
         if len(set(points.ratios)) < len(points.ratios):
             raise CurveGapError(f"{name} has two points at one compression ratio")
-    gap, low, high = _mean_gap("CR", *((points.ratios, points.psnr_db) for points in (curve, reference)))
+    low, high = _common_range("CR", curve.ratios, reference.ratios)
+    lines = [(_along(axis, points.ratios), points.psnr_db) for points in (curve, reference)]
+    gap = _mean_gap(*lines, *_along(axis, (low, high)))
     return BDPSNR(db=gap, low=low, high=high)
 
 
@@ -102,8 +108,9 @@ def bd_rate(curve: Curve, reference: Curve) -> BDRate:
         if (np.diff(points.psnr_db) >= 0).any():
             raise CurveGapError(f"the PSNR of {name} does not fall from each compression ratio to the next")
     # In order of rising PSNR.
-    logs = ((points.psnr_db[::-1], tuple(-np.log(points.ratios[::-1]))) for points in (curve, reference))
-    gap, low, high = _mean_gap("PSNR", *logs)
+    logs = [(points.psnr_db[::-1], [-log for log in _along("log-cr", points.ratios[::-1])]) for points in (curve, reference)]
+    low, high = _common_range("PSNR", *(psnr_db for psnr_db, _ in logs))
+    gap = _mean_gap(*logs, low, high)
     return BDRate(percent=100 * float(np.expm1(gap)), low_db=low, high_db=high)
 
 
@@ -113,25 +120,36 @@ def _check_points(name: str, points: Curve) -> None:
         raise CurveGapError(f"{name} has {count}; two are needed")
 
 
+def _along(axis: Axis, ratios: Sequence[float]) -> list[float]:
+    values = np.asarray(ratios, np.float64)
+    return [float(value) for value in (np.log(values) if axis == "log-cr" else values)]
+
+
+def _common_range(what: str, ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
+    """Return the range that two ascending axes share."""
+    low, high = max(ours[0], theirs[0]), min(ours[-1], theirs[-1])
+    if low >= high:
+        ranges = [f"{axis[0]:.4g} to {axis[-1]:.4g}" for axis in (ours, theirs)]
+        raise CurveGapError(f"no common range: {what} {' against '.join(ranges)}")
+    return low, high
+
+
 _Line = tuple[Sequence[float], Sequence[float]]
 """Ascending axis, and the values over it."""
 
 
-def _mean_gap(what: str, ours: _Line, theirs: _Line) -> tuple[float, float, float]:
-    """Return the mean of ours less theirs over the range of the axis that both cover, and this range."""
+def _mean_gap(ours: _Line, theirs: _Line, low: float, high: float) -> float:
+    """Return the mean of ours less theirs from `low` to `high`, which both cover."""
     from scipy.interpolate import Akima1DInterpolator
 
-    low, high = max(ours[0][0], theirs[0][0]), min(ours[0][-1], theirs[0][-1])
-    if low >= high:
-        ranges = [f"{axis[0]:.4g} to {axis[-1]:.4g}" for axis, _ in (ours, theirs)]
-        raise CurveGapError(f"no common range: {what} {' against '.join(ranges)}")
     # The integral of a piecewise cubic is exact except for rounding.
     areas = [float(Akima1DInterpolator(axis, values).integrate(low, high)) for axis, values in (ours, theirs)]
-    return (areas[0] - areas[1]) / (high - low), low, high
+    return (areas[0] - areas[1]) / (high - low)
 
 
-def interpolate(curve: Curve, ratios: Sequence[float]) -> list[float]:
-    """Return PSNR_A(CR) of eq. 6 at ratios within the curve's range."""
+def interpolate(curve: Curve, ratios: Sequence[float], axis: Axis = "cr") -> list[float]:
+    """Return PSNR_A of eq. 6, or its form over log CR, at ratios within the curve's range."""
     from scipy.interpolate import Akima1DInterpolator
 
-    return [float(v) for v in Akima1DInterpolator(curve.ratios, curve.psnr_db)(np.asarray(ratios, np.float64))]
+    spline = Akima1DInterpolator(_along(axis, curve.ratios), curve.psnr_db)
+    return [float(value) for value in spline(np.asarray(_along(axis, ratios)))]

@@ -34,6 +34,17 @@ def test_the_axis_is_cr_and_not_its_logarithm() -> None:
     assert bd_psnr(slope, flat).db == pytest.approx(9.9 / 2, abs=1e-12)
 
 
+def test_over_log_cr_every_doubling_counts_alike() -> None:
+    # 0 dB at CR 1, 3 dB at CR 8, a line in log CR: the mean is 1.5 dB, over CR itself it would be more.
+    rising = Curve(ratios=(1, 2, 4, 8), psnr_db=(40, 41, 42, 43))
+    flat = Curve(ratios=(1, 8), psnr_db=(40, 40))
+    over_log = bd_psnr(rising, flat, "log-cr")
+    assert over_log.db == pytest.approx(1.5, abs=1e-12)
+    assert (over_log.low, over_log.high) == (1, 8)
+    assert bd_psnr(rising, flat).db > 1.75
+    assert interpolate(rising, [2**1.5], "log-cr") == pytest.approx([41.5], abs=1e-12)
+
+
 def test_akima_worked_by_hand() -> None:
     # Slopes 0 0 1 2 2. By Akima (1970), eq. 1, the tangent at 3 is (|2 − 1|·0 + |0 − 0|·1) / (|2 − 1| + |0 − 0|) = 0
     # and at 4 (|2 − 2|·1 + |1 − 0|·2) / (|2 − 2| + |1 − 0|) = 2. The Hermite cubic on [3, 4] with values 0, 1 and
@@ -55,6 +66,21 @@ def test_the_bjontegaard_package_agrees_where_definitions_coincide() -> None:
             rates[1], curves[1].psnr_db, rates[0], curves[0].psnr_db, method="akima", min_overlap=0
         )
         assert bd_psnr(*curves).db == pytest.approx(theirs, abs=1e-9)
+
+
+def test_the_bjontegaard_package_agrees_over_log_cr_as_it_stands() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(10):
+        curves = [
+            Curve(ratios=tuple(np.sort(rng.uniform(8, 4000, 6))), psnr_db=tuple(rng.uniform(30, 60, 6)))
+            for _ in range(2)
+        ]
+        # Its rates ascend; a rate is N_b over the ratio.
+        (ours, ours_db), (theirs, theirs_db) = [
+            ([16 / ratio for ratio in curve.ratios[::-1]], curve.psnr_db[::-1]) for curve in curves
+        ]
+        expected = bjontegaard.bd_psnr(theirs, theirs_db, ours, ours_db, method="akima", min_overlap=0)
+        assert bd_psnr(*curves, "log-cr").db == pytest.approx(expected, abs=1e-9)
 
 
 def test_two_points_make_a_line_and_one_makes_no_range() -> None:
