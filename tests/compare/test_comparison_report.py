@@ -119,7 +119,15 @@ def test_published_figures_are_marked_and_in_no_table_mean_or_file(report: Path)
     assert len(published) == len(CURVES) + 1
     assert all("published" in trace["name"] for trace in published)
     assert not any(trace.get("meta") == "published" for trace in figures["0|ssim"]["data"])
+    # HyCoT prints CR 4 … 32 for float32 samples; the same streams are CR 2 … 16 of the 16 bits that this axis counts.
+    (hycot,) = [trace for trace in published if trace["name"].startswith("HyCoT")]
+    assert hycot["x"] == [2, 4, 8, 16]
+    assert hycot["customdata"] == [4, 8, 16, 32]
+    assert hycot["y"] == list(CURVES[0].psnr_db)
+    assert all("N_b 32 drawn as 16" in trace["name"] for trace in published[: len(CURVES)])
+    assert "N_b not stated" in published[-1]["name"]
     page = (report / "index.html").read_text("utf-8")
+    assert re.search(r">4, 8, 16, 32\s*</td>\s*<td[^>]*>32</td><td[^>]*>2, 4, 8, 16\s*<", page)
     assert 'data-toggle="published" aria-pressed="false"' in page
     for name in ("comparison.json", "comparison.csv"):
         text = (report / name).read_text("utf-8")

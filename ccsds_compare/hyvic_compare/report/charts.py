@@ -18,6 +18,7 @@ from hyvic_compare.report.published_figures import CURVES, HYVIC
 from hyvic_compare.report.summary import rate_text, ratio_text, throughput
 from hyvic_compare.report.views import Point, Series, View
 from hyvic_compare.results import ComparedScene, Comparison, Measurement
+from hyvic_compare.sample_bits import BITS_PER_SAMPLE
 from hyvic_compare.spectral_axis import SpectralAxis
 
 PUBLISHED = "published"
@@ -171,20 +172,22 @@ def _published() -> Iterator[Figure]:
     for curve, symbol in zip(CURVES, ("circle-open", "square-open", "diamond-open", "triangle-up-open"), strict=True):
         yield _scatter(
             PUBLISHED,
-            f"{curve.codec}, published",
+            f"{curve.codec}, published, N_b {curve.bits_per_sample} drawn as {BITS_PER_SAMPLE}",
             curve.ratios,
             curve.psnr_db,
-            f"<b>{curve.codec}</b>, published, other data<br>CR %{{x}}: %{{y:.2f}} dB",
+            f"<b>{curve.codec}</b>, published, other data<br>%{{y:.2f}} dB at CR %{{x}} of {BITS_PER_SAMPLE}-bit samples"
+            f"<br>(printed: CR %{{customdata}} of {curve.bits_per_sample}-bit samples)",
+            customdata=curve.printed_ratios,
             line={"color": QUIET, "width": 1.2, "dash": "dash"},
             marker={"symbol": symbol, "size": 8},
         )
     yield _scatter(
         PUBLISHED,
-        f"{HYVIC.codec}, published",
+        f"{HYVIC.codec}, published, N_b not stated",
         [HYVIC.low, HYVIC.high],
         [HYVIC.psnr_db] * 2,
         f"<b>{HYVIC.codec}</b>, published, other data<br>{HYVIC.psnr_db} ± {HYVIC.deviation_db} dB, "
-        f"most scenes between CR {HYVIC.low:g} and {HYVIC.high:g}",
+        f"most scenes between CR {HYVIC.low:g} and {HYVIC.high:g},<br>for samples of unstated size",
         mode="lines",
         line={"color": QUIET, "width": 4},
         error_y={"type": "constant", "value": HYVIC.deviation_db, "color": QUIET},
