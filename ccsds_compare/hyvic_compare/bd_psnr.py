@@ -1,9 +1,9 @@
 """BD-PSNR as the seed paper defines it (eq. 6), the same over the logarithm of the ratio, and BD-rate.
 
 Eq. 6 integrates over the compression ratio itself: the stretch from CR 512 to 1,024 weighs 32 times as much as the
-stretch from 16 to 32. Bjøntegaard's BD-PSNR (VCEG-M33) and the PyPI package `bjontegaard` integrate over the logarithm of
-the rate, so every doubling of the ratio counts alike. Both are here; each interpolates over its own axis. The rest is
-equal: SciPy's Akima piecewise cubics, integrated exactly, over the range that both curves cover. The tests hold both
+stretch from 16 to 32. Bjøntegaard's BD-PSNR (VCEG-M33) and the PyPI package `bjontegaard` integrate over the logarithm
+of the rate, so every doubling of the ratio counts alike. Both are here; each interpolates over its own axis. The rest
+is equal: SciPy's Akima piecewise cubics, integrated exactly, over the range that both curves cover. The tests hold both
 axes against the package. The seed paper has no BD-rate; ours is the package's.
 """
 
@@ -90,8 +90,8 @@ def bd_psnr(curve: Curve, reference: Curve, axis: Axis = "cr") -> BDPSNR:
         if len(set(points.ratios)) < len(points.ratios):
             raise CurveGapError(f"{name} has two points at one compression ratio")
     low, high = _common_range("CR", curve.ratios, reference.ratios)
-    lines = [(_along(axis, points.ratios), points.psnr_db) for points in (curve, reference)]
-    gap = _mean_gap(*lines, *_along(axis, (low, high)))
+    ours, theirs = ((_along(axis, points.ratios), points.psnr_db) for points in (curve, reference))
+    gap = _mean_gap(ours, theirs, *_along(axis, (low, high)))
     return BDPSNR(db=gap, low=low, high=high)
 
 
@@ -108,9 +108,11 @@ def bd_rate(curve: Curve, reference: Curve) -> BDRate:
         if (np.diff(points.psnr_db) >= 0).any():
             raise CurveGapError(f"the PSNR of {name} does not fall from each compression ratio to the next")
     # In order of rising PSNR.
-    logs = [(points.psnr_db[::-1], [-log for log in _along("log-cr", points.ratios[::-1])]) for points in (curve, reference)]
-    low, high = _common_range("PSNR", *(psnr_db for psnr_db, _ in logs))
-    gap = _mean_gap(*logs, low, high)
+    ours, theirs = (
+        (points.psnr_db[::-1], [-log for log in _along("log-cr", points.ratios[::-1])]) for points in (curve, reference)
+    )
+    low, high = _common_range("PSNR", ours[0], theirs[0])
+    gap = _mean_gap(ours, theirs, low, high)
     return BDRate(percent=100 * float(np.expm1(gap)), low_db=low, high_db=high)
 
 

@@ -178,6 +178,7 @@ def select_model(argv: Sequence[str] | None = None) -> int:
         "Rank the models of training runs by BD-PSNR (seed paper, eq. 6) and name the best. Runs with equal model "
         "sections are one model: at several λ, or at one variable rate, they make its rate–distortion curve.",
         "select-model runs/s0-* runs/s1-* runs/s2-* --reference runs/s2-1e-4 --out docs/results/ablation",
+        "select-model runs/grid/* --evaluation evaluation/ --reference hycass.csv --reference-bits 32 --out report/",
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders that train-model wrote")
     parser.add_argument(
@@ -185,20 +186,54 @@ def select_model(argv: Sequence[str] | None = None) -> int:
         type=Path,
         required=True,
         action="append",
-        metavar="RUN",
+        metavar="RUN|CSV",
         help="a run of the model to compare with; one that is not among the RUNs cannot be selected and may need more "
-        "than one --reference to make a curve",
+        "than one --reference to make a curve. Or a published curve: a CSV file with the columns codec, "
+        "compression_ratio, psnr_db and bits_per_sample (the bits of a sample that the ratio counts; ratios are "
+        "converted to those of the RUNs, 16)",
     )
-    parser.add_argument("--metric", choices=("bd-psnr",), default="bd-psnr", help="what to rank by (default: bd-psnr)")
+    parser.add_argument(
+        "--reference-bits",
+        type=_bits,
+        metavar="N",
+        help="bits of a sample that the ratios of a CSV file count where it has no bits_per_sample; the papers of "
+        "HyCoT and HyCASS count 32",
+    )
+    parser.add_argument(
+        "--evaluation",
+        type=Path,
+        metavar="DIR",
+        help="folder that evaluate-model wrote: take rate and PSNR from it, not from the last validation, and plot "
+        "SSIM and spectral angle too",
+    )
+    parser.add_argument(
+        "--metric",
+        choices=("bd-psnr", "bd-psnr-log-cr"),
+        default="bd-psnr",
+        help="what to rank by: the mean gap over the compression ratio, as eq. 6 has it (default), or over its "
+        "logarithm, as Bjøntegaard has it; both are in the table",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="write the table (CSV, Markdown) and plots (PNG, SVG)")
     return run_command(parser, argv, _select_model, extra="compare")
+
+
+def _bits(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of bits from 1 to 64")
+    return int(text)
 
 
 def _select_model(arguments: argparse.Namespace) -> Result:
     from hyvic_compare.model_selection import select
     from hyvic_compare.selection_report import document_from_selection, text_table, write_selection
 
-    selection = select(arguments.runs, arguments.reference)
+    selection = select(
+        arguments.runs,
+        arguments.reference,
+        metric=arguments.metric,
+        evaluation=arguments.evaluation,
+        reference_bits=arguments.reference_bits,
+    )
     if arguments.out is not None:
         write_selection(selection, arguments.out)
     return document_from_selection(selection), text_table(selection)

@@ -6,22 +6,32 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
-from hyvic_compare.bd_psnr import BDPSNR, Curve, CurveGapError, bd_psnr
+from hyvic_compare.bd_psnr import BDPSNR, Axis, Curve, CurveGapError, bd_psnr
 from hyvic_compare.errors import RunError
+from hyvic_compare.evaluation import Evaluation
 from hyvic_compare.model_complexity import Architecture, Complexity, architecture_from_config, complexity
-from hyvic_compare.training_run import RatePoint, TrainingRun, read_runs
+from hyvic_compare.rate_point import MeanPoint, mean_points
+from hyvic_compare.reference_curve import read_reference
+from hyvic_compare.training_run import TrainingRun, read_runs
+
+Metric = Literal["bd-psnr", "bd-psnr-log-cr"]
+"""Number that decides: eq. 6 of the seed paper, or the same over log CR."""
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """Runs with one `model` section, at one or several λ: one rate–distortion curve.
+    """Runs with one `model` section, at one or several λ: one rate–distortion curve. Or a published curve.
 
     Attributes:
-        label: S, k, M and N, and everything else that differs from the other models.
-        runs: names of its folders.
-        curve: see `curve_from_points`.
-        bd_psnr: BD-PSNR against the reference model, or None if it cannot be computed.
+        label: S, k, M and N, and everything else that differs from the other models; name of a published codec.
+        runs: names of its folders, or of the file of a published curve.
+        points: means over the scenes, by compression ratio; a published curve has none.
+        curve: PSNR over compression ratio.
+        bd_psnr: BD-PSNR over CR against the reference model, or None if it cannot be computed.
+        bd_psnr_log_cr: the same over log CR.
         gap: reason why there is no BD-PSNR.
         architecture: architecture of a HyVIC model, or None for another family.
         complexity: complexity of `architecture`.
@@ -30,12 +40,19 @@ class Model:
 
     label: str
     runs: tuple[str, ...]
+    points: tuple[MeanPoint, ...]
     curve: Curve
     bd_psnr: BDPSNR | None
+    bd_psnr_log_cr: BDPSNR | None
     gap: str | None
     architecture: Architecture | None
     complexity: Complexity | None
     candidate: bool
+
+    def score(self, metric: Metric) -> float | None:
+        """Return the number that the metric ranks by, in dB, or None."""
+        delta = self.bd_psnr if metric == "bd-psnr" else self.bd_psnr_log_cr
+        return None if delta is None else delta.db
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,102 +60,167 @@ class Selection:
     """Result of `select-model`.
 
     Attributes:
+        metric: number that decided.
         models: all models, best first; models without a BD-PSNR last.
         selected: candidate with the highest BD-PSNR; among equals, the one that encodes with fewer FLOPs.
         reference: model that the others are compared with.
+        bits_per_sample: N_b of the compression ratios.
         scenes: names of the measured scenes.
+        measured_by: what measured them.
         notes: sentences that qualify the order.
     """
 
+    metric: Metric
     models: tuple[Model, ...]
     selected: Model
     reference: Model
+    bits_per_sample: int
     scenes: tuple[str, ...]
+    measured_by: str
     notes: tuple[str, ...]
 
+    @property
+    def axis(self) -> Axis:
+        """Axis of the number that decided."""
+        return "cr" if self.metric == "bd-psnr" else "log-cr"
 
-def select(folders: Sequence[Path], references: Sequence[Path]) -> Selection:
-    """Rank the models of runs by BD-PSNR against a reference model.
+
+def select(
+    folders: Sequence[Path],
+    references: Sequence[Path],
+    *,
+    metric: Metric = "bd-psnr",
+    evaluation: Path | None = None,
+    reference_bits: int | None = None,
+) -> Selection:
+    """Rank the models of runs by BD-PSNR against a reference.
 
     Args:
         folders: runs to choose among.
-        references: runs of the reference model. The model has all points of its runs, runs among `folders` too; if no
-            run is among `folders`, the model is not a candidate.
+        references: runs of the reference model, or the CSV file of a published curve (`reference_curve`). The model has
+            all points of its runs, runs among `folders` too; if no run is among `folders`, it is not a candidate.
+        metric: number that decides.
+        evaluation: folder of `evaluate-model`, whose points take the place of the last validation's; or None.
+        reference_bits: N_b of the ratios of a CSV file that does not state it.
 
     Raises:
-        RunError: the runs have problems, all of which the error lists, or no model has a BD-PSNR.
+        RunError: runs or reference have problems, all of which the error lists, or no model has a BD-PSNR.
     """
-    runs = read_runs([*folders, *references])
+    published = [path for path in references if path.is_file()]
+    if published and len(references) > 1:
+        raise RunError([f"{published[0]} is a whole curve; name one --reference, not {len(references)}"])
+    if reference_bits is not None and not published:
+        raise RunError(["--reference-bits belongs to a CSV file, and no --reference is a file"])
+    runs = read_runs(
+        [*folders, *(path for path in references if path not in published)],
+        None if evaluation is None else Evaluation(evaluation),
+    )
     groups: dict[str, list[TrainingRun]] = {}
     for run in runs:
         groups.setdefault(json.dumps(run.model, sort_keys=True), []).append(run)
     if problems := [problem for group in groups.values() for problem in _repeated_points(group)]:
         raise RunError(problems)
 
-    candidates = {folder.resolve() for folder in folders}
+    bits = runs[0].measured.bits_per_sample
+    points = [mean_points([p for run in group for p in run.measured.points], bits) for group in groups.values()]
     labels = _labels([group[0].model for group in groups.values()])
-    curves = [
-        curve_from_points([point for run in group for point in run.measured.points], group[0].measured.bits_per_sample)
-        for group in groups.values()
-    ]
-    wanted = {reference.resolve() for reference in references}
-    referred, *others = (
-        index for index, group in enumerate(groups.values()) if any(run.folder.resolve() in wanted for run in group)
-    )
-    if others:
-        raise RunError([f"the references are {len(others) + 1} models ({labels[referred]} and {labels[others[0]]})"])
-    models = []
-    for group, label, curve in zip(groups.values(), labels, curves, strict=True):
-        architecture = architecture_from_config(group[0].model)
-        delta, gap = _compare(curve, curves[referred])
-        models.append(
-            Model(
-                label=label,
-                runs=tuple(str(run.folder) for run in group),
-                curve=curve,
-                bd_psnr=delta,
-                gap=gap,
-                architecture=architecture,
-                complexity=None if architecture is None else complexity(architecture),
-                candidate=any(run.folder.resolve() in candidates for run in group),
-            )
+    notes: list[str] = []
+    if published:
+        foreign = read_reference(published[0], wanted_bits=bits, counted_bits=reference_bits)
+        reference, referred = foreign.curve, len(groups)
+        notes.append(foreign.note)
+    else:
+        referred = _referred(list(groups.values()), references, labels)
+        reference = _curve(points[referred])
+
+    candidates = {folder.resolve() for folder in folders}
+    models = [
+        _model(
+            label=label,
+            runs=tuple(str(run.folder) for run in group),
+            points=own,
+            curve=_curve(own),
+            reference=reference,
+            architecture=architecture_from_config(group[0].model),
+            candidate=any(run.folder.resolve() in candidates for run in group),
         )
-    ranked = sorted(models, key=_rank)
-    chosen = [model for model in ranked if model.candidate and model.bd_psnr is not None]
-    if not chosen:
-        reasons = (f"{model.label}: {model.gap}" for model in ranked if model.candidate)
-        raise RunError([f"no model has a BD-PSNR against {models[referred].label}", *reasons])
+        for group, label, own in zip(groups.values(), labels, points, strict=True)
+    ]
+    if published:
+        file = (str(published[0]),)
+        models.append(_model(label=foreign.codec, runs=file, curve=reference, reference=reference, candidate=False))
+    return _ranked(models, referred, runs, metric, evaluation, notes)
+
+
+def _ranked(
+    models: Sequence[Model],
+    referred: int,
+    runs: Sequence[TrainingRun],
+    metric: Metric,
+    evaluation: Path | None,
+    notes: Sequence[str],
+) -> Selection:
+    orders: dict[Metric, list[Model]] = {of: sorted(models, key=lambda model: _rank(model, of)) for of in METRICS}
+    chosen = {of: [m for m in order if m.candidate and m.gap is None] for of, order in orders.items()}
+    if not chosen[metric]:
+        reasons = (f"{model.label}: {model.gap}" for model in orders[metric] if model.candidate)
+        raise RunError([f"no model has a BD-PSNR against {models[referred].label}", *reasons, *notes])
+    selected = chosen[metric][0]
+    others = [f"By {of}, {order[0].label} would be selected." for of, order in chosen.items() if order[0] != selected]
     return Selection(
-        models=tuple(ranked),
-        selected=chosen[0],
+        metric=metric,
+        models=tuple(orders[metric]),
+        selected=selected,
         reference=models[referred],
+        bits_per_sample=runs[0].measured.bits_per_sample,
         scenes=tuple(sorted(runs[0].measured.points[0].scenes)),
-        notes=_notes(ranked, runs),
+        measured_by="the last validation" if evaluation is None else f"evaluate-model ({evaluation})",
+        notes=(*notes, *others, *_notes(models, runs)),
     )
 
 
-def curve_from_points(points: Sequence[RatePoint], bits_per_sample: int) -> Curve:
-    """Average rate points over their scenes into a curve.
-
-    The paper reports means over a test set of equal patches. Here every scene counts once, whatever its size. PSNR is
-    the mean of the scenes' PSNRs in dB, not the PSNR of the mean error. CR is N_b over the mean of the scenes' rates,
-    not the mean of their CRs, which one nearly empty scene would dominate. For scenes of one size, this is eq. 4 for
-    all of them together.
-    """
-    averaged = []
-    for point in points:
-        scenes = point.scenes.values()
-        mean_rate = sum(scene.rate_bpppb for scene in scenes) / len(scenes)
-        averaged.append((bits_per_sample / mean_rate, sum(scene.psnr_db for scene in scenes) / len(scenes)))
-    averaged.sort()
-    return Curve(ratios=tuple(ratio for ratio, _ in averaged), psnr_db=tuple(psnr for _, psnr in averaged))
+def _referred(groups: Sequence[Sequence[TrainingRun]], references: Sequence[Path], labels: Sequence[str]) -> int:
+    """Return the number of the model that the references are runs of."""
+    wanted = {reference.resolve() for reference in references}
+    index, *others = (n for n, group in enumerate(groups) if any(run.folder.resolve() in wanted for run in group))
+    if others:
+        raise RunError([f"the references are {len(others) + 1} models ({labels[index]} and {labels[others[0]]})"])
+    return index
 
 
-def _compare(curve: Curve, reference: Curve) -> tuple[BDPSNR | None, str | None]:
+def _curve(points: Sequence[MeanPoint]) -> Curve:
+    return Curve(
+        ratios=tuple(point.compression_ratio for point in points), psnr_db=tuple(point.psnr_db for point in points)
+    )
+
+
+def _model(
+    *,
+    label: str,
+    runs: tuple[str, ...],
+    points: tuple[MeanPoint, ...] = (),
+    curve: Curve,
+    reference: Curve,
+    architecture: Architecture | None = None,
+    candidate: bool,
+) -> Model:
+    gap, over_cr, over_log_cr = None, None, None
     try:
-        return bd_psnr(curve, reference), None
+        over_cr, over_log_cr = bd_psnr(curve, reference), bd_psnr(curve, reference, "log-cr")
     except CurveGapError as error:
-        return None, str(error)
+        gap = str(error)
+    return Model(
+        label=label,
+        runs=runs,
+        points=points,
+        curve=curve,
+        bd_psnr=over_cr,
+        bd_psnr_log_cr=over_log_cr,
+        gap=gap,
+        architecture=architecture,
+        complexity=None if architecture is None else complexity(architecture),
+        candidate=candidate,
+    )
 
 
 def _repeated_points(group: Sequence[TrainingRun]) -> list[str]:
@@ -169,14 +251,16 @@ def _labels(models: Sequence[Mapping[str, object]]) -> list[str]:
     ]
 
 
-def _rank(model: Model) -> tuple[bool, float, float, str]:
+def _rank(model: Model, metric: Metric) -> tuple[bool, float, float, str]:
+    score = model.score(metric)
     flops = float("inf") if model.complexity is None else float(model.complexity.encoder_flops)
-    return model.bd_psnr is None, 0.0 if model.bd_psnr is None else -model.bd_psnr.db, flops, model.label
+    return score is None, 0.0 if score is None else -score, flops, model.label
 
 
 def _notes(models: Sequence[Model], runs: Sequence[TrainingRun]) -> tuple[str, ...]:
     notes = []
-    if len({(model.bd_psnr.low, model.bd_psnr.high) for model in models if model.bd_psnr is not None}) > 1:
+    compared = [model.bd_psnr for model in models if model.bd_psnr is not None and model.candidate]
+    if len({(delta.low, delta.high) for delta in compared}) > 1:
         notes.append("The models are compared over different ranges of CR; close values need not rank them.")
     notes += [
         f"{run.folder} was measured at step {run.measured.step} of {run.steps}."

@@ -15,47 +15,20 @@ There is one point for a fixed λ, and several for a variable rate; `quality` ma
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from hyvic_runtime.families.adaptive.bundle import ADAPTIVE
-from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 
 from hyvic_compare.errors import RunError, invalid_entries
+from hyvic_compare.evaluation import Evaluation
+from hyvic_compare.rate_point import RatePoint
 
 CONFIG, RATE_DISTORTION = "config.json", "rd.json"
 
 T = TypeVar("T")
-PositiveFinite = Annotated[FiniteFloat, Field(gt=0)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SceneMeasure:
-    """Rate and distortion of one scene.
-
-    Attributes:
-        rate_bpppb: bits per pixel per band.
-        psnr_db: PSNR over the sensor's range.
-    """
-
-    rate_bpppb: PositiveFinite
-    psnr_db: FiniteFloat
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RatePoint:
-    """One λ, or one quality of a variable-rate model.
-
-    Attributes:
-        lmbda: λ of eq. 2.
-        quality: quality of a variable-rate model, or None.
-        scenes: measures by scene name.
-    """
-
-    lmbda: PositiveFinite
-    quality: FiniteFloat | None = None
-    scenes: Annotated[Mapping[str, SceneMeasure], Field(min_length=1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +62,7 @@ class TrainingRun:
         folder: path of the folder, as it was given.
         model: model section of the configuration.
         steps: number of steps that the configuration asks for, or None if it does not say.
-        measured: rate and distortion at the last validation.
+        measured: rate and distortion at the last validation, or in an evaluation.
     """
 
     folder: Path
@@ -98,8 +71,12 @@ class TrainingRun:
     measured: RateDistortion
 
 
-def read_runs(folders: Sequence[Path]) -> tuple[TrainingRun, ...]:
+def read_runs(folders: Sequence[Path], evaluation: Evaluation | None = None) -> tuple[TrainingRun, ...]:
     """Read runs to compare; a folder named twice is read once.
+
+    Args:
+        folders: folders that train-model wrote.
+        evaluation: evaluation whose points take the place of the last validation's, or None.
 
     Raises:
         RunError: folders are unreadable, damaged or not comparable; the error lists every problem.
@@ -110,7 +87,10 @@ def read_runs(folders: Sequence[Path]) -> tuple[TrainingRun, ...]:
         if folder.resolve() in runs:
             continue
         try:
-            runs[folder.resolve()] = read_run(folder)
+            run = read_run(folder)
+            if evaluation is not None:
+                run = replace(run, measured=replace(run.measured, points=evaluation.points_of(folder)))
+            runs[folder.resolve()] = run
         except RunError as error:
             problems += (problem for problem in error.problems if problem not in problems)
     found = tuple(runs.values())
@@ -127,7 +107,9 @@ def read_run(folder: Path) -> TrainingRun:
         RunError: the folder has problems; the error lists all of them.
     """
     if not folder.is_dir():
-        raise RunError([f"{folder}: no such folder; a run is a folder that train-model wrote"])
+        raise RunError(
+            [f"{folder}: no such folder; a run is a folder that train-model wrote, and a published curve a CSV file"]
+        )
     problems: list[str] = []
     config = _read(_Configuration, folder / CONFIG, problems)
     if config is not None and config.model.get("family") == ADAPTIVE:
@@ -159,6 +141,15 @@ def _read(kind: type[T], path: Path, problems: list[str]) -> T | None:
     return None
 
 
+def names_text(names: Sequence[str]) -> str:
+    """Return names for a message; a test set has a thousand, of which a few are enough."""
+    few = ", ".join(names[:_FEW])
+    return few if len(names) <= _FEW else f"{few} and {len(names) - _FEW} more"
+
+
+_FEW = 8
+
+
 def _differences(runs: Sequence[TrainingRun]) -> Iterator[str]:
     """Name the differences that prevent a comparison with the first run."""
     if not runs:
@@ -170,10 +161,10 @@ def _differences(runs: Sequence[TrainingRun]) -> Iterator[str]:
             names = set(point.scenes)
             if names != expected:
                 lacks, adds = sorted(expected - names), sorted(names - expected)
-                changes = [f"lacks {', '.join(lacks)}"] * bool(lacks) + [f"adds {', '.join(adds)}"] * bool(adds)
+                changes = [f"{verb} {names_text(some)}" for verb, some in (("lacks", lacks), ("adds", adds)) if some]
                 yield (
                     f"{run.folder}: point {index} {' and '.join(changes)} compared with {first.folder}; "
-                    "validate all runs on the same scenes"
+                    "measure all runs on the same scenes"
                 )
                 break
         bits, first_bits = run.measured.bits_per_sample, first.measured.bits_per_sample

@@ -175,7 +175,7 @@ def _published() -> Iterator[Figure]:
             f"{curve.codec}, published, N_b {curve.bits_per_sample} drawn as {BITS_PER_SAMPLE}",
             curve.ratios,
             curve.psnr_db,
-            f"<b>{curve.codec}</b>, published, other data<br>%{{y:.2f}} dB at CR %{{x}} of {BITS_PER_SAMPLE}-bit samples"
+            f"<b>{curve.codec}</b>, published, other data<br>CR %{{x}} of {BITS_PER_SAMPLE}-bit samples: %{{y:.2f}} dB"
             f"<br>(printed: CR %{{customdata}} of {curve.bits_per_sample}-bit samples)",
             customdata=curve.printed_ratios,
             line={"color": QUIET, "width": 1.2, "dash": "dash"},

@@ -9,6 +9,7 @@ import pytest
 import torch
 from compressai.utils.eval_model.__main__ import psnr as compressai_psnr
 from hyspecnet_folder import patch_entry, write_splits
+from hyvic_compare.evaluation import Evaluation
 from hyvic_train.checkpoint import save_checkpoint, weights
 from hyvic_train.evaluation.cli import main
 from hyvic_train.evaluation.codecs import codec_of
@@ -71,6 +72,10 @@ def test_a_run_is_measured_on_the_test_part_as_a_hand_calculation_has_it(data: P
     rows = _rows(tmp_path)
     assert {row["patch"] for row in rows} == {Path(patch_entry(number)).stem for number in (2, 3)}
     assert len(rows) == 2 * len(LMBDAS)
+
+    # select-model finds the run by its weights.
+    assert [p.lmbda for p in Evaluation(tmp_path).points_of(run)] == list(LMBDAS)
+    assert all(len(p.scenes) == 2 for p in Evaluation(tmp_path).points_of(run))
 
     row = next(r for r in rows if float(r["lmbda"]) == LMBDAS[1] and r["patch"] == Path(patch_entry(2)).stem)
     cube = _test_patch(data, 2)
