@@ -11,11 +11,31 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 @pytest.mark.parametrize(("latent", "hyperlatent", "millions"), [(1280, 768, 74.6), (768, 460, 26.9), (384, 230, 6.8)])
-def test_parameters_are_the_papers(latent: int, hyperlatent: int, millions: float) -> None:
+def test_parameters_of_table_1_are_what_the_text_of_section_3_gives(
+    latent: int, hyperlatent: int, millions: float
+) -> None:
     model = Architecture(
         bands=202, latent_channels=latent, hyperlatent_channels=hyperlatent, kernel_size=3, spatial_stages=2
     )
     assert round(complexity(model).parameters / 1e6, 1) == millions
+
+
+def test_savings_of_a_small_kernel_are_less_than_section_5_a1_states() -> None:
+    # At S = 2, M = 768, N = 460 the paper states 67.96 and 84.91 % fewer parameters and 65.3 and 82.9 % fewer FLOPs
+    # for k = 3 than for k = 5 and 7. The layers that it describes give the figures below. No network of 2-D k × k
+    # convolutions can save more than 1 − 9/25 and 1 − 9/49, whatever its other layers.
+    small, medium, large = (
+        complexity(
+            Architecture(bands=202, latent_channels=768, hyperlatent_channels=460, kernel_size=k, spatial_stages=2)
+        )
+        for k in (3, 5, 7)
+    )
+    fewer = [100 * (1 - small.parameters / other.parameters) for other in (medium, large)]
+    assert fewer == pytest.approx([59.87, 78.86], abs=0.005)
+    flops = [model.encoder_flops + model.decoder_flops for model in (small, medium, large)]
+    assert [100 * (1 - flops[0] / other) for other in flops[1:]] == pytest.approx([51.3, 72.5], abs=0.05)
+    for found, bound, stated in zip(fewer, (100 * (1 - 9 / 25), 100 * (1 - 9 / 49)), (67.96, 84.91), strict=True):
+        assert found < bound < stated
 
 
 @pytest.mark.parametrize("stages", [0, 1, 2, 3, 4])

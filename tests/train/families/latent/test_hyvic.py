@@ -16,7 +16,9 @@ the sums."""
 
 
 @pytest.mark.parametrize(("latent", "hyperlatent", "millions"), [(1280, 768, 74.6), (768, 460, 26.9), (384, 230, 6.8)])
-def test_parameter_counts_are_the_papers(latent: int, hyperlatent: int, millions: float) -> None:
+def test_parameter_counts_of_table_1_are_what_the_text_of_section_3_gives(
+    latent: int, hyperlatent: int, millions: float
+) -> None:
     model = HyVIC(HyVICConfig(bands=202, latent_channels=latent, hyperlatent_channels=hyperlatent))
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == pytest.approx(millions)
 
