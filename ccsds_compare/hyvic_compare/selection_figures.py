@@ -55,8 +55,9 @@ def selection_figures(selection: Selection) -> dict[str, Figure]:
             figures[name] = _measure_figure(selection, label, value_of)
     cells = _cells(selection)
     figures[MAP] = _map_figure(selection, cells)
-    if all(len(_values(axis, cells)) > 1 for axis in (_STAGES, _WIDTHS)):
-        figures[CUBE] = _cube_figure(selection, cells)
+    compared = {a: model for a, model in cells.items() if model.score(selection.metric) is not None}
+    if all(len(_values(axis, compared)) > 1 for axis in (_STAGES, _WIDTHS)):
+        figures[CUBE] = _cube_figure(selection, compared)
     if groups := _kernel_groups(cells):
         figures[KERNEL] = _kernel_figure(groups)
     return figures
@@ -211,7 +212,12 @@ def _map_figure(selection: Selection, cells: Cells) -> Figure:
 
 
 def _cube_figure(selection: Selection, cells: Cells) -> Figure:
-    """Draw Fig. 6: a point over S and (M, N) for every model that shares the best one's other hyper-parameters."""
+    """Draw Fig. 6: a point over S and (M, N) for every model that shares the best one's other hyper-parameters.
+
+    Args:
+        selection: result to draw.
+        cells: models that have a BD-PSNR, best first.
+    """
     from matplotlib.figure import Figure
 
     best = next(iter(cells))
@@ -226,8 +232,7 @@ def _cube_figure(selection: Selection, cells: Cells) -> Figure:
     points = []
     for architecture, model in shown.items():
         score = model.score(selection.metric)
-        if score is None:
-            continue
+        assert score is not None
         x, y = stages.index(_STAGES[1](architecture)), widths.index(_WIDTHS[1](architecture))
         points.append((x, y, score))
         axes.plot([x, x], [y, y], [floor, score], color="0.75", linewidth=1)
