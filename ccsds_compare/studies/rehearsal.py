@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -124,9 +125,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (HyvicError, OSError) as error:
         print(f"rehearsal: {error}", file=sys.stderr)
         return 1
-    except subprocess.CalledProcessError as error:
-        print(f"rehearsal: {shlex.join(map(str, error.cmd))} failed with status {error.returncode}", file=sys.stderr)
-        return 1
     return report(folders, time.perf_counter() - begun)
 
 
@@ -197,9 +195,12 @@ def rehearse(folders: Folders) -> None:
     kernel = toy_config(folders, "ablation-kernel.yaml", TOY_WIDTHS[1:2])
     curve = toy_config(folders, "curve-mlretset.yaml", TOY_WIDTHS[-1:])
     train_interrupted("train-model", grid, "--data", hyspecnet, "--out", runs / "grid")
-    command("train-model", grid, "--data", hyspecnet, "--out", runs / "grid", "--resume")
-    command("train-model", kernel, "--data", hyspecnet, "--out", runs / "kernel")
-    command("train-model", curve, "--data", mlretset, "--out", runs / "mlretset")
+    again = ("train-model", grid, "--data", hyspecnet, "--out", runs / "grid", "--resume", "--only")
+    at_once((*again, "spatial_stages=[012],*"), (*again, "spatial_stages=[34],*"))
+    at_once(
+        ("train-model", kernel, "--data", hyspecnet, "--out", runs / "kernel"),
+        ("train-model", curve, "--data", mlretset, "--out", runs / "mlretset"),
+    )
 
     final = name_of(spatial_stages=2, widths=TOY_WIDTHS[-1])
     chosen, bundle = runs / "grid" / f"{final},lmbda=0.0001", folders.out / "hyvic.bundle"
@@ -209,8 +210,10 @@ def rehearse(folders: Folders) -> None:
 
     tested = ("--split", "test", "--out")
     all_runs, kernels = sorted((runs / "grid").iterdir()), sorted((runs / "kernel").iterdir())
-    command("evaluate-model", *all_runs, "--data", hyspecnet, *tested, evaluation / "grid")
-    command("evaluate-model", *kernels, "--data", hyspecnet, *tested, evaluation / "kernel")
+    at_once(
+        ("evaluate-model", *all_runs, "--data", hyspecnet, *tested, evaluation / "grid"),
+        ("evaluate-model", *kernels, "--data", hyspecnet, *tested, evaluation / "kernel"),
+    )
     command("evaluate-model", *sorted((runs / "mlretset").iterdir()), "--data", mlretset, *tested, evaluation / "b")
     shown = (bundle, adaptive, *sorted((runs / "grid").glob(f"{final},*")))
     command("evaluate-model", *shown, "--data", hyspecnet, *tested, evaluation / "a", "--show", "*")
@@ -259,11 +262,23 @@ def foreign_curve(evaluation: Path, codec: str) -> Path:
 
 def command(*words: str | Path) -> None:
     """Run a command as a user would, and say how long it took."""
-    typed = list(map(str, words))
-    shown = typed if len(typed) < 16 else [*typed[:3], f"… {len(typed) - 10} more …", *typed[-7:]]
-    print(f"$ {' '.join(shown)}", flush=True)
-    begun = time.perf_counter()
-    subprocess.run([executable(typed[0]), *typed[1:]], check=True, stdout=subprocess.DEVNULL)
+    at_once(words)
+
+
+def at_once(*commands: Sequence[str | Path]) -> None:
+    """Run commands side by side, as the jobs of a cluster run, and say how long they took."""
+    begun, running = time.perf_counter(), []
+    for words in commands:
+        typed = list(map(str, words))
+        shown = typed if len(typed) < 16 else [*typed[:3], f"… {len(typed) - 10} more …", *typed[-7:]]
+        print(f"$ {' '.join(shown)}", flush=True)
+        # A thread each: two commands of two threads on two cores would wait for one another.
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        running.append(subprocess.Popen([executable(typed[0]), *typed[1:]], stdout=subprocess.DEVNULL, env=environment))
+    statuses = [process.wait() for process in running]
+    for words, status in zip(commands, statuses, strict=True):
+        if status:
+            raise HyvicError(f"{words[0]} failed with status {status}")
     print(f"  {time.perf_counter() - begun:.0f} s", flush=True)
 
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -207,11 +208,17 @@ def family_of(document: object) -> str:
 
 def json_from_config(config: RunConfig) -> dict[str, Any]:
     """Return the JSON document of a configuration; `registry.run_config_from_json` reads it back."""
-    document: dict[str, Any] = json.loads(TypeAdapter(type(config)).dump_json(config))
+    document: dict[str, Any] = json.loads(_adapter(type(config)).dump_json(config))
     return document
 
 
 T = TypeVar("T")
+
+
+@cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    """Return pydantic's reader of a dataclass, made once: a sweep validates hundreds of configurations."""
+    return TypeAdapter(kind)
 
 
 def validated(document: object, kind: type[T]) -> T:
@@ -220,7 +227,7 @@ def validated(document: object, kind: type[T]) -> T:
     Raises:
         ConfigError: every problem of the document.
     """
-    adapter = TypeAdapter(kind)
+    adapter = _adapter(kind)
     try:
         return adapter.validate_python(document)
     except ValidationError as error:
