@@ -12,7 +12,7 @@ TILE = 128
 """Side in pixels of the square that FLOPs are stated for: a patch of HySpecNet-11k."""
 
 _SIZES = ("bands", "latent_channels", "hyperlatent_channels", "kernel_size", "spatial_stages")
-_OTHERS = ("peak", "leaky_slope_bits", "rates", "hyperprior")
+_OTHERS = ("peak", "leaky_slope_bits", "leaky_slope", "rates", "hyperprior")
 _PRIOR_PARAMETERS = 61
 """Parameters in one channel of CompressAI's factorised prior with filters (3, 3, 3, 3): 33 matrix entries, 13 biases,
 12 factors, 3 quantiles."""

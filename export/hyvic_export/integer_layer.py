@@ -7,7 +7,9 @@ floating-point variables, because engines are fast at these:
 - every weight and activation is an integer of magnitude ≤ 2048, exact in TF32 and fp16 operands;
 - Σ|w|·max|x| + |b| < 2²⁴ per output channel, so a float32 sum is exact in any order; if a wide layer would leave
   its weights too few bits, channels are summed in groups, and the rounded sums of the groups are added;
-- a layer requantises by a power of two, rounding half to even, and clamps; LeakyReLU's slope is a power of two;
+- a layer requantises by a power of two, rounding half to even, and clamps;
+- LeakyReLU's slope is a power of two, or a multiple of 2⁻¹⁶ by which negative results are multiplied, exactly, and
+  rounded again: 0.01 becomes 655 · 2⁻¹⁶, 0.055 % less;
 - a last layer gives the mean in steps of 2⁻⁴ and, where the model predicts log2 σ, the scale index itself; from a
   model that predicts σ it gives σ in steps of 2⁻⁶, and a lookup gives the index: never a logarithm.
 
@@ -18,13 +20,14 @@ engine that takes Winograd's fails the conformance vectors, and codes nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from hyvic_train.integer_path import HIDDEN_MAX, hidden_step
+from hyvic_train.integer_path import HIDDEN_MAX, SLOPE_BITS, hidden_step
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -42,15 +45,20 @@ Integers = NDArray[np.int64]
 class Requantisation:
     """Reduction of integers that are too fine or too large: clamp(round(leaky(x) · 2**-shift), low, high).
 
+    A slope that is no power of two acts after the clamp: t = clamp(round(x · 2**-shift), low, high), and the result is
+    max(t, round(t · slope_steps · 2**-SLOPE_BITS)).
+
     Attributes:
         shift, low, high: parameters of each row, (row,).
         leaky_slope_bits: negative values are scaled by 2**-leaky_slope_bits; None: they are not scaled.
+        slope_steps: negative results are scaled by slope_steps · 2**-SLOPE_BITS; None: they are not scaled.
     """
 
     shift: Integers
     low: Integers
     high: Integers
     leaky_slope_bits: int | None
+    slope_steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +100,7 @@ def hidden_layers(
     *,
     input_step: NDArray[np.float64],
     input_peak: Integers,
-    leaky_slope_bits: int,
+    slope: float,
     input_offset: NDArray[np.float64] | None = None,
 ) -> tuple[tuple[IntegerLayer, ...], NDArray[np.float64]]:
     """Quantise hidden layers: each a convolution, or a stride-2 transposed convolution, and LeakyReLU.
@@ -101,12 +109,14 @@ def hidden_layers(
         stages: layers of torch in turn, each with the largest magnitude that every channel reached, (output channel,).
         input_step: value of one integer step of the first layer's input, (input channel,).
         input_peak: largest magnitude of this input in steps, (input channel,).
-        leaky_slope_bits: negative values are scaled by 2**-leaky_slope_bits.
+        slope: negative slope of LeakyReLU, positive and below 1.
         input_offset: values of this input that stand for zero steps, (input channel,).
 
     Returns:
         The layers, and the value of one integer step of the last one's output, (output channel,).
     """
+    slope_bits, slope_steps = slope_form(slope)
+    lowest = -HIDDEN_MAX if slope_steps is None else lowest_before_slope(slope_steps)
     layers = []
     for layer, reached in stages:
         reach = layer.kernel_size[0] // 2
@@ -125,15 +135,30 @@ def hidden_layers(
             input_step=input_step,
             input_peak=input_peak,
             output_step=np.repeat(output_step, phases),
-            low=np.full(len(weight), -HIDDEN_MAX),
+            low=np.full(len(weight), lowest),
             high=np.full(len(weight), HIDDEN_MAX),
             pad=pad,
-            leaky_slope_bits=leaky_slope_bits,
+            leaky_slope_bits=slope_bits,
+            slope_steps=slope_steps,
             upsampling=layer.transposed,
         )
         layers.append(quantised)
         input_step, input_peak, input_offset = output_step, np.full(len(output_step), HIDDEN_MAX), None
     return tuple(layers), input_step
+
+
+def slope_form(slope: float) -> tuple[int | None, int | None]:
+    """Return a slope as `leaky_slope_bits` and `slope_steps` of a requantisation; one of them is None."""
+    mantissa, exponent = math.frexp(slope)
+    return (1 - exponent, None) if mantissa == 0.5 else (None, round(slope * 2**SLOPE_BITS))
+
+
+def lowest_before_slope(slope_steps: int) -> int:
+    """Return the lowest integer that the slope takes to −HIDDEN_MAX, and not below.
+
+    Its product with `slope_steps` is less than (HIDDEN_MAX + 1/2) · 2**SLOPE_BITS, so float32 holds it exactly.
+    """
+    return -(((2 * HIDDEN_MAX + 1 << SLOPE_BITS - 1) - 1) // slope_steps)
 
 
 def last_layer(
@@ -220,6 +245,7 @@ def quantised_layer(
     pad: tuple[int, int],
     leaky_slope_bits: int | None,
     upsampling: bool,
+    slope_steps: int | None = None,
 ) -> IntegerLayer:
     """Give every row the largest power-of-two gain at which its operands and sums stay exact.
 
@@ -243,6 +269,7 @@ def quantised_layer(
                 high=np.asarray(high, np.int64),
                 pad=pad,
                 leaky_slope_bits=leaky_slope_bits,
+                slope_steps=slope_steps,
                 upsampling=upsampling,
             )
             excess = np.log2(np.maximum(largest_sum(layer, input_peak), 1) / MAX_SUM)
@@ -299,7 +326,10 @@ def layer_sums(layer: IntegerLayer, x: Integers) -> Integers:
 
 def requantised(by: Requantisation, values: Integers) -> Integers:
     """Requantise values, (row, line, sample)."""
-    return np.clip(rounded_shift(values, shift_of(by, values)), by.low[:, None, None], by.high[:, None, None])
+    clamped = np.clip(rounded_shift(values, shift_of(by, values)), by.low[:, None, None], by.high[:, None, None])
+    if by.slope_steps is None:
+        return clamped
+    return np.maximum(clamped, rounded_shift(clamped * by.slope_steps, np.int64(SLOPE_BITS)))
 
 
 def _depth_to_space(x: Integers) -> Integers:

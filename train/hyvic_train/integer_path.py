@@ -4,8 +4,8 @@ On board and on the ground D^H is an integer network. This module fixes what it 
 makes the integers (hyvic_export.families.latent.integer_network). Training may pass its values through the same
 rounding with a straight-through gradient, so that the network learns to live with it.
 
-Weights are rounded too, to eleven bits a row: a hundred times finer than the activations, so training leaves
-them alone.
+Weights are rounded too, to eleven bits a row, and so is a slope of LeakyReLU that is no power of two: a hundred times
+finer than the activations, so training leaves them alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ HIDDEN_MAX = 255
 """Largest hidden activation; eight bits and a sign leave the weights as many within a sum of 2**24."""
 CALIBRATION_MARGIN = 1.25
 """Room above the largest activation seen on the training scenes before the clamp acts."""
+
+SLOPE_BITS = 16
+"""A slope of LeakyReLU that is no power of two is a multiple of 2**-16, the finest step that keeps products with it
+below 2**24: they reach 255.5 · 2**16."""
 
 MEAN_STEP_BITS = 4
 """Means are multiples of 2**-4 quantiser steps: 1/32 off at most, which costs (1/32)² / (6 σ² ln 2) bits

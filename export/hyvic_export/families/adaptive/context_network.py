@@ -41,7 +41,7 @@ def context_network(model: ContextModel) -> ContextNetwork:
         ((stage.convolution, stage.hidden_peak) for stage in stages),
         input_step=np.full(CONTEXTS, CONTEXT_STEP),
         input_peak=np.full(CONTEXTS, CONTEXT_MAX),
-        leaky_slope_bits=model.config.leaky_slope_bits,
+        slope=2.0**-model.config.leaky_slope_bits,
     )
     last = last_layer(
         model.last,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import spox.opset.ai.onnx.v17 as op
-from hyvic_train.integer_path import CORRECTION_MAX, MEAN_STEP_BITS
+from hyvic_train.integer_path import CORRECTION_MAX, MEAN_STEP_BITS, SLOPE_BITS
 from spox import Var
 
 from hyvic_export.families.latent.integer_network import REST_STEPS, Completion, IntegerNetwork
@@ -44,7 +44,10 @@ def _requantised(x: Var, by: Requantisation) -> Var:
     if by.leaky_slope_bits is not None:
         x = op.max([x, op.mul(x, scalar(2.0**-by.leaky_slope_bits))])
     x = op.round(op.mul(x, per_channel(np.exp2(-by.shift.astype(np.float64)))))
-    return op.min([op.max([x, per_channel(by.low)]), per_channel(by.high)])
+    x = op.min([op.max([x, per_channel(by.low)]), per_channel(by.high)])
+    if by.slope_steps is None:
+        return x
+    return op.max([x, op.round(op.mul(x, scalar(by.slope_steps * 2.0**-SLOPE_BITS)))])
 
 
 def _sums(x: Var, layer: IntegerLayer) -> Var:

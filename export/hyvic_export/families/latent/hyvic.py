@@ -50,7 +50,7 @@ class ExportableHyVIC(Exportable[HyVIC]):
             [(stages[0], model.hidden_peak_0), (stages[2], model.hidden_peak_1)],
             input_step=np.ones(model.config.hyperlatent_channels),
             input_peak=hyperlatent_peak,
-            leaky_slope_bits=model.config.leaky_slope_bits,
+            slope=model.config.negative_slope,
             input_offset=doubles(model.medians),
         )
         logarithmic = model.config.hyperprior == "log2"

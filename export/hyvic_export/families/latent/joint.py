@@ -77,7 +77,7 @@ class ExportableJointCodec(Exportable[JointCodec]):
                 ((stage.convolution, stage.hidden_peak) for stage in stages),
                 input_step=step,
                 input_peak=peak,
-                leaky_slope_bits=model.config.leaky_slope_bits,
+                slope=2.0**-model.config.leaky_slope_bits,
             )
 
         layers, step = hidden(model.h_s, np.ones(len(hyperlatent_peak)), hyperlatent_peak)

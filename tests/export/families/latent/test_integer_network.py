@@ -9,18 +9,29 @@ import pytest
 import torch
 from hyvic_export import integer_layer as definition
 from hyvic_export.families.latent.conformance_vectors import cases, conformance_vectors, every_case
+from hyvic_export.families.latent.distributions import gaussians
 from hyvic_export.families.latent.entropy_model import entropy_model
 from hyvic_export.families.latent.graphs import hyperdecoder_graph
-from hyvic_export.families.latent.integer_network import IntegerNetwork, PartNetwork, run_reference
+from hyvic_export.families.latent.integer_network import (
+    IntegerNetwork,
+    PartNetwork,
+    run_reference,
+    scale_lookup,
+    scale_table,
+)
 from hyvic_export.families.registry import exportable
 from hyvic_export.integer_layer import (
     MAX_OPERAND,
     MAX_SUM,
     IntegerLayer,
     Integers,
+    Requantisation,
     largest_sum,
+    lowest_before_slope,
+    requantised,
     rounded_shift,
     run_layers,
+    slope_form,
     sub_pixel_weight,
 )
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
@@ -28,7 +39,16 @@ from hyvic_runtime.scene.tile_grid import geometry_of
 from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.hyvic import HyVIC
 from hyvic_train.families.latent.model_config import HyVICConfig
-from hyvic_train.integer_path import LOG2_MIN_SCALE, LOG2_SCALE_STEP, MEAN_STEP_BITS
+from hyvic_train.integer_path import (
+    HIDDEN_MAX,
+    LOG2_MIN_SCALE,
+    LOG2_SCALE_STEP,
+    MEAN_STEP_BITS,
+    SCALE_COUNT,
+    SCALE_STEP_BITS,
+    SLOPE_BITS,
+)
+from numpy.typing import NDArray
 from scenes import SHIPPED_CHECKPOINT
 
 
@@ -57,6 +77,73 @@ def test_requantisation_rounds_half_to_even() -> None:
     assert rounded_shift(value, np.int64(2)).tolist() == np.rint(value / 4).astype(int).tolist()
     assert rounded_shift(value, np.int64(0)).tolist() == value.tolist()
     assert rounded_shift(value, np.int64(-3)).tolist() == (value * 8).tolist()
+
+
+def test_a_slope_is_a_shift_only_if_it_is_a_power_of_two() -> None:
+    assert [slope_form(2.0**-bits) for bits in range(1, 11)] == [(bits, None) for bits in range(1, 11)]
+    assert slope_form(0.01) == (None, 655)
+    assert slope_form(0.3) == (None, 19661)
+
+
+@pytest.mark.parametrize("slope", [0.001, 0.01, 0.1, 0.3, 0.499])
+def test_a_slope_of_no_power_of_two_is_exact_in_float32(slope: float) -> None:
+    _, steps = slope_form(slope)
+    assert steps is not None
+    lowest = lowest_before_slope(steps)
+    # Every integer that a slope can meet, and some that the clamp must catch.
+    values = np.arange(lowest - 300, 300)
+    by = Requantisation(
+        shift=np.zeros(1, np.int64),
+        low=np.array([lowest]),
+        high=np.array([HIDDEN_MAX]),
+        leaky_slope_bits=None,
+        slope_steps=steps,
+    )
+    exact = requantised(by, values[None, None])[0, 0]
+    clamped = np.clip(values, lowest, HIDDEN_MAX)
+    assert -lowest * steps < MAX_SUM
+    product = clamped.astype(np.float32) * np.float32(steps * 2.0**-SLOPE_BITS)
+    assert (product.astype(np.float64) * 2**SLOPE_BITS == clamped * steps).all()
+    assert np.array_equal(np.maximum(clamped, np.rint(product)), exact)
+    # One step below the clamp would be an activation below −255.
+    assert (exact.min(), exact.max()) == (-HIDDEN_MAX, HIDDEN_MAX)
+    assert np.rint((lowest - 1) * steps * 2.0**-SLOPE_BITS) == -HIDDEN_MAX - 1
+    # A slope off by half of 2**-16, and one rounding.
+    wanted = np.where(values < 0, values * slope, values).clip(-HIDDEN_MAX, HIDDEN_MAX)
+    assert np.abs(exact - wanted).max() <= 0.5 + -lowest * 2.0 ** -(SLOPE_BITS + 1)
+
+
+def test_64ths_of_a_quantiser_step_tell_all_scales_apart() -> None:
+    lookup, table = scale_lookup(), scale_table()
+    assert lookup[np.rint(table * 2**SCALE_STEP_BITS).astype(int)].tolist() == list(range(SCALE_COUNT))
+    scale = np.geomspace(table[0], table[-1], 10_000)
+    chosen = table[lookup[np.rint(scale * 2**SCALE_STEP_BITS).astype(int)]]
+    # Half a row, and half a 64th; the second is 7 % of the smallest scale and fades as 1 / σ.
+    assert (np.abs(np.log2(chosen / scale)) <= LOG2_SCALE_STEP / 2 - np.log2(1 - 2.0**-7 / scale)).all()
+
+
+def _excess_bits(scale: NDArray[np.float64], row_scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bits a symbol that tables of `row_scale` cost more than those of `scale`; 1e-12 is less than a table's tail."""
+    excess = []
+    for real, coded in zip(gaussians(scale), gaussians(row_scale), strict=True):
+        first = min(real.first, coded.first)
+        masses = np.full((2, 1 - 2 * first), 1e-12)
+        for mass, of in zip(masses, (real, coded), strict=True):
+            mass[of.first - first : of.first - first + len(of.mass)] += of.mass
+        excess.append((masses[0] * np.log2(masses[0] / masses[1])).sum())
+    return np.array(excess)
+
+
+def test_the_row_of_a_scale_costs_less_than_compressais() -> None:
+    table = scale_table()
+    scale = np.geomspace(table[0], table[-1], 500)
+    nearest = table[scale_lookup()[np.rint(scale * 2**SCALE_STEP_BITS).astype(int)]]
+    not_smaller = table[np.searchsorted(table, scale * (1 - 1e-12))]  # GaussianConditional.build_indexes
+    ours, theirs = _excess_bits(scale, nearest), _excess_bits(scale, not_smaller)
+    assert ours.max() < 0.006
+    assert ours.mean() < 0.0018
+    assert theirs.max() > 3 * ours.max()
+    assert theirs.mean() > 3 * ours.mean()
 
 
 @pytest.fixture(params=[64.0, 1e9], ids=["sums whole", "sums split"])
@@ -144,6 +231,8 @@ def _torch_layers(network: IntegerNetwork, z_hat: np.ndarray, dtype: torch.dtype
         if layer.leaky_slope_bits is not None:
             sums = torch.nn.functional.leaky_relu(sums, 2.0**-layer.leaky_slope_bits)
         x = torch.round(sums * shift[:, None, None]).clamp(low[:, None, None], high[:, None, None])
+        if layer.slope_steps is not None:
+            x = torch.maximum(x, torch.round(x * (layer.slope_steps * 2.0**-SLOPE_BITS)))
         if layer.upsampling:
             x = torch.nn.functional.pixel_shuffle(x, 2)
     return x[0].long()
@@ -151,10 +240,10 @@ def _torch_layers(network: IntegerNetwork, z_hat: np.ndarray, dtype: torch.dtype
 
 @pytest.mark.usefixtures("_wanted_weights")
 @pytest.mark.parametrize("hyperprior", ["log2", "compressai"])
-@pytest.mark.parametrize("leaky_slope_bits", [1, 7])
+@pytest.mark.parametrize("slope", [0.5, 2**-7, 0.01, 0.3])
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
 def test_every_execution_computes_the_definition(
-    tmp_path: Path, kernel_size: int, leaky_slope_bits: int, hyperprior: Literal["log2", "compressai"]
+    tmp_path: Path, kernel_size: int, slope: float, hyperprior: Literal["log2", "compressai"]
 ) -> None:
     torch.manual_seed(kernel_size)
     config = HyVICConfig(
@@ -163,7 +252,7 @@ def test_every_execution_computes_the_definition(
         hyperlatent_channels=6,
         kernel_size=kernel_size,
         spatial_stages=1,
-        leaky_slope_bits=leaky_slope_bits,
+        leaky_slope=slope,
         hyperprior=hyperprior,
     )
     model = HyVIC(config).eval()

@@ -264,9 +264,9 @@ class CodecModel(nn.Module, ABC):
         return loss
 
 
-def hyper_encoder(config: ModelConfig, width: int) -> nn.Sequential:
+def hyper_encoder(config: ModelConfig, width: int, slope: float) -> nn.Sequential:
     """Build E^H of HyVIC: conv 1×1 (M→width), LeakyReLU, conv k×k /2, LeakyReLU, conv k×k /2."""
-    slope, k = 2.0**-config.leaky_slope_bits, config.kernel_size
+    k = config.kernel_size
     return nn.Sequential(
         nn.Conv2d(config.latent_channels, width, 1),
         nn.LeakyReLU(slope),

@@ -60,8 +60,8 @@ class HyVIC(CodecModel):
         self.g_a = nn.Sequential(*analysis, nn.Conv2d(N, M, 1))
         self.g_s = nn.Sequential(*synthesis, nn.Conv2d(N, C, 1))
 
-        slope = 2.0**-config.leaky_slope_bits
-        self.h_a = hyper_encoder(config, N)
+        slope = config.negative_slope
+        self.h_a = hyper_encoder(config, N, slope)
         self.h_s = nn.Sequential(
             upsampling(N, M, k),
             nn.LeakyReLU(slope),
@@ -90,9 +90,11 @@ class HyVIC(CodecModel):
 
     @property
     def foreign_weights_obstacle(self) -> str | None:
-        if self.config.hyperprior == "compressai":
-            return None
-        return "set model.hyperprior=compressai to read it as it was meant"
+        if self.config.hyperprior != "compressai":
+            return "set model.hyperprior=compressai to read it as it was meant"
+        if self.config.leaky_slope is None:
+            return "it does not name LeakyReLU's slope; set model.leaky_slope, which is 0.01 by torch's default"
+        return None
 
     def scales_and_means(self, z_hat: Tensor, arithmetic: Arithmetic = Arithmetic.REAL) -> tuple[Tensor, Tensor]:
         """Apply D^H: ẑ to σ and μ of every latent, each (batch, M, line, sample), in quantiser steps."""

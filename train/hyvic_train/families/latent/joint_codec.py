@@ -78,7 +78,7 @@ class JointCodec(CodecModel):
         self.g_s = nn.Sequential(nn.Conv2d(M, N, 1), GDN(N, inverse=True), *synthesis)
 
         slope = 2.0**-config.leaky_slope_bits
-        self.h_a = hyper_encoder(config, H)
+        self.h_a = hyper_encoder(config, H, slope)
         self.h_s = nn.ModuleList(
             (EntropyPathLayer(upsampling(H, M, k), slope), EntropyPathLayer(upsampling(M, 3 * M // 2, k), slope))
         )

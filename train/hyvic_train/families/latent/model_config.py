@@ -25,8 +25,10 @@ class HyVICConfig(Section):
         rates: rate levels; every one has a pair of gain vectors. 1: no gains, one rate, the paper's model.
         hyperprior: "log2": D^H gives log2 σ, and ẑ is an integer. "compressai": D^H gives σ itself, and ẑ is an integer
             plus its channel's median, as in CompressAI's models.
-        leaky_slope_bits: LeakyReLU's negative slope is 2**-leaky_slope_bits, a power of two so that the
-            exported integer network computes it exactly. The paper gives none; 7 is nearest to torch's 0.01.
+        leaky_slope_bits: LeakyReLU's negative slope is 2**-leaky_slope_bits. The paper gives none; 7 is nearest to
+            torch's 0.01. The exported integer network computes a power of two exactly.
+        leaky_slope: the negative slope itself, such as torch's 0.01 for weights of CompressAI; null: leaky_slope_bits
+            gives it. The integer network rounds it to a multiple of 2**-16.
     """
 
     bands: int
@@ -38,9 +40,22 @@ class HyVICConfig(Section):
     rates: int = 1
     hyperprior: Literal["log2", "compressai"] = "log2"
     leaky_slope_bits: int = 7
+    leaky_slope: float | None = None
 
     def __post_init__(self) -> None:
-        refuse(_impossible_values(self))
+        problems = _impossible_values(self)
+        if self.leaky_slope is not None:
+            problems += outside(self, 2.0**-10, 0.5, "leaky_slope")
+            if self.leaky_slope_bits != 7:
+                problems.append(
+                    f"leaky_slope is {self.leaky_slope} and leaky_slope_bits {self.leaky_slope_bits}; name one of them"
+                )
+        refuse(problems)
+
+    @property
+    def negative_slope(self) -> float:
+        """LeakyReLU's negative slope in the hyper-transforms."""
+        return 2.0**-self.leaky_slope_bits if self.leaky_slope is None else self.leaky_slope
 
     @property
     def family(self) -> Literal["hyvic"]:

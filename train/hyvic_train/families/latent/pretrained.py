@@ -2,9 +2,8 @@
 
 CompressAI's training scripts save `{"state_dict": ...}` by torch.save, and so would the official HyVIC code: modules
 g_a, h_a, h_s, g_s, entropy_bottleneck and gaussian_conditional, as here. Such a file is read as tensors alone
-(`weights_only=True`): nothing in it is executed. Configure `model.hyperprior: compressai` for it.
-
-What differs: CompressAI's LeakyReLU has a slope of 0.01, ours a power of two, 2**-7.
+(`weights_only=True`): nothing in it is executed. Two things are not in it, and must be configured:
+`model.hyperprior: compressai`, and `model.leaky_slope`, which is 0.01 for `nn.LeakyReLU()`.
 """
 
 from __future__ import annotations
