@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,18 @@ def test_training_starts_from_a_working_codec(stages: int) -> None:
         error = (model(tiles).reconstruction - tiles).square().mean().item()
     # Noise of standard deviation 8 is what the 40 components cannot all carry; the signal itself has power 1e6.
     assert error < 100
+
+
+@pytest.mark.parametrize("hyperprior", ["log2", "compressai"])
+@torch.no_grad()
+def test_every_latent_starts_with_the_spread_of_its_channel(hyperprior: Literal["log2", "compressai"]) -> None:
+    model = HyVIC(HyVICConfig(bands=10, latent_channels=4, hyperlatent_channels=3, hyperprior=hyperprior)).eval()
+    mean, spread = torch.tensor([-3.0, 0.0, 1.0, 40.0]), torch.tensor([0.25, 1.0, 8.0, 100.0])
+    model.start_entropy_path(mean, spread)
+    model.h_s[4].weight.zero_()
+    scales, means = (values[0, :, 0, 0] for values in model.scales_and_means(torch.zeros(1, 3, 2, 2)))
+    torch.testing.assert_close(scales, spread)
+    torch.testing.assert_close(means, mean)
 
 
 def test_a_coarser_step_costs_fewer_bits_and_more_distortion() -> None:

@@ -121,4 +121,5 @@ class HyVIC(CodecModel):
         assert isinstance(fuse, nn.Conv2d)
         assert fuse.bias is not None
         fuse.weight.mul_(0.1)
-        fuse.bias.copy_(torch.cat((spread.log2(), mean)))
+        scale = spread.log2() if self.config.hyperprior == "log2" else spread
+        fuse.bias.copy_(torch.cat((scale, mean)))
