@@ -37,8 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--weights",
         type=Path,
         metavar="PATH",
-        help="start from these: a checkpoint folder, .safetensors, or a CompressAI state_dict; with --set "
-        "optimisation.steps=0 it is only measured and converted",
+        help="start from these: a checkpoint folder, .safetensors, or a CompressAI state_dict (of HyVIC, with --set "
+        "model.hyperprior=compressai --set model.leaky_slope=0.01); with --set optimisation.steps=0 it is only "
+        "measured and converted",
     )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument(
