@@ -46,7 +46,7 @@ class Requantisation:
     """Reduction of integers that are too fine or too large: clamp(round(leaky(x) · 2**-shift), low, high).
 
     A slope that is no power of two acts after the clamp: t = clamp(round(x · 2**-shift), low, high), and the result is
-    max(t, round(t · slope_steps · 2**-SLOPE_BITS)).
+    max(t, round(t · slope_steps · 2**-SLOPE_BITS)). The first rounding moves a negative result by half a slope at most.
 
     Attributes:
         shift, low, high: parameters of each row, (row,).

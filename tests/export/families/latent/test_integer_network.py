@@ -36,6 +36,7 @@ from hyvic_export.integer_layer import (
 )
 from hyvic_runtime.engines.engine import OnnxRuntimeEngine
 from hyvic_runtime.scene.tile_grid import geometry_of
+from hyvic_train.entropy_path_layer import Arithmetic
 from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.hyvic import HyVIC
 from hyvic_train.families.latent.model_config import HyVICConfig
@@ -44,6 +45,7 @@ from hyvic_train.integer_path import (
     LOG2_MIN_SCALE,
     LOG2_SCALE_STEP,
     MEAN_STEP_BITS,
+    SCALE_BOUND,
     SCALE_COUNT,
     SCALE_STEP_BITS,
     SLOPE_BITS,
@@ -211,6 +213,35 @@ def test_the_integer_path_follows_the_float_model(tiny_checkpoint: Path) -> None
     # Eight-bit activations: within one index and a few steps of 1/16 where float and integer path differ.
     assert np.abs(index - coded.scale_index).mean() < 0.5
     assert np.abs(means.numpy() - coded.mean_steps * 2.0**-MEAN_STEP_BITS).mean() < 0.1
+
+
+@pytest.mark.parametrize("hyperprior", ["log2", "compressai"])
+@pytest.mark.parametrize("slope", [2**-7, 0.01])
+@torch.no_grad()
+def test_training_rounds_as_the_integer_path(hyperprior: Literal["log2", "compressai"], slope: float) -> None:
+    torch.manual_seed(0)
+    config = HyVICConfig(
+        bands=4,
+        latent_channels=10,
+        hyperlatent_channels=6,
+        spatial_stages=1,
+        hyperprior=hyperprior,
+        leaky_slope=slope,
+    )
+    model = HyVIC(config).eval()
+    model.h_s[4].weight.mul_(8)
+    model.h_s[4].bias[:10].add_(1.5)
+    z_hat = torch.randint(-4, 5, (1, 6, 8, 8)).float()
+    model.scales_and_means(z_hat, Arithmetic.OBSERVED)
+    coded = run_reference(entropy_model(exportable(model)).network, z_hat[0].long().numpy(), no_symbols)
+    scales, means = (values[0].numpy() for values in model.scales_and_means(z_hat, Arithmetic.ROUNDED))
+    index = np.rint((np.log2(np.maximum(scales, SCALE_BOUND)) - LOG2_MIN_SCALE) / LOG2_SCALE_STEP)
+    mean_steps = np.rint(means * 2**MEAN_STEP_BITS)
+    assert len(np.unique(coded.scale_index)) > 12
+    for trained, integer in ((index, coded.scale_index), (mean_steps, coded.mean_steps)):
+        # Weights of eleven bits, which training does not round, turn a rounding here and there.
+        assert np.abs(trained - integer).max() <= 1
+        assert (trained != integer).mean() < 0.02
 
 
 def _torch_layers(network: IntegerNetwork, z_hat: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
