@@ -132,7 +132,7 @@ def write_data_sets(folders: Folders, scenes: Path | None) -> None:
     """Write both data sets in their published layouts."""
     import rasterio
     import scipy.io
-    from rasterio.transform import from_origin
+    from rasterio import Affine
 
     wavelengths = np.array(json.loads((CONFIGS / "enmap-hyspecnet11k.json").read_text()))
     patches = patches_of(scenes, wavelengths, SIDE)
@@ -151,7 +151,7 @@ def write_data_sets(folders: Folders, scenes: Path | None) -> None:
                 original = np.full((ENMAP_BANDS, SIDE, SIDE), -32768, np.int16)
                 original[np.array(KEPT_BANDS) - 1] = patch
                 profile = {"driver": "GTiff", "count": ENMAP_BANDS, "height": SIDE, "width": SIDE, "dtype": "int16"}
-                transform = from_origin(300_000 + 30 * SIDE * number, 5_800_000, 30, 30)
+                transform = Affine(30, 0, 300_000 + 30 * SIDE * number, 0, -30, 5_800_000)
                 path = folder / f"{name}-SPECTRAL_IMAGE.TIF"
                 with rasterio.open(path, "w", **profile, nodata=-32768, crs="EPSG:32633", transform=transform) as file:
                     file.write(original)
@@ -164,7 +164,7 @@ def write_data_sets(folders: Folders, scenes: Path | None) -> None:
     (folders.mlretset / "data").mkdir(parents=True)
     for number, patch in zip(range(MLRETSET_PATCHES), patches_of(scenes, centres, max(lines, samples)), strict=False):
         file = folders.mlretset / "data" / f"{number + 1:04d}_rehearsal.mat"
-        scipy.io.savemat(file, {"cube": patch[:lines, :samples].astype(np.float64) / 10_000}, do_compression=True)
+        scipy.io.savemat(file, {"cube": patch[:lines, :samples].astype(np.float64) / 10_000})
 
 
 def patches_of(folder: Path | None, wavelengths: NDArray[np.float64], side: int) -> Iterator[NDArray[np.uint16]]:
