@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from hyvic_train.config import RunConfig, family_of, json_from_config
+from hyvic_train.config import WITHOUT_EFFECT, RunConfig, family_of, json_from_config
 
 WEIGHTS, CONFIG, POINTS, RESUME, BEST = "model.safetensors", "config.json", "rd.json", "resume.safetensors", "best"
 
@@ -183,7 +183,7 @@ def resume(folder: Path, config: RunConfig, model: nn.Module, optimisers: Sequen
         f"{section}.{key}"
         for section in now
         for key in now[section]
-        if (before.get(section) or {}).get(key) != now[section][key]
+        if f"{section}.{key}" not in WITHOUT_EFFECT and (before.get(section) or {}).get(key) != now[section][key]
     ]
     if differing:
         raise CheckpointError(

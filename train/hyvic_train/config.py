@@ -17,6 +17,9 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+WITHOUT_EFFECT = frozenset({"data.workers"})
+"""Keys that change no result: a resumed run may have other values."""
+
 DEFAULT_FAMILY = "hyvic"
 """Family of documents that name none: they are older than the second family."""
 
@@ -143,6 +146,9 @@ class DataConfig(Section):
         remove_mean_spectrum: whether the model codes the difference from the scene's mean spectrum. The stream then
             carries the mean (two octets a band and scene). The paper's models see the digital numbers themselves.
             With a handful of training scenes, the unknown mean of a new sensor costs most.
+        workers: number of threads that cut the crops of coming steps while a step computes; 0 cuts them between the
+            steps. Memory holds up to twice as many batches. No result depends on it. Threads share the scenes in
+            memory and copy no batch from process to process (tests/benchmarks/bench_training.py --waiting).
     """
 
     dataset: Dataset = "scenes"
@@ -159,9 +165,11 @@ class DataConfig(Section):
     no_data: int | None = None
     scale: float | None = None
     remove_mean_spectrum: bool = False
+    workers: int = 4
 
     def __post_init__(self) -> None:
         problems = not_positive(self, "crop") + outside(self, 0, 2, "gain", "spectral_gain")
+        problems += outside(self, 0, 64, "workers")
         if self.scale is not None:
             problems += not_positive(self, "scale")
         if self.split is not None and self.split not in _SPLITS[self.dataset]:

@@ -1,8 +1,9 @@
 """The training loop of every family: steps, checkpoints, states to resume from, log and progress.
 
-    step(n) ─▶ StepReport ─▶ log, progress        every step
+    prepare(n) ─▶ batch                           ahead of the step, in threads
+    step(n, batch) ─▶ StepReport ─▶ log, progress every step
     validate() ─▶ Validation ─▶ checkpoint, best  every `checkpoint_every` steps and after the last
-    model, optimisers ─▶ state to resume from     every `state_every` steps, with every checkpoint, and on Ctrl-C
+    model, optimisers ─▶ state to resume from     every `state_every` steps, at checkpoints, on Ctrl-C and SIGTERM
 
 A family makes everything that a step draws at random a function of the seed and the step. So a resumed run repeats an
 uninterrupted one.
@@ -15,13 +16,14 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from hyvic_runtime.support.ordered_map import ordered_map
 from torch import Tensor, nn
 
 from hyvic_train import checkpoint
@@ -31,6 +33,8 @@ from hyvic_train.run_log import RunLog, StepReport, Validation
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+Batch = TypeVar("Batch")
 
 
 class DivergedError(ValueError):
@@ -72,9 +76,10 @@ class Trained:
 
 
 def loop(
-    step: Callable[[int], StepReport],
+    step: Callable[[int, Batch], StepReport],
     validate: Callable[[], Validation],
     *,
+    prepare: Callable[[int], Batch],
     run: Run,
     config: RunConfig,
     model: nn.Module,
@@ -85,12 +90,13 @@ def loop(
 ) -> Trained:
     """Train to `config.optimisation.steps`; every checkpoint replaces the last one in `run.out`.
 
-    Ctrl-C ends the step and leaves a state to resume from. Any other stop, even SIGKILL, loses at most the steps since
-    the last state.
+    Ctrl-C and SIGTERM end the step and leave a state to resume from. Any other stop, even SIGKILL, loses at most the
+    steps since the last state.
 
     Args:
-        step: does one gradient step, given the number of steps done before.
+        step: does one gradient step, given the number of steps done before and what `prepare` made of this number.
         validate: measures the model.
+        prepare: makes the data of a step; see `prepared`.
         run: options of the run.
         config: configuration of the run, stored with every checkpoint and state.
         model: where it will be trained: the optimisers' moments follow its parameters.
@@ -112,9 +118,13 @@ def loop(
     elif first:
         checkpoint.save_state(out, model, config, optimisers, state)  # a run that dies at once can be resumed
     begun, begun_at = time.monotonic(), state.step
-    with closing(RunLog(out, state.step)) if first else nullcontext() as log, _interrupts() as interrupted:
-        for done in range(state.step, steps):
-            report = step(done)
+    with ExitStack() as stack:
+        log = stack.enter_context(closing(RunLog(out, state.step))) if first else None
+        interrupted = stack.enter_context(_interrupts())
+        numbers = range(state.step, steps)
+        batches = stack.enter_context(closing(prepared(prepare, numbers, config.data.workers)))
+        for done, batch in zip(numbers, batches, strict=True):
+            report = step(done, batch)
             state = replace(state, step=done + 1)
             last = state.step % config.optimisation.checkpoint_every == 0 or state.step == steps
             if log is not None:
@@ -136,6 +146,17 @@ def loop(
     if fabric is not None:
         fabric.barrier()
     return Trained(model=model, steps=steps, validation=validation)
+
+
+def prepared(prepare: Callable[[int], Batch], steps: range, workers: int) -> Generator[Batch]:
+    """Yield the data of every step, in order; an error of a step is raised in its turn.
+
+    Args:
+        prepare: makes the data of a step from its number; it needs no result of the steps before.
+        steps: numbers of the steps.
+        workers: number of threads that prepare steps ahead, each the whole data of a step; 0: nothing is ahead.
+    """
+    yield from ordered_map(prepare, steps, workers) if workers else map(prepare, steps)
 
 
 def cosine(step: int, steps: int) -> float:
@@ -197,22 +218,28 @@ def _in_any_process(fabric: Fabric | None, yes: bool) -> bool:
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C wait for the end of the step, so that a state never holds half of one; a second one does not wait."""
+    """Let Ctrl-C and SIGTERM wait for the end of the step, so that a state never holds half of one.
+
+    A second one does not wait.
+    """
     received: list[int] = []
+    previous: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def receive(signal_number: int, frame: object) -> None:
         received.append(signal_number)
-        signal.signal(signal.SIGINT, previous)
+        signal.signal(signal_number, previous[signal_number])
 
     try:
-        previous = signal.signal(signal.SIGINT, receive)
-    except ValueError:  # not in the main thread, where no Ctrl-C arrives
+        for number in previous:
+            signal.signal(number, receive)
+    except ValueError:  # not in the main thread, where no signal arrives
         yield lambda: False
         return
     try:
         yield lambda: bool(received)
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def keep_freed_memory() -> None:

@@ -29,6 +29,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -97,17 +98,22 @@ class HySpecNetLayout(PatchLayout):
         return values
 
 
+_filters = Lock()
+"""Lock of the process's warning filters; two threads that set and reset the filters at once would mix them up."""
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Open a GeoTIFF for its header or a window of it, where the runtime's reader would load the whole patch."""
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
-    with warnings.catch_warnings():
+    with _filters, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # coordinates are not needed
         # The driver by name: a text file called .tif must not make GDAL open what it names.
-        with rasterio.open(path, driver="GTiff") as dataset:
-            yield dataset
+        dataset = rasterio.open(path, driver="GTiff")
+    with dataset:
+        yield dataset
 
 
 def read_hyspecnet(

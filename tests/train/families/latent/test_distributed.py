@@ -24,6 +24,7 @@ import numpy as np, torch
 from hyvic_train.families.latent.config import config_from_json
 from scenes import smooth_cube
 from hyvic_train.entropy_path_layer import Arithmetic
+from hyvic_train.data.crops import Shard
 from hyvic_train.data.cubes import SceneSplit
 from training_cubes import cube_in_memory
 from hyvic_train.families.latent.klt import initialise
@@ -50,7 +51,9 @@ initialise(model, lambda: [batch(scenes, config, step=0, count=8)], 30.0, config
 optimiser = torch.optim.SGD(model.parameters())
 model.arithmetic = Arithmetic.ROUNDED if sys.argv[3] == "rounded" else Arithmetic.REAL
 objective, _ = fabric.setup(Objective(model, config.optimisation.lmbdas), optimiser)
-_, measured = gradients(fabric, objective, model, scenes, config, step=3)
+shard = Shard(rank=fabric.global_rank, processes=processes)
+x = batch(scenes, config, step=3, count=4, shard=shard)
+_, measured = gradients(fabric, objective, model, x, config, step=3)
 if fabric.is_global_zero:
     tensors = {name: p.grad for name, p in model.named_parameters()}
     tensors |= model.peaks

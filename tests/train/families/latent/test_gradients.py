@@ -11,7 +11,7 @@ from hyvic_train.families.latent.hyvic import HyVIC
 from hyvic_train.families.latent.klt import best_step, initialise
 from hyvic_train.families.latent.model_config import HyVICConfig
 from hyvic_train.families.latent.objective import Objective
-from hyvic_train.families.latent.training import gradients, make_optimisers, update
+from hyvic_train.families.latent.training import batch, gradients, make_optimisers, update
 from lightning_fabric import Fabric
 from scenes import smooth_cube
 from training_cubes import cube_in_memory
@@ -71,7 +71,8 @@ def test_at_every_lambda_transforms_and_entropy_model_move(lmbda: float) -> None
     groups = [list(group["params"]) for group in main.param_groups]
     before = [[parameter.detach().clone() for parameter in group] for group in groups]
     for step in range(config.optimisation.steps):
-        loss, _ = gradients(fabric, objective, model, scenes, config, step)
+        x = batch(scenes, config, step=step, count=2)
+        loss, _ = gradients(fabric, objective, model, x, config, step)
         update(main, aux, loss, step, config.optimisation)
     for group, old in zip(groups, before, strict=True):
         moved = torch.cat([(p.detach() - o).abs().flatten() for p, o in zip(group, old, strict=True)]).mean().item()

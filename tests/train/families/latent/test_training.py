@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +17,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hyvic_runtime.errors import SceneError
 from hyvic_train.cli import main
+from hyvic_train.data.crops import crops
 from hyvic_train.data.cubes import TrainingCube
 from hyvic_train.data.data_set import read_split
 from hyvic_train.families.latent.config import config_from_json
@@ -67,8 +70,9 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM"])
 def test_a_resumed_run_repeats_the_losses_of_an_uninterrupted_one(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
+    workspace: Path, capsys: pytest.CaptureFixture[str], sent: str
 ) -> None:
     assert _train(workspace, "whole") == 0
     result = json.loads(capsys.readouterr().out)
@@ -76,14 +80,14 @@ def test_a_resumed_run_repeats_the_losses_of_an_uninterrupted_one(
     assert [point["scenes"].keys() for point in result["validation"]] == [{"v"}]
     whole = (workspace / "whole" / "model.safetensors").read_bytes()
 
-    # Ctrl-C between the two optimisers of step 5: the step is finished, then a checkpoint is written.
+    # Ctrl-C or its like between the two optimisers of step 5: the step is finished, then a checkpoint is written.
     script = (
         "import os, signal, sys; from hyvic_train.cli import main\n"
         "from hyvic_train.families.latent.hyvic import HyVIC\n"
         "original, calls = HyVIC.aux_loss, []\n"
         "def aux_loss(model):\n"
         "    calls.append(1)\n"
-        "    if len(calls) == 5: os.kill(os.getpid(), signal.SIGINT)\n"
+        f"    if len(calls) == 5: os.kill(os.getpid(), signal.{sent})\n"
         "    return original(model)\n"
         "HyVIC.aux_loss = aux_loss\n"
         "sys.exit(main(sys.argv[1:]))\n"
@@ -105,6 +109,35 @@ def test_a_resumed_run_repeats_the_losses_of_an_uninterrupted_one(
     steps = [entry for entry in _losses(workspace, "half") if entry["step"] != 5 or "scene" not in entry]
     assert steps == _losses(workspace, "whole")
     assert (workspace / "half" / "model.safetensors").read_bytes() == whole
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_any_number_of_workers_trains_the_same_weights(workspace: Path) -> None:
+    for workers in (0, 1, 5):
+        assert _train(workspace, str(workers), "--set", f"data.workers={workers}") == 0
+        assert _losses(workspace, str(workers)) == _losses(workspace, "0")
+        weights = (workspace / str(workers) / "model.safetensors").read_bytes()
+        assert weights == (workspace / "0" / "model.safetensors").read_bytes()
+    # The number may change within a run.
+    assert _train(workspace, "0", "--resume", "--set", "data.workers=2") == 0
+    assert _train(workspace, "none", "--set", "data.workers=-1") == 1
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_an_error_in_a_worker_is_one_line_in_its_turn(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    def damaged(*cubes: object, step: int, **options: Any) -> object:
+        if step == 4:
+            raise SceneError("b.npz: cut short")
+        return crops(*cubes, step=step, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("hyvic_train.families.latent.training.crops", damaged)
+    before = threading.active_count()
+    assert _train(workspace, "out", "--set", f"data.workers={workers}") == 1
+    assert capsys.readouterr().err.splitlines() == ["train-model: b.npz: cut short"]
+    assert [entry["step"] for entry in _losses(workspace, "out") if "scene" not in entry] == [1, 2, 3, 4]
+    assert threading.active_count() == before
 
 
 def test_a_killed_run_resumes_from_its_last_checkpoint(workspace: Path) -> None:

@@ -16,7 +16,7 @@ from hyvic_train.entropy_path_layer import Arithmetic, reached_peaks
 from hyvic_train.families.adaptive.coefficients import Bits, Rows
 from hyvic_train.families.adaptive.config import AdaptiveTrainingConfig
 from hyvic_train.families.adaptive.context_model import ContextModel
-from hyvic_train.families.adaptive.samples import Samples
+from hyvic_train.families.adaptive.samples import Sample, Samples
 from hyvic_train.families.adaptive.validation import json_from_measured, mean_octaves, measure, rows_bits
 from hyvic_train.run_log import StepReport, Validation
 from hyvic_train.training_loop import Run, Trained, cosine, descend, loop
@@ -41,12 +41,15 @@ def train(config: AdaptiveTrainingConfig, scenes: SceneSplit, run: Run) -> Train
     optimiser = torch.optim.Adam(model.parameters(), lr=optimisation.learning_rate)
     samples = Samples(scenes.training, config)
 
-    def step(done: int) -> StepReport:
+    def needs_model(done: int) -> bool:
+        return done >= optimisation.steps - optimisation.encoder_steps
+
+    def step(done: int, sample: Sample | None) -> StepReport:
         model.train()
         rounded = done >= optimisation.steps - optimisation.integer_path_steps
         model.arithmetic = Arithmetic.ROUNDED if rounded else Arithmetic.REAL
-        as_encoder = done >= optimisation.steps - optimisation.encoder_steps
-        sample = samples.of_step(done, encoder_bits(model) if as_encoder else None)
+        if sample is None:
+            sample = samples.of_step(done, encoder_bits(model))
         bits = rows_bits(model, sample.rows).sum()
         of_crop = bits * sample.weight
         loss = of_crop / (of_crop.detach() + _LEAST_BITS)
@@ -65,6 +68,7 @@ def train(config: AdaptiveTrainingConfig, scenes: SceneSplit, run: Run) -> Train
     return loop(
         step,
         lambda: _validation(model, config, scenes, samples),
+        prepare=lambda done: None if needs_model(done) else samples.of_step(done),
         run=run,
         config=config,
         model=model,

@@ -76,10 +76,12 @@ def train(config: TrainingConfig, scenes: SceneSplit, run: Run) -> Trained:
     optimisers = make_optimisers(model, optimisation)
     objective, main, aux = fabric.setup(Objective(model, optimisation.lmbdas), *optimisers)
 
-    def step(done: int) -> StepReport:
+    shard = Shard(rank=fabric.global_rank, processes=fabric.world_size)
+
+    def step(done: int, x: Tensor) -> StepReport:
         rounded = done >= optimisation.steps - optimisation.integer_path_steps
         model.arithmetic = Arithmetic.ROUNDED if rounded else Arithmetic.REAL
-        loss, measured = gradients(fabric, objective, model, scenes, config, done)
+        loss, measured = gradients(fabric, objective, model, x, config, done)
         update(main, aux, loss, done, optimisation)
         psnr = measured.psnr(peak)
         return StepReport(
@@ -91,6 +93,7 @@ def train(config: TrainingConfig, scenes: SceneSplit, run: Run) -> Trained:
     return loop(
         step,
         lambda: _validation(model, config, scenes),
+        prepare=lambda done: batch(scenes, config, step=done, count=optimisation.batch_size, shard=shard),
         run=run,
         config=config,
         model=model,
@@ -130,22 +133,30 @@ def _klt_crops(scenes: SceneSplit, config: TrainingConfig) -> Iterator[Tensor]:
 
 
 def gradients(
-    fabric: Fabric, objective: Any, model: CodecModel, scenes: SceneSplit, config: TrainingConfig, step: int
+    fabric: Fabric, objective: Any, model: CodecModel, x: Tensor, config: TrainingConfig, step: int
 ) -> tuple[Tensor, RateDistortion]:
-    """Compute the gradients of a step from this process's slice of its batch; several processes average them.
+    """Compute the gradients of a step from this process's share of its batch; several processes average them.
+
+    Args:
+        fabric: fabric of all processes.
+        objective: loss of `model`, as `fabric` set it up.
+        model: model to train.
+        x: share of this process, as `batch` gives it.
+        config: configuration of the run.
+        step: gradient steps done before.
 
     Returns:
-        The loss of the slice, and mean rate and distortion of the whole batch.
+        The loss of the share, and mean rate and distortion of the whole batch.
     """
-    count, shard = config.optimisation.batch_size, Shard(rank=fabric.global_rank, processes=fabric.world_size)
-    mine = shard.slots(count)
-    x = batch(scenes, config, step=step, count=count, shard=shard).contiguous(memory_format=torch.channels_last)
+    count = config.optimisation.batch_size
+    mine = Shard(rank=fabric.global_rank, processes=fabric.world_size).slots(count)
+    x = fabric.to_device(x).contiguous(memory_format=torch.channels_last)
     level = levels_of_step(step, count, config.model.rates)[mine]
     torch.manual_seed(hash((config.optimisation.seed, step)) & 0x7FFF_FFFF)
     model.noise = lambda like: uniform_noise((count, *like.shape[1:]), like.device)[mine]
     model.train()
     objective.zero_grad()
-    loss, rate, mse = objective(fabric.to_device(x), fabric.to_device(level))
+    loss, rate, mse = objective(x, fabric.to_device(level))
     fabric.backward(loss)
     mean_rate, mean_mse = _mean(fabric, torch.stack((rate.mean(), mse.mean()))).tolist()
     return loss.detach(), RateDistortion(rate_bpppb=mean_rate, mse=mean_mse)
