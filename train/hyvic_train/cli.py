@@ -118,6 +118,8 @@ def _finished(data: Sequence[Path], config: RunConfig, run: Run) -> Result:
         except KeyboardInterrupt as error:
             resumable = (run.out / RESUME).exists()
             raise KeyboardInterrupt("continue with --resume" if resumable else "before a checkpoint") from error
+    if trained.validation is None:
+        return {}, ""  # the first process speaks
     parameters = sum(parameter.numel() for parameter in trained.model.parameters())
     result = {
         "checkpoint": str(run.out),

@@ -44,7 +44,7 @@ class Validation:
         entries: lines of the log, without their step.
         curves: figures for TensorBoard, by name.
         figures: pictures for TensorBoard, by name.
-        summary: lines for a reader, one a scene and operating point.
+        summary: lines for a reader: means over scenes, and each scene where they are few.
     """
 
     tensors: dict[str, Tensor]

@@ -67,12 +67,12 @@ class Trained:
     Attributes:
         model: the trained model.
         steps: number of gradient steps of the whole run.
-        validation: its last validation.
+        validation: its last validation; None in every process but the first, which measures for all.
     """
 
     model: nn.Module
     steps: int
-    validation: Validation
+    validation: Validation | None
 
 
 def loop(
@@ -142,7 +142,8 @@ def loop(
         if log is not None and steps == 0:
             validation = validate()
             _checkpoint(validation, config, out, state, log)
-    validation = validation or validate()
+    if first and validation is None:  # a run resumed after its last step
+        validation = validate()
     if fabric is not None:
         fabric.barrier()
     return Trained(model=model, steps=steps, validation=validation)

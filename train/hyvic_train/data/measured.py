@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,10 @@ between two validations."""
 MAX_SIDE = 256
 """Number of lines and samples that are measured of a larger scene, in its middle: whole swaths do not fit a network's
 memory."""
+
+SINGLE_SCENES = 8
+"""Most scenes that curves, figures and the summary name one by one; of more they give mean and deviation. The log and
+rd.json hold every scene."""
 
 
 def spread(scenes: Sequence[TrainingCube], count: int = MAX_SCENES) -> list[TrainingCube]:
@@ -31,3 +38,22 @@ def middle(cube: NDArray[np.float32], cell: int = 1) -> NDArray[np.float32]:
         start = (cube.shape[axis] - size) // 2 if cube.shape[axis] > MAX_SIDE else 0
         cube = cube.take(range(start, start + size), axis=axis)
     return cube
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments:
+    """Mean and standard deviation over scenes.
+
+    Attributes:
+        mean: mean; infinite if one value is, such as the PSNR of a scene without an error.
+        deviation: standard deviation of these scenes (no estimate for others); NaN if one value is infinite.
+    """
+
+    mean: float
+    deviation: float
+
+
+def moments(values: Sequence[float]) -> Moments:
+    """Return the moments of at least one value."""
+    finite = all(math.isfinite(value) for value in values)
+    return Moments(mean=statistics.fmean(values), deviation=statistics.pstdev(values) if finite else math.nan)

@@ -22,6 +22,7 @@ from hyvic_train.cli import main
 from hyvic_train.data.crops import crops
 from hyvic_train.data.cubes import TrainingCube
 from hyvic_train.data.data_set import read_split
+from hyvic_train.families.latent import training
 from hyvic_train.families.latent.config import config_from_json
 from hyvic_train.families.latent.objective import RateDistortion
 from scenes import smooth_cube
@@ -279,6 +280,29 @@ def test_a_run_leaves_points_pictures_and_its_best_checkpoint(workspace: Path) -
     events = EventAccumulator(str(workspace / "out" / "tensorboard")).Reload()
     assert {"rate and distortion", "reconstruction, λ 0.001", "spectra, λ 0.001"} <= set(events.Tags()["images"])
     assert [scalar.step for scalar in events.Scalars("training/rate, bit per sample")] == [10, 20, 30]
+
+
+def test_the_last_validation_is_done_once_and_of_many_scenes_the_summary_tells_means(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(8):  # nine with v
+        np.savez(workspace / "scenes" / f"v{number}.npz", cube=smooth_cube(24, 20, 8, number))
+    validations = []
+
+    def counted(*arguments: Any) -> Any:
+        validations.append(1)
+        return validation(*arguments)
+
+    validation = training._validation
+    monkeypatch.setattr(training, "_validation", counted)
+    assert _train(workspace, "out") == 0
+    assert len(validations) == 2  # after steps 3 and 6
+    assert [len(point["scenes"]) for point in json.loads(capsys.readouterr().out)["validation"]] == [9]
+    paths = [str(workspace / name) for name in ("config.yaml", "scenes", "out")]
+    assert main([paths[0], "--data", paths[1], "--out", paths[2], "--resume"]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert "parameters, 6 steps" in first
+    assert [re.sub(r"[\d.]+", "#", line) for line in rest] == ["  mean of # scenes, λ #: # ± # bit, CR #, # ± # dB"]
 
 
 def read_scene_as_training_does(workspace: Path) -> tuple[TrainingCube, ...]:

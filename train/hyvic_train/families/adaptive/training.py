@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hyvic_train.checkpoint import weights
 from hyvic_train.data.cubes import SceneSplit
+from hyvic_train.data.measured import SINGLE_SCENES
 from hyvic_train.entropy_path_layer import Arithmetic, reached_peaks
 from hyvic_train.families.adaptive.coefficients import Bits, Rows
 from hyvic_train.families.adaptive.config import AdaptiveTrainingConfig
@@ -102,11 +103,22 @@ def _validation(
     model.arithmetic = Arithmetic.REAL
     measured = measure(model, scenes.validation, config.samples.components)
     found = [(name, point.quantiser_step, bits) for point in measured for name, bits in point.scenes.items()]
+    singles = found if len(found) <= SINGLE_SCENES * len(measured) else []
+    means = [("validation, mean", point.quantiser_step, point.bits.mean) for point in measured if point.scenes]
+    shown = means + singles
     return Validation(
         tensors=tensors,
         document=json_from_measured(measured),
         loss=mean_octaves(measured) if scenes.validation else None,
         entries=[{"scene": name, "quantiser_step": step, "detail_bits_per_sample": bits} for name, step, bits in found],
-        curves={f"{name}/bits per sample, step {step:g}": bits for name, step, bits in found},
-        summary=[f"{name}, step {step:g}: {bits:.4f} bit of details a sample" for name, step, bits in found],
+        curves={f"{name}/bits per sample, step {step:g}": bits for name, step, bits in shown},
+        summary=[
+            *(
+                f"mean of {len(point.scenes)} scenes, step {point.quantiser_step:g}: {point.bits.mean:.4f} ± "
+                f"{point.bits.deviation:.4f} bit of details a sample"
+                for point in measured
+                if len(point.scenes) > 1
+            ),
+            *(f"{name}, step {step:g}: {bits:.4f} bit of details a sample" for name, step, bits in singles),
+        ],
     )

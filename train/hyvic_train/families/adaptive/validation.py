@@ -15,7 +15,7 @@ from hyvic_runtime.families.adaptive.strip_basis import SpectralBasis
 from torch import Tensor
 
 from hyvic_train.data.cubes import TrainingCube
-from hyvic_train.data.measured import middle, spread
+from hyvic_train.data.measured import Moments, middle, moments, spread
 from hyvic_train.families.adaptive.coefficients import (
     Details,
     Rows,
@@ -43,6 +43,11 @@ class MeasuredStep:
 
     quantiser_step: float
     scenes: dict[str, float]
+
+    @property
+    def bits(self) -> Moments:
+        """Bits of details a sample over at least one scene."""
+        return moments(list(self.scenes.values()))
 
 
 def measure(model: ContextModel, scenes: Sequence[TrainingCube], components: int) -> tuple[MeasuredStep, ...]:

@@ -11,7 +11,7 @@ from hyvic_runtime.scene.scene import TRUE_COLOUR_NM, nearest_bands
 from numpy.typing import NDArray
 
 from hyvic_train.data.cubes import TrainingCube
-from hyvic_train.data.measured import middle
+from hyvic_train.data.measured import SINGLE_SCENES, middle
 from hyvic_train.families.latent.codec_model import CodecModel
 from hyvic_train.families.latent.validation import OperatingPoint
 
@@ -22,14 +22,33 @@ _SPECTRA = 3
 
 
 def rate_distortion_figure(points: Sequence[OperatingPoint], peak: float) -> Figure:
-    """Plot every scene at every rate level; compression ratios are of 16-bit samples."""
+    """Plot every rate level: a line for each scene, or mean and deviation of PSNR over the dots of many scenes.
+
+    Compression ratios are of 16-bit samples; the mean's is that of the mean rate.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), dpi=110, layout="constrained")
     axes = figure.subplots()
-    for name in points[0].scenes:
+    scenes = points[0].scenes
+    few = len(scenes) <= SINGLE_SCENES
+    for name in scenes:
         results = [point.scenes[name] for point in points]
-        axes.plot([r.compression_ratio for r in results], [r.psnr(peak) for r in results], "o-", label=name)
+        ratios, decibels = [r.compression_ratio for r in results], [r.psnr(peak) for r in results]
+        if few:
+            axes.plot(ratios, decibels, "o-", label=name)
+        else:
+            axes.plot(ratios, decibels, ".", color="0.75", ms=3)
+    if not few:
+        psnr = [point.psnr(peak) for point in points]
+        axes.errorbar(
+            [point.compression_ratio for point in points],
+            [p.mean for p in psnr],
+            [p.deviation for p in psnr],
+            fmt="o-",
+            capsize=3,
+            label=f"mean ± deviation of {len(scenes)} scenes",
+        )
     axes.set(xscale="log", xlabel="compression ratio", ylabel="PSNR, dB")
     axes.grid(alpha=0.3)
     axes.legend()

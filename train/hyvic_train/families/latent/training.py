@@ -27,7 +27,13 @@ from hyvic_train.families.latent.figures import rate_distortion_figure, reconstr
 from hyvic_train.families.latent.klt import best_step, initialise, initialise_gains
 from hyvic_train.families.latent.objective import Objective, RateDistortion, levels_of_step
 from hyvic_train.families.latent.pretrained import load_pretrained
-from hyvic_train.families.latent.validation import json_from_points, validate, validation_loss
+from hyvic_train.families.latent.validation import (
+    curves_of_points,
+    json_from_points,
+    summary_of_points,
+    validate,
+    validation_loss,
+)
 from hyvic_train.run_log import StepReport, Validation
 from hyvic_train.training_loop import Run, Trained, cosine, descend, loop
 
@@ -198,19 +204,12 @@ def _validation(model: CodecModel, config: TrainingConfig, scenes: SceneSplit) -
             f"spectra, λ {lmbdas[level]:g}": spectra,
         }
     measured = [(name, point.lmbda, result) for point in points for name, result in point.scenes.items()]
-    curves = {}
-    for name, lmbda, result in measured:
-        curves[f"{name}/rate, λ {lmbda:g}"] = result.rate_bpppb
-        curves[f"{name}/PSNR, λ {lmbda:g}"] = result.psnr(peak)
     return Validation(
         tensors=tensors,
         document=json_from_points(points, peak),
         loss=validation_loss(points) if scenes.validation else None,
         entries=[{"scene": name, "lmbda": lmbda, **asdict(result)} for name, lmbda, result in measured],
-        curves=curves,
+        curves=curves_of_points(points, peak),
         figures=figures,
-        summary=[
-            f"{name}, λ {lmbda:g}: {r.rate_bpppb:.4f} bit, CR {r.compression_ratio:.0f}, {r.psnr(peak):.2f} dB"
-            for name, lmbda, r in measured
-        ],
+        summary=summary_of_points(points, peak),
     )
