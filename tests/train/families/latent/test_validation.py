@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
+from hyspecnet_folder import patch_entry
 from hyvic_train.data.measured import SINGLE_SCENES
-from hyvic_train.families.latent.figures import rate_distortion_figure
+from hyvic_train.families.latent.figures import rate_distortion_figure, reconstruction_figures
+from hyvic_train.families.latent.hyvic import HyVIC
+from hyvic_train.families.latent.model_config import HyVICConfig
 from hyvic_train.families.latent.objective import RateDistortion
 from hyvic_train.families.latent.validation import OperatingPoint, curves_of_points, summary_of_points
+from scenes import smooth_cube
+from training_cubes import cube_in_memory
 
 PEAK = 10_000
 
@@ -66,3 +73,12 @@ def test_no_scene_and_an_exact_scene_are_no_error() -> None:
     exact = _points(15, worst_mse=0.0)
     assert "inf ± nan dB" in summary_of_points(exact, PEAK)[0]
     rate_distortion_figure(exact, PEAK).draw_without_rendering()
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_long_names_of_published_patches_leave_room_for_pictures() -> None:
+    model = HyVIC(HyVICConfig(bands=8, latent_channels=10, hyperlatent_channels=6, spatial_stages=1)).eval()
+    cube = np.moveaxis(smooth_cube(32, 32, 8), -1, 0).astype(np.float32)
+    scene = cube_in_memory(Path(patch_entry(1)).stem, cube)
+    for figure in reconstruction_figures(model, scene, 0, None):
+        figure.draw_without_rendering()  # matplotlib warns if nothing is left of an axis

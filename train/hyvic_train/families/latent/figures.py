@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,7 +37,7 @@ def rate_distortion_figure(points: Sequence[OperatingPoint], peak: float) -> Fig
         results = [point.scenes[name] for point in points]
         ratios, decibels = [r.compression_ratio for r in results], [r.psnr(peak) for r in results]
         if few:
-            axes.plot(ratios, decibels, "o-", label=name)
+            axes.plot(ratios, decibels, "o-", label="\n".join(wrap(name, 40)))
         else:
             axes.plot(ratios, decibels, ".", color="0.75", ms=3)
     if not few:
@@ -51,7 +52,7 @@ def rate_distortion_figure(points: Sequence[OperatingPoint], peak: float) -> Fig
         )
     axes.set(xscale="log", xlabel="compression ratio", ylabel="PSNR, dB")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(fontsize="small")
     return figure
 
 
@@ -66,10 +67,11 @@ def reconstruction_figures(
     after = model(x, x.new_full((1,), level)).reconstruction[0].cpu().numpy()
     before = x[0].cpu().numpy()
 
-    picture = Figure(figsize=(9, 4.6), dpi=110, layout="constrained")
+    picture = Figure(figsize=(9, 4.9), dpi=110, layout="constrained")
+    picture.suptitle("\n".join(wrap(scene.name, 80)))
     for axes, cube, title in zip(picture.subplots(1, 2), (before, after), ("original", "reconstruction"), strict=True):
         axes.imshow(true_colour(cube, wavelengths, stretched_as=before))
-        axes.set_title(f"{scene.name}, {title}")
+        axes.set_title(title)
         axes.axis("off")
 
     spectra = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
