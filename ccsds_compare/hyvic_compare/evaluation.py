@@ -82,7 +82,11 @@ def _read_points(path: Path) -> dict[str, tuple[RatePoint, ...]]:
             for cells in reader:
                 if cells["kind"] != ESTIMATE:
                     continue
-                row = adapter.validate_python(cells)
+                try:
+                    row = adapter.validate_python(cells)
+                except ValidationError as error:
+                    problems = "; ".join(invalid_entries(error))
+                    raise RunError([f"{path}, line {reader.line_num}: {problems}"]) from error
                 scenes.setdefault(row.sha256, {}).setdefault((row.lmbda, row.quality), {})[row.patch] = SceneMeasure(
                     rate_bpppb=row.rate_bpppc,
                     psnr_db=row.psnr_db,
@@ -91,8 +95,6 @@ def _read_points(path: Path) -> dict[str, tuple[RatePoint, ...]]:
                 )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RunError([f"{path} is not readable ({error}); evaluate-model writes it"]) from error
-    except ValidationError as error:
-        raise RunError([f"{path}, line {reader.line_num}: {'; '.join(invalid_entries(error))}"]) from error
     return {
         digest: tuple(RatePoint(lmbda=lmbda, quality=quality, scenes=own) for (lmbda, quality), own in points.items())
         for digest, points in scenes.items()

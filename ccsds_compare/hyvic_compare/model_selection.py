@@ -124,14 +124,9 @@ def select(
     bits = runs[0].measured.bits_per_sample
     points = [mean_points([p for run in group for p in run.measured.points], bits) for group in groups.values()]
     labels = _labels([group[0].model for group in groups.values()])
-    notes: list[str] = []
-    if published:
-        foreign = read_reference(published[0], wanted_bits=bits, counted_bits=reference_bits)
-        reference, referred = foreign.curve, len(groups)
-        notes.append(foreign.note)
-    else:
-        referred = _referred(list(groups.values()), references, labels)
-        reference = _curve(points[referred])
+    foreign = read_reference(published[0], wanted_bits=bits, counted_bits=reference_bits) if published else None
+    referred = len(groups) if foreign else _referred(list(groups.values()), references, labels)
+    reference = foreign.curve if foreign else _curve(points[referred])
 
     candidates = {folder.resolve() for folder in folders}
     models = [
@@ -146,10 +141,10 @@ def select(
         )
         for group, label, own in zip(groups.values(), labels, points, strict=True)
     ]
-    if published:
+    if foreign:
         file = (str(published[0]),)
         models.append(_model(label=foreign.codec, runs=file, curve=reference, reference=reference, candidate=False))
-    return _ranked(models, referred, runs, metric, evaluation, notes)
+    return _ranked(models, referred, runs, metric, evaluation, [foreign.note] if foreign else [])
 
 
 def _ranked(

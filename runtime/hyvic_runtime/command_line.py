@@ -69,8 +69,12 @@ def run_command(
     except KeyboardInterrupt as error:
         print(f"{parser.prog}: interrupted; {error or 'nothing was written'}", file=sys.stderr)
         return 130
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         print(f"{parser.prog}: {error.name} is missing: pip install 'hyvic-onboard[{extra}]'", file=sys.stderr)
+        return 1
+    except ImportError as error:  # a module is there, and lacks a name or a library
+        advice = f"installed packages do not fit together: pip install --force-reinstall 'hyvic-onboard[{extra}]'"
+        print(f"{parser.prog}: {one_line(error)}; {advice}", file=sys.stderr)
         return 1
     except MemoryError as error:
         print(f"{parser.prog}: not enough memory ({one_line(error) or 'no size given'})", file=sys.stderr)

@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from functools import cache
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -223,10 +222,14 @@ def json_from_config(config: RunConfig) -> dict[str, Any]:
 T = TypeVar("T")
 
 
-@cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    """Return pydantic's reader of a dataclass, made once: a sweep validates hundreds of configurations."""
-    return TypeAdapter(kind)
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
+"""Pydantic's readers of dataclasses, made once: a sweep validates hundreds of configurations."""
+
+
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 def validated(document: object, kind: type[T]) -> T:
@@ -237,9 +240,10 @@ def validated(document: object, kind: type[T]) -> T:
     """
     adapter = _adapter(kind)
     try:
-        return adapter.validate_python(document)
+        result: T = adapter.validate_python(document)
     except ValidationError as error:
         raise ConfigError("; ".join(_problems(document, error, adapter))) from error
+    return result
 
 
 def _problems(document: object, error: ValidationError, adapter: TypeAdapter[Any]) -> list[str]:

@@ -121,6 +121,22 @@ def test_a_missing_library_is_one_line(capsys: pytest.CaptureFixture[str]) -> No
     assert error == "x: a_library_that_nobody_has is missing: pip install 'hyvic-onboard[train]'\n"
 
 
+def test_a_name_that_a_module_lacks_is_no_missing_library(capsys: pytest.CaptureFixture[str]) -> None:
+    from hyvic_runtime.command_line import command_parser, run_command
+
+    def older(arguments: object) -> tuple[dict[str, object], str]:
+        from json import a_name_of_a_later_version  # type: ignore[attr-defined]
+
+        return {}, str(a_name_of_a_later_version)
+
+    assert run_command(command_parser("x", "y", "z"), [], older) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("x: cannot import name 'a_name_of_a_later_version' from 'json'")
+    assert error.endswith(
+        "installed packages do not fit together: pip install --force-reinstall 'hyvic-onboard[cpu]'\n"
+    )
+
+
 def test_verify_names_engine_and_coder(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.verify_bundle([str(tiny_bundle), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
