@@ -69,12 +69,8 @@ def run_command(
     except KeyboardInterrupt as error:
         print(f"{parser.prog}: interrupted; {error or 'nothing was written'}", file=sys.stderr)
         return 130
-    except ModuleNotFoundError as error:
-        print(f"{parser.prog}: {error.name} is missing: pip install 'hyvic-onboard[{extra}]'", file=sys.stderr)
-        return 1
-    except ImportError as error:  # a module is there, and lacks a name or a library
-        advice = f"installed packages do not fit together: pip install --force-reinstall 'hyvic-onboard[{extra}]'"
-        print(f"{parser.prog}: {one_line(error)}; {advice}", file=sys.stderr)
+    except ImportError as error:
+        print(f"{parser.prog}: {_import_problem(error, extra)}", file=sys.stderr)
         return 1
     except MemoryError as error:
         print(f"{parser.prog}: not enough memory ({one_line(error) or 'no size given'})", file=sys.stderr)
@@ -96,6 +92,14 @@ def run_command(
     except BrokenPipeError:  # the reader has closed the pipe, as `... | head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
+
+
+def _import_problem(error: ImportError, extra: str) -> str:
+    """Return what is missing, and what to do."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error.name} is missing: pip install 'hyvic-onboard[{extra}]'"
+    advice = f"pip install --force-reinstall 'hyvic-onboard[{extra}]'"
+    return f"{one_line(error)}; installed packages do not fit together: {advice}"
 
 
 @contextmanager

@@ -28,6 +28,8 @@ BITS_PER_SAMPLE = (16, 32)
 """N_b of eq. 4: 16 bits that a sensor delivers, and the 32 bits of float32 that the paper's group counts elsewhere."""
 CURVES = {"psnr_db": "PSNR, dB", "ssim_gaussian": "SSIM (Gaussian window)", "spectral_angle_deg": "spectral angle, °"}
 """Measures of Fig. 5 (a), (b) and (c)."""
+NAMED_CODECS = 20
+"""Number of codecs up to which a plot names each codec and point; more would leave no room for the plot."""
 _KEY = ("codec", "kind", "sha256", "lmbda", "quality", "patch", "pixels")
 _MEASURES = tuple(field.name for field in fields(Measures))
 
@@ -176,12 +178,13 @@ def curve_figure(document: Mapping[str, Any], measure: str, bits_per_sample: int
 
     figure = Figure(figsize=(6.4, 4.4), dpi=110, layout="constrained")
     axes = figure.subplots()
+    named = len(document["codecs"]) <= NAMED_CODECS
     for codec in document["codecs"]:
         points = sorted(codec["points"], key=lambda point: float(point["rate_bpppc"]["mean"]))
         ratios = [point["compression_ratio"][str(bits_per_sample)]["of_mean_rate"] for point in points]
         values = [point[measure]["mean"] for point in points]
         axes.plot(ratios, values, "o-", label=f"{codec['codec']} ({codec['kind']})")
-        for point, ratio, value in zip(points, ratios, values, strict=True):
+        for point, ratio, value in zip(points, ratios, values, strict=True) if named else ():
             label = Point(lmbda=point["lmbda"], quality=point["quality"]).label
             axes.annotate(label, (ratio, value), xytext=(4, 4), textcoords="offset points", fontsize=7)
     axes.set(xscale="log", xlabel=f"compression ratio, N_b = {bits_per_sample}", ylabel=CURVES[measure])
@@ -190,7 +193,12 @@ def curve_figure(document: Mapping[str, Any], measure: str, bits_per_sample: int
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.xaxis.set_minor_formatter("")
     axes.grid(alpha=0.3)
-    axes.legend()
+    if named:
+        axes.legend()
+    else:
+        axes.set_title(
+            f"{len(document['codecs'])} codecs; select-model joins the runs of a model to a curve", fontsize=8
+        )
     return figure
 
 
