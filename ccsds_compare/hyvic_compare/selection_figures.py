@@ -330,7 +330,7 @@ def _kernel_figure(groups: dict[Architecture, Group]) -> Figure:
         left.legend(frameon=False, fontsize=8, ncols=len(group), loc="upper left")
         kernels, figures = [f"{k}" for k in group], [model.complexity for model in group.values()]
         parameters = [0 if f is None else f.parameters / 1e6 for f in figures]
-        _label(middle, middle.bar(kernels, parameters, color=list(colours.values())), "{:,.1f}")
+        _label(middle, middle.bar(kernels, parameters, color=list(colours.values())), "{:.3g}")
         middle.set(xlabel="k", ylabel="parameters in millions")
         for side, (word, flops) in enumerate(
             (
@@ -342,7 +342,7 @@ def _kernel_figure(groups: dict[Architecture, Group]) -> Figure:
             bars = right.bar(
                 places, flops, 0.4, color=list(colours.values()), hatch="//" * side, edgecolor="white", label=word
             )
-            _label(right, bars, "{:,.1f}")
+            _label(right, bars, "{:.3g}")
         right.set_xticks(range(len(group)), kernels)
         right.set(xlabel="k", ylabel=f"GFLOPs a tile of {TILE} × {TILE}")
         right.legend(frameon=False, fontsize=8, loc="upper left")
