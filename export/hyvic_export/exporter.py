@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from hyvic_runtime.codec import seen_scenes
 from hyvic_runtime.codec.bundle import Manifest
 from hyvic_runtime.codec.bundle_files import (
     MANIFEST,
@@ -26,7 +28,8 @@ from hyvic_runtime.codec.conformance import coder_sha256
 from hyvic_runtime.entropy.unit_coder import EntropyCoder
 from hyvic_runtime.families.registry import BUNDLE_FILES
 from hyvic_runtime.support.atomic_file import replacing_folder
-from hyvic_train.checkpoint import WEIGHTS
+from hyvic_train.checkpoint import WEIGHTS, training_data_of
+from hyvic_train.training_data import UNKNOWN
 from numpy.typing import NDArray
 
 from hyvic_export.families.registry import family_export
@@ -78,6 +81,7 @@ def bundle_from_checkpoint(
         ValueError: the family does not support the tile, target or precision; or int8 without scenes.
     """
     progress("reading the checkpoint")
+    data = training_data_of(checkpoint)
     request = Request(
         checkpoint=checkpoint, tile=tile, target=target or Target(), precision=precision, scenes=tuple(scenes)
     )
@@ -124,11 +128,13 @@ def bundle_from_checkpoint(
         )
 
         progress("parity")
-        report = {  # for people; nothing reads it
+        report: dict[str, Any] = {  # for people; nothing reads it but the list of scenes
             "conformance_unreached": sorted(conformance.unreached),
             "table_excess_bits": [row.excess_bits(export.escape_octets) for row in distributions],
             **asdict(export.measured(bundle)),
         }
+        if data != UNKNOWN:
+            report[seen_scenes.ENTRY] = data.seen_scenes.document()
         (partial / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         manifest = export.completed(bundle, {REPORT: file_sha256(partial / REPORT)}, progress, phase)
         (partial / MANIFEST).write_bytes(manifest.file_bytes())

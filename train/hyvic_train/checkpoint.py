@@ -3,7 +3,8 @@
     DIR/config.json             configuration of the run, of any family
     DIR/model.safetensors       weights
     DIR/rd.json                 what the validation measured, at every operating point and on every validation scene
-    DIR/best/                   the same three files of the best validation so far
+    DIR/training_data.json      names and content hashes of the scenes that the weights come from, see `TrainingData`
+    DIR/best/                   the same four files of the best validation so far
     DIR/resume.safetensors      weights and Adam's states of one step, for --resume (not published)
 
 Nothing here can execute: no pickle. Each file is written under a temporary name and renamed. A resumed run needs one
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -25,8 +26,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from hyvic_train.config import WITHOUT_EFFECT, RunConfig, family_of, json_from_config
+from hyvic_train.training_data import UNKNOWN, TrainingData, training_data_from_json
 
 WEIGHTS, CONFIG, POINTS, RESUME, BEST = "model.safetensors", "config.json", "rd.json", "resume.safetensors", "best"
+TRAINING_DATA = "training_data.json"
 
 Json = dict[str, Any]
 AnyModel = TypeVar("AnyModel", bound=nn.Module)
@@ -54,10 +57,12 @@ class RunState:
     Attributes:
         step: gradient steps done.
         best_loss: smallest validation loss so far; None before the first validation.
+        data: scenes that were read so far, by all processes and before every interruption.
     """
 
     step: int = 0
     best_loss: float | None = None
+    data: TrainingData = field(default_factory=TrainingData)
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
@@ -65,8 +70,19 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
     return {k: v.contiguous() for k, v in model.state_dict().items() if not k.endswith(CODING_TABLES)}
 
 
-def save_checkpoint(folder: Path, tensors: dict[str, Tensor], config: RunConfig, step: int, points: Json) -> None:
-    """Write configuration, weights and their measurements."""
+def save_checkpoint(
+    folder: Path,
+    tensors: dict[str, Tensor],
+    config: RunConfig,
+    step: int,
+    points: Json,
+    data: TrainingData = UNKNOWN,
+) -> None:
+    """Write configuration, weights, their measurements and the scenes that they come from, if these are known."""
+    if data != UNKNOWN:
+        with replacing(folder / TRAINING_DATA) as (partial,):
+            document = json.dumps(data.document(), indent=1, ensure_ascii=False)
+            partial.write_text(document + "\n", encoding="utf-8")
     with replacing(folder / CONFIG) as (partial,):
         partial.write_text(json.dumps(json_from_config(config), indent=2) + "\n", encoding="utf-8")
     with replacing(folder / POINTS) as (partial,):
@@ -90,6 +106,21 @@ def save_state(
     with replacing(folder / RESUME) as (partial,):
         metadata = {"state": json.dumps(asdict(state)), "config": json.dumps(json_from_config(config))}
         partial.write_bytes(save(tensors, metadata))
+
+
+def training_data_of(path: Path) -> TrainingData:
+    """Return the scenes that weights come from; unknown where their folder says nothing, or where they are a lone file.
+
+    Raises:
+        CheckpointError: the file of a checkpoint's folder is damaged.
+    """
+    file = path / TRAINING_DATA
+    if not file.is_file():
+        return UNKNOWN
+    try:
+        return training_data_from_json(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file}: {error}; copy the checkpoint again, or remove this file") from error
 
 
 def load(folder: Path, config: AnyConfig, model: AnyModel) -> Checkpoint[AnyModel, AnyConfig]:
@@ -167,7 +198,9 @@ def resume(folder: Path, config: RunConfig, model: nn.Module, optimisers: Sequen
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            state = RunState(**json.loads(metadata["state"]))
+            recorded = json.loads(metadata["state"])
+            data = recorded.pop("data", None)  # an earlier release did not note it
+            state = RunState(**recorded, data=UNKNOWN if data is None else training_data_from_json(data))
             before = dict(json.loads(metadata["config"]))
             for name in file.keys():  # noqa: SIM118 - a safetensors handle is no mapping
                 owner, _, rest = name.partition(".")

@@ -14,6 +14,8 @@ from hyvic_runtime.command_line import Result, command_parser, run_command
 
 if TYPE_CHECKING:
     from hyvic_train.config import RunConfig
+    from hyvic_train.data.cubes import SceneSplit
+    from hyvic_train.training_data import TrainingData
     from hyvic_train.training_loop import Run
 
 
@@ -37,9 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--weights",
         type=Path,
         metavar="PATH",
-        help="start from these: a checkpoint folder, .safetensors, or a CompressAI state_dict (of HyVIC, with --set "
-        "model.hyperprior=compressai --set model.leaky_slope=0.01); with --set optimisation.steps=0 it is only "
-        "measured and converted",
+        help="start from these: a checkpoint folder, which also says what it was trained on, .safetensors, or a "
+        "CompressAI state_dict (of HyVIC, with --set model.hyperprior=compressai --set model.leaky_slope=0.01); with "
+        "--set optimisation.steps=0 it is only measured and converted",
     )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument(
@@ -58,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(arguments: argparse.Namespace) -> Result:
     from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-    from hyvic_train.checkpoint import CONFIG, RESUME, WEIGHTS, CheckpointError
+    from hyvic_train.checkpoint import CONFIG, RESUME, TRAINING_DATA, WEIGHTS, CheckpointError
     from hyvic_train.config_file import read_sweep
     from hyvic_train.families.registry import FAMILIES
     from hyvic_train.run_log import LOG
@@ -83,7 +85,7 @@ def _train(arguments: argparse.Namespace) -> Result:
         FAMILIES[config.model.family].check(config, run)
         if arguments.weights and arguments.resume and (out / RESUME).exists():
             raise ValueError(f"{out} is resumed with its own weights: leave out --weights")
-        present = [name for name in (CONFIG, RESUME, WEIGHTS, LOG) if (out / name).exists()]
+        present = [name for name in (CONFIG, RESUME, TRAINING_DATA, WEIGHTS, LOG) if (out / name).exists()]
         if present and not arguments.resume:
             raise CheckpointError(f"{out} already holds {present[0]}; pass --resume or another --out")
         runs.append((config, run))
@@ -127,6 +129,24 @@ def _finished(data: Sequence[Path], config: RunConfig, run: Run) -> Result:
         "parameters": parameters,
         "seconds": round(time.perf_counter() - begun, 1),
         "validation": trained.validation.document["points"],
+        "training_data": {
+            "training": len(trained.data.training),
+            "validation": len(trained.data.validation),
+            "complete": trained.data.complete,
+        },
     }
-    lines = [f"{run.out}: {parameters:,} parameters, {trained.steps} steps"]
+    lines = [f"{run.out}: {parameters:,} parameters, {trained.steps} steps", _read(scenes, trained.data)]
     return result, "\n  ".join([*lines, *trained.validation.summary])
+
+
+def _read(scenes: SceneSplit, data: TrainingData) -> str:
+    """Say how many of the scenes were read, and whether the weights may come from others."""
+    from hyvic_train.checkpoint import TRAINING_DATA
+
+    text = (
+        f"read {len(data.training):,} different scenes to train on ({len(scenes.training):,} in this data set) and "
+        f"{len(data.validation):,} to validate on ({len(scenes.validation):,}); {TRAINING_DATA} lists them"
+    )
+    if data.complete:
+        return text
+    return f"{text}, but the scenes that the weights or the run began with are unknown"

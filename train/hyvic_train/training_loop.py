@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,7 +30,9 @@ from torch import Tensor, nn
 from hyvic_train import checkpoint
 from hyvic_train.checkpoint import RunState
 from hyvic_train.config import Optimisation, RunConfig
+from hyvic_train.data.cubes import SceneSplit
 from hyvic_train.run_log import RunLog, StepReport, Validation
+from hyvic_train.training_data import TrainingData
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -68,11 +71,13 @@ class Trained:
         model: the trained model.
         steps: number of gradient steps of the whole run.
         validation: its last validation; None in every process but the first, which measures for all.
+        data: scenes that the weights come from.
     """
 
     model: nn.Module
     steps: int
     validation: Validation | None
+    data: TrainingData
 
 
 def loop(
@@ -83,6 +88,7 @@ def loop(
     run: Run,
     config: RunConfig,
     model: nn.Module,
+    scenes: SceneSplit,
     optimisers: Sequence[torch.optim.Optimizer],
     unit: str = "steps",
     units: int = 1,
@@ -100,6 +106,8 @@ def loop(
         run: options of the run.
         config: configuration of the run, stored with every checkpoint and state.
         model: where it will be trained: the optimisers' moments follow its parameters.
+        scenes: scenes that `prepare` and `validate` read. Every checkpoint lists those read, some of them ahead of
+            their step.
         optimisers: optimisers of `model`; their states are kept.
         unit: name of what the speed counts.
         units: number of units of a step.
@@ -112,7 +120,8 @@ def loop(
     keep_freed_memory()
     steps, out = config.optimisation.steps, run.out
     first = fabric is None or fabric.is_global_zero
-    validation, state = None, RunState()
+    validation = None
+    state = RunState() if run.pretrained is None else RunState(data=checkpoint.training_data_of(run.pretrained))
     if run.resume:
         state = checkpoint.resume(out, config, model, optimisers)
     elif first:
@@ -133,20 +142,24 @@ def loop(
                 run.report(state.step, steps, f"{report.text}, {speed:.1f} {unit}/s")
                 if last:
                     validation = validate()
-                    state = _checkpoint(validation, config, out, state, log)
             stop = _in_any_process(fabric, interrupted())
-            if log is not None and (last or stop or state.step % config.optimisation.state_every == 0):
-                checkpoint.save_state(out, model, config, optimisers, state)
+            if last or stop or state.step % config.optimisation.state_every == 0:
+                state = replace(state, data=state.data.joined(_read_so_far(scenes, fabric)))
+                if log is not None:
+                    state = _checkpoint(validation, config, out, state, log) if last and validation else state
+                    checkpoint.save_state(out, model, config, optimisers, state)
             if stop:
                 raise KeyboardInterrupt
-        if log is not None and steps == 0:
-            validation = validate()
-            _checkpoint(validation, config, out, state, log)
+        if steps == 0:
+            validation = validate() if first else None
+            state = replace(state, data=state.data.joined(_read_so_far(scenes, fabric)))
+            if log is not None and validation is not None:
+                _checkpoint(validation, config, out, state, log)
     if first and validation is None:  # a run resumed after its last step
         validation = validate()
     if fabric is not None:
         fabric.barrier()
-    return Trained(model=model, steps=steps, validation=validation)
+    return Trained(model=model, steps=steps, validation=validation, data=state.data)
 
 
 def prepared(prepare: Callable[[int], Batch], steps: range, workers: int) -> Generator[Batch]:
@@ -203,9 +216,19 @@ def _checkpoint(validation: Validation, config: RunConfig, out: Path, state: Run
         state = replace(state, best_loss=loss)
         folders = [out / checkpoint.BEST, out]
     for folder in folders:
-        checkpoint.save_checkpoint(folder, validation.tensors, config, state.step, validation.document)
+        checkpoint.save_checkpoint(folder, validation.tensors, config, state.step, validation.document, state.data)
     log.validation(state.step, validation)
     return state
+
+
+def _read_so_far(scenes: SceneSplit, fabric: Fabric | None) -> TrainingData:
+    """Return the scenes that any process has read; every process reads its share of each batch."""
+    mine = scenes.read_so_far()
+    if fabric is None or fabric.world_size == 1:
+        return mine
+    shares: list[TrainingData] = [mine] * fabric.world_size
+    torch.distributed.all_gather_object(shares, mine)
+    return reduce(TrainingData.joined, shares)
 
 
 def _in_any_process(fabric: Fabric | None, yes: bool) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -10,6 +10,7 @@ from hyvic_runtime.errors import SceneError
 from numpy.typing import NDArray
 
 from hyvic_train.data.no_data import FreeArea, free_corners, largest_rectangle
+from hyvic_train.training_data import TrainingData
 
 WHOLE = slice(None)
 Part = Literal["train", "val", "test"]
@@ -21,6 +22,10 @@ class PixelSource(Protocol):
 
     def read(self, lines: slice, samples: slice) -> NDArray[np.float32]:
         """Read a part as (band, line, sample) digital numbers, NaN in every band of a pixel without data."""
+        ...
+
+    def stored_sha256(self) -> str:
+        """Return the content hash of the pixels as they are stored; see `content_sha256`."""
         ...
 
 
@@ -41,13 +46,24 @@ class TrainingCube:
     pixels: int
     source: PixelSource
     free: FreeArea | None = None
+    _sha256: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def read_sha256(self) -> str | None:
+        """Content hash of the stored pixels, taken when any of them is read first; None before."""
+        return self._sha256[0] if self._sha256 else None
+
+    def _read(self, lines: slice, samples: slice) -> NDArray[np.float32]:
+        if not self._sha256:
+            self._sha256[:] = [self.source.stored_sha256()]
+        return self.source.read(lines, samples)
 
     @property
     def cube(self) -> NDArray[np.float32]:
         """Largest rectangle free of no-data, (band, line, sample) digital numbers."""
         if self.free is not None:
-            return self.source.read(*self.free.rectangle)
-        whole = self.source.read(WHOLE, WHOLE)
+            return self._read(*self.free.rectangle)
+        whole = self._read(WHOLE, WHOLE)
         valid = ~np.isnan(whole[0])
         if valid.all():
             return whole
@@ -68,16 +84,16 @@ class TrainingCube:
         if self.free is not None:
             corners = self.free.corners
         else:
-            square = self.source.read(*_anywhere(self.size, side, rng))
+            square = self._read(*_anywhere(self.size, side, rng))
             if not np.isnan(square[0]).any():
                 return square
             if self.size == (side, side):
                 return None
-            corners = free_corners(~np.isnan(self.source.read(WHOLE, WHOLE)[0]), side)
+            corners = free_corners(~np.isnan(self._read(WHOLE, WHOLE)[0]), side)
         if not len(corners):
             return None
         line, sample = corners[rng.integers(len(corners))]
-        return self.source.read(slice(line, line + side), slice(sample, sample + side))
+        return self._read(slice(line, line + side), slice(sample, sample + side))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +105,14 @@ class SceneSplit:
 
     training: tuple[TrainingCube, ...]
     validation: tuple[TrainingCube, ...]
+
+    def read_so_far(self) -> TrainingData:
+        """Return names and content hashes of the cubes of which this process has read a pixel."""
+        training, validation = (
+            {sha256: cube.name for cube in cubes if (sha256 := cube.read_sha256) is not None}
+            for cubes in (self.training, self.validation)
+        )
+        return TrainingData(training=training, validation=validation)
 
 
 def _anywhere(size: tuple[int, ...], side: int, rng: np.random.Generator) -> tuple[slice, slice]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from hyvic_train.config import DataConfig, ModelConfig
 from hyvic_train.data.array_file import array_start, mapped
-from hyvic_train.data.cubes import Part, TrainingCube
+from hyvic_train.data.cubes import WHOLE, Part, TrainingCube
 from hyvic_train.data.patch_set import PatchLayout, only_folder, read_patch_set, split_of_files
 from hyvic_train.data.stored_units import StoredUnits
 
@@ -75,6 +75,10 @@ class MLRetSetLayout(PatchLayout):
             missing |= (stored == self.no_data).any(axis=-1)
         values[:, missing] = np.nan
         return values
+
+    def whole(self, path: Path) -> NDArray[np.float32]:
+        """Read the whole centre, whatever value the run takes for no-data."""
+        return replace(self, no_data=None).read(path, WHOLE, WHOLE)
 
 
 def read_mlretset(

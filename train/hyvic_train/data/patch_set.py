@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 from hyvic_runtime.errors import SceneError
+from hyvic_runtime.scene.content_hash import content_sha256
 from numpy.typing import NDArray
 
 from hyvic_train.config import DataConfig, ModelConfig
@@ -55,6 +56,10 @@ class PatchLayout(ABC):
     def read(self, path: Path, lines: slice, samples: slice) -> NDArray[np.float32]:
         """Read a part as (band, line, sample) digital numbers, NaN in every band of a pixel without data."""
 
+    def whole(self, path: Path) -> NDArray[np.float32]:
+        """Read the whole patch as its content hash is taken of it: as `read`, with no option of a run in effect."""
+        return self.read(path, WHOLE, WHOLE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchPixels:
@@ -80,6 +85,17 @@ class PatchPixels:
             if valid.any():
                 whole -= np.rint(whole[:, valid].mean(axis=1, dtype=np.float64)).astype(np.float32)[:, None, None]
             return whole[:, lines, samples]
+        except Exception as error:
+            raise _unreadable(self.path, error) from error
+
+    def stored_sha256(self) -> str:
+        """Return the content hash of the digital numbers of the patch, all of its bands, zero where there is no data.
+
+        So a patch has one hash in every file format that the data set is read in.
+        """
+        try:
+            whole = np.nan_to_num(self.layout.whole(self.path), nan=0)
+            return content_sha256(np.moveaxis(whole.astype(np.int32), 0, -1))
         except Exception as error:
             raise _unreadable(self.path, error) from error
 

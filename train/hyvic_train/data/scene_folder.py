@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from hyvic_runtime.errors import SceneError
+from hyvic_runtime.scene.content_hash import content_sha256
 from hyvic_runtime.scene.files import READABLE_SUFFIXES, read_scene
 from hyvic_runtime.scene.scene import Cube, Scene, mean_spectrum, resample_bands
 from numpy.typing import NDArray
@@ -32,11 +33,13 @@ class ScenePixels:
             keep its file open, and a process may open only so many.
         mean: (band,) spectrum that is subtracted from every pixel, or None.
         missing: (line, sample), pixels without data; None: there are no such pixels.
+        sha256: content hash of the pixels as stored; None: `held` holds them as stored.
     """
 
     held: Cube | Path
     mean: NDArray[np.float32] | None
     missing: NDArray[np.bool_] | None
+    sha256: str | None = None
 
     def read(self, lines: slice, samples: slice) -> NDArray[np.float32]:
         """Read a part as (band, line, sample) digital numbers, NaN in every band of a pixel without data."""
@@ -47,6 +50,12 @@ class ScenePixels:
         if self.missing is not None:
             values[:, self.missing[lines, samples]] = np.nan
         return values
+
+    def stored_sha256(self) -> str:
+        """Return the content hash of the pixels as stored; a mapped file is read once for it, line by line."""
+        if self.sha256 is not None:
+            return self.sha256
+        return content_sha256(read_scene(self.held).cube if isinstance(self.held, Path) else self.held)
 
 
 def read_scenes(
@@ -123,7 +132,12 @@ def _stored_cube(path: Path, relative: str, config: DataConfig, model: ModelConf
         mean = mean_spectrum(with_data).astype(np.float32)
     # A copy of a mapping, in another type, is a memmap too, but of no file.
     mapped = scene.cube is stored.cube and isinstance(scene.cube, np.memmap) and scene.cube.filename is not None
-    pixels = ScenePixels(held=path if mapped else scene.cube, mean=mean, missing=None if valid is None else ~valid)
+    pixels = ScenePixels(
+        held=path if mapped else scene.cube,
+        mean=mean,
+        missing=None if valid is None else ~valid,
+        sha256=None if scene.cube is stored.cube else content_sha256(stored.cube),
+    )
     count = size[0] * size[1] if valid is None else int(np.count_nonzero(valid))
     return TrainingCube(name=_name(relative), size=size, pixels=count, source=pixels, free=free)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "val", "test")
 QUALITIES = (0.0, 25.0, 50.0, 75.0, 100.0)
+_SHOWN = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,6 +106,7 @@ def _evaluate(arguments: argparse.Namespace) -> Result:
             cube = middle(patch.cube, needs.cell) if lacking else None
             for codec, points in lacking:
                 assert cube is not None
+                assert patch.read_sha256 is not None
                 for point, (bits, reconstruction) in zip(points, codec.coded(cube, points), strict=True):
                     measures = measured(cube, reconstruction, bits, codec.peak)
                     rows.add(
@@ -114,6 +116,7 @@ def _evaluate(arguments: argparse.Namespace) -> Result:
                             sha256=codec.sha256,
                             point=point,
                             patch=patch.name,
+                            patch_sha256=patch.read_sha256,
                             pixels=cube[0].size,
                             measures=measures,
                         )
@@ -165,6 +168,7 @@ def _written(
     cell: int,
 ) -> Result:
     """Write summary and plots."""
+    from hyvic_runtime.codec.seen_scenes import Seen
     from hyvic_runtime.support.atomic_file import replacing
 
     from hyvic_train.data.measured import middle
@@ -209,6 +213,10 @@ def _written(
             f"{len(in_part)} of them are measured in part, for no-data or their size: {ROWS} says how many pixels"
         )
     for codec, entry in zip(codecs, document["codecs"], strict=True):
+        counts = ", ".join(f"{len(names)} {answer}" for answer, names in entry["training"].items() if names)
+        lines.append(f"{codec.name} ({codec.kind}), in its training by content hash: {counts}")
+        if seen := entry["training"][Seen.TRAINED]:
+            lines.append(f"{codec.name} ({codec.kind}) WAS TRAINED ON {_named(seen)}: expect less on other patches")
         for point, result in zip(codec.points, entry["points"], strict=True):
             ratio, decibels = result["compression_ratio"], result["psnr_db"]
             psnr = "exact" if decibels["mean"] is None else f"{decibels['mean']:.2f} ± {decibels['deviation']:.2f} dB"
@@ -220,3 +228,9 @@ def _written(
                 f"SA {result['spectral_angle_deg']['mean']:.2f}°"
             )
     return document, "\n  ".join(lines)
+
+
+def _named(patches: Sequence[str]) -> str:
+    """Name a few patches, and count the others."""
+    more = len(patches) - _SHOWN
+    return ", ".join(patches[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from hyvic_runtime.codec.bundle_files import MANIFEST
 from hyvic_runtime.codec.scene_encoder import scene_stream
+from hyvic_runtime.codec.seen_scenes import SeenScenes, seen_scenes_of
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.scene.scene import Scene
 from numpy.typing import NDArray
 
-from hyvic_train.checkpoint import CONFIG, WEIGHTS, CheckpointError
+from hyvic_train.checkpoint import CONFIG, WEIGHTS, CheckpointError, training_data_of
 from hyvic_train.families.latent.checkpoint import LatentCheckpoint, load_checkpoint
 from hyvic_train.families.latent.validation import quality_of_level
 
@@ -53,6 +54,7 @@ class Codec(Protocol):
         bands: number of bands; None: any.
         cell: side that lines and samples must be multiples of.
         points: its operating points.
+        seen_scenes: scenes that it was trained on.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Codec(Protocol):
     bands: int | None
     cell: int
     points: tuple[Point, ...]
+    seen_scenes: SeenScenes
 
     def coded(self, cube: NDArray[np.float32], points: Sequence[Point]) -> Iterator[tuple[float, NDArray[np.float32]]]:
         """Yield bits and reconstruction (band, line, sample) of a patch, point by point."""
@@ -79,6 +82,7 @@ class CheckpointCodec:
         config = self._checkpoint.config
         self.name, self.data = folder.name, config.data
         self.sha256 = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+        self.seen_scenes = training_data_of(folder).seen_scenes
         self.peak, self.cell = config.model.peak, config.model.cell
         self.bands: int | None = config.model.bands
         lmbdas = config.optimisation.lmbdas
@@ -109,6 +113,7 @@ class BundleCodec:
         self._encoder, self._decoder = encoder_of(bundle), decoder_of(bundle)
         manifest = bundle.manifest
         self.name, self.sha256 = folder.name, bundle.identity.hex()
+        self.seen_scenes = seen_scenes_of(bundle)
         self.peak, self.bands, self.cell = manifest.peak, manifest.bands, 1
         self._wavelengths = None if manifest.wavelengths is None else np.array(manifest.wavelengths)
         self.points = tuple(Point(lmbda=None, quality=quality) for quality in qualities)

@@ -14,6 +14,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
+from hyvic_runtime.codec.seen_scenes import Seen
 from hyvic_runtime.support.atomic_file import replacing
 from numpy.typing import NDArray
 
@@ -30,7 +31,7 @@ CURVES = {"psnr_db": "PSNR, dB", "ssim_gaussian": "SSIM (Gaussian window)", "spe
 """Measures of Fig. 5 (a), (b) and (c)."""
 NAMED_CODECS = 20
 """Number of codecs up to which a plot names each codec and point; more would leave no room for the plot."""
-_KEY = ("codec", "kind", "sha256", "lmbda", "quality", "patch", "pixels")
+_KEY = ("codec", "kind", "sha256", "lmbda", "quality", "patch", "patch_sha256", "pixels")
 _MEASURES = tuple(field.name for field in fields(Measures))
 
 
@@ -44,6 +45,7 @@ class Row:
         sha256: identity of the codec.
         point: operating point.
         patch: name of the patch.
+        patch_sha256: content hash of the patch.
         pixels: number of its pixels that were measured: the largest rectangle without no-data, or the middle.
         measures: rate and distortion.
     """
@@ -53,6 +55,7 @@ class Row:
     sha256: str
     point: Point
     patch: str
+    patch_sha256: str
     pixels: int
     measures: Measures
 
@@ -78,7 +81,8 @@ class Rows:
         """Append a row to the file."""
         self.known.append(row)
         lmbda = "" if row.point.lmbda is None else row.point.lmbda
-        key = (row.codec, row.kind, row.sha256, lmbda, row.point.quality, row.patch, row.pixels)
+        patch = (row.patch, row.patch_sha256, row.pixels)
+        key = (row.codec, row.kind, row.sha256, lmbda, row.point.quality, *patch)
         self._writer.writerow((*key, *(repr(getattr(row.measures, name)) for name in _MEASURES)))
         self._file.flush()
 
@@ -108,13 +112,14 @@ def opened_rows(path: Path) -> Iterator[Rows]:
 
 
 def _row(cells: Sequence[str]) -> Row:
-    codec, kind, sha256, lmbda, quality, patch, pixels = cells[: len(_KEY)]
+    codec, kind, sha256, lmbda, quality, patch, patch_sha256, pixels = cells[: len(_KEY)]
     return Row(
         codec=codec,
         kind=kind,
         sha256=sha256,
         point=Point(lmbda=float(lmbda) if lmbda else None, quality=float(quality)),
         patch=patch,
+        patch_sha256=patch_sha256,
         pixels=int(pixels),
         measures=Measures(**dict(zip(_MEASURES, map(float, cells[len(_KEY) :]), strict=True))),
     )
@@ -137,6 +142,13 @@ def summary(rows: Sequence[Row], codec: Codec) -> list[dict[str, Any]]:
         for point in codec.points
         if (measures := measures_at(rows, codec, point))
     ]
+
+
+def patches_by_answer(rows: Sequence[Row], codec: Codec) -> dict[Seen, list[str]]:
+    """Return the names of the patches of a codec by the part that each had in its training, looked up by its pixels."""
+    patches = {row.patch: row.patch_sha256 for row in rows if row.sha256 == codec.sha256}
+    answers = {patch: codec.seen_scenes.answer(sha256) for patch, sha256 in patches.items()}
+    return {answer: [patch for patch, given in answers.items() if given is answer] for answer in Seen}
 
 
 def measures_at(rows: Sequence[Row], codec: Codec, point: Point) -> list[Measures]:
@@ -162,7 +174,13 @@ def write_summary(out: Path, head: Mapping[str, Any], codecs: Sequence[Codec], r
         **head,
         "bits_per_sample": list(BITS_PER_SAMPLE),
         "codecs": [
-            {"codec": codec.name, "kind": codec.kind, "sha256": codec.sha256, "points": summary(rows, codec)}
+            {
+                "codec": codec.name,
+                "kind": codec.kind,
+                "sha256": codec.sha256,
+                "training": patches_by_answer(rows, codec),
+                "points": summary(rows, codec),
+            }
             for codec in codecs
         ],
     }

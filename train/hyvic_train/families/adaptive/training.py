@@ -73,6 +73,7 @@ def train(config: AdaptiveTrainingConfig, scenes: SceneSplit, run: Run) -> Train
         run=run,
         config=config,
         model=model,
+        scenes=scenes,
         optimisers=[optimiser],
     )
 

@@ -103,6 +103,7 @@ def train(config: TrainingConfig, scenes: SceneSplit, run: Run) -> Trained:
         run=run,
         config=config,
         model=model,
+        scenes=scenes,
         optimisers=optimisers,
         unit="images",
         units=optimisation.batch_size,
