@@ -56,7 +56,8 @@ def compare_codecs(argv: Sequence[str] | None = None) -> int:
         "--facts",
         type=Path,
         metavar="FACTS.json",
-        help="sensor, wavelengths and no-data by scene name, and scenes that models were trained on",
+        help="sensor, wavelengths and no-data by scene name, and scenes that models were trained on beside those that "
+        "their bundles list",
     )
     parser.add_argument(
         "--peak", type=float, help="largest digital number, for PSNR (default: 10,000; for 8-bit scenes 255)"
@@ -108,6 +109,7 @@ def _compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace, arg
     from hyvic_compare.report.summary import count_text
     from hyvic_compare.scene_facts import Facts, read_facts
     from hyvic_compare.scene_source import SceneSource
+    from hyvic_compare.training_part import training_remarks
 
     codecs = chosen_codecs(arguments.codecs, arguments.bundle)
     facts = Facts() if arguments.facts is None else read_facts(arguments.facts)
@@ -133,17 +135,22 @@ def _compare(parser: argparse.ArgumentParser, arguments: argparse.Namespace, arg
     write_comparison_report(report, outcome.comparison)
     points = outcome.comparison.measurements
     gaps = sum(point.gap is not None for point in points)
+    remarks = tuple(
+        training_remarks(codecs, {scene.name: scene.content_sha256 for scene in outcome.comparison.scenes}, facts)
+    )
     result = {
         "report": str(arguments.report),
         "cache": str(cache.folder),
         "coded": outcome.coded,
         "gaps": gaps,
+        "remarks": remarks,
         "measurements": [_row(point) for point in points],
     }
-    return result, (
+    text = (
         f"{arguments.report}: {count_text(len(points), 'point')} of {count_text(len(codecs), 'codec')} on "
         f"{count_text(len(plan.sources), 'scene')}, {outcome.coded:,} of them measured now, {count_text(gaps, 'gap')}"
     )
+    return result, "\n".join([text, *remarks])
 
 
 def _bands(codecs: Sequence[AnyCodec]) -> tuple[float, ...]:
@@ -167,6 +174,7 @@ def _row(point: Measurement) -> dict[str, str | float | None]:
         "compression_ratio": point.compression_ratio,
         "psnr_db": None if fidelity is None or math.isinf(fidelity.psnr_db) else fidelity.psnr_db,
         "max_abs_error": None if fidelity is None else fidelity.max_abs_error,
+        "training": point.training,
         "gap": point.gap,
     }
 

@@ -22,6 +22,7 @@ from hyvic_compare.preview import preview_of, telling_pixels
 from hyvic_compare.results import ComparedScene, Comparison, Measurement, Preview
 from hyvic_compare.scene_facts import Facts
 from hyvic_compare.scene_source import PreparedScene, SceneSource
+from hyvic_compare.training_part import training_part, training_remarks
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -154,6 +155,7 @@ def _compared(plan: Plan, source: SceneSource, prepared: PreparedScene) -> Compa
         wavelengths=scene.wavelengths,
         pixels=pixels,
         original=preview_of(scene, None, pixels),
+        content_sha256=prepared.content_sha256,
         prepared=prepared.prepared,
     )
 
@@ -227,10 +229,14 @@ def _ended(task: _Task) -> Measured:
 def _comparison(
     plan: Plan, scenes: Sequence[ComparedScene], results: Sequence[tuple[_Task, Measured]], command: str
 ) -> Comparison:
-    names = [task.source.name for task, _ in results]
+    hashes = {scene.name: scene.content_sha256 for scene in scenes}
     measurements = tuple(
-        replace(result.measurement, scene=name, seen=plan.facts.saw(result.measurement.codec, name))
-        for name, (_, result) in zip(names, results, strict=True)
+        replace(
+            result.measurement,
+            scene=task.source.name,
+            training=training_part(task.codec, task.source.name, hashes[task.source.name], plan.facts),
+        )
+        for task, result in results
     )
     previews: dict[tuple[str, str, float | None], Preview] = {
         (point.scene, point.codec, point.target_ratio): result.preview
@@ -245,7 +251,7 @@ def _comparison(
         previews=previews,
         command=command,
         environment=_environment(measurements),
-        notes=tuple(_notes(plan, scenes)),
+        notes=(*_notes(plan, scenes), *training_remarks(plan.codecs, hashes, plan.facts)),
         ours=tuple(codec.name for codec in plan.codecs if isinstance(codec, BundleCodec)),
     )
 
@@ -276,5 +282,10 @@ def _notes(plan: Plan, scenes: Sequence[ComparedScene]) -> Iterator[str]:
     )
     if not any(isinstance(codec, BundleCodec) for codec in plan.codecs):
         yield "No learned codec is among them: export-engine makes a bundle of a checkpoint, and --bundle adds it."
+    else:
+        yield (
+            "Whether a bundle was trained on a scene is looked up by a hash of the scene's pixels. A crop of a "
+            "training scene, or another version of it, is not found."
+        )
     if any(scene.prepared for scene in scenes):
         yield "Some scenes were resampled; every codec coded the same resampled cube."

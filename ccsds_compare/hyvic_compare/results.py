@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from hyvic_runtime.codec.seen_scenes import Seen
 from numpy.typing import NDArray
 
 TILE = 32
@@ -65,7 +66,7 @@ class Measurement:
         rate_bpppc: bits per pixel and channel.
         fidelity: measures of the decoded cube.
         cost: time and memory.
-        seen: whether the codec was trained on this scene.
+        training: part that the scene had in the codec's training.
         gap: line that says why there is no stream, or None.
     """
 
@@ -77,8 +78,13 @@ class Measurement:
     rate_bpppc: float | None = None
     fidelity: Distortion | None = None
     cost: Cost | None = None
-    seen: bool = False
+    training: Seen = Seen.NO
     gap: str | None = None
+
+    @property
+    def seen(self) -> bool:
+        """True if the codec was trained on this scene."""
+        return self.training is Seen.TRAINED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -109,6 +115,7 @@ class ComparedScene:
         wavelengths: band centres in nm, or None.
         pixels: (pixel, 2) line and sample of the pixels whose spectra are shown.
         original: preview of the scene.
+        content_sha256: hash of its pixels as its file holds them, before any change.
         prepared: sentence that says how it was changed before coding, or None if it was not.
     """
 
@@ -120,6 +127,7 @@ class ComparedScene:
     wavelengths: NDArray[np.float64] | None
     pixels: NDArray[np.intp]
     original: Preview
+    content_sha256: str
     prepared: str | None = None
 
 

@@ -1,7 +1,7 @@
 """Facts about scenes that their files do not hold.
 
 Archives often keep the sensor and the band centres apart from the cube. A JSON file gives them by the scenes' names,
-and the scenes that a model was trained on:
+and scenes that a model was trained on. What the list in a bundle says of a scene counts too; see `training_part`:
 
     {"scenes": {"aviris_*": {"sensor": "AVIRIS", "wavelengths": {"start": 400, "stop": 2500}},
                 "enmap_*": {"sensor": "EnMAP", "wavelengths": [418.24, 423.874, …], "no_data": -32768}},
@@ -67,15 +67,20 @@ class Facts:
         return SceneFacts(sensor=sensor, wavelengths=wavelengths, spread=spread, no_data=no_data)
 
     def saw(self, codec: str, scene: str) -> bool:
-        """Return whether a codec was trained on a scene.
+        """Return whether this file says that a codec was trained on a scene."""
+        return any(fnmatchcase(scene, pattern) for pattern in self.seen_by(codec))
+
+    def seen_by(self, codec: str) -> tuple[str, ...]:
+        """Return the patterns of the scenes that a codec was trained on; empty if this file says nothing about it.
 
         A bundle that is called by its parent's name too is known by its own.
         """
         own = codec.rpartition("/")[2]
-        return any(
-            (fnmatchcase(codec, name) or fnmatchcase(own, name))
-            and any(fnmatchcase(scene, pattern) for pattern in patterns)
+        return tuple(
+            pattern
             for name, patterns in self.seen.items()
+            if fnmatchcase(codec, name) or fnmatchcase(own, name)
+            for pattern in patterns
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from hyvic_runtime.errors import SceneError
+from hyvic_runtime.scene.content_hash import content_sha256
 from hyvic_runtime.scene.files import read_scene
 from hyvic_runtime.scene.scene import Scene, resample_bands
 
@@ -22,10 +23,12 @@ class PreparedScene:
 
     Attributes:
         scene: the scene with all facts about it.
+        content_sha256: hash of its pixels as its file holds them, before any change.
         prepared: sentence that says how it was changed, or None if it was not.
     """
 
     scene: Scene
+    content_sha256: str
     prepared: str | None
 
     def digest(self) -> str:
@@ -66,27 +69,26 @@ class SceneSource:
             SceneError: the file is not a scene, or the facts do not fit it.
         """
         found = read_scene(self.path)
+        scene, prepared = self._prepared(found)
+        return PreparedScene(scene=scene, content_sha256=content_sha256(found.cube), prepared=prepared)
+
+    def _prepared(self, found: Scene) -> tuple[Scene, str | None]:
         scene = self._with_facts(found)
         if self.bands is None:
-            return PreparedScene(scene=scene, prepared=None)
+            return scene, None
         wanted = np.array(self.bands)
         if scene.wavelengths is None and scene.cube.shape[2] == len(wanted):
-            return PreparedScene(
-                scene=replace(scene, wavelengths=wanted),
-                prepared=f"its {len(wanted)} bands have no known centres and are taken for the bundle's",
-            )
+            said = f"its {len(wanted)} bands have no known centres and are taken for the bundle's"
+            return replace(scene, wavelengths=wanted), said
         known = scene.wavelengths
         if known is not None and known.shape == wanted.shape and np.allclose(known, wanted, 0, _SAME_CENTRE_NM):
-            return PreparedScene(scene=scene, prepared=None)
+            return scene, None
         try:
             resampled = resample_bands(scene, wanted)
         except SceneError as error:
-            return PreparedScene(scene=scene, prepared=f"it stays on its own bands: {error}")
+            return scene, f"it stays on its own bands: {error}"
         spread = ", taken to lie evenly," if self.facts.spread and found.wavelengths is None else ""
-        return PreparedScene(
-            scene=resampled,
-            prepared=f"its {scene.cube.shape[2]} bands{spread} were interpolated to the bundle's {len(wanted)}",
-        )
+        return resampled, f"its {scene.cube.shape[2]} bands{spread} were interpolated to the bundle's {len(wanted)}"
 
     def _with_facts(self, scene: Scene) -> Scene:
         bands = scene.cube.shape[2]

@@ -3,8 +3,10 @@
 python -m studies.cross_validation SCENE... --fold BUNDLE=PATTERN,... --reference comparison.json --out table.md
 
 A model of few weights can be trained several times, each time without some scenes. Together the runs are measured on
-all scenes, and no scene by a model that has seen it. Scenes are prepared as for the comparison, by the same code: with
-the facts from `--facts`, then on the band centres that the comparison records.
+all scenes, and no scene by a model that has seen it: a bundle that lists the pixels of its scene among those that it
+was trained on is refused. A bundle without a complete list cannot be checked, and the table says so. Scenes are
+prepared as for the comparison, by the same code: with the facts from `--facts`, then on the band centres that the
+comparison records.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from pathlib import Path
 from hyvic_compare.figure_files import save_svg
 from hyvic_compare.results_file import RecordedScene, read_results
 from hyvic_compare.scene_facts import Facts, read_facts
-from hyvic_compare.scene_source import SceneSource
+from hyvic_compare.scene_source import PreparedScene, SceneSource
+from hyvic_runtime.codec.bundle import Bundle
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
+from hyvic_runtime.codec.seen_scenes import Seen, seen_scenes_of
 from hyvic_runtime.errors import SceneError
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.packets.quality import HIGHEST_QUALITY, LOWEST_QUALITY
@@ -41,14 +45,14 @@ class Fold:
 
     Attributes:
         bundle: folder of the bundle from this training.
-        unseen: patterns of the names of scenes that the training never saw.
+        unseen: patterns of the names of scenes that, as the user says, the training never saw.
     """
 
     bundle: Path
     unseen: tuple[str, ...]
 
-    def never_saw(self, scene: str) -> bool:
-        """Return whether a scene was left out."""
+    def is_for(self, scene: str) -> bool:
+        """Return whether the user says that a scene was left out."""
         return any(fnmatchcase(scene, pattern) for pattern in self.unseen)
 
 
@@ -102,14 +106,13 @@ def _study(arguments: argparse.Namespace) -> Findings:
         (fold_of(path.stem, arguments.fold), prepared(path, recorded, facts), recorded[path.stem])
         for path in arguments.scenes
     ]
-    codecs = {}
-    for fold in arguments.fold:
-        bundle = read_bundle(fold.bundle)
-        codecs[fold.bundle] = encoder_of(bundle), decoder_of(bundle)
+    bundles = {fold.bundle: read_bundle(fold.bundle) for fold in arguments.fold}
+    parts = [checked_part(bundles[fold.bundle], scene, record.name) for fold, scene, record in tasks]
+    codecs = {folder: (encoder_of(bundle), decoder_of(bundle)) for folder, bundle in bundles.items()}
     coded = []
-    for fold, scene, record in progress(tasks, "scene"):
-        points = curve(scene, record, *codecs[fold.bundle], step=arguments.quality_step)
-        coded.append(CodedScene(record=record, bundle=fold.bundle.name, points=points))
+    for (fold, scene, record), part in progress(list(zip(tasks, parts, strict=True)), "scene"):
+        points = curve(scene.scene, record, *codecs[fold.bundle], step=arguments.quality_step)
+        coded.append(CodedScene(record=record, bundle=fold.bundle.name, training=part, points=points))
     gains = gains_of(coded)
     figure = figure_of(gains)
     return Findings(
@@ -124,20 +127,35 @@ def _study(arguments: argparse.Namespace) -> Findings:
 
 
 def fold_of(scene: str, folds: Sequence[Fold]) -> Fold:
-    """Return the first fold that left a scene out.
+    """Return the first fold that left a scene out, as the user says.
 
     Raises:
-        SceneError: no fold left it out.
+        SceneError: no fold did.
     """
     for fold in folds:
-        if fold.never_saw(scene):
+        if fold.is_for(scene):
             return fold
     raise SceneError(
         f"every fold may have seen {scene}; name it in the --fold that was trained without it, or leave it out"
     )
 
 
-def prepared(path: Path, recorded: Mapping[str, RecordedScene], facts: Facts) -> Scene:
+def checked_part(bundle: Bundle, scene: PreparedScene, name: str) -> Seen:
+    """Return the part of a scene in a bundle's training, by its pixels.
+
+    Raises:
+        SceneError: the bundle was trained on it.
+    """
+    part = seen_scenes_of(bundle).answer(scene.content_sha256)
+    if part is Seen.TRAINED:
+        raise SceneError(
+            f"{bundle.folder} was trained on {name}, by the hash of its pixels; name {name} in another --fold, or "
+            "leave it out"
+        )
+    return part
+
+
+def prepared(path: Path, recorded: Mapping[str, RecordedScene], facts: Facts) -> PreparedScene:
     """Return a scene as the comparison's codecs got it.
 
     Raises:
@@ -146,10 +164,11 @@ def prepared(path: Path, recorded: Mapping[str, RecordedScene], facts: Facts) ->
     record = recorded.get(path.stem)
     if record is None:
         raise SceneError(f"{path}: the comparison has no scene {path.stem}; it has {', '.join(recorded)}")
-    scene = SceneSource(path=path, facts=facts.of_scene(path.stem), bands=record.wavelengths).read().scene
-    if scene.cube.shape != record.shape:
+    scene = SceneSource(path=path, facts=facts.of_scene(path.stem), bands=record.wavelengths).read()
+    shape = scene.scene.cube.shape
+    if shape != record.shape:
         raise SceneError(
-            f"{path} is {shape_text(scene.cube.shape)} here and {shape_text(record.shape)} in the comparison; give the "
+            f"{path} is {shape_text(shape)} here and {shape_text(record.shape)} in the comparison; give the "
             "--facts that it was given"
         )
     return scene

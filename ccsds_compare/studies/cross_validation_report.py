@@ -14,8 +14,9 @@ import numpy as np
 from hyvic_compare.bd_psnr import Curve, CurveGapError, bd_psnr, bd_rate, interpolate
 from hyvic_compare.codec_choice import CODECS
 from hyvic_compare.report.codec_style import INK, QUIET, codec_styles
-from hyvic_compare.report.summary import ratio_text
+from hyvic_compare.report.summary import ratio_text, words
 from hyvic_compare.results_file import RecordedPoint, RecordedScene
+from hyvic_runtime.codec.seen_scenes import Seen
 
 from studies.harness import CodedPoint, or_dash, shape_text, table
 
@@ -39,12 +40,14 @@ class CodedScene:
 
     Attributes:
         record: record of the comparison.
-        bundle: name of the bundle that never saw it.
+        bundle: name of the bundle that coded it.
+        training: part that it had in the bundle's training.
         points: coded points by rising compression ratio.
     """
 
     record: RecordedScene
     bundle: str
+    training: Seen
     points: tuple[CodedPoint, ...]
 
     @property
@@ -65,6 +68,7 @@ class Gain:
         sensor: name of its sensor, or None if unknown.
         shape: lines, samples, bands.
         bundle: name of the bundle that coded it.
+        training: part that it had in the bundle's training.
         reference: key of REFERENCES.
         bd_psnr_db: eq. 6 over the ratios that both reach; None if there are no such ratios.
         bd_rate_percent: octets at equal PSNR beyond the reference's; None if there is no common PSNR.
@@ -76,6 +80,7 @@ class Gain:
     sensor: str | None
     shape: tuple[int, int, int]
     bundle: str
+    training: Seen
     reference: str
     bd_psnr_db: float | None
     bd_rate_percent: float | None
@@ -100,6 +105,7 @@ def _gain(scene: CodedScene, reference: str, targets: Sequence[float]) -> Gain:
         sensor=scene.record.sensor,
         shape=scene.record.shape,
         bundle=scene.bundle,
+        training=scene.training,
         reference=reference,
         bd_psnr_db=_or_none(lambda: bd_psnr(curve, their_curve).db),
         bd_rate_percent=_or_none(lambda: bd_rate(curve, their_curve).percent),
@@ -129,7 +135,7 @@ def markdown_report(scenes: Sequence[CodedScene], gains: Sequence[Gain]) -> str:
     text = (
         "Each cell is the PSNR of the scene-adaptive codec minus the PSNR of the other codec "
         f"(peak {peaks}). Both are compared at the size that the other codec needed for the ratio of the column. "
-        "Streams are real packets with all headers, and each scene was coded by a bundle that was not trained on it. "
+        f"Streams are real packets with all headers. {_training_text(scenes)} "
         "BD-PSNR is the mean difference over the compression ratio itself, not over its logarithm, so high ratios "
         "weigh most. BD-rate is the mean difference in octets at equal PSNR. A dash means that one of the two codecs "
         "has no stream there.\n"
@@ -149,6 +155,24 @@ def markdown_report(scenes: Sequence[CodedScene], gains: Sequence[Gain]) -> str:
         means = [statistics.fmean(column) if column else None for column in known]
         rows += [("**least**", "", "", *_cells(worst)), ("**mean**", "", "", *_cells(means))]
         text += f"\n**Against {reference}**, in dB:\n\n{table(headings, rows, words=3)}"
+    return text
+
+
+def _training_text(scenes: Sequence[CodedScene]) -> str:
+    """Say for which scenes it was checked that the bundle was not trained on them."""
+    unknown = [scene for scene in scenes if scene.training is Seen.UNKNOWN]
+    measured = [scene.record.name for scene in scenes if scene.training is Seen.MEASURED]
+    text = "Each scene was coded by a bundle whose list of training scenes does not hold its pixels"
+    if unknown:
+        names = words([scene.record.name for scene in unknown])
+        bundles = words(list(dict.fromkeys(scene.bundle for scene in unknown)))
+        text += (
+            f", except {names}: **unknown**, because {bundles} came without a complete list, and only --fold says that "
+            "the training left them out"
+        )
+    text += "."
+    if measured:
+        text += f" {words(measured)} validated the training, which may have chosen its weights by them."
     return text
 
 

@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 from hyvic_compare.indian_pines import ATTRIBUTION, load_indian_pines
+from hyvic_runtime.codec.seen_scenes import seen_scenes_of
 from hyvic_runtime.errors import HyvicError
 from hyvic_runtime.families.registry import read_bundle
 from hyvic_runtime.packets.space_packet import PRIMARY_HEADER_OCTETS
+from hyvic_runtime.scene.content_hash import content_sha256
 from hyvic_runtime.scene.files import read_scene, write_scene
 from hyvic_runtime.scene.scene import Scene, resample_bands
 
@@ -86,7 +88,8 @@ def _run_chain(checkpoint: Path, target_ratio: float, scratch: Path, out: Path) 
     begun = time.perf_counter()
     command("export-engine", "--checkpoint", checkpoint, "--out", bundle)
     export_s = time.perf_counter() - begun
-    manifest = read_bundle(bundle).manifest
+    loaded = read_bundle(bundle)
+    manifest, part = loaded.manifest, seen_scenes_of(loaded).answer(content_sha256(pines.cube))
     options = ["--target-ratio", f"{target_ratio:g}"]
     if manifest.wavelengths is None:
         original, bands = pines, "on its own 200 bands"
@@ -100,7 +103,7 @@ def _run_chain(checkpoint: Path, target_ratio: float, scratch: Path, out: Path) 
     return write_report(
         out,
         title="Indian Pines through hyvic-onboard",
-        note=f"{ATTRIBUTION}; {bands}. The model was not trained on it.",
+        note=f"{ATTRIBUTION}; {bands}. By the hash of the scene's pixels: {part.sentence}.",
         original=original,
         decoded=Scene(cube=reconstruction.cube, wavelengths=original.wavelengths),
         packet_octets=_packet_octets(stream.read_bytes()),

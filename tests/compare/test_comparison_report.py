@@ -62,7 +62,7 @@ def test_the_csv_has_a_row_for_each_measurement(report: Path) -> None:
     measurements = everything().measurements
     assert len(rows) == len(measurements)
     for row, m in zip(rows, measurements, strict=True):
-        assert (row["scene"], row["codec"], row["seen"]) == (m.scene, m.codec, str(m.seen))
+        assert (row["scene"], row["codec"], row["training"]) == (m.scene, m.codec, m.training)
         if m.fidelity is None:
             assert row["gap"] == m.gap
             assert row["psnr_db"] == row["compression_ratio"] == ""

@@ -31,7 +31,7 @@ def noisy(cube: Cube) -> Cube:
 
 def measured(codec: object, scene: Scene, target_ratio: float | None = 8) -> Measurement:
     return measure(
-        PreparedScene(scene=scene, prepared=None),
+        PreparedScene(scene=scene, content_sha256="", prepared=None),
         codec,  # type: ignore[arg-type]
         name="field",
         target_ratio=target_ratio,

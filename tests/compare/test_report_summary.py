@@ -5,6 +5,7 @@ from comparisons import comparison, everything, gap, point
 from hyvic_compare.report.summary import findings, ratios_text
 from hyvic_compare.report.views import views_from
 from hyvic_compare.results import Comparison
+from hyvic_runtime.codec.seen_scenes import Seen
 
 
 def sentences(compared: Comparison) -> dict[str, str]:
@@ -54,7 +55,7 @@ def test_the_summary_counts_what_was_compared_and_what_failed() -> None:
 def test_scenes_seen_in_training_are_told_apart() -> None:
     text = sentences(everything())["Seen in training"]
     assert text.startswith("ours was trained on sea and town <b>: what it does there is marked †")
-    trained = comparison(*(point(s, "ours", 10, 60, seen=True) for s in "ab"), ours=("ours",))
+    trained = comparison(*(point(s, "ours", 10, 60, training=Seen.TRAINED) for s in "ab"), ours=("ours",))
     assert "† It was trained on these scenes; expect less on others." in sentences(trained)["ours"]
     assert "over the 2 scenes that ours trained on" in sentences(trained)["Who wins"]
 

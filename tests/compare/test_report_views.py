@@ -5,6 +5,7 @@ import math
 import pytest
 from comparisons import comparison, everything, gap, point
 from hyvic_compare.report.views import default_reference, deltas_of, views_from
+from hyvic_runtime.codec.seen_scenes import Seen
 
 
 def test_means_never_mix_scenes_seen_in_training_with_others() -> None:
@@ -47,7 +48,7 @@ def test_scenes_that_ours_cannot_code_at_all_have_a_mean_of_their_own() -> None:
 
 
 def test_a_single_unseen_scene_goes_before_the_mean_of_seen_ones() -> None:
-    measurements = [point(name, "ours", 10, 60, seen=name != "c") for name in "abc"]
+    measurements = [point(name, "ours", 10, 60, training=Seen.NO if name == "c" else Seen.TRAINED) for name in "abc"]
     views = views_from(comparison(*measurements, ours=("ours",)))
     assert [view.scenes for view in views] == [("c",), ("a", "b"), ("a",), ("b",)]
 

@@ -12,6 +12,7 @@ from hyvic_compare.cli import compare_codecs
 from hyvic_compare.errors import ResultsFileError
 from hyvic_compare.results_file import RecordedPoint, RecordedScene, read_results
 from hyvic_runtime.codec.scene_encoder import scene_stream
+from hyvic_runtime.codec.seen_scenes import Seen
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.scene.scene import Scene, resample_bands
 from hyvic_runtime.support.metrics import psnr
@@ -51,7 +52,7 @@ def coded(record: RecordedScene, ratios: list[float], levels: list[float]) -> Co
     points = (
         CodedPoint(quality=50, octets=1, compression_ratio=r, psnr_db=db) for r, db in zip(ratios, levels, strict=True)
     )
-    return CodedScene(record=record, bundle="a.bundle", points=tuple(points))
+    return CodedScene(record=record, bundle="a.bundle", training=Seen.NO, points=tuple(points))
 
 
 def test_gains_are_taken_at_the_octets_that_the_other_codec_took() -> None:

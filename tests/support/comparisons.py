@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from hyvic_compare.results import ComparedScene, Comparison, Cost, Distortion, Measurement, Preview
+from hyvic_runtime.codec.seen_scenes import Seen
 
 SHAPE = (8, 6, 5)
 RATIOS = (10.0, 100.0)
@@ -11,7 +12,13 @@ WAVELENGTHS = np.array([450.0, 480, 510, 1000, 1010])
 
 
 def point(
-    scene: str, codec: str, target: float | None, psnr_db: float, *, ratio: float | None = None, seen: bool = False
+    scene: str,
+    codec: str,
+    target: float | None,
+    psnr_db: float,
+    *,
+    ratio: float | None = None,
+    training: Seen = Seen.NO,
 ) -> Measurement:
     """A measurement that came out at its target unless told otherwise."""
     found = ratio or target
@@ -32,7 +39,7 @@ def point(
             tile_psnr_db=(psnr_db, psnr_db),
         ),
         cost=Cost(encode_s=240e-6, decode_s=24e-6, peak_memory_mb=12.0, processor="A processor"),
-        seen=seen,
+        training=training,
     )
 
 
@@ -52,6 +59,7 @@ def scene(name: str) -> ComparedScene:
         wavelengths=WAVELENGTHS,
         pixels=np.array([[0, 0], [7, 5]]),
         original=preview(0, error=False),
+        content_sha256="00" * 32,
     )
 
 
@@ -92,10 +100,10 @@ def everything() -> Comparison:
         point("field", "ours", 100, 44.0),
         point("coast", "ours", 10, 52.0),
         point("coast", "ours", 100, 46.0),
-        point("town <b>", "ours", 10, 70.0, seen=True),
-        point("town <b>", "ours", 100, 64.0, seen=True),
-        point("sea", "ours", 10, 72.0, seen=True),
-        point("sea", "ours", 100, 66.0, seen=True),
+        point("town <b>", "ours", 10, 70.0, training=Seen.TRAINED),
+        point("town <b>", "ours", 100, 64.0, training=Seen.TRAINED),
+        point("sea", "ours", 10, 72.0, training=Seen.TRAINED),
+        point("sea", "ours", 100, 66.0, training=Seen.TRAINED),
         *(point(name, "old & good", 10, 56.0) for name in ("field", "coast", "town <b>", "sea")),
         point("field", "old & good", 100, 40.0, ratio=130),
         point("coast", "old & good", 100, 42.0, ratio=130),

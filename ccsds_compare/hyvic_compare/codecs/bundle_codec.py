@@ -11,6 +11,7 @@ import numpy as np
 from hyvic_runtime.codec.row_encoder import AnyEncoder
 from hyvic_runtime.codec.scene_decoder import AnyDecoder
 from hyvic_runtime.codec.scene_encoder import scene_stream
+from hyvic_runtime.codec.seen_scenes import seen_scenes_of
 from hyvic_runtime.engines.selection import EngineKind
 from hyvic_runtime.errors import RateError, SceneError
 from hyvic_runtime.families.latent.bundle import ENCODER
@@ -46,6 +47,7 @@ class BundleCodec:
 
     def __post_init__(self) -> None:
         bundle = read_bundle(self.folder)
+        self.seen_scenes = seen_scenes_of(bundle)
         self.wavelengths = bundle.manifest.wavelengths
         # A bundle's identity covers what decodes its streams; the encoder may have another precision.
         encoder = " ".join(digest for name, digest in sorted(bundle.manifest.files.items()) if name.startswith(ENCODER))

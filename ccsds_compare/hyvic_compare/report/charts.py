@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from hyvic_runtime.codec.seen_scenes import Seen
 
 from hyvic_compare.report.codec_style import INK, QUIET, CodecStyle
 from hyvic_compare.report.pictures import shown_at, shown_ratios
@@ -21,6 +22,7 @@ from hyvic_compare.results import ComparedScene, Comparison, Measurement
 from hyvic_compare.sample_bits import BITS_PER_SAMPLE
 from hyvic_compare.spectral_axis import SpectralAxis
 
+_IN_TRAINING = {Seen.TRAINED: " (seen in training)", Seen.UNKNOWN: " (perhaps seen in training)"}
 PUBLISHED = "published"
 """`meta` of traces that show published figures."""
 
@@ -130,7 +132,7 @@ def _scatter(codec: str | None, name: str, x: Sequence[Any], y: Sequence[Any], h
 
 
 def _curve(series: Series, points: Sequence[Point], measure: str, style: CodecStyle) -> Figure:
-    mark = " (seen in training)" if series.seen else ""
+    mark = _IN_TRAINING.get(series.training, "")
     return _scatter(
         series.codec,
         series.label,

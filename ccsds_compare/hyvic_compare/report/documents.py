@@ -28,7 +28,8 @@ def document_from_comparison(comparison: Comparison, views: Sequence[View]) -> d
         "ratios": comparison.ratios,
         "measurements": [asdict(m) for m in comparison.measurements],
         "bjontegaard": [
-            {"view": view.label, "scenes": view.scenes, "seen_by": view.seen_by} | asdict(delta)
+            {"view": view.label, "scenes": view.scenes, "seen_by": view.seen_by, "unknown_by": view.unknown_by}
+            | asdict(delta)
             for view in views
             for delta in deltas_of(view, reference)
         ],

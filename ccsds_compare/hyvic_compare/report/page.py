@@ -18,7 +18,7 @@ from hyvic_runtime.support.report_page import preformatted, report_page, table
 from hyvic_compare.report import charts, pictures, published_figures
 from hyvic_compare.report.codec_style import INK, QUIET, codec_styles
 from hyvic_compare.report.summary import count_text, findings, ratio_text, words
-from hyvic_compare.report.views import SEEN_MARK, View, default_reference, deltas_of
+from hyvic_compare.report.views import SEEN_MARK, UNKNOWN_MARK, View, default_reference, deltas_of, mark_of
 from hyvic_compare.results import TILE, Comparison, Measurement
 
 _GRID = {"gridcolor": "#e8ebed", "linecolor": "#cfd6db", "zeroline": False, "automargin": True}
@@ -100,7 +100,7 @@ def _values(comparison: Comparison, views: Sequence[View]) -> dict[str, Any]:
         "gaps": _alike_gaps(comparison),
         "measured": pictures.measured(comparison),
         "processors": words(sorted({m.cost.processor for m in comparison.measurements if m.cost is not None})),
-        "seen_by": {name: f"{SEEN_MARK} {words(view.seen_by)}" for name, view in singles.items() if view.seen_by},
+        "trained": {name: _trained(view) for name, view in singles.items()},
         "shown_ratios": pictures.shown_ratios(comparison),
         "ratio_headings": [f"CR {ratio_text(ratio)}" for ratio in comparison.ratios],
         # The selectors: texts by values, and the reference that is selected first.
@@ -121,8 +121,16 @@ def _values(comparison: Comparison, views: Sequence[View]) -> dict[str, Any]:
         "PUBLISHED": charts.PUBLISHED,
         "QUIET": QUIET,
         "SEEN_MARK": SEEN_MARK,
+        "UNKNOWN_MARK": UNKNOWN_MARK,
+        "mark_of": mark_of,
         "TILE": TILE,
     }
+
+
+def _trained(view: View) -> str:
+    """Name the codecs that were trained on a scene, or may have been."""
+    marked = ((SEEN_MARK, view.seen_by), (UNKNOWN_MARK, view.unknown_by))
+    return "; ".join(f"{mark} {words(codecs)}" for mark, codecs in marked if codecs)
 
 
 def _numbered(texts: Iterable[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from hyvic_compare.report.charts import is_wide, log_axis, measured_at, peak_mem
 from hyvic_compare.report.codec_style import INK, QUIET, CodecStyle, codec_styles
 from hyvic_compare.report.pictures import ERROR_MAP, caption_lines, error_scale, measured, shown_at, shown_ratios
 from hyvic_compare.report.summary import rate_text, ratio_text, throughput
-from hyvic_compare.report.views import SEEN_MARK, View
+from hyvic_compare.report.views import SEEN_MARK, UNKNOWN_MARK, View, mark_of
 from hyvic_compare.results import Comparison
 from hyvic_compare.spectral_axis import SpectralAxis
 
@@ -61,6 +61,8 @@ def _rate_plot(views: Sequence[View], styles: Mapping[str, CodecStyle], *, colum
     if any(view.seen_by for view in views):
         label = f"{SEEN_MARK} seen in training"
         marks.append(Line2D([], [], color=QUIET, marker="o", markerfacecolor="white", linestyle=":", label=label))
+    if any(view.unknown_by for view in views):
+        marks.append(Line2D([], [], linestyle="", label=f"{UNKNOWN_MARK} perhaps seen in training"))
     _legend(figure, styles, *marks)
     return figure
 
@@ -150,7 +152,7 @@ def _pictures_plot(comparison: Comparison) -> Figure:
             if preview is None:
                 continue
             m = points[scene.name, codec, ratio]
-            mark = f" {SEEN_MARK}" if m.seen else ""
+            mark = mark_of(m.training)
             above[column].imshow(preview.true_colour, interpolation="nearest")
             above[column].set_title("\n".join((codec + mark, *caption_lines(m))), fontsize=9)
             if preview.error is not None:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
+from hyvic_runtime.codec.seen_scenes import Seen
 
-from hyvic_compare.report.views import SEEN_MARK, View, default_reference, deltas_of
+from hyvic_compare.report.views import SEEN_MARK, UNKNOWN_MARK, View, default_reference, deltas_of
 from hyvic_compare.results import Comparison
 
 _UNUSED = 1.1
@@ -96,7 +97,11 @@ def _winners(table: Standings, main: View, singles: Sequence[Standings], asked: 
 def _whose(main: View) -> str:
     if len(main.scenes) == 1:
         return f"On the scene {main.scenes[0]}"
-    trained = f"that {words(main.seen_by)} trained on" if main.seen_by else "that no codec was trained on"
+    trained = "that no codec was trained on"
+    if main.seen_by:
+        trained = f"that {words(main.seen_by)} trained on"
+    elif main.unknown_by:
+        trained = f"that {words(main.unknown_by)} may have been trained on"
     return f"On average over the {len(main.scenes)} scenes {trained}"
 
 
@@ -141,6 +146,8 @@ def _ours(name: str, table: Standings, main: View, comparison: Comparison) -> It
         yield f"It gives no stream for one scene or more at {ratios_text(absent, asked)}."
     if name in main.seen_by:
         yield f"{SEEN_MARK} It was trained on these scenes; expect less on others."
+    if name in main.unknown_by:
+        yield f"{UNKNOWN_MARK} Whether it was trained on these scenes is unknown; it may do worse on others."
 
 
 def _lossless(main: View) -> Iterator[str]:
@@ -196,13 +203,21 @@ def _unused(comparison: Comparison, main: View) -> Iterator[str]:
 
 def _trained(comparison: Comparison) -> Iterator[str]:
     for codec in comparison.codecs:
-        seen = {m.scene for m in comparison.measurements if m.codec == codec and m.seen}
-        if seen:
-            names = words(sorted(seen)) if len(seen) <= 4 else count_text(len(seen), "scene")
+        parts = {m.scene: m.training for m in comparison.measurements if m.codec == codec}
+        named = {part: _scenes_text([s for s, found in parts.items() if found is part]) for part in Seen}
+        if names := named[Seen.TRAINED]:
             yield (
                 f"{codec} was trained on {names}: what it does there is marked {SEEN_MARK}, "
                 "and no mean mixes it with other scenes."
             )
+        if names := named[Seen.UNKNOWN]:
+            yield f"Whether {codec} was trained on {names} is unknown: what it does there is marked {UNKNOWN_MARK}."
+        if names := named[Seen.MEASURED]:
+            yield f"{codec} was measured on {names} during its training, and not trained on it."
+
+
+def _scenes_text(scenes: Sequence[str]) -> str:
+    return words(sorted(scenes)) if len(scenes) <= 4 else count_text(len(scenes), "scene")
 
 
 def _gaps(comparison: Comparison, main: View) -> Iterator[str]:

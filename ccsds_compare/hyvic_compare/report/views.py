@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+from hyvic_runtime.codec.seen_scenes import Seen
 
 from hyvic_compare.bd_psnr import BDPSNR, BDRate, Curve, CurveGapError, bd_psnr, bd_rate
 from hyvic_compare.results import Comparison, Distortion, Measurement
 
 _BD = TypeVar("_BD", BDPSNR, BDRate)
-SEEN_MARK = "†"
-"""Mark of everything measured on a scene that the codec was trained on."""
+SEEN_MARK, UNKNOWN_MARK = "†", "?"
+"""Marks of everything measured on a scene that the codec was trained on, or may have been trained on."""
+_MARKS = {Seen.TRAINED: f" {SEEN_MARK}", Seen.UNKNOWN: f" {UNKNOWN_MARK}"}
 _SAME_RATIO = 1e-3
 """Points nearer than this share of their ratio are one stream for two targets; Akima's slope between them is noise."""
 
@@ -53,20 +55,25 @@ class Series:
 
     Attributes:
         codec: name of the codec.
-        seen: whether it was trained on the scenes of this view.
+        training: whether it was trained on the scenes of this view.
         points: points by ascending compression ratio.
         measurements: measurements that the points are made of, and those at targets that not every scene has.
     """
 
     codec: str
-    seen: bool
+    training: Seen
     points: tuple[Point, ...]
     measurements: tuple[Measurement, ...]
 
     @property
+    def seen(self) -> bool:
+        """True if the codec was trained on the scenes."""
+        return self.training is Seen.TRAINED
+
+    @property
     def label(self) -> str:
-        """Name, with a mark if the codec was trained on the scenes."""
-        return f"{self.codec} {SEEN_MARK}" if self.seen else self.codec
+        """Name, with a mark if the codec was trained on the scenes, or if nobody knows."""
+        return self.codec + mark_of(self.training)
 
     @property
     def lossy(self) -> tuple[Point, ...]:
@@ -100,12 +107,14 @@ class View:
         label: text for the selector and titles.
         scenes: names of scenes; with more than one, every point is a mean.
         seen_by: codecs that were trained on these scenes.
+        unknown_by: codecs of which nobody knows whether they were.
         series: one for each codec, in their order; empty for a codec without points.
     """
 
     label: str
     scenes: tuple[str, ...]
     seen_by: tuple[str, ...]
+    unknown_by: tuple[str, ...]
     series: tuple[Series, ...]
 
 
@@ -115,7 +124,7 @@ class Delta:
 
     Attributes:
         codec: name of the codec.
-        seen: whether it was trained on the scenes.
+        training: whether it was trained on the scenes.
         reference: name of the reference.
         points: number of points of the curve.
         bd_psnr: BD-PSNR, or None if it cannot be computed.
@@ -124,7 +133,7 @@ class Delta:
     """
 
     codec: str
-    seen: bool
+    training: Seen
     reference: str
     points: int
     bd_psnr: BDPSNR | None
@@ -132,10 +141,16 @@ class Delta:
     gaps: tuple[str, ...]
 
 
+def mark_of(training: Seen) -> str:
+    """Return the mark that follows the name of a codec, after a space; empty without any."""
+    return _MARKS.get(training, "")
+
+
 def views_from(comparison: Comparison) -> tuple[View, ...]:
     """Return the main view, which the summary describes, then the other means, then every scene.
 
-    A mean is over scenes that exactly the same codecs were trained on, so that it never mixes seen and unseen scenes.
+    A mean is over scenes that exactly the same codecs were trained on, so that it never mixes seen and unseen scenes,
+    and over scenes of which the same codecs do not tell.
     These scenes can also be coded by the same codecs of ours, since one gap would leave a codec without any mean. In a
     group of one scene, this scene is the mean. If there are scenes that no codec was trained on, they are the main
     group.
@@ -165,7 +180,7 @@ def deltas_of(view: View, reference: str) -> Iterator[Delta]:
         curve = _curve(series)
         yield Delta(
             codec=series.codec,
-            seen=series.seen,
+            training=series.training,
             reference=reference,
             points=len(curve.ratios),
             bd_psnr=_or_gap(bd_psnr, curve, other, gaps),
@@ -198,22 +213,26 @@ _Places = dict[tuple[str, str], list[Measurement]]
 """Measurements by scene and codec."""
 
 
-_Group = tuple[tuple[str, ...], tuple[str, ...]]
-"""Codecs that were trained on the scenes of a mean, and codecs of ours that gave no stream for any of them."""
+_Group = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+"""Codecs that were trained on the scenes of a mean, codecs that do not tell, and codecs of ours that gave no stream for
+any of them."""
 
 
 def _group(comparison: Comparison, places: _Places, scene: str) -> _Group:
     found = {codec: places.get((scene, codec), []) for codec in comparison.codecs}
     return (
-        tuple(codec for codec, points in found.items() if any(m.seen for m in points)),
+        tuple(codec for codec, points in found.items() if any(m.training is Seen.TRAINED for m in points)),
+        tuple(codec for codec, points in found.items() if any(m.training is Seen.UNKNOWN for m in points)),
         tuple(codec for codec in comparison.ours if all(m.gap is not None for m in found[codec])),
     )
 
 
 def _view(comparison: Comparison, places: _Places, scenes: tuple[str, ...], group: _Group) -> View:
     one = len(scenes) == 1
-    seen_by, lacking = group
+    seen_by, unknown_by, lacking = group
     facts = [f"{SEEN_MARK} {', '.join(seen_by)} trained on {'it' if one else 'them'}"] if seen_by else []
+    if unknown_by:
+        facts.append(f"{UNKNOWN_MARK} unknown whether {', '.join(unknown_by)} trained on {'it' if one else 'them'}")
     if not one and not facts:
         facts.append("no codec was trained on them")
     if not one and lacking:
@@ -223,11 +242,13 @@ def _view(comparison: Comparison, places: _Places, scenes: tuple[str, ...], grou
     for codec in comparison.codecs:
         found = [m for scene in scenes for m in places.get((scene, codec), ()) if m.gap is None]
         points = _points(found, len(scenes))
-        series.append(Series(codec=codec, seen=codec in seen_by, points=points, measurements=tuple(found)))
+        training = Seen.TRAINED if codec in seen_by else Seen.UNKNOWN if codec in unknown_by else Seen.NO
+        series.append(Series(codec=codec, training=training, points=points, measurements=tuple(found)))
     return View(
         label=f"{label} ({'; '.join(facts)})" if facts else label,
         scenes=scenes,
         seen_by=seen_by,
+        unknown_by=unknown_by,
         series=tuple(series),
     )
 
