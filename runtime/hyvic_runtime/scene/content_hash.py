@@ -21,11 +21,16 @@ def content_sha256(cube: NDArray[np.integer[Any]]) -> str:
     bands, another calibration, or one changed sample.
 
     Args:
-        cube: (line, sample, band) integers of 8, 16 or 32 bits; may be memory-mapped, one line is held at a time.
+        cube: (line, sample, band) integers that int32 can hold; may be memory-mapped, one line is held at a time.
+
+    Raises:
+        ValueError: the samples are not such integers.
 
     >>> content_sha256(np.zeros((1, 2, 3), np.int16)) == content_sha256(np.zeros((1, 2, 3), np.uint8))
     True
     """
+    if cube.dtype.kind not in "iu" or not np.can_cast(cube.dtype, np.int32):
+        raise ValueError(f"{cube.dtype} has no content hash; it is taken of integers that fit 32 bits with a sign")
     lines, samples, bands = cube.shape
     digest = hashlib.sha256(f"{lines} {samples} {bands}\n".encode())
     for line in cube:
