@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from hyspecnet_folder import patch_entry, write_splits
 from hyvic_runtime.errors import SceneError
+from hyvic_runtime.scene.content_hash import content_sha256
 from hyvic_train.config import DataConfig
 from hyvic_train.data.crops import crops
 from hyvic_train.data.data_set import read_split
 from hyvic_train.data.hyspecnet import DROPPED_BANDS, KEPT_BANDS
 from hyvic_train.families.latent.model_config import HyVICConfig
+from hyvic_train.training_data import TrainingData
 
 rasterio = pytest.importorskip("rasterio")
 
@@ -66,12 +68,16 @@ def test_geotiff_and_preprocessed_patches_give_the_same_digital_numbers(tmp_path
         write_splits(root, train=[patch_entry(1)], val=[patch_entry(2)])
     expected = np.clip(np.delete(cube, np.array(DROPPED_BANDS) - 1, axis=0), 0, 10_000).astype(np.float32)
     config = replace(CONFIG, crop=16, spectral_gain=0.1)
-    batches = []
+    batches, hashes = [], []
     for folder in ("tif", "npy"):
         split = read_split([tmp_path / folder], config, MODEL)
         assert np.array_equal(split.training[0].cube, expected)
         assert split.validation[0].cube.shape == (202, 128, 128)
         batches.append(crops(split.training, count=3, config=config, seed=1, step=2))
+        assert split.training[0].read_sha256 is not None
+        hashes.append(split.training[0].read_sha256)
+    # Of the pixels that training sees, whichever file holds them.
+    assert hashes == [content_sha256(np.moveaxis(expected, 0, -1).astype(np.uint16))] * 2
     assert batches[0].dtype == np.float32
     assert np.array_equal(*batches)
 
@@ -216,3 +222,17 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
     write_splits(tmp_path, train=[patch_entry(0)], val=[patch_entry(0)])
     with pytest.raises(SceneError, match="holds pickled objects"):
         read_split([tmp_path], CONFIG, MODEL)
+
+
+def test_a_patch_is_hashed_when_it_is_read_first_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        path = _write_preprocessed(tmp_path, patch_entry(number), _original(number))
+        assert path.is_file()
+    write_splits(tmp_path, train=[patch_entry(0), patch_entry(1)], val=[patch_entry(2)])
+    split = read_split([tmp_path], replace(CONFIG, crop=16, remove_mean_spectrum=True), MODEL)
+    assert split.read_so_far() == TrainingData()
+    assert split.training[1].square(16, np.random.default_rng(0)) is not None
+    (sha256,) = split.read_so_far().training
+    assert split.read_so_far() == TrainingData(training={sha256: Path(patch_entry(1)).stem})
+    monkeypatch.setattr("hyvic_train.data.patch_set.content_sha256", None)
+    assert split.training[1].square(16, np.random.default_rng(1)) is not None

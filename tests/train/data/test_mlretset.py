@@ -48,6 +48,18 @@ def test_patches_are_the_centre_in_digital_numbers_band_first(folder: Path) -> N
         assert patch.cube.shape == (369, 96, 96)
 
 
+def test_the_no_data_value_of_a_run_does_not_change_the_hash_of_a_patch(folder: Path) -> None:
+    stored = _reflectances(2)
+    stored[5, 5] = -1
+    np.save(folder / "data" / "0002_road.npy", stored)
+    hashes = []
+    for no_data in (None, -1):
+        (patch,) = read_split([folder], replace(CONFIG, no_data=no_data), MODEL).validation
+        hashes.append((patch.cube.shape, patch.read_sha256))
+    assert hashes[0][0] != hashes[1][0]
+    assert hashes[0][1] == hashes[1][1]
+
+
 def test_an_array_beside_the_matlab_file_gives_the_same_crops(folder: Path) -> None:
     config = replace(CONFIG, crop=32, gain=0.1)
 
