@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from hyvic_compare.results_file import RecordedPoint, RecordedScene, read_result
 from hyvic_runtime.codec.scene_encoder import scene_stream
 from hyvic_runtime.codec.seen_scenes import Seen
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
+from hyvic_runtime.scene.content_hash import content_sha256
 from hyvic_runtime.scene.scene import Scene, resample_bands
 from hyvic_runtime.support.metrics import psnr
+from listed_bundle import listed_bundle
 from scenes import smooth_cube
 from studies.cross_validation import main
 from studies.cross_validation_report import REFERENCES, CodedScene, gains_of, markdown_report
@@ -139,6 +142,7 @@ def test_every_scene_is_the_cube_of_the_comparison_and_coded_for_real(
     out = tmp_path / "table.md"
     assert main(words(comparison, out, tiny_adaptive_bundle, "near,f*")) == 0
     gains: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["gains"]
+    assert {gain["training"] for gain in gains} == {"unknown"}
     assert [(g["scene"], g["shape"]) for g in gains[:2]] == [("near", [40, 36, 20]), ("far", [40, 36, 7])]
     assert {path.name for path in tmp_path.iterdir()} == {"table.md", "table.csv", "table.svg", "table.png"}
     assert "| near | 40 × 36 × 20 | tiny-adaptive |" in out.read_text(encoding="utf-8")
@@ -188,6 +192,31 @@ def test_another_cube_than_the_comparisons_is_refused(
     arguments = words(comparison, tmp_path / "table.md", tiny_adaptive_bundle, "*", "near")
     assert main([str(tmp_path / "near.npz"), *arguments[1:]]) == 1
     assert "is 40 × 30 × 20 here and 40 × 36 × 20 in the comparison" in capsys.readouterr().err
+
+
+def test_a_fold_that_was_trained_on_its_scene_is_refused_whatever_its_pattern_says(
+    comparison: Path, tmp_path: Path, tiny_adaptive_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    near, far = (content_sha256(np.load(comparison / f"{name}.npz")["cube"]) for name in ("near", "far"))
+    bundle = listed_bundle(tiny_adaptive_bundle, tmp_path / "a.bundle", training=(far,), validation=(near,))
+    assert main(words(comparison, tmp_path / "table.md", bundle, "*")) == 1
+    error = capsys.readouterr().err
+    assert "a.bundle was trained on far, by the hash of its pixels; name far in another --fold" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "table.md").exists()
+    assert main(words(comparison, tmp_path / "table.md", bundle, "*", "near")) == 0
+    assert {gain["training"] for gain in json.loads(capsys.readouterr().out)["gains"]} == {"validation"}
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert "whose list of training scenes does not hold its pixels. near validated the training" in text
+
+
+def test_a_fold_that_cannot_be_checked_is_called_unknown() -> None:
+    record = recorded({PCA: {8: (8, 50.0), 32: (32, 44.0)}})
+    scenes = [coded(record, [4, 16, 64], [60, 54, 48])]
+    assert "unknown" not in markdown_report(scenes, gains_of(scenes))
+    scenes = [replace(scenes[0], training=Seen.UNKNOWN)]
+    text = markdown_report(scenes, gains_of(scenes))
+    assert "except field: **unknown**, because a.bundle came without a complete list" in text
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"scenes": []}', '{"scenes": [{"name": "a"}], "measurements": []}'])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 from compressai.utils.eval_model.__main__ import psnr as compressai_psnr
 from hyspecnet_folder import patch_entry, write_splits
 from hyvic_compare.evaluation import Evaluation
-from hyvic_train.checkpoint import save_checkpoint, weights
+from hyvic_runtime.scene.content_hash import content_sha256
+from hyvic_train.checkpoint import TRAINING_DATA, save_checkpoint, weights
 from hyvic_train.evaluation.cli import main
 from hyvic_train.evaluation.codecs import codec_of
 from hyvic_train.evaluation.measures import measured
@@ -18,6 +20,7 @@ from hyvic_train.families.latent.checkpoint import load_checkpoint
 from hyvic_train.families.latent.config import config_from_json
 from hyvic_train.families.latent.hyvic import HyVIC
 from hyvic_train.families.latent.klt import initialise
+from hyvic_train.training_data import TrainingData
 from pytorch_msssim import ssim
 from scenes import smooth_cube
 
@@ -168,6 +171,28 @@ def test_a_bundle_is_rated_by_its_streams(tmp_path: Path, data: Path, exported_a
     assert (row["kind"], row["lmbda"], row["quality"]) == ("stream", "", "40.0")
     assert float(row["rate_bpppc"]) == 8 * len(stream) / cube.size
     assert float(row["psnr_db"]) == measured(cube, decoded, 8 * len(stream), PEAK).psnr_db
+
+
+def test_a_patch_that_a_codec_was_trained_on_is_found_by_its_pixels(
+    tmp_path: Path, data: Path, run: Path, tiny_adaptive_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = [np.moveaxis(_test_patch(data, number), 0, -1).astype(np.uint16) for number in (2, 3)]
+    first, second = map(content_sha256, pixels)
+    listed = Path(shutil.copytree(run, tmp_path / "listed"))
+    known = TrainingData(training={first: "another name"}, validation={second: "b"})
+    (listed / TRAINING_DATA).write_text(json.dumps(known.document()))
+    arguments = ["--data", str(data), "--out", str(tmp_path / "out")]
+    assert main([str(listed), *arguments]) == 0
+    name, other = (Path(patch_entry(number)).stem for number in (2, 3))
+    assert f"listed (estimate) WAS TRAINED ON {name}: expect less on other patches" in capsys.readouterr().out
+    assert {row["patch"]: row["patch_sha256"] for row in _rows(tmp_path / "out")} == {name: first, other: second}
+    (codec,) = json.loads((tmp_path / "out" / "evaluation.json").read_text())["codecs"]
+    assert codec["training"] == {"seen": [name], "validation": [other], "not seen": [], "unknown": []}
+    # A bundle without a list does not tell.
+    arguments = ["--data", str(data), "--out", str(tmp_path / "bundle"), "--limit", "1", "--quality", "40", "--json"]
+    assert main([str(tiny_adaptive_bundle), *arguments, "--dataset", "hyspecnet-11k"]) == 0
+    (codec,) = json.loads(capsys.readouterr().out)["codecs"]
+    assert codec["training"] == {"seen": [], "validation": [], "not seen": [], "unknown": [name]}
 
 
 @pytest.mark.parametrize("value", [-1.0, 65_536.0])

@@ -61,6 +61,28 @@ if fabric.is_global_zero:
 fabric.barrier()
 """
 
+# The first process reads `first`, the second one `second`, both read `both`, and nobody reads `neither`.
+GATHER = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from hyvic_train.data.cubes import SceneSplit
+from hyvic_train.training_loop import _read_so_far
+from lightning_fabric import Fabric
+from training_cubes import cube_in_memory
+
+fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
+fabric.launch()
+names = ("first", "second", "both", "neither")
+cubes = [cube_in_memory(name, np.full((1, 2, 2), i, np.float32)) for i, name in enumerate(names)]
+for index in (fabric.global_rank, 2):
+    cubes[index].cube
+data = _read_so_far(SceneSplit(training=tuple(cubes), validation=()), fabric)
+if fabric.is_global_zero:
+    Path(sys.argv[1]).write_text(json.dumps(sorted(data.training.values())))
+fabric.barrier()
+"""
+
 
 HYVIC = {"bands": 6, "latent_channels": 8, "hyperlatent_channels": 5, "spatial_stages": 1, "rates": 2}
 JOINT = {**HYVIC, "family": "joint", "feature_channels": 6, "slices": 2, "slice_channels": 5, "attention_block": 4}
@@ -118,3 +140,14 @@ def test_the_command_trains_with_two_processes_as_with_one_and_speaks_once(tmp_p
         # float32 sums in two halves.
         assert shared["rate_bpppb"] == pytest.approx(alone["rate_bpppb"], rel=1e-4)
         assert shared["mse"] == pytest.approx(alone["mse"], rel=1e-4)
+
+
+def test_a_checkpoint_lists_the_scenes_that_any_process_read(tmp_path: Path) -> None:
+    script = tmp_path / "gather.py"
+    script.write_text(GATHER)
+    command = [sys.executable, str(script), str(tmp_path / "read.json")]
+    path = str(Path(__file__).parents[3] / "support")
+    environment = {"PYTHONPATH": path, "PATH": "", "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "read.json").read_text()) == ["both", "first", "second"]
