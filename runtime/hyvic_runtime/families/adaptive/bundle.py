@@ -6,7 +6,7 @@
     BUNDLE/contexts-rows.npy
     BUNDLE/table-first.npy …-length.npy …-frequencies.npy     frequency tables, rows as in `table_choice`
     BUNDLE/conformance-contexts.npy      inputs of the conformance vectors
-    BUNDLE/report.json                   measurements of the export, for people
+    BUNDLE/report.json                   measurements of the export, for people; see `seen_scenes` too
 
 Everything else that a decoder needs travels with the scene.
 """

@@ -9,7 +9,7 @@
     BUNDLE/conformance-hyperlatents.npy  inputs of the conformance vectors
     BUNDLE/conformance-symbols.npy       their symbols, where there are slices
     BUNDLE/gains.npy                     gains of the rate levels
-    BUNDLE/report.json                   measurements of the export, for people
+    BUNDLE/report.json                   measurements of the export, for people; see `seen_scenes` too
     BUNDLE/encoder.onnx.data …           weights of a graph too large for one file
     BUNDLE/encoder.engine …              the graphs compiled by TensorRT for one kind of GPU
     BUNDLE/build-on-device.sh            builds engines on a device; expected-outputs.npz: their outputs
