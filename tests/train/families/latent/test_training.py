@@ -300,8 +300,9 @@ def test_the_last_validation_is_done_once_and_of_many_scenes_the_summary_tells_m
     assert [len(point["scenes"]) for point in json.loads(capsys.readouterr().out)["validation"]] == [9]
     paths = [str(workspace / name) for name in ("config.yaml", "scenes", "out")]
     assert main([paths[0], "--data", paths[1], "--out", paths[2], "--resume"]) == 0
-    first, *rest = capsys.readouterr().out.splitlines()
+    first, read, *rest = capsys.readouterr().out.splitlines()
     assert "parameters, 6 steps" in first
+    assert "different scenes to train on" in read
     assert [re.sub(r"[\d.]+", "#", line) for line in rest] == ["  mean of # scenes, λ #: # ± # bit, CR #, # ± # dB"]
 
 
