@@ -1,6 +1,6 @@
 """Configuration files: YAML of one run or a sweep of several, perhaps over another file's values.
 
-base: scenes-s.yaml               another file, whose values hold where this one has none
+base: hyvic-s-202.yaml            another file, whose values hold where this one has none
 model: {kernel_size: 5}           sections of the family's configuration
 sweep:                            axes, and the variants of each: a run for every combination
 stages: [{model.spatial_stages: 1}, {model.spatial_stages: 2}]
