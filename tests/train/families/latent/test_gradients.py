@@ -53,7 +53,10 @@ def test_no_parameter_starts_without_a_gradient(bands: int, latents: int, featur
 
 @pytest.mark.parametrize("lmbda", LMBDAS)
 def test_at_every_lambda_transforms_and_entropy_model_move(lmbda: float) -> None:
-    """The entropy model moved 10⁴ times less at λ = 1 than at 10⁻⁷ when one bound held both gradients."""
+    """When one bound held both gradients, the entropy model moved 30 times less at λ = 1 than at 10⁻⁷.
+
+    At λ = 10⁴ it moved 34,000 times less.
+    """
     config = config_from_json(
         {
             "model": {"bands": 8, "latent_channels": 12, "hyperlatent_channels": 8},
