@@ -381,7 +381,7 @@ def test_bundles_of_two_families_code_the_same_cube(
             )
     document = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [scene["shape"] for scene in document["scenes"]] == [[40, 36, 20], [40, 36, 7]]
-    seen = {(p["scene"], p["codec"]) for p in document["measurements"] if p["seen"]}
+    seen = {(p["scene"], p["codec"]) for p in document["measurements"] if p["training"] == "seen"}
     assert seen == {("near", "tiny-adaptive")}
 
 
