@@ -21,6 +21,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -298,8 +299,12 @@ def train_interrupted(*words: str | Path) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not list(out.glob("*/model.safetensors")) and running.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
-    running.send_signal(signal.SIGINT)
-    _, error = running.communicate()
+    error = None
+    while error is None:
+        # More than once, because a process that a script starts in the background ignores Ctrl-C between two runs.
+        running.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            _, error = running.communicate(timeout=3)
     if running.returncode != 130 or "--resume" not in error:
         raise HyvicError(f"an interrupted train-model ended with status {running.returncode}: {error.strip()[-300:]}")
 
