@@ -120,6 +120,16 @@ def test_means_ratios_and_plots_are_files(
     assert pictures == curves | {f"distribution-two-rates-λ-{lmbda:g}" for lmbda in LMBDAS}
 
 
+def test_very_many_codecs_have_no_distributions_and_that_is_said(
+    data: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hyvic_train.evaluation.report.NAMED_CODECS", 0)
+    assert main([str(run), "--data", str(data), "--out", str(tmp_path), "--limit", "1"]) == 0
+    assert "no distributions are drawn of 1 codecs; name at most 0" in capsys.readouterr().out
+    assert not list(tmp_path.glob("distribution-*"))
+    assert (tmp_path / "psnr_db-16.svg").exists()
+
+
 def test_a_patch_that_is_shown_is_drawn_before_and_after(data: Path, run: Path, tmp_path: Path) -> None:
     assert main([str(run), "--data", str(data), "--out", str(tmp_path), "--limit", "2", "--show", "*X00000003*"]) == 0
     shown = [path.name for path in tmp_path.glob("patch-*.svg")]

@@ -176,6 +176,7 @@ def _written(
     from hyvic_train.evaluation.report import (
         BITS_PER_SAMPLE,
         CURVES,
+        NAMED_CODECS,
         ROWS,
         curve_figure,
         distribution_figure,
@@ -194,7 +195,7 @@ def _written(
         return true_colour(cube, data.wavelengths, stretched_as=cube)
 
     figures = {f"{name}-{bits}": curve_figure(document, name, bits) for name in CURVES for bits in BITS_PER_SAMPLE}
-    for codec in codecs:
+    for codec in codecs if len(codecs) <= NAMED_CODECS else ():
         for point in codec.points:
             figures[f"distribution-{codec.name}-{point.label}"] = distribution_figure(rows, codec, point, picture_of)
     for patch in patches:
@@ -212,6 +213,8 @@ def _written(
         lines.append(
             f"{len(in_part)} of them are measured in part, for no-data or their size: {ROWS} says how many pixels"
         )
+    if len(codecs) > NAMED_CODECS:
+        lines.append(f"no distributions are drawn of {len(codecs)} codecs; name at most {NAMED_CODECS}, and they are")
     for codec, entry in zip(codecs, document["codecs"], strict=True):
         counts = ", ".join(f"{len(names)} {answer}" for answer, names in entry["training"].items() if names)
         lines.append(f"{codec.name} ({codec.kind}), in its training by content hash: {counts}")
