@@ -11,8 +11,10 @@ import torch
 from compressai.utils.eval_model.__main__ import psnr as compressai_psnr
 from hyspecnet_folder import patch_entry, write_splits
 from hyvic_compare.evaluation import Evaluation
+from hyvic_export.exporter import bundle_from_checkpoint
 from hyvic_runtime.scene.content_hash import content_sha256
 from hyvic_train.checkpoint import TRAINING_DATA, save_checkpoint, weights
+from hyvic_train.entropy_path_layer import reached_peaks
 from hyvic_train.evaluation.cli import main
 from hyvic_train.evaluation.codecs import codec_of
 from hyvic_train.evaluation.measures import measured
@@ -204,6 +206,23 @@ def test_a_patch_that_a_codec_was_trained_on_is_found_by_its_pixels(
     assert main([str(tiny_adaptive_bundle), *arguments, "--dataset", "hyspecnet-11k"]) == 0
     (codec,) = json.loads(capsys.readouterr().out)["codecs"]
     assert codec["training"] == {"seen": [], "validation": [], "not seen": [], "unknown": [name]}
+
+
+def test_a_bundle_of_a_single_rate_has_one_point(tmp_path: Path) -> None:
+    config = config_from_json(
+        {"model": {"bands": 5, "latent_channels": 6, "hyperlatent_channels": 4}, "optimisation": {"lmbda": 1e-3}}
+    )
+    model = HyVIC(config.model)
+    cube = np.moveaxis(smooth_cube(32, 32, 5, seed=0), -1, 0).astype(np.float32)
+    initialise(model, lambda: [torch.from_numpy(cube)[None]], 100, [1e-3])
+    peaks = reached_peaks(model.peaks, lambda: model.calibrate(torch.from_numpy(cube)[None]))
+    save_checkpoint(tmp_path / "run", weights(model) | peaks, config, 0, {"points": []})
+    bundle_from_checkpoint(tmp_path / "run", tmp_path / "bundle", tile=32)
+    codec = codec_of(tmp_path / "bundle", [0, 50, 100])
+    assert len(codec.points) == 1
+    ((bits, decoded),) = codec.coded(cube, codec.points)
+    assert bits > 0
+    assert decoded.shape == cube.shape
 
 
 @pytest.mark.parametrize("value", [-1.0, 65_536.0])

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from hyvic_runtime.codec.bundle_files import MANIFEST
-from hyvic_runtime.codec.scene_encoder import scene_stream
+from hyvic_runtime.codec.scene_encoder import DEFAULT_QUALITY, scene_stream
 from hyvic_runtime.codec.seen_scenes import SeenScenes, seen_scenes_of
 from hyvic_runtime.families.registry import decoder_of, encoder_of, read_bundle
 from hyvic_runtime.scene.scene import Scene
@@ -116,7 +116,11 @@ class BundleCodec:
         self.seen_scenes = seen_scenes_of(bundle)
         self.peak, self.bands, self.cell = manifest.peak, manifest.bands, 1
         self._wavelengths = None if manifest.wavelengths is None else np.array(manifest.wavelengths)
-        self.points = tuple(Point(lmbda=None, quality=quality) for quality in qualities)
+        # A bundle of a single rate has nothing to choose; its streams name the default.
+        self._has_rates = manifest.rates > 1
+        self.points = tuple(
+            Point(lmbda=None, quality=quality) for quality in (qualities if self._has_rates else (DEFAULT_QUALITY,))
+        )
 
     def coded(self, cube: NDArray[np.float32], points: Sequence[Point]) -> Iterator[tuple[float, NDArray[np.float32]]]:
         """Encode and decode a patch of whole digital numbers."""
@@ -128,7 +132,7 @@ class BundleCodec:
         pixels = np.ascontiguousarray(np.moveaxis(whole, 0, -1)).astype(np.uint16)
         scene = Scene(cube=pixels, wavelengths=self._wavelengths)
         for point in points:
-            stream = scene_stream(self._encoder, scene, quality=point.quality)
+            stream = scene_stream(self._encoder, scene, quality=point.quality if self._has_rates else None)
             decoded = self._decoder.decode(stream).scene.cube
             yield 8 * len(stream), np.moveaxis(decoded, -1, 0).astype(np.float32)
 
