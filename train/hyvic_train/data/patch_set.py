@@ -129,15 +129,15 @@ def read_patch_set(
     }
     for (one, first), (other, second) in combinations(kept.items(), 2):
         if both := set(first) & set(second):
-            found.append(f"{len(both)} patches are both in {one} and in {other}: {_first(sorted(both))}")
+            found.append(f"{len(both)} patches are both in {one} and in {other}: {first_few(sorted(both))}")
     paths = {entry: layout.stored_at(entry) for listed in kept.values() for entry in listed}
     if missing := [entry for entry, path in paths.items() if path is None]:
         found.append(
-            f"{len(missing)} of {len(paths)} patches are missing: {_first(missing)}; unpack every archive of the set"
+            f"{len(missing)} of {len(paths)} patches are missing: {first_few(missing)}; unpack every archive of the set"
         )
     present = {entry: path for entry, path in paths.items() if path is not None}
     if unfit := [problem for path in present.values() if (problem := _header_problem(layout, path))]:
-        found.append(f"{len(unfit)} of {len(paths)} patches do not fit: {_first(unfit)}")
+        found.append(f"{len(unfit)} of {len(paths)} patches do not fit: {first_few(unfit)}")
     if not (next(iter(kept.values())) or found):
         found.append(f"{layout.title} has no patch in {next(iter(kept))}; is data.exclude too wide?")
     if found:
@@ -205,6 +205,7 @@ def _unreadable(path: Path, error: Exception) -> SceneError:
     return SceneError(f"{path}: not a readable '{path.suffix}' file ({reason})")
 
 
-def _first(items: Sequence[str]) -> str:
+def first_few(items: Sequence[str]) -> str:
+    """Name the first few of many, and count the others."""
     more = len(items) - _SHOWN
     return ", ".join(items[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "val", "test")
 QUALITIES = (0.0, 25.0, 50.0, 75.0, 100.0)
-_SHOWN = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -172,6 +171,7 @@ def _written(
     from hyvic_runtime.support.atomic_file import replacing
 
     from hyvic_train.data.measured import middle
+    from hyvic_train.data.patch_set import first_few
     from hyvic_train.evaluation.examples import examples, picture_figure, spectra_figure
     from hyvic_train.evaluation.report import (
         BITS_PER_SAMPLE,
@@ -188,14 +188,16 @@ def _written(
     by_name = {patch.name: patch for patch in patches}
     in_part = {row.patch for row in rows if row.pixels < math.prod(by_name[row.patch].size)}
     head = {"dataset": data.dataset, "split": data.split, "part": arguments.split, "patches": len(patches)}
-    document = write_summary(out, {**head, "patches_measured_in_part": len(in_part)}, codecs, rows)
+    distributions = len(codecs) <= NAMED_CODECS
+    head |= {"patches_measured_in_part": len(in_part), "distributions_drawn": distributions}
+    document = write_summary(out, head, codecs, rows)
 
     def picture_of(name: str) -> NDArray[np.float32]:
         cube = by_name[name].cube
         return true_colour(cube, data.wavelengths, stretched_as=cube)
 
     figures = {f"{name}-{bits}": curve_figure(document, name, bits) for name in CURVES for bits in BITS_PER_SAMPLE}
-    for codec in codecs if len(codecs) <= NAMED_CODECS else ():
+    for codec in codecs if distributions else ():
         for point in codec.points:
             figures[f"distribution-{codec.name}-{point.label}"] = distribution_figure(rows, codec, point, picture_of)
     for patch in patches:
@@ -213,13 +215,13 @@ def _written(
         lines.append(
             f"{len(in_part)} of them are measured in part, for no-data or their size: {ROWS} says how many pixels"
         )
-    if len(codecs) > NAMED_CODECS:
+    if not distributions:
         lines.append(f"no distributions are drawn of {len(codecs)} codecs; name at most {NAMED_CODECS}, and they are")
     for codec, entry in zip(codecs, document["codecs"], strict=True):
         counts = ", ".join(f"{len(names)} {answer}" for answer, names in entry["training"].items() if names)
         lines.append(f"{codec.name} ({codec.kind}), in its training by content hash: {counts}")
         if seen := entry["training"][Seen.TRAINED]:
-            lines.append(f"{codec.name} ({codec.kind}) WAS TRAINED ON {_named(seen)}: expect less on other patches")
+            lines.append(f"{codec.name} ({codec.kind}) WAS TRAINED ON {first_few(seen)}: expect less on other patches")
         for point, result in zip(codec.points, entry["points"], strict=True):
             ratio, decibels = result["compression_ratio"], result["psnr_db"]
             psnr = "exact" if decibels["mean"] is None else f"{decibels['mean']:.2f} ± {decibels['deviation']:.2f} dB"
@@ -231,9 +233,3 @@ def _written(
                 f"SA {result['spectral_angle_deg']['mean']:.2f}°"
             )
     return document, "\n  ".join(lines)
-
-
-def _named(patches: Sequence[str]) -> str:
-    """Name a few patches, and count the others."""
-    more = len(patches) - _SHOWN
-    return ", ".join(patches[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
